@@ -1,0 +1,37 @@
+"""create_app(): settings, extensions, entrances, commands. The only file that knows every part."""
+
+from flask import Flask
+from flask_openapi.openapi import OpenAPI
+
+from portal import api, commands, config, delivery, health, jobs, limits, pages, storage
+from portal.config import Settings
+from portal.db import db
+from portal.migrations import migrate
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the application. Raises config.WrongSetting with a sentence for the operator."""
+    settings = settings or config.from_environment()
+    config.use(settings)
+    app = OpenAPI(__name__, doc_ui=False)
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": not settings.database_url.startswith("sqlite")},
+        SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=1024 * 1024,  # pages and JSON; photos go to the bucket
+        MAX_FORM_MEMORY_SIZE=512 * 1024,
+        MAX_FORM_PARTS=200,
+    )
+    db.init_app(app)
+    migrate.init_app(app, db)
+    storage.connect(settings)
+    jobs.connect(settings)
+    for part in (limits, api, pages, delivery, health, commands):
+        part.init_app(app)
+    return app
+
+
+if __name__ == "__main__":
+    from portal import embedded
+
+    embedded.main(create_app)

@@ -1,0 +1,9 @@
+"""A map of the house. Arrows point down only; `lint-imports` holds them there.
+
+    entrances     api (JSON, one dialect for each contract) · pages (HTMX) · delivery (/images, /cdn)
+    the trade     images (properties, galleries, uploads, variants) over accounts (who may what)
+    the seam      work (commit or undo; lock)
+    ground floor  jobs · storage · presign · db · pixels, over errors and config
+
+`app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.
+"""

@@ -1,0 +1,205 @@
+"""Settings from the environment, each with its unit and its default; wrong ones are refused with a sentence."""
+
+import ipaddress
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class WrongSetting(ValueError):
+    """A setting that can't be used; its message is meant for the operator."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs between two installations.
+
+    `redis_url` and `s3_endpoint_url` are None only where the environment names none and the embedded
+    parts have never run: `python app.py` starts them and fills these in (`portal/embedded.py`).
+    """
+
+    host: str = "127.0.0.1"  # the address the web server listens on
+    port: int = 8000
+    public_url: str = "http://localhost:8000"  # where browsers reach the pages; decides cookies and CORS
+    data_dir: Path = Path("data")  # database file, Valkey, S3 and spool of the embedded parts
+    secret_key: str = ""  # signs and encrypts; made once and kept in DATA_DIR where not set
+    database_url: str = "sqlite://"
+    redis_url: str | None = None
+    s3_endpoint_url: str | None = None  # as this server reaches the bucket
+    s3_public_endpoint_url: str | None = None  # as browsers reach it: presigned URLs carry this host
+    s3_access_key: str | None = None  # of the embedded S3; None: as boto3 finds credentials by itself
+    s3_secret_key: str | None = None
+    s3_region: str = "us-east-1"
+    s3_uploads_bucket: str = "frontage-uploads"
+    s3_cdn_bucket: str = "frontage-cdn"
+    cdn_url: str = "http://localhost:8000/cdn"  # in front of the CDN bucket
+    images_url: str = "http://localhost:8000"  # in front of /images/
+    trusted_proxies: int = 0  # how many proxies in front of us set X-Forwarded-*
+    allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
+    web_threads: int = 16
+    pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    network_workers: int = 2
+
+    @property
+    def https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def page_origins(self) -> list[str]:
+        """The origins that pages may come from, for the bucket's CORS: PUBLIC_URL, and its loopback twin."""
+        url = urlsplit(self.public_url)
+        origin = f"{url.scheme}://{url.netloc}"
+        twins = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}
+        twin = twins.get(url.hostname or "")
+        return [origin] + ([origin.replace(url.hostname or "", twin)] if twin else [])
+
+
+def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises WrongSetting with a sentence that names the variable.
+
+    Where the environment names no database, Redis or S3, the embedded ones of DATA_DIR are meant:
+    their addresses stand in a file there, so that the command line finds what `python app.py` started.
+    """
+    data_dir = Path(env.get("DATA_DIR") or "data").expanduser().resolve()
+    embedded = _embedded(data_dir)
+    port = _integer(env, "PORT", 8000, 1, 65535)
+    public_url = _url(env, "PUBLIC_URL") or f"http://localhost:{port}"
+    return Settings(
+        host=env.get("HOST") or "127.0.0.1",
+        port=port,
+        public_url=public_url,
+        data_dir=data_dir,
+        secret_key=_secret_key(env, data_dir),
+        database_url=_database_url(env) or f"sqlite:///{data_dir / 'frontage.db'}",
+        redis_url=_redis_url(env) or embedded.get("redis_url"),
+        s3_endpoint_url=_s3_endpoint_url(env) or embedded.get("s3_endpoint_url"),
+        s3_public_endpoint_url=_url(env, "S3_PUBLIC_ENDPOINT_URL"),
+        s3_access_key=None if env.get("S3_ENDPOINT_URL") else embedded.get("s3_access_key"),
+        s3_secret_key=None if env.get("S3_ENDPOINT_URL") else embedded.get("s3_secret_key"),
+        s3_region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
+        s3_uploads_bucket=_bucket(env, "S3_UPLOADS_BUCKET", "frontage-uploads"),
+        s3_cdn_bucket=_bucket(env, "S3_CDN_BUCKET", "frontage-cdn"),
+        cdn_url=_url(env, "CDN_URL") or f"{public_url}/cdn",
+        images_url=_url(env, "IMAGES_URL") or public_url,
+        trusted_proxies=_integer(env, "TRUSTED_PROXIES", 0, 0, 10),
+        allowed_private_nets=_networks(env, "ALLOWED_PRIVATE_NETS"),
+        web_threads=_integer(env, "WEB_THREADS", 16, 1, 256),
+        pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
+        network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),
+    )
+
+
+_current: Settings | None = None
+
+
+def use(settings: Settings) -> None:
+    """Make these the settings of this process. create_app does it, once."""
+    global _current
+    _current = settings
+
+
+def settings() -> Settings:
+    """Return the settings of this process."""
+    if _current is None:
+        raise RuntimeError("no settings yet: create_app() sets them")
+    return _current
+
+
+def embedded_file(data_dir: Path) -> Path:
+    """Where the embedded Valkey and S3 leave their addresses: a JSON object of settings by name."""
+    return data_dir / "embedded.json"
+
+
+def _embedded(data_dir: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(embedded_file(data_dir).read_text())
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.strip().isdecimal() or not least <= int(text) <= most:
+        raise WrongSetting(f"{name} must be a whole number from {least} to {most}, not {text!r}.")
+    return int(text)
+
+
+def _url(env: Mapping[str, str], name: str) -> str | None:
+    text = (env.get(name) or "").strip().rstrip("/")
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise WrongSetting(f"{name} must be an address like https://photos.example.com, not {text!r}.")
+    return text
+
+
+def _s3_endpoint_url(env: Mapping[str, str]) -> str | None:
+    """AWS S3 itself has no endpoint to name: `S3_ENDPOINT_URL=aws` asks for it."""
+    if (env.get("S3_ENDPOINT_URL") or "").strip() == "aws":
+        return "aws"
+    return _url(env, "S3_ENDPOINT_URL")
+
+
+def _database_url(env: Mapping[str, str]) -> str | None:
+    text = (env.get("DATABASE_URL") or "").strip()
+    if not text:
+        return None
+    if text.startswith("postgres://"):  # the spelling some hosts hand out
+        text = "postgresql://" + text.removeprefix("postgres://")
+    if not text.startswith(("postgresql://", "postgresql+psycopg://", "sqlite:///")):
+        raise WrongSetting("DATABASE_URL must begin with postgresql:// or sqlite:///.")
+    return text
+
+
+def _redis_url(env: Mapping[str, str]) -> str | None:
+    text = (env.get("REDIS_URL") or "").strip()
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise WrongSetting("REDIS_URL must begin with redis://, rediss:// or unix://.")
+    return text or None
+
+
+def _bucket(env: Mapping[str, str], name: str, default: str) -> str:
+    text = env.get(name) or default
+    if not (
+        3 <= len(text) <= 63 and text.replace("-", "").replace(".", "").isalnum() and text == text.lower()
+    ):
+        raise WrongSetting(f"{name} must be a bucket name: 3 to 63 small letters, digits, dots and dashes.")
+    return text
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[IpNetwork, ...]:
+    try:
+        return tuple(
+            ipaddress.ip_network(part.strip()) for part in (env.get(name) or "").split(",") if part.strip()
+        )
+    except ValueError as error:
+        raise WrongSetting(
+            f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}."
+        ) from None
+
+
+def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
+    """The key of the environment, else one made at the first start and kept beside the data."""
+    text = env.get("SECRET_KEY") or ""
+    if text and len(text) < 32:
+        raise WrongSetting("SECRET_KEY must have at least 32 characters.")
+    if text:
+        return text
+    path = data_dir / "secret_key"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise WrongSetting(f"DATA_DIR must be a folder we can write to: {error}.") from None
+    return path.read_text()

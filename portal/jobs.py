@@ -1,0 +1,140 @@
+"""Every background job as a function with real parameters, and how the bell is rung for it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry as RedisRetry
+from rq import Queue, Retry
+from rq import Worker as RqWorker
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.serializers import JSONSerializer
+from rq.utils import as_text
+from rq.worker import BaseWorker
+
+from portal.config import Settings
+
+PIXELS, NETWORK, SCHEDULE = "pixels", "network", "schedule"
+QUEUES = (PIXELS, NETWORK, SCHEDULE)
+
+# Without Retry a killed job is failed at once (reliability.md, decision 9). At first without delay: case I1.
+RETRY_INTERVALS_S = [0, 10, 60]
+RESULT_TTL_S = 600  # case I18: results and failures must not fill Redis
+FAILURE_TTL_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call of a function in `workers`, by name, with ids and plain data only."""
+
+    name: str
+    args: tuple[int | str, ...]
+    queue: str
+    timeout_s: int
+
+    @property
+    def id(self) -> str:
+        """The same for the same call, so that a second ring finds the first."""
+        return "-".join([self.name.rsplit(".", 1)[-1], *map(str, self.args)])
+
+
+def make_variants(image_id: int) -> Job:
+    return Job("workers.images.make_variants", (image_id,), PIXELS, timeout_s=120)
+
+
+def make_avif(image_id: int, width_px: int) -> Job:
+    return Job("workers.images.make_avif", (image_id, width_px), PIXELS, timeout_s=120)
+
+
+def ring_again() -> Job:
+    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
+
+
+def tidy() -> Job:
+    return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # long: the sweep must not wait for it
+
+
+ALL = (make_variants, make_avif, ring_again, tidy)
+"""Every job there is: the workers run nothing else (reliability.md, decision 7)."""
+
+_redis: Redis | None = None
+
+
+def connect(settings: Settings) -> None:
+    """Make the client that rings. Never blocks: Redis answers within a second or it isn't there (decision 8)."""
+    global _redis
+    _redis = Redis.from_url(
+        settings.redis_url or "redis://localhost",
+        socket_connect_timeout=1,
+        socket_timeout=1,
+        retry=RedisRetry(NoBackoff(), 0),
+    )
+
+
+def connection() -> Redis:
+    """The client of this process."""
+    if _redis is None:
+        raise RuntimeError("no Redis yet: create_app() connects")
+    return _redis
+
+
+def queue(name: str) -> Queue:
+    return Queue(name, connection=connection(), serializer=JSONSerializer)
+
+
+def enqueue(job: Job) -> None:
+    """Ring for a job. Raises redis.RedisError where Redis is away; the row stays pending and the sweep rings again."""
+    queue(job.queue).enqueue_call(
+        job.name,
+        args=job.args,
+        timeout=job.timeout_s,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        job_id=job.id,
+        retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+    )
+
+
+def lost(wanted: list[Job]) -> list[Job]:
+    """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
+    known: set[str] = set()
+    for name in {job.queue for job in wanted}:
+        q = queue(name)
+        known.update(q.get_job_ids())
+        for registry in (q.started_job_registry, q.scheduled_job_registry, q.deferred_job_registry):
+            known.update(registry.get_job_ids(cleanup=False))
+        known.update(_ids(q.intermediate_queue_key))
+    return [job for job in wanted if job.id not in known]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What Redis knows of a worker: its queue, and the job in its hands, if there is one."""
+
+    queue: str
+    job: str | None = None  # the function's name within its module: "make_variants"
+    args: tuple[int | str, ...] = ()
+
+
+def workers() -> list[Worker]:
+    """Return the workers that live, by queue. Raises redis.RedisError where Redis is away."""
+    found = []
+    for worker in RqWorker.all(connection=connection(), serializer=JSONSerializer):
+        queues = worker.queue_names()
+        found.append(_at_work(queues[0] if queues else "", worker))
+    return sorted(found, key=lambda worker: (worker.queue, worker.job is None))
+
+
+def _at_work(queue_name: str, worker: BaseWorker) -> Worker:
+    try:
+        job = worker.get_current_job()
+        if job is None or job.func_name is None:
+            return Worker(queue_name)
+        return Worker(queue_name, job.func_name.rpartition(".")[2], tuple(job.args))
+    except (NoSuchJobError, DeserializationError):  # done and gone since, or not written by us
+        return Worker(queue_name)
+
+
+def _ids(list_key: str) -> "list[str]":
+    return [as_text(item) for item in connection().lrange(list_key, 0, -1)]

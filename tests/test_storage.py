@@ -1,0 +1,132 @@
+"""One contract for every S3 that is called ours, shown against the embedded SeaweedFS."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from flask import Flask
+
+from portal import storage
+from portal.errors import StorageFailed
+
+KEY = "images/a/b/c.jpg"
+TYPE = "image/jpeg"
+
+
+@pytest.fixture
+def url(app: Flask) -> Iterator[str]:
+    """A presigned PUT of five bytes of JPEG."""
+    yield storage.uploads.presign_put(KEY, content_type=TYPE, size_bytes=5)
+
+
+def put(url: str, data: bytes = b"photo", type: str | None = TYPE, method: str = "PUT") -> int:
+    headers = {"Content-Type": type} if type else {}
+    return requests.request(method, url, data=data, headers=headers, timeout=10).status_code
+
+
+def test_what_is_put_is_there_with_its_type_and_size(app: Flask) -> None:
+    storage.cdn.put("derived/a.webp", b"pixels", "image/webp")
+    found = storage.cdn.head("derived/a.webp")
+    assert found
+    assert (found.key, found.size_bytes, found.type) == ("derived/a.webp", 6, "image/webp")
+    assert storage.cdn.get("derived/a.webp") == b"pixels"
+
+
+def test_what_is_absent_is_none(app: Flask) -> None:
+    assert storage.cdn.head("derived/none.webp") is None
+    assert storage.cdn.get("derived/none.webp") is None
+
+
+def test_an_etag_pins_the_bytes(app: Flask) -> None:
+    storage.uploads.put(KEY, b"first", TYPE)
+    first = storage.uploads.head(KEY)
+    assert first
+    storage.uploads.put(KEY, b"other", TYPE)
+    assert storage.uploads.get(KEY, etag=first.etag) is None
+
+
+def test_delete_forgets_and_may_be_repeated(app: Flask) -> None:
+    storage.uploads.put(KEY, b"photo", TYPE)
+    storage.uploads.delete(KEY)
+    storage.uploads.delete(KEY)
+    assert storage.uploads.get(KEY) is None
+
+
+def test_a_listing_names_everything_under_a_prefix(app: Flask) -> None:
+    for name in ("images/a/1", "images/a/2", "images/b/1"):
+        storage.uploads.put(name, b"x", TYPE)
+    assert [stored.key for stored in storage.uploads.list("images/a/")] == ["images/a/1", "images/a/2"]
+
+
+def test_a_copy_has_the_same_bytes(app: Flask) -> None:
+    storage.uploads.put(KEY, b"photo", TYPE)
+    storage.uploads.copy(KEY, "images/a/b/copy.jpg")
+    assert storage.uploads.get("images/a/b/copy.jpg") == b"photo"
+
+
+def test_an_absent_source_cannot_be_copied(app: Flask) -> None:
+    with pytest.raises(StorageFailed):
+        storage.uploads.copy("images/none", "images/copy")
+
+
+def test_a_presigned_url_takes_what_was_signed(url: str) -> None:
+    assert put(url) == 200
+    assert storage.uploads.get(KEY) == b"photo"
+
+
+@pytest.mark.parametrize("data", [b"photo, but longer", b"pho", b""])
+def test_c3_a_presigned_url_refuses_another_size(url: str, data: bytes) -> None:
+    assert put(url, data) == 403
+    assert storage.uploads.head(KEY) is None
+
+
+@pytest.mark.parametrize("type", ["image/png", "text/html", "image/JPEG", None])
+def test_c3_a_presigned_url_refuses_another_type(url: str, type: str | None) -> None:
+    assert put(url, type=type) == 403
+    assert storage.uploads.head(KEY) is None
+
+
+def test_c3_a_presigned_url_refuses_another_key_method_signature_and_date(url: str) -> None:
+    assert put(url.replace("c.jpg", "d.jpg")) == 403
+    assert put(url, method="DELETE") == 403
+    assert put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
+    assert put(url.replace("X-Amz-Expires=3600", "X-Amz-Expires=86400")) == 403
+    assert put(url.partition("?")[0]) == 403
+    assert not list(storage.uploads.list())
+
+
+def test_nobody_reads_a_bucket_without_a_key(url: str) -> None:
+    storage.uploads.put(KEY, b"photo", TYPE)
+    address = url.partition("?")[0]
+    assert requests.get(address, timeout=10).status_code == 403
+    assert requests.get(address.rpartition("/")[0], timeout=10).status_code in (403, 404)
+
+
+def test_only_our_pages_may_put_from_a_browser(url: str) -> None:
+    def preflight(origin: str) -> str | None:
+        asks = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "PUT",
+            "Access-Control-Request-Headers": "content-type",
+        }
+        return requests.options(url, headers=asks, timeout=10).headers.get("Access-Control-Allow-Origin")
+
+    from portal.config import settings
+
+    assert preflight(settings().public_url) == settings().public_url
+    assert preflight("https://evil.example") is None
+
+
+def test_a_bucket_that_does_not_answer_is_said_within_ten_seconds(app: Flask) -> None:
+    """Case J7, the refused half: nobody listens there."""
+    from dataclasses import replace
+
+    from portal.config import settings
+
+    try:
+        storage.connect(replace(settings(), s3_endpoint_url="http://127.0.0.1:9"))
+        with pytest.raises(StorageFailed, match="did not answer"):
+            storage.cdn.put("derived/a.webp", b"pixels", "image/webp")
+        assert not storage.cdn.answers()
+    finally:
+        storage.connect(settings())

@@ -1,0 +1,120 @@
+"""The seam: rows, objects and bells change together or not at all, on SQLite and on PostgreSQL."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from portal import jobs, storage
+from portal.db import db
+from portal.images.models import Property
+from portal.work import lock, work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.factories import Person
+
+pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+
+
+class Broken(Exception):
+    """What goes wrong in the middle of a change."""
+
+
+def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets: Buckets) -> None:
+    storage.cdn.put("derived/old.webp", b"old", "image/webp")
+    with work() as w:
+        assert lock(home)
+        home.name = "Birch House"
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        w.drop(storage.cdn, "derived/old.webp")
+        w.enqueue(jobs.make_variants(7))
+        assert ("frontage-cdn", "derived/old.webp") in buckets.listing(), (
+            "nothing is dropped before the commit"
+        )
+        assert jobs.queue(jobs.PIXELS).count == 0, "nothing is rung before the commit"
+    db.session.rollback()
+    assert db.session.get_one(Property, home.id).name == "Birch House"
+    assert buckets.listing() == {("frontage-cdn", "derived/new.webp")}
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_variants-7"]
+
+
+def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(
+    home: Property, buckets: Buckets
+) -> None:
+    storage.cdn.put("derived/old.webp", b"old", "image/webp")
+    before = buckets.listing()
+    with pytest.raises(Broken), work() as w:
+        assert lock(home)
+        home.name = "Birch House"
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        w.drop(storage.cdn, "derived/old.webp")
+        w.enqueue(jobs.make_variants(7))
+        raise Broken
+    assert home.name == "Alder Cottage"
+    assert buckets.listing() == before
+    assert jobs.queue(jobs.PIXELS).count == 0
+
+
+def test_a_commit_that_the_database_refuses_undoes_the_objects_too(alice: Person, buckets: Buckets) -> None:
+    taken = factories.home_of(alice.workspace).uuid
+    with pytest.raises(Exception, match="(?i)unique"), work() as w:
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        db.session.add(Property(workspace_id=alice.workspace.id, name="Twin", uuid=taken))
+    assert buckets.listing() == set()
+
+
+def test_changes_outside_of_work_are_refused(home: Property) -> None:
+    home.name = "Birch House"
+    with pytest.raises(AssertionError, match="outside work"), work():
+        pass
+    db.session.rollback()
+
+
+def test_work_inside_work_is_refused(app: Any) -> None:
+    with pytest.raises(AssertionError, match="inside work"), work(), work():
+        pass
+
+
+def test_a_row_that_is_gone_cannot_be_locked(home: Property) -> None:
+    with work():
+        db.session.execute(Property.__table__.delete())
+        assert not lock(home)
+
+
+def test_a_lock_reads_the_row_anew(home: Property) -> None:
+    assert home.name == "Alder Cottage"
+    with db.engine.begin() as other:
+        other.execute(update(Property).values(name="Changed meanwhile"))
+    with work():
+        assert lock(home)
+        assert home.name == "Changed meanwhile"
+
+
+def test_ten_threads_that_read_then_write_lose_no_count(
+    home: Property, at_once: Callable[..., list[Any]]
+) -> None:
+    """Looking before locking is the classic mistake: 800 such transactions once ended at 103."""
+
+    def count_up(property_id: int) -> None:
+        mine = db.session.get_one(Property, property_id)
+        for _ in range(10):
+            with work():
+                assert lock(mine)
+                mine.gallery_version += 1
+
+    assert at_once(count_up, *[(home.id,)] * 10) == [None] * 10
+    assert (
+        db.session.scalar(select(Property.gallery_version).execution_options(populate_existing=True)) == 100
+    )
+
+
+def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(
+    home: Property, caplog: pytest.LogCaptureFixture
+) -> None:
+    with work() as w:
+        assert lock(home)
+        home.name = "Birch House"
+        w.enqueue(jobs.Job("workers.images.make_variants", (object(),), jobs.PIXELS, 1))  # type: ignore[arg-type]
+    assert db.session.get_one(Property, home.id).name == "Birch House"
+    assert "left to the sweep" in caplog.text
