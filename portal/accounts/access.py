@@ -1,0 +1,213 @@
+"""Who is this, and may they? People by password or link, browsers by session, programs by API key."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from sqlalchemy import delete, select
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from portal.accounts.models import ApiKey, Session, SignInLink, User, Workspace
+from portal.accounts.plans import PLANS
+from portal.db import as_uuid, db, now
+from portal.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from portal.work import lock, quietly, work
+
+SESSION_LIFETIME = timedelta(days=30)
+LINK_LIFETIME = timedelta(hours=24)
+KEY_PREFIX = "fr_live_"
+KEY_USE_NOTED_EVERY = timedelta(minutes=1)  # last_used_at is for people; a write at each call would cost more
+SCOPES = {
+    "images:read": "See properties and their photos",
+    "images:write": "Add, change and delete properties and photos",
+}
+MIN_PASSWORD_LENGTH = 10
+EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
+
+
+class NewKey(NamedTuple):
+    """An API key and, this once, its secret."""
+
+    key: ApiKey
+    secret: str
+
+
+def create_workspace(name: str, plan: str = "free") -> Workspace:
+    """Make a workspace. Raises Invalid, or Conflict where the name is taken."""
+    name = name.strip()
+    if not 1 <= len(name) <= 120:
+        raise Invalid("A workspace needs a name of 1 to 120 characters.")
+    if plan not in PLANS:
+        raise Invalid(f"There is no plan {plan!r}; there are {', '.join(PLANS)}.")
+    with work():
+        if find_workspace(name):
+            raise Conflict(f"There is a workspace called {name!r} already.")
+        workspace = Workspace(name=name, plan_name=plan)
+        db.session.add(workspace)
+    return workspace
+
+
+def find_workspace(name: str) -> Workspace | None:
+    return db.session.scalar(select(Workspace).where(Workspace.name == name))
+
+
+def create_user(workspace: Workspace, email: str, *, name: str = "", admin: bool = False) -> User:
+    """Add a person to a workspace. Raises Invalid, or Conflict where the address is known."""
+    email = email.strip().lower()
+    if len(email) > 254 or not EMAIL.fullmatch(email):
+        raise Invalid("That is not an e-mail address.")
+    with work():
+        if db.session.scalar(select(User).where(User.email == email)):
+            raise Conflict(f"{email} belongs to somebody already.")
+        user = User(workspace_id=workspace.id, email=email, name=name or email.split("@")[0], is_admin=admin)
+        db.session.add(user)
+    return user
+
+
+def set_password(user: User, password: str) -> None:
+    """Set a password and sign the person out everywhere. Raises Invalid where it is too short or too long."""
+    if not MIN_PASSWORD_LENGTH <= len(password) <= 200:
+        raise Invalid(f"A password has {MIN_PASSWORD_LENGTH} to 200 characters.")
+    password_hash = generate_password_hash(password, "scrypt")  # slow on purpose: before the lock
+    with work():
+        if not lock(user):
+            raise NotFound("There is no such person.")
+        user.password_hash = password_hash
+        db.session.execute(delete(Session).where(Session.user_id == user.id))
+
+
+def create_sign_in_link(user: User) -> str:
+    """Return the token of a link that signs this person in once, within LINK_LIFETIME."""
+    token = secrets.token_urlsafe(32)
+    with work():
+        db.session.add(
+            SignInLink(user_id=user.id, token_sha256=_sha256(token), expires_at=now() + LINK_LIFETIME)
+        )
+    return token
+
+
+def sign_in(email: str, password: str) -> str:
+    """Return a new session's token. Raises Unauthorized, without saying which of the two was wrong."""
+    user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
+    password_hash = user.password_hash if user and user.password_hash else _nobodys_hash()
+    if (
+        not check_password_hash(password_hash, password) or user is None
+    ):  # the same work for people we don't know
+        raise Unauthorized("The address or the password is not right.")
+    return _start_session(user.id)
+
+
+def sign_in_by_link(token: str) -> str:
+    """Use up a sign-in link and return a new session's token. Raises Unauthorized where it is used or over."""
+    link = db.session.scalar(select(SignInLink).where(SignInLink.token_sha256 == _sha256(token)))
+    with work():
+        if link is None or not lock(link) or link.expires_at <= now():
+            raise Unauthorized("This sign-in link is used or over. Ask for a new one.")
+        user_id = link.user_id
+        db.session.delete(link)
+    return _start_session(user_id)
+
+
+def sign_out(token: str) -> None:
+    """End a session, in every process at once."""
+    with work():
+        db.session.execute(delete(Session).where(Session.token_sha256 == _sha256(token)))
+
+
+def user_of_session(token: str) -> User | None:
+    """Return whose session this is, None where it is over."""
+    session = db.session.scalar(select(Session).where(Session.token_sha256 == _sha256(token)))
+    return session.user if session and session.expires_at > now() else None
+
+
+def create_api_key(
+    workspace: Workspace, name: str, *, scopes: set[str] | None = None, admin: bool = False, made_by: str = ""
+) -> NewKey:
+    """Make a key with 192 random bits; its secret is never to be had again. Raises Invalid."""
+    scopes = set(SCOPES) if scopes is None else scopes
+    name = name.strip()
+    if not 1 <= len(name) <= 120:
+        raise Invalid("A key needs a name of 1 to 120 characters.")
+    if not scopes or scopes - set(SCOPES):
+        raise Invalid(f"A key needs one or more of these scopes: {', '.join(SCOPES)}.")
+    secret = KEY_PREFIX + secrets.token_urlsafe(24)
+    with work():
+        key = ApiKey(
+            workspace_id=workspace.id,
+            name=name,
+            hint=secret[: len(KEY_PREFIX) + 4],
+            secret_sha256=_sha256(secret),
+            scope_words=" ".join(sorted(scopes)),
+            is_admin=admin,
+            made_by=made_by,
+        )
+        db.session.add(key)
+    return NewKey(key, secret)
+
+
+def key_of_secret(secret: str) -> ApiKey:
+    """Return the key of a Bearer secret and note its use. Raises Unauthorized where it is unknown or over.
+
+    Found by its hash, so no comparison of ours can leak by its timing how near a guess was.
+    """
+    key = db.session.scalar(select(ApiKey).where(ApiKey.secret_sha256 == _sha256(secret)))
+    if key is None or not hmac.compare_digest(key.secret_sha256, _sha256(secret)) or not key.is_good(now()):
+        raise Unauthorized("The API key is unknown, revoked or over.")
+    if key.last_used_at is None or now() - key.last_used_at > KEY_USE_NOTED_EVERY:
+        quietly(_note_use, key)
+    return key
+
+
+def demand(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
+    """Raise Forbidden where the key lacks the scope, or the admin role."""
+    if scope and scope not in key.scopes:
+        raise Forbidden(f"The API key lacks the scope {scope}.", details={"scope": scope})
+    if admin and not key.is_admin:
+        raise Forbidden("This needs an admin's API key.")
+
+
+def api_keys(workspace: Workspace) -> list[ApiKey]:
+    """The workspace's keys that still work, newest first."""
+    found = select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.revoked_at.is_(None))
+    return list(db.session.scalars(found.order_by(ApiKey.id.desc())))
+
+
+def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
+    """End a key at once, everywhere. Raises NotFound; a second time changes nothing."""
+    key = db.session.scalar(
+        select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.uuid == as_uuid(uuid))
+    )
+    with work():
+        if key is None or not lock(key):
+            raise NotFound("There is no such key.")
+        key.revoked_at = key.revoked_at or now()
+    return key
+
+
+def _start_session(user_id: int) -> str:
+    token = secrets.token_urlsafe(32)
+    with work():
+        db.session.execute(delete(Session).where(Session.expires_at <= now()))
+        db.session.add(
+            Session(user_id=user_id, token_sha256=_sha256(token), expires_at=now() + SESSION_LIFETIME)
+        )
+    return token
+
+
+def _note_use(key: ApiKey) -> None:
+    with work():
+        if lock(key):
+            key.last_used_at = now()
+
+
+@lru_cache(maxsize=1)
+def _nobodys_hash() -> str:
+    return generate_password_hash(secrets.token_urlsafe(16), "scrypt")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,9 @@
+"""The one door out to the world's eyes: what browsers and CDNs fetch, under /images and /cdn."""
+
+from flask import Flask
+
+from portal.delivery.images import blueprint
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(blueprint)

@@ -1,0 +1,104 @@
+"""GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: finished renditions, never an original."""
+
+import re
+from hashlib import sha256
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from portal import storage
+from portal.errors import Invalid, NotFound, Problem, StorageFailed, TooMany
+from portal.images import renditions
+from portal.storage import IMMUTABLE
+
+blueprint = Blueprint("delivery", __name__)
+
+TYPES = {
+    "webp": "image/webp",
+    "jpg": "image/jpeg",
+    "avif": "image/avif",
+    "png": "image/png",
+    "gif": "image/gif",
+}
+CDN_KEY = re.compile(
+    r"(?:properties/\d+|derived/[0-9a-f-]{36})/[0-9a-f-]{36}-(?:lg|thumb|\d+)\.(webp|jpg|avif)"
+)
+MAX_WIDTH_PX = 100_000
+
+
+@blueprint.get("/images/<workspace>/<property>/<file>")
+def image(workspace: str, property: str, file: str) -> Response:
+    """The best rendition for this Accept and `?w=`; the address is the same for good, and so is the picture."""
+    found = renditions.find_image(f"images/{workspace}/{property}/{file}")
+    form = renditions.best(found, _accepts(), _width())
+    return _answer(form.key, form.type, varies=True)
+
+
+@blueprint.get("/cdn/<path:key>")
+def stored(key: str) -> Response:
+    """An object of the CDN bucket, for where no CDN stands in front of it."""
+    known = CDN_KEY.fullmatch(key)
+    if not known:
+        raise NotFound("There is no such photo.")
+    return _answer(key, TYPES[known[1]], varies=False)
+
+
+def _answer(key: str, type: str, *, varies: bool) -> Response:
+    etag = sha256(key.encode()).hexdigest()[:32]  # a key is written once, so its name is its content's
+    if request.if_none_match.contains(etag):
+        response = Response(status=304)
+    else:
+        data = storage.cdn.get(key)
+        if data is None:
+            raise NotFound("There is no such photo.")
+        response = Response(data, content_type=type)
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = IMMUTABLE
+    if varies:
+        response.headers["Vary"] = "Accept"
+    return response
+
+
+def _accepts() -> frozenset[str]:
+    """The modern types that are named outright: `*/*` alone is no promise that AVIF can be shown."""
+    return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
+
+
+def _width() -> int | None:
+    text = request.args.get("w")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
+        raise Invalid("w is a width in pixels, such as 640.")
+    return int(text)
+
+
+@blueprint.after_request
+def _harmless(response: Response) -> Response:
+    """Nothing that comes from here can ever run as a page (reliability.md, decision 16)."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
+
+
+@blueprint.errorhandler(Problem)
+def _problem(problem: Problem) -> Response:
+    statuses = {NotFound: 404, Invalid: 400, TooMany: 503, StorageFailed: 503}
+    status = next((code for kind, code in statuses.items() if isinstance(problem, kind)), 500)
+    response = _plain(problem.message, status)
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+@blueprint.errorhandler(HTTPException)
+def _http_error(error: HTTPException) -> Response:
+    return _plain(error.name, error.code or 500)
+
+
+def _plain(text: str, status: int) -> Response:
+    response = Response(f"{text}\n", status, content_type="text/plain; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept"
+    return response

@@ -1,0 +1,64 @@
+"""Where things lie in the buckets, and under which URLs the world sees them (contract.md, X4 and X5)."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portal import config
+from portal.images.models import Image, Property
+
+LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths that delivery makes
+EXTENSIONS: dict[str, Sequence[str]] = {  # the first is the canonical one
+    "image/jpeg": ("jpg", "jpeg", "jpe", "jfif"),
+    "image/png": ("png",),
+    "image/webp": ("webp",),
+    "image/heic": ("heic", "heif"),
+    "image/avif": ("avif",),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a property's objects lie: plain values, so that naming a key asks the database nothing."""
+
+    workspace_uuid: uuid.UUID
+    property_uuid: uuid.UUID
+    property_id: int
+
+    @classmethod
+    def of(cls, property: Property) -> "Place":
+        return cls(property.workspace.uuid, property.uuid, property.id)
+
+    @property
+    def prefix(self) -> str:
+        """`images/{userId}/{propertyId}/` of seed B; the user is the workspace (X12)."""
+        return f"images/{self.workspace_uuid}/{self.property_uuid}/"
+
+    def upload_key(self, file_name: str, content_type: str) -> str:
+        """A fresh key with the file name's extension where it fits the type, else the canonical one (B9)."""
+        extensions = EXTENSIONS[content_type]
+        named = file_name.rpartition(".")[2].lower()
+        return f"{self.prefix}{uuid.uuid4()}.{named if named in extensions else extensions[0]}"
+
+    def original_key(self, type: str) -> str:
+        """A fresh key in the same layout that no presigned URL has ever covered."""
+        return f"{self.prefix}{uuid.uuid4()}.{EXTENSIONS[type][0]}"
+
+    def variant_keys(self) -> tuple[str, str]:
+        """Fresh keys for a large and a thumb of one content version: seed C, "Storage Structure"."""
+        stem = f"properties/{self.property_id}/{uuid.uuid4()}"
+        return f"{stem}-lg.webp", f"{stem}-thumb.webp"
+
+
+def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
+    return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{EXTENSIONS[type][0]}"
+
+
+def image_url(image: Image, width_px: int | None = None) -> str:
+    """The image's URL in B: answered by delivery from the moment of the confirm."""
+    url = f"{config.settings().images_url}/{image.key}"
+    return f"{url}?w={width_px}" if width_px else url
+
+
+def cdn_url(key: str) -> str:
+    return f"{config.settings().cdn_url}/{key}"

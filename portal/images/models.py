@@ -1,0 +1,123 @@
+"""Property, Image, Upload, Rendition: columns, constraints and one-line questions."""
+
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.accounts.models import Workspace
+from portal.db import Base, Id, Moment, PublicId, now
+
+PENDING, READY, FAILED = "pending", "ready", "failed"
+
+
+class Property(Base):
+    """A home for rent; owns a gallery."""
+
+    __tablename__ = "property"
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    address: Mapped[str] = mapped_column(String(300), default="")
+    bedrooms: Mapped[int | None]
+    bathrooms: Mapped[float | None]  # 1.5 is a bath and a shower room
+    sleeps: Mapped[int | None]
+    external_ref: Mapped[str] = mapped_column(String(120), default="")
+    gallery_version: Mapped[int] = mapped_column(default=0)  # counts up with each change to the gallery
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
+
+    workspace: Mapped[Workspace] = relationship(lazy="joined", innerjoin=True)
+
+
+class Image(Base):
+    """One picture in a gallery.
+
+    `variants` says how its variants stand: pending, ready or failed. A pending row is itself the job;
+    RQ is only the bell.
+    """
+
+    __tablename__ = "image"
+    __table_args__ = (
+        Index("ix_image_property_position", "property_id", "position"),
+        Index(
+            "uq_image_main",
+            "property_id",
+            unique=True,
+            sqlite_where=text("is_main"),
+            postgresql_where=text("is_main"),
+        ),
+        Index("ix_image_pending_since", "pending_since"),
+    )
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(
+        String(200), unique=True
+    )  # B's r2Key: the public name, never a path to bytes
+    original_key: Mapped[str] = mapped_column(String(200), unique=True)  # where the bytes are, privately
+    file_name: Mapped[str] = mapped_column(String(255))
+    type: Mapped[str] = mapped_column(String(20))
+    size_bytes: Mapped[int]
+    width: Mapped[int]  # as displayed, px
+    height: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    alt_text: Mapped[str | None] = mapped_column(String(500))
+    position: Mapped[int]
+    is_main: Mapped[bool] = mapped_column(default=False)
+    turns: Mapped[int] = mapped_column(default=0)  # quarter turns clockwise since the original, 0 to 3
+    version: Mapped[int] = mapped_column(default=1)  # counts up with each change to the pixels
+    variants: Mapped[str] = mapped_column(String(10), default=PENDING)
+    pending_since: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending
+    started_at: Mapped[Moment | None]  # of the latest attempt
+    attempts: Mapped[int] = mapped_column(
+        default=0
+    )  # counted at the start, so that one that kills its worker counts
+    failure_reason: Mapped[str | None] = mapped_column(String(300))
+    ready_at: Mapped[Moment | None]
+    large_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    thumb_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    large_size_bytes: Mapped[int | None]
+    placeholder: Mapped[int | None]  # the --lqip integer that the stylesheet decodes
+    added_by: Mapped[str] = mapped_column(String(254), default="")  # a person's name, or an API key's
+    created_at: Mapped[Moment] = mapped_column(default=now)
+
+    property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
+    renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
+
+
+class Rendition(Base):
+    """A delivered form of an image that was made once and kept in the CDN bucket."""
+
+    __tablename__ = "rendition"
+    __table_args__ = (UniqueConstraint("image_id", "version", "width", "type"),)
+
+    id: Mapped[Id]
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    version: Mapped[int]  # the image's, when it was made
+    width: Mapped[int]  # the rung of the ladder, px
+    type: Mapped[str] = mapped_column(String(20))
+    key: Mapped[str] = mapped_column(String(200), unique=True)
+    size_bytes: Mapped[int]
+
+
+class Upload(Base):
+    """A presigned PUT; once confirmed, the memory of which image it became."""
+
+    __tablename__ = "upload"
+    __table_args__ = (Index("ix_upload_unconfirmed", "confirmed_at", "expires_at"),)
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"), index=True)
+    key: Mapped[str] = mapped_column(String(200), unique=True)
+    file_name: Mapped[str] = mapped_column(String(255))
+    content_type: Mapped[str] = mapped_column(String(20))
+    size_bytes: Mapped[int]
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    expires_at: Mapped[Moment]  # confirmable until then; the URL itself ends earlier
+    confirmed_at: Mapped[Moment | None]
+    image_uuid: Mapped[UUID | None]  # stays when the image goes: a key is used once

@@ -1,0 +1,158 @@
+"""Properties: made, found, changed, deleted; each through its workspace."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, and_, case, func, or_, select
+from sqlalchemy.orm import aliased
+
+from portal import storage
+from portal.accounts.models import Workspace
+from portal.db import MAX_ID, as_uuid, db
+from portal.errors import Invalid, NotFound
+from portal.images.models import Image, Property, Rendition, Upload
+from portal.work import lock, work
+
+TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
+NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # largest
+MAX_PAGE = 100
+
+
+class Page(NamedTuple):
+    """Some properties, newest first, and where the next ones begin."""
+
+    items: list[Property]
+    next_cursor: str | None
+
+
+class Summary(NamedTuple):
+    """A property as its row in the table shows it."""
+
+    property: Property
+    photos: int
+    undescribed: int
+    cover: Image | None
+
+
+def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
+    """Make a property. Raises Invalid; its details name each field that is wrong."""
+    values = _checked({"name": "", **fields})
+    with work():
+        property = Property(workspace_id=workspace.id, **values)
+        db.session.add(property)
+    return property
+
+
+def update(property: Property, changes: Mapping[str, Any]) -> Property:
+    """Change the fields that are named. Raises Invalid, or NotFound when it has just been deleted."""
+    values = _checked(changes)
+    with work():
+        if not lock(property):
+            raise _absent()
+        for name, value in values.items():
+            setattr(property, name, value)
+    return property
+
+
+def delete(property: Property) -> None:
+    """Delete a property, its gallery and every object of it. Raises NotFound when somebody was first."""
+    with work() as w:
+        if not lock(property):
+            raise _absent()
+        images = select(Image.id).where(Image.property_id == property.id)
+        for image in db.session.scalars(select(Image).where(Image.property_id == property.id)):
+            w.drop(storage.uploads, image.original_key)
+            w.drop(storage.cdn, image.large_key, image.thumb_key)
+        w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(images))))
+        w.drop(
+            storage.uploads, *db.session.scalars(select(Upload.key).where(Upload.property_id == property.id))
+        )
+        db.session.delete(property)
+
+
+def find(workspace: Workspace, ref: str) -> Property:
+    """Return a property of this workspace by uuid or number. Raises NotFound; foreign equals absent."""
+    mine = select(Property).where(Property.workspace_id == workspace.id)
+    if ref.isascii() and ref.isdecimal():
+        same = Property.id == min(int(ref[:19]), MAX_ID)
+    else:
+        same = Property.uuid == as_uuid(ref)
+    property = db.session.scalar(mine.where(same))
+    if property is None:
+        raise _absent()
+    return property
+
+
+def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, search: str = "") -> Page:
+    """Return properties, newest first, from a cursor on. Raises Invalid for a cursor that is none of ours."""
+    found = _matching(select(Property).where(Property.workspace_id == workspace.id), search)
+    if after is not None:
+        found = found.where(Property.id < _position(after))
+    limit = max(1, min(limit, MAX_PAGE))
+    rows = list(db.session.scalars(found.order_by(Property.id.desc()).limit(limit + 1)))
+    return Page(rows[:limit], _cursor(rows[limit - 1]) if len(rows) > limit else None)
+
+
+def summaries(properties: list[Property]) -> list[Summary]:
+    """Return what the table shows of each, in two statements however many there are."""
+    ids = [property.id for property in properties]
+    undescribed = func.sum(case((Image.alt_text.is_(None), 1), else_=0))
+    counts = select(Image.property_id, func.count(), undescribed).where(Image.property_id.in_(ids))
+    counted = {row[0]: row for row in db.session.execute(counts.group_by(Image.property_id))}
+    covers = {
+        image.property_id: image
+        for image in db.session.scalars(select(Image).where(Image.property_id.in_(ids), Image.is_main))
+    }
+    return [
+        Summary(p, counted[p.id][1], int(counted[p.id][2]), covers.get(p.id))
+        if p.id in counted
+        else Summary(p, 0, 0, None)
+        for p in properties
+    ]
+
+
+def _matching(found: Select[Property], search: str) -> Select[Property]:
+    for word in search.split()[:8]:
+        columns = (Property.name, Property.address, Property.external_ref)
+        found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
+    return found
+
+
+def _cursor(last: Property) -> str:
+    return base64.urlsafe_b64encode(f"before:{last.id}".encode()).decode()
+
+
+def _position(cursor: str) -> int:
+    try:
+        word, _, number = base64.b64decode(cursor.encode(), b"-_", validate=True).decode().partition(":")
+        if word == "before" and number.isascii() and number.isdecimal() and int(number[:20]) <= MAX_ID:
+            return int(number)
+    except ValueError:
+        pass
+    raise Invalid("That cursor is not one of ours.", code="cursor")
+
+
+def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values to store, or raise Invalid with a sentence for each field that is wrong."""
+    values: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, most in TEXTS.items():
+        if name in fields:
+            values[name] = text = str(fields[name] or "").strip()
+            if len(text) > most:
+                wrong[name] = f"At most {most} characters."
+    if "name" in values and not values["name"]:
+        wrong["name"] = "A property needs a name."
+    for name, most in NUMBERS.items():
+        if name in fields:
+            values[name] = number = fields[name]
+            if number is not None and not 0 <= number <= most:
+                wrong[name] = f"From 0 to {most}."
+    if wrong:
+        raise Invalid("Some fields can't be used as they are.", code="fields", details=wrong)
+    return values
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such property.", code="property_not_found")

@@ -1,0 +1,211 @@
+"""Renditions: the best form of an image for one width and one browser, made once and kept."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+
+from portal import jobs, storage
+from portal.config import settings
+from portal.db import db
+from portal.errors import NotFound, TooMany
+from portal.images.keys import LADDER, rendition_key
+from portal.images.models import FAILED, READY, Image, Rendition
+from portal.pixels.child import limited
+from portal.pixels.inspect import inspect
+from portal.pixels.render import resize
+from portal.work import lock, quietly, work
+
+WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
+LARGE_PX = 2048  # seed C's large variant, see contract.md C17
+RENDER_CPU_S, RENDER_TIMEOUT_S = 20, 30
+RENDER_MEMORY_BYTES = 768 * 1024 * 1024  # 50 megapixels of 16-bit RGBA took 400-480 MB (reliability.md, B7)
+WAIT_FOR_TURN_S = 10
+
+
+@dataclass(frozen=True)
+class Form:
+    """One rendition, as it lies in the CDN bucket."""
+
+    key: str
+    type: str
+    width: int
+
+
+def find_image(key: str) -> Image:
+    """Return the image of a public key. Raises NotFound."""
+    image = db.session.scalar(select(Image).where(Image.key == key))
+    if image is None:
+        raise NotFound("There is no such photo.", code="image_not_found")
+    return image
+
+
+def rung(width_px: int | None) -> int:
+    """Return the ladder's width that serves this one: the next larger, the largest for none."""
+    return next((step for step in LADDER if width_px and step >= width_px), LADDER[-1])
+
+
+def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
+    """Return the best rendition for what a browser accepts: AVIF once a worker has made it, else WebP or JPEG.
+
+    What doesn't exist yet is made now, once, and kept; while others make it, this waits its turn, and
+    then takes the next best. Raises TooMany where nothing can be had in time, NotFound where nothing can be.
+    """
+    width = rung(width_px)
+    type = WEBP if WEBP in accepts else JPEG
+    forms = _existing(image)
+    if AVIF in accepts and (AVIF, width) in forms:
+        return forms[AVIF, width]
+    found = forms.get((type, width)) or _make(image, width, type)
+    if AVIF in accepts and image.variants == READY:
+        db.session.rollback()
+        quietly(jobs.enqueue, jobs.make_avif(image.id, width))
+    return found
+
+
+def make_avif(image_id: int, width_px: int) -> None:
+    """Make the AVIF of one width from the large variant. Does nothing where it exists or the image is not ready."""
+    image = db.session.get(Image, image_id)
+    if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
+        return
+    source = _Source.of(image)
+    data = source.bucket_bytes()
+    if data is None:
+        return
+    rendition = resize(data, inspect(data), width_px, AVIF)
+    _keep(image, source, width_px, AVIF, rendition.data)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a rendition is made from, as plain values: the large variant when there is one, else the original."""
+
+    uuid: UUID
+    version: int
+    key: str
+    is_original: bool
+    turns: int
+
+    @classmethod
+    def of(cls, image: Image) -> "_Source":
+        if image.large_key:
+            return cls(image.uuid, image.version, image.large_key, False, 0)
+        return cls(image.uuid, image.version, image.original_key, True, image.turns)
+
+    def bucket_bytes(self) -> bytes | None:
+        return (storage.uploads if self.is_original else storage.cdn).get(self.key)
+
+
+def _existing(image: Image) -> dict[tuple[str, int], Form]:
+    """Every form there is of this version, in one statement."""
+    kept = select(Rendition).where(Rendition.image_id == image.id, Rendition.version == image.version)
+    forms = {(row.type, row.width): Form(row.key, row.type, row.width) for row in db.session.scalars(kept)}
+    if image.large_key:
+        forms[WEBP, LARGE_PX] = Form(image.large_key, WEBP, LARGE_PX)
+    return forms
+
+
+def _make(image: Image, width: int, type: str) -> Form:
+    """Render and keep one form, unless another thread has just done it."""
+    if image.variants == FAILED and not image.large_key:
+        raise NotFound("This photo could not be processed.", code="image_failed")
+    image_id, source = image.id, _Source.of(image)
+    db.session.rollback()  # no transaction is held while pixels are made
+    with _turn((image_id, source.version, width, type)) as my_turn:
+        image = db.session.get_one(Image, image_id)
+        forms = _existing(image)
+        if (type, width) in forms:
+            return forms[type, width]
+        if not my_turn:
+            return _next_best(forms, width, type)
+        db.session.rollback()
+        data = source.bucket_bytes()
+        if data is None:
+            raise NotFound("The bytes of this photo are missing.", code="image_missing")
+        rendition = limited(
+            resize,
+            data,
+            inspect(data),
+            width,
+            type,
+            source.turns,
+            cpu_s=RENDER_CPU_S,
+            memory_bytes=RENDER_MEMORY_BYTES,
+            timeout_s=RENDER_TIMEOUT_S,
+        )
+        return _keep(image, source, width, type, rendition.data)
+
+
+def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> Form:
+    """Store a rendition and its row; where another process was first, its form is the one."""
+    key = rendition_key(source.uuid, width, type)
+    with work() as w:
+        w.put(storage.cdn, key, data, type)
+        if not lock(image) or image.version != source.version:
+            w.drop(storage.cdn, key)
+            raise NotFound("This photo has just been changed or deleted.", code="image_not_found")
+        first = _existing(image).get((type, width))
+        if first:
+            w.drop(storage.cdn, key)
+            return first
+        db.session.add(
+            Rendition(
+                image_id=image.id,
+                version=source.version,
+                width=width,
+                type=type,
+                key=key,
+                size_bytes=len(data),
+            )
+        )
+    return Form(key, type, width)
+
+
+def _next_best(forms: dict[tuple[str, int], Form], width: int, type: str) -> Form:
+    """The nearest width of a type that the browser takes, larger before smaller."""
+    usable = [form for form in forms.values() if form.type == type]
+    if not usable:
+        raise TooMany("Too many photos are being prepared at once. Try again in a moment.", retry_after_s=1)
+    return min(usable, key=lambda form: (form.width < width, abs(form.width - width)))
+
+
+class _Turns:
+    """One rendering at a time for one image and size; in all, as many as there are cores."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.locks: dict[object, tuple[threading.Lock, int]] = {}
+        self.slots: threading.BoundedSemaphore | None = None
+
+
+_turns = _Turns()
+
+
+@contextmanager
+def _turn(what: object) -> Iterator[bool]:
+    """Wait for this rendering's turn; True when it is ours, False when the wait was too long."""
+    with _turns.guard:
+        _turns.slots = _turns.slots or threading.BoundedSemaphore(settings().pixel_workers)
+        mine, waiting = _turns.locks.get(what, (threading.Lock(), 0))
+        _turns.locks[what] = (mine, waiting + 1)
+    try:
+        with _acquired(mine) as first, _acquired(_turns.slots) as slot:
+            yield first and slot
+    finally:
+        with _turns.guard:
+            mine, waiting = _turns.locks.pop(what)
+            if waiting > 1:
+                _turns.locks[what] = (mine, waiting - 1)
+
+
+@contextmanager
+def _acquired(lock: "threading.Lock | threading.BoundedSemaphore") -> Iterator[bool]:
+    got = lock.acquire(timeout=WAIT_FOR_TURN_S)
+    try:
+        yield got
+    finally:
+        if got:
+            lock.release()

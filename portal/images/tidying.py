@@ -1,0 +1,86 @@
+"""What nobody owns any more: uploads that were never confirmed, objects that no row names."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+
+from sqlalchemy import delete, or_, select, union_all
+
+from portal import storage
+from portal.db import db, now
+from portal.images.models import Image, Rendition, Upload
+from portal.storage import Bucket, Stored
+from portal.work import quietly, work
+
+GRACE = timedelta(
+    days=1
+)  # far longer than any confirm: what is older and has no row will never have one (case J3)
+BATCH = 500
+
+
+def tidy() -> None:
+    """Do all of it, nightly."""
+    expire_uploads()
+    collect_orphans()
+
+
+def expire_uploads() -> int:
+    """Forget uploads that were not confirmed in time, with what was PUT under them; return how many.
+
+    Found by index, a batch at a time, so that a large table is never scanned. Memories of confirmed
+    uploads stay as long as their property.
+    """
+    count = 0
+    while True:
+        over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
+        with work() as w:
+            uploads = list(db.session.scalars(over.with_for_update(skip_locked=True)))
+            w.drop(storage.uploads, *(upload.key for upload in uploads))
+            db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
+        count += len(uploads)
+        if len(uploads) < BATCH:
+            return count
+
+
+def collect_orphans(grace: timedelta = GRACE) -> list[str]:
+    """Delete the objects, older than `grace`, that no row names; return their keys.
+
+    What a crash left between a put and its commit, a drop that failed, a second PUT through a used URL.
+    """
+    return [
+        *_collect(storage.uploads, _named_in_uploads, grace),
+        *_collect(storage.cdn, _named_in_cdn, grace),
+    ]
+
+
+def _collect(bucket: Bucket, named: Callable[[Sequence[str]], set[str]], grace: timedelta) -> list[str]:
+    gone: list[str] = []
+    for page in _pages(stored for stored in bucket.list() if stored.modified_at < now() - grace):
+        keys = [stored.key for stored in page]
+        alive = named(keys)
+        db.session.rollback()  # end the reading: the next page is compared with the rows of that moment
+        for key in keys:
+            if key not in alive:
+                quietly(bucket.delete, key)
+                gone.append(key)
+    return gone
+
+
+def _named_in_uploads(keys: Sequence[str]) -> set[str]:
+    """Originals, and what may still be confirmed. A confirmed upload's own key is nobody's any more."""
+    originals = select(Image.original_key).where(Image.original_key.in_(keys))
+    awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
+    return set(db.session.scalars(union_all(originals, awaited)))
+
+
+def _named_in_cdn(keys: Sequence[str]) -> set[str]:
+    images = select(Image.large_key, Image.thumb_key).where(
+        or_(Image.large_key.in_(keys), Image.thumb_key.in_(keys))
+    )
+    variants = {key for row in db.session.execute(images) for key in row}
+    return variants | set(db.session.scalars(select(Rendition.key).where(Rendition.key.in_(keys))))
+
+
+def _pages(items: Iterator[Stored]) -> Iterator[list[Stored]]:
+    while page := list(islice(items, BATCH)):
+        yield page

@@ -1,0 +1,225 @@
+"""Delivery: the best finished form for each browser, from the confirm on, and never the original."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image as Pillow
+from sqlalchemy import func, select
+
+from portal import jobs, storage
+from portal.db import db
+from portal.images import keys, properties, renditions
+from portal.images.models import Image, Property, Rendition
+from tests import factories
+from tests.conftest import Buckets
+
+CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+WEBP_ONLY = "image/webp,*/*"
+ANYTHING = "*/*"
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def path(image: Image, width: int | None = None) -> str:
+    url = urlsplit(keys.image_url(image, width))
+    return f"{url.path}?{url.query}"
+
+
+def get(client: FlaskClient, url: str, accept: str = ANYTHING, **headers: str) -> Any:
+    return client.get(url, headers={"Accept": accept, **headers})
+
+
+def pixels(response: Any) -> Pillow.Image:
+    assert response.status_code == 200, response.text
+    return Pillow.open(BytesIO(response.data))
+
+
+@pytest.mark.parametrize(("accept", "type"), [(CHROME, "webp"), (WEBP_ONLY, "webp"), (ANYTHING, "jpeg")])
+def test_an_image_is_delivered_from_the_moment_of_its_confirm(
+    home: Property, client: FlaskClient, accept: str, type: str
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(3000, 2000))
+    response = get(client, path(image, 640), accept)
+    assert response.content_type == f"image/{type}"
+    assert pixels(response).size == (640, 427)
+
+
+def test_without_a_width_a_finished_image_is_its_large_variant(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(3000, 2000))
+    work_off()
+    db.session.rollback()
+    assert image.large_key
+    assert get(client, path(image), WEBP_ONLY).data == storage.cdn.get(image.large_key)
+
+
+def test_avif_is_delivered_once_a_worker_has_made_it(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(1600, 1200))
+    work_off()
+    assert get(client, path(image, 640), CHROME).content_type == "image/webp"
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_avif-{image.id}-640"]
+    work_off()
+    response = get(client, path(image, 640), CHROME)
+    assert response.content_type == "image/avif"
+    assert pixels(response).size == (640, 480)
+    assert get(client, path(image, 640), WEBP_ONLY).content_type == "image/webp"
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 320), (320, 320), (321, 480), (1000, 1280), (9999, 1600)])
+def test_widths_come_from_a_ladder_and_nothing_is_enlarged(
+    home: Property, client: FlaskClient, asked: int, given: int
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(1600, 1200))
+    assert pixels(get(client, path(image, asked))).width == given
+
+
+@pytest.mark.parametrize("width", ["0", "-5", "x", "1e3", "640px", "", "99999999999999999999", "٦"])
+def test_a_width_that_is_none_is_refused(home: Property, client: FlaskClient, width: str) -> None:
+    image = factories.photo_in(home)
+    assert get(client, f"{path(image).rstrip('?')}?w={width}").status_code == 400
+
+
+def test_a_rendition_is_made_once_and_kept(home: Property, client: FlaskClient, buckets: Buckets) -> None:
+    image = factories.photo_in(home)
+    first = get(client, path(image, 320), WEBP_ONLY)
+    before = buckets.listing()
+    again = get(client, path(image, 320), WEBP_ONLY)
+    assert (first.data, first.headers["ETag"]) == (again.data, again.headers["ETag"])
+    assert buckets.listing() == before
+    assert db.session.scalar(select(func.count(Rendition.id))) == 1
+
+
+def test_twenty_readers_at_once_have_it_made_once(
+    home: Property, app: Flask, at_once: Callable[..., list[Any]]
+) -> None:
+    url = path(factories.photo_in(home, factories.jpeg(2400, 1600)), 960)
+    answers = at_once(lambda: get(app.test_client(), url, WEBP_ONLY).data, *[()] * 20)
+    assert len({bytes(answer) for answer in answers}) == 1
+    assert db.session.scalar(select(func.count(Rendition.id))) == 1
+
+
+def test_answers_are_immutable_vary_by_accept_and_can_do_no_harm(home: Property, client: FlaskClient) -> None:
+    response = get(client, path(factories.photo_in(home), 320))
+    headers = response.headers
+    assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert headers["Vary"] == "Accept"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert "Set-Cookie" not in headers
+
+
+def test_a_conditional_request_is_answered_without_bytes(home: Property, client: FlaskClient) -> None:
+    url = path(factories.photo_in(home), 320)
+    etag = get(client, url).headers["ETag"]
+    response = get(client, url, **{"If-None-Match": etag})
+    assert (response.status_code, response.data) == (304, b"")
+    assert response.headers["ETag"] == etag
+    assert get(client, url, **{"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_k14_ranges_are_not_served_in_pieces(home: Property, client: FlaskClient) -> None:
+    url = path(factories.photo_in(home), 320)
+    response = get(client, url, Range="bytes=" + ",".join(f"{n}-{n}" for n in range(1000)))
+    assert response.status_code == 200
+    assert response.data == get(client, url).data
+
+
+def test_what_is_delivered_is_never_the_original(home: Property, client: FlaskClient) -> None:
+    data = factories.jpeg(300, 200, comment=b"<script>alert(1)</script>")
+    image = factories.photo_in(home, data)
+    for accept in (CHROME, ANYTHING):
+        for width in (None, 320, 2048):
+            answer = get(client, path(image, width), accept).data
+            assert answer != data
+            assert b"<script" not in answer
+
+
+def test_unknown_and_deleted_images_are_absent(home: Property, client: FlaskClient) -> None:
+    url = path(factories.photo_in(home), 320)
+    assert get(client, url).status_code == 200
+    properties.delete(home)
+    gone, unknown = get(client, url), get(client, "/images/a/b/c.jpg")
+    assert (
+        (gone.status_code, gone.data)
+        == (unknown.status_code, unknown.data)
+        == (404, b"There is no such photo.\n")
+    )
+    assert gone.headers["Cache-Control"] == "no-store"
+
+
+def test_an_original_cannot_be_named(home: Property, client: FlaskClient) -> None:
+    image = factories.photo_in(home)
+    assert get(client, f"/{image.original_key}").status_code == 404
+    assert get(client, f"/cdn/{image.original_key}").status_code == 404
+
+
+def test_a_variant_is_readable_at_its_cdn_address(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    db.session.rollback()
+    assert image.large_key
+    response = get(client, urlsplit(keys.cdn_url(image.large_key)).path + "?response-content-type=text/html")
+    assert response.content_type == "image/webp"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.data == storage.cdn.get(image.large_key)
+
+
+@pytest.mark.parametrize(
+    "key", ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"]
+)
+def test_only_keys_of_our_own_making_are_looked_up(client: FlaskClient, key: str) -> None:
+    assert get(client, f"/cdn/{key}").status_code == 404
+
+
+def test_j11_a_variant_that_was_deleted_by_hand_is_absent_not_an_error(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    db.session.rollback()
+    storage.cdn.delete(str(image.large_key))
+    assert get(client, path(image), WEBP_ONLY).status_code == 404
+
+
+def test_j7_a_bucket_that_is_away_is_a_503_that_says_when_to_come_back(
+    home: Property, client: FlaskClient
+) -> None:
+    from dataclasses import replace
+
+    from portal.config import settings
+
+    url = path(factories.photo_in(home), 320)
+    storage.connect(replace(settings(), s3_endpoint_url="http://127.0.0.1:9"))
+    try:
+        response = get(client, url)
+    finally:
+        storage.connect(settings())
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+
+
+def test_while_the_turn_is_taken_the_next_best_is_given(
+    home: Property, client: FlaskClient, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(2400, 1600))
+    work_off()
+    monkeypatch.setattr(renditions, "WAIT_FOR_TURN_S", 0.05)
+    with renditions._turn((image.id, image.version, 640, "image/webp")):
+        response = get(client, path(image, 640), WEBP_ONLY)
+        assert pixels(response).width == 2048, "the large variant, since 640 is being made"
+        assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", (
+            "others have turns of their own"
+        )

@@ -1,0 +1,319 @@
+"""Confirm: what arrived becomes an image exactly once, and nobody can change it afterwards."""
+
+import random
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from portal import jobs, storage
+from portal.db import db, now
+from portal.errors import Conflict, Invalid, NotFound, OverQuota
+from portal.images import gallery, properties, uploads
+from portal.images.models import Image, Property, Upload
+from portal.images.uploads import Arrived
+from portal.work import work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.factories import Person
+
+
+def confirm(home: Property, arrived: Arrived) -> Image:
+    ((image, _),) = uploads.confirm(home, [arrived], added_by="Alice")
+    return image
+
+
+def images() -> int:
+    return db.session.scalar(select(func.count(Image.id))) or 0
+
+
+def refusal(home: Property, arrived: Arrived) -> str:
+    with pytest.raises(Invalid) as refused:
+        uploads.confirm(home, [arrived])
+    return refused.value.code
+
+
+def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> None:
+    first = confirm(home, factories.uploaded(home, factories.jpeg(800, 600)))
+    arrived = factories.uploaded(home, factories.jpeg(colour=(10, 90, 200)))
+    second = confirm(home, Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "Pool at dusk"))
+    assert [image.uuid for image in gallery.images(home)] == [first.uuid, second.uuid]
+    assert (first.position, first.is_main, second.position, second.is_main) == (0, True, 1, False)
+    assert (first.width, first.height, first.type, first.variants) == (800, 600, "image/jpeg", "pending")
+    assert second.alt_text == "Pool at dusk"
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == [
+        f"make_variants-{first.id}",
+        f"make_variants-{second.id}",
+    ]
+
+
+def test_the_original_lies_under_a_key_that_no_url_was_ever_signed_for(
+    home: Property, buckets: Buckets
+) -> None:
+    data = factories.jpeg()
+    arrived = factories.uploaded(home, data)
+    image = confirm(home, arrived)
+    assert image.original_key != arrived.key
+    assert buckets.listing() == {("frontage-uploads", image.original_key)}
+    assert storage.uploads.get(image.original_key) == data
+
+
+def test_c1_a_second_put_through_the_same_url_changes_nothing(home: Property) -> None:
+    data = factories.jpeg()
+    (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
+    url = uploads.url_of(upload)
+    factories.put(url, data, "image/jpeg")
+    image = confirm(home, Arrived(upload.key, "image/jpeg", len(data)))
+    assert factories.put(url, bytes(len(data)), "image/jpeg").status_code == 200
+    assert storage.uploads.get(image.original_key) == data
+    assert confirm(home, Arrived(upload.key, "image/jpeg", len(data))).sha256 == image.sha256
+
+
+def test_c2_puts_during_and_after_confirm_never_swap_the_picture(home: Property) -> None:
+    """100 attacked confirms: what is kept is what was inspected, or the confirm is refused."""
+    good = factories.jpeg(160, 120)
+    evil = b"<script>" + bytes(len(good) - 8)
+    dice = random.Random(1)
+    swaps = refused = 0
+    for _ in range(100):
+        (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(good))])
+        url, key = uploads.url_of(upload), upload.key
+        factories.put(url, good, "image/jpeg")
+        over = threading.Event()
+        attacker = threading.Thread(target=_attack, args=(url, [evil, good], over, dice.random() / 100))
+        attacker.start()
+        try:
+            image = confirm(home, Arrived(key, "image/jpeg", len(good)))
+            over.set()
+            attacker.join()
+            swaps += storage.uploads.get(image.original_key) != good
+            with work():
+                db.session.delete(image)
+        except (Invalid, Conflict):
+            refused += 1
+        finally:
+            over.set()
+            attacker.join()
+    assert swaps == 0
+    assert refused < 100, "some must get through, or nothing was tried"
+
+
+def _attack(url: str, bodies: list[bytes], over: threading.Event, pause_s: float) -> None:
+    over.wait(pause_s)
+    while not over.is_set():
+        for body in bodies:
+            factories.put(url, body, "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "{prefix}00000000-0000-4000-8000-000000000000.jpg",
+        "{prefix}../../other/x.jpg",
+        "{prefix}%2e%2e/x.jpg",
+        "/{prefix}x.jpg",
+        "{prefix}/x.jpg",
+        "other/x.jpg",
+        "{prefix}" + "x" * 1025,
+        "",
+        "\x00",
+    ],
+)
+def test_c4_a_key_that_was_not_presigned_here_is_unknown(home: Property, key: str) -> None:
+    prefix = f"images/{home.workspace.uuid}/{home.uuid}/"
+    assert refusal(home, Arrived(key.format(prefix=prefix), "image/jpeg", 10)) == "unknown_key"
+
+
+def test_c4_keys_of_another_property_or_workspace_are_as_unknown(home: Property, charlie: Person) -> None:
+    neighbour = factories.home_of(home.workspace, "Next door")
+    foreign = factories.home_of(charlie.workspace)
+    for owner in (neighbour, foreign):
+        arrived = factories.uploaded(owner, factories.jpeg())
+        assert refusal(home, arrived) == "unknown_key"
+    assert images() == 0
+
+
+def test_c5_confirm_before_the_put_is_refused_and_works_after_it(home: Property) -> None:
+    data = factories.jpeg()
+    (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
+    arrived = Arrived(upload.key, "image/jpeg", len(data))
+    assert refusal(home, arrived) == "not_uploaded"
+    factories.put(uploads.url_of(upload), data, "image/jpeg")
+    assert confirm(home, arrived).position == 0
+
+
+def test_c6_a_second_confirm_finds_the_same_image(home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    (first,) = uploads.confirm(home, [arrived])
+    (again,) = uploads.confirm(home, [arrived])
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.image.uuid == first.image.uuid
+    assert images() == 1
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c7_twenty_parallel_confirms_of_one_key_make_one_image(
+    home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+
+    def one(property_id: int) -> Any:
+        return confirm(db.session.get_one(Property, property_id), arrived).uuid
+
+    answers = at_once(one, *[(home.id,)] * 20)
+    made = [answer for answer in answers if not isinstance(answer, Exception)]
+    assert len(set(made)) == 1
+    assert all(isinstance(answer, (Conflict, Invalid)) for answer in answers if answer not in made)
+    assert images() == 1
+    assert len(buckets.listing()) == 1, "what the others had put is gone"
+
+
+def test_c8_uploaded_in_time_it_may_be_confirmed_after_the_url_is_over(home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    with work():
+        db.session.execute(update(Upload).values(created_at=now() - timedelta(hours=23)))
+    assert confirm(home, arrived).position == 0
+
+
+def test_c9_another_type_or_size_than_presigned_is_refused(home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    assert refusal(home, Arrived(arrived.key, "image/png", arrived.size_bytes)) == "differs_from_presigned"
+    assert (
+        refusal(home, Arrived(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
+    )
+    assert confirm(home, arrived).position == 0, "an honest confirm still works"
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c10_sixty_uploads_confirmed_twice_each_at_once_fill_the_quota_exactly(
+    home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    arrivals = [factories.uploaded(home, factories.jpeg(64, 48)) for _ in range(60)]
+
+    def one(property_id: int, arrived: Arrived) -> int:
+        return confirm(db.session.get_one(Property, property_id), arrived).position
+
+    answers = at_once(one, *[(home.id, arrived) for arrived in arrivals for _ in range(2)])
+    positions = {answer for answer in answers if isinstance(answer, int)}
+    assert positions == set(range(20))
+    assert all(isinstance(a, (int, OverQuota, Conflict, Invalid)) for a in answers), answers
+    rows = db.session.scalars(select(Image).execution_options(populate_existing=True)).all()
+    assert sorted(row.position for row in rows) == list(range(20))
+    assert sum(row.is_main for row in rows) == 1
+    originals = {row.original_key for row in rows}
+    awaited = set(db.session.scalars(select(Upload.key).where(Upload.confirmed_at.is_(None))))
+    assert {key for _, key in buckets.listing()} == originals | awaited
+
+
+def test_c12_one_bad_member_refuses_the_batch_and_leaves_nothing(home: Property, buckets: Buckets) -> None:
+    good, bad = factories.uploaded(home, factories.jpeg()), factories.uploaded(home, b"not a photo at all")
+    before = buckets.listing()
+    with pytest.raises(Invalid) as refused:
+        uploads.confirm(home, [good, bad])
+    assert refused.value.details == {"index": 1}
+    assert (images(), buckets.listing()) == (0, before)
+    assert confirm(home, good).position == 0
+
+
+def test_c13_a_property_deleted_before_the_confirm_takes_the_object_with_it(
+    home: Property, alice: Person, buckets: Buckets
+) -> None:
+    factories.uploaded(home, factories.jpeg())
+    properties.delete(home)
+    with pytest.raises(NotFound):
+        properties.find(alice.workspace, "1")
+    assert buckets.listing() == set()
+
+
+def test_c14_a_smaller_plan_keeps_what_is_there_and_takes_no_more(home: Property) -> None:
+    first = factories.uploaded(home, factories.jpeg(64, 48))
+    confirm(home, first)
+    with work():
+        db.session.add_all(
+            Image(
+                property_id=home.id,
+                key=f"images/{n}",
+                original_key=f"images/o{n}",
+                file_name="a.jpg",
+                type="image/jpeg",
+                size_bytes=1,
+                width=1,
+                height=1,
+                sha256="",
+                position=n,
+            )
+            for n in range(1, 20)
+        )
+    more = Arrived("x", "image/jpeg", 1)
+    with pytest.raises(OverQuota):
+        uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", 10)])
+    assert refusal(home, more) == "unknown_key"
+    assert confirm(home, first).position == 0, "what is confirmed is found again, quota or not"
+
+
+@pytest.mark.parametrize(
+    ("data", "type", "code"),
+    [
+        (b"<html><script>alert(1)</script></html>", "image/jpeg", "not_an_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", "not_an_image"),
+        (b"%PDF-1.7 and more", "image/jpeg", "not_an_image"),
+        (b"PK\x03\x04 a zip", "image/webp", "not_an_image"),
+        (b"\xff\xd8", "image/jpeg", None),
+        (b"x", "image/jpeg", None),
+    ],
+)
+def test_b1_b3_what_is_no_photo_is_refused_by_its_bytes(
+    home: Property, data: bytes, type: str, code: str | None
+) -> None:
+    found = refusal(home, factories.uploaded(home, data, type=type))
+    assert code is None or found == code
+    assert images() == 0
+
+
+def test_b2_a_photo_of_another_type_than_presigned_is_refused_and_deleted(
+    home: Property, buckets: Buckets
+) -> None:
+    arrived = factories.uploaded(home, factories.jpeg(), type="image/png")
+    assert refusal(home, arrived) == "content_mismatch"
+    assert buckets.listing() == set()
+    assert refusal(home, arrived) == "not_uploaded"
+
+
+def test_b22_a_description_has_five_hundred_characters_at_most(home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    long = Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 501)
+    assert refusal(home, long) == "alt_text"
+    short = Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 500)
+    assert confirm(home, short).alt_text == "x" * 500
+
+
+def test_a_key_whose_image_was_deleted_is_used_up(home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    image = confirm(home, arrived)
+    with work():
+        db.session.delete(image)
+    assert refusal(home, arrived) == "already_used"
+
+
+def test_i9_confirm_succeeds_while_redis_is_away_and_the_bell_is_rung_later(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from portal.config import settings
+    from portal.images import variants
+
+    arrived = factories.uploaded(home, factories.jpeg())
+    jobs.connect(replace(settings(), redis_url="redis://127.0.0.1:9"))
+    try:
+        image = confirm(home, arrived)
+    finally:
+        jobs.connect(settings())
+    assert jobs.queue(jobs.PIXELS).count == 0
+    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    assert variants.ring_again() == 1
+    assert variants.ring_again() == 0, "one that is in its queue is not rung for twice"
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_variants-{image.id}"]

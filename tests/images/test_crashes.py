@@ -1,0 +1,98 @@
+"""Kill -9 at every step of confirm and of the variant job: nothing lost, doubled, wrong or left behind."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from portal import config, storage
+from portal.db import db
+from portal.images import tidying, uploads, variants
+from portal.images.models import Image, Property, Upload
+from portal.images.uploads import Arrived
+from portal.work import work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.crashes import dies_at
+
+TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
+AT_ONCE = timedelta(seconds=-60)
+
+
+def confirm(property_id: int, arrived: Arrived) -> None:
+    uploads.confirm(db.session.get_one(Property, property_id), [arrived], added_by="Alice")
+
+
+def every_step() -> Iterator[int]:
+    """1, 2, 3 … each as often as KILLS says, until the caller breaks."""
+    step = 0
+    while True:
+        step += 1
+        assert step < 200, "it never lived to the end"
+        yield from [step] * TIMES
+
+
+def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    variants.ring_again()
+    work_off()
+    tidying.collect_orphans(AT_ONCE)
+    db.session.rollback()
+
+
+def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
+    """Exactly these photos, each with its bytes and both variants, and not an object more."""
+    images = list(db.session.scalars(select(Image).order_by(Image.position)))
+    assert [image.position for image in images] == list(range(len(originals)))
+    assert [image.is_main for image in images] == [n == 0 for n in range(len(originals))]
+    assert [storage.uploads.get(image.original_key) for image in images] == originals
+    assert {image.variants for image in images} <= {"ready"}
+    awaited = set(db.session.scalars(select(Upload.key).where(Upload.confirmed_at.is_(None))))
+    named = {key for image in images for key in (image.original_key, image.large_key, image.thumb_key)}
+    assert {key for _, key in buckets.listing()} == named | awaited
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
+    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = factories.jpeg(64, 48)
+    deaths = 0
+    for step in every_step():
+        arrived = factories.uploaded(home, data)
+        lived = dies_at(step, config.settings(), confirm, home.id, arrived)
+        db.session.rollback()
+        ((image, is_new),) = uploads.confirm(home, [arrived])
+        assert not (lived and is_new)
+        sweep(work_off, monkeypatch)
+        assert_whole(buckets, [data])
+        with work() as w:
+            w.drop(storage.uploads, image.original_key)
+            w.drop(storage.cdn, image.large_key, image.thumb_key)
+            db.session.delete(image)
+        if lived:
+            break
+        deaths += 1
+    assert deaths >= 15 * TIMES, "the steps of a confirm were not found"
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_variant_job_killed_at_any_step_is_finished_by_the_next(
+    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = factories.jpeg(64, 48)
+    image = factories.photo_in(home, data)
+    deaths = 0
+    for step in every_step():
+        with work():
+            image.variants, image.attempts, image.pending_since = "pending", 0, image.created_at
+        lived = dies_at(step, config.settings(), variants.make, image.id)
+        db.session.rollback()
+        sweep(work_off, monkeypatch)
+        assert_whole(buckets, [data])
+        if lived:
+            break
+        deaths += 1
+    assert deaths >= 12 * TIMES, "the steps of the job were not found"

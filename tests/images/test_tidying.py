@@ -1,0 +1,83 @@
+"""The sweep: what nobody owns goes, and nothing that somebody owns ever does."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+
+from portal import storage
+from portal.db import db, now
+from portal.images import renditions, tidying, uploads
+from portal.images.models import Property, Upload
+from portal.images.uploads import Announced
+from portal.work import work
+from tests import factories
+from tests.conftest import Buckets
+
+AT_ONCE = timedelta(seconds=-5)
+
+
+def test_an_upload_that_was_never_confirmed_goes_with_its_object(home: Property, buckets: Buckets) -> None:
+    factories.uploaded(home, factories.jpeg())
+    kept = factories.uploaded(home, factories.jpeg())
+    with work():
+        late = update(Upload).where(Upload.key != kept.key).values(expires_at=now() - timedelta(seconds=1))
+        db.session.execute(late)
+    assert tidying.expire_uploads() == 1
+    assert buckets.listing() == {("frontage-uploads", kept.key)}
+    assert uploads.confirm(home, [kept])[0].is_new
+
+
+def test_c16_ten_thousand_unused_presigns_expire(home: Property) -> None:
+    with work():
+        db.session.add_all(
+            Upload(
+                property_id=home.id,
+                key=f"images/{n}.jpg",
+                file_name="a.jpg",
+                content_type="image/jpeg",
+                size_bytes=1,
+                expires_at=now() - timedelta(hours=1),
+            )
+            for n in range(1200)
+        )
+    assert tidying.expire_uploads() == 1200
+    assert db.session.scalar(select(func.count(Upload.id))) == 0
+
+
+def test_objects_that_no_row_names_are_collected_and_no_others(
+    home: Property, work_off: Callable[[], int], buckets: Buckets
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(1600, 1200))
+    work_off()
+    db.session.rollback()
+    rendition = renditions.best(image, frozenset({"image/webp"}), 640)
+    awaited = factories.uploaded(home, factories.jpeg())
+    alive = buckets.listing()
+    storage.uploads.put(f"images/{home.uuid}/orphan.jpg", b"x", "image/jpeg")
+    storage.cdn.put("properties/1/orphan-lg.webp", b"x", "image/webp")
+    assert sorted(tidying.collect_orphans(AT_ONCE)) == [
+        f"images/{home.uuid}/orphan.jpg",
+        "properties/1/orphan-lg.webp",
+    ]
+    assert buckets.listing() == alive
+    assert {rendition.key, image.large_key, image.thumb_key, image.original_key, awaited.key} == {
+        k for _, k in alive
+    }
+
+
+def test_what_is_younger_than_a_day_is_left_alone(app: object, buckets: Buckets) -> None:
+    storage.cdn.put("properties/1/young-lg.webp", b"x", "image/webp")
+    assert tidying.collect_orphans() == []
+    assert len(buckets.listing()) == 1
+
+
+def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: Buckets) -> None:
+    data = factories.jpeg()
+    (upload,) = uploads.presign(home, [Announced("a.jpg", "image/jpeg", len(data))])
+    url = uploads.url_of(upload)
+    factories.put(url, data, "image/jpeg")
+    ((image, _),) = uploads.confirm(home, [uploads.Arrived(upload.key, "image/jpeg", len(data))])
+    factories.put(url, data, "image/jpeg")
+    assert tidying.collect_orphans(AT_ONCE) == [upload.key]
+    assert buckets.listing() == {("frontage-uploads", image.original_key)}

@@ -1,0 +1,168 @@
+"""Variants: made once, safe to repeat, and a failure is told in words."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image as Pillow
+
+from portal import jobs, storage
+from portal.db import db
+from portal.errors import StorageFailed
+from portal.images import properties, variants
+from portal.images.models import Image, Property
+from portal.work import work
+from tests import factories
+from tests.conftest import Buckets
+
+
+def opened(key: str | None) -> Pillow.Image:
+    data = key and storage.cdn.get(key)
+    assert data, f"{key} is missing"
+    return Pillow.open(BytesIO(data))
+
+
+def corrupted(home: Property) -> Image:
+    """A JPEG whose headers are right and whose pixels end early: it passes the confirm, not the decoder."""
+    image = factories.photo_in(home)
+    storage.uploads.put(image.original_key, factories.jpeg()[:400] + b"\xff\xd9", "image/jpeg")
+    return image
+
+
+def test_a_ready_image_has_a_large_and_a_thumb_in_seed_cs_layout(
+    home: Property, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(3000, 2000))
+    assert work_off() == 1
+    db.session.rollback()
+    assert (image.variants, image.pending_since, image.failure_reason) == ("ready", None, None)
+    assert image.large_key
+    assert image.large_key.startswith(f"properties/{home.id}/")
+    assert image.large_key.endswith("-lg.webp")
+    assert image.thumb_key == image.large_key.replace("-lg.webp", "-thumb.webp")
+    assert opened(image.large_key).size == (2048, 1365)
+    assert opened(image.thumb_key).size == (480, 320)
+    assert -(2**19) <= (image.placeholder or 0) < 2**19
+
+
+def test_a_small_photo_is_never_enlarged(home: Property, work_off: Callable[[], int]) -> None:
+    image = factories.photo_in(home, factories.jpeg(300, 200))
+    work_off()
+    db.session.rollback()
+    assert opened(image.large_key).size == opened(image.thumb_key).size == (300, 200)
+
+
+def test_a_second_run_changes_nothing(home: Property, work_off: Callable[[], int], buckets: Buckets) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    before = buckets.listing()
+    variants.make(image.id)
+    assert buckets.listing() == before
+
+
+def test_two_runs_at_once_leave_one_pair_of_variants(
+    home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    image = factories.photo_in(home)
+    assert at_once(variants.make, *[(image.id,)] * 4) == [None] * 4
+    assert buckets.listing() == {
+        ("frontage-uploads", image.original_key),
+        ("frontage-cdn", image.large_key),
+        ("frontage-cdn", image.thumb_key),
+    }
+
+
+def test_an_image_that_was_deleted_meanwhile_leaves_nothing(home: Property, buckets: Buckets) -> None:
+    image_id = factories.photo_in(home).id
+    properties.delete(home)
+    variants.make(image_id)
+    assert buckets.listing() == set()
+
+
+def test_pixels_that_cannot_be_decoded_end_on_the_row_as_a_sentence(home: Property, buckets: Buckets) -> None:
+    image = corrupted(home)
+    before = buckets.listing()
+    variants.make(image.id)
+    assert image.variants == "failed"
+    assert image.failure_reason
+    assert image.failure_reason.endswith(".")
+    assert buckets.listing() == before
+
+
+def test_a_failed_image_can_be_tried_again(home: Property, work_off: Callable[[], int]) -> None:
+    image = corrupted(home)
+    variants.make(image.id)
+    storage.uploads.put(image.original_key, factories.jpeg(), "image/jpeg")
+    variants.try_again(image)
+    assert (image.variants, image.failure_reason, image.attempts) == ("pending", None, 0)
+    work_off()
+    db.session.rollback()
+    assert image.variants == "ready"
+
+
+def test_try_again_leaves_a_finished_image_alone(home: Property, work_off: Callable[[], int]) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    db.session.rollback()
+    variants.try_again(image)
+    assert image.variants == "ready"
+    assert jobs.queue(jobs.PIXELS).count == 0
+
+
+def test_j6_an_original_that_is_missing_is_reported(home: Property) -> None:
+    image = factories.photo_in(home)
+    storage.uploads.delete(image.original_key)
+    variants.make(image.id)
+    assert image.failure_reason == variants.ORIGINAL_IS_GONE
+
+
+def test_a_photo_that_breaks_its_worker_each_time_is_given_up(home: Property) -> None:
+    """Case I12: attempts are counted before anything can break."""
+    image = factories.photo_in(home)
+    for _ in range(variants.MAX_ATTEMPTS):
+        assert variants._start(image), "killed right here"
+    variants.make(image.id)
+    assert (image.variants, image.failure_reason) == ("failed", variants.TRIED_TOO_OFTEN)
+
+
+def test_a_bucket_that_is_away_costs_no_attempt(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from portal.config import settings
+
+    image = factories.photo_in(home)
+    storage.connect(replace(settings(), s3_endpoint_url="http://127.0.0.1:9"))
+    try:
+        with pytest.raises(StorageFailed):
+            variants.make(image.id)
+    finally:
+        storage.connect(settings())
+    assert (image.variants, image.attempts) == ("pending", 0)
+    variants.make(image.id)
+    assert image.variants == "ready"
+
+
+def test_i7_after_a_flushall_every_waiting_image_is_rung_for(
+    home: Property, monkeypatch: pytest.MonkeyPatch, work_off: Callable[[], int]
+) -> None:
+    for _ in range(3):
+        factories.photo_in(home)
+    jobs.connection().flushall()
+    assert variants.ring_again() == 0, "young ones are left to their own bell"
+    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    assert variants.ring_again() == 3
+    assert work_off() == 3
+    assert variants.ring_again() == 0
+
+
+def test_all_failed_images_of_a_workspace_can_be_tried_again(
+    home: Property, charlie: factories.Person
+) -> None:
+    mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
+    with work():
+        for image in (mine, foreign):
+            variants._end_badly(image, "It broke.")
+    assert variants.try_all_again(home.workspace) == 1
+    assert (mine.variants, foreign.variants) == ("pending", "failed")
