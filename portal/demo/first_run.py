@@ -1,0 +1,77 @@
+"""What a newcomer finds: a workspace, a way in, a key, and a property whose photos went the real way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import requests
+from sqlalchemy import select
+
+from portal.accounts import access
+from portal.accounts.models import Workspace
+from portal.config import settings
+from portal.db import db
+from portal.demo.scenes import Scene, scenes
+from portal.images import gallery, properties, uploads
+from portal.images.models import Property
+from portal.images.uploads import Announced, Arrived
+
+WORKSPACE, HOME = "Demo", "Heron House"
+EMAIL = "admin@demo.example"
+PUT_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What is told once, at the first start."""
+
+    sign_in_url: str
+    api_key: str
+    property_uuid: str
+
+
+def prepare() -> FirstRun | None:
+    """Make the demo's workspace, admin, key and property in an empty database; None where it isn't empty."""
+    if db.session.scalar(select(Workspace.id).limit(1)):
+        return None
+    workspace = access.create_workspace(WORKSPACE)
+    user = access.create_user(workspace, EMAIL, name="Demo Admin", admin=True)
+    key = access.create_api_key(workspace, "Demo", admin=True, made_by="first run")
+    home = properties.create(
+        workspace,
+        {
+            "name": HOME,
+            "address": "Lake Road 3",
+            "bedrooms": 3,
+            "bathrooms": 2,
+            "sleeps": 6,
+            "external_ref": "DEMO-1",
+        },
+    )
+    token = access.create_sign_in_link(user)
+    return FirstRun(f"{settings().public_url}/sign-in/link?token={token}", key.secret, str(home.uuid))
+
+
+def add_photos() -> int:
+    """Add the demo's photos as any client would: presign, PUT, confirm. Those that are there are left alone."""
+    workspace = access.find_workspace(WORKSPACE)
+    home = workspace and db.session.scalar(
+        select(Property).where(Property.workspace_id == workspace.id, Property.name == HOME)
+    )
+    if not home:
+        return 0
+    missing = list(_missing(home))
+    for scene in missing:
+        data = scene.encoded()
+        (upload,) = uploads.presign(home, [Announced(scene.file_name, scene.type, len(data))])
+        arrived = Arrived(upload.key, scene.type, len(data), scene.alt_text)
+        url = uploads.url_of(upload)
+        requests.put(
+            url, data=data, headers={"Content-Type": scene.type}, timeout=PUT_TIMEOUT_S
+        ).raise_for_status()
+        uploads.confirm(home, [arrived], added_by="Demo Admin")
+    return len(missing)
+
+
+def _missing(home: Property) -> Iterator[Scene]:
+    there = {image.file_name for image in gallery.images(home)}
+    return (scene for scene in scenes() if scene.file_name not in there)
