@@ -1,0 +1,126 @@
+"""Decoders run in children: a crash, a bomb or a slow file costs one child and comes back as `Refused`."""
+
+import atexit
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+from portal.pixels.nursery import STATUS, limit_this_process
+from portal.pixels.refused import Refused, damaged, too_large_to_open, too_slow_to_open
+
+__all__ = ["limit_this_process", "limited"]
+
+T = TypeVar("T")
+
+_GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to hear of it
+_RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import nursery; nursery.serve({})"
+
+
+def limited(
+    function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float
+) -> T:
+    """Run a top-level function in a child with limits; return its result or raise what it raised.
+
+    `memory_bytes` come on top of what a child has at birth, `timeout_s` is by the clock. A child that dies
+    is `Refused`: `too_slow_to_open`, `too_large_to_open` or `damaged`. Any thread may call.
+    """
+    limits = pickle.dumps((sys.path, cpu_s, memory_bytes, timeout_s))
+    work = pickle.dumps((function, args), protocol=5)
+    child, report = _new_child()
+    try:
+        child.send_bytes(limits)
+        child.send_bytes(work)
+        if not child.poll(timeout_s + _GRACE_S):
+            raise too_slow_to_open()
+        raised, result = pickle.loads(child.recv_bytes())
+    except (EOFError, OSError) as error:
+        raise _why_it_died(report) from error
+    finally:
+        child.close()
+        os.close(report)
+    if raised:
+        raise too_large_to_open() if isinstance(result, MemoryError) else result
+    return result  # type: ignore[no-any-return]
+
+
+_lock = threading.Lock()
+_home: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+
+
+def _new_child() -> tuple[Connection, int]:
+    """Return a connection to a new child, and the descriptor on which we hear how it ended."""
+    ours, theirs = socket.socketpair()
+    report, reporter = os.pipe()
+    try:
+        with _lock:
+            _ask_for_child([theirs.fileno(), reporter])
+    finally:
+        theirs.close()
+        os.close(reporter)
+    return Connection(ours.detach()), report
+
+
+def _ask_for_child(fds: list[int]) -> None:
+    global _home
+    if _home:
+        try:
+            socket.send_fds(_home[0], [b"1"], fds)
+            return
+        except OSError:  # the nursery was killed: start another
+            _leave_home()
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", _RUN.format(theirs.fileno()), *sys.path]
+    with theirs:
+        nursery = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the caller, who may still wait for a child
+            env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # arenas for threads would eat the memory limit
+        )
+    _home = ours, nursery
+    socket.send_fds(ours, [b"1"], fds)
+
+
+def _leave_home() -> None:
+    """End the nursery, which ends its children."""
+    global _home
+    if _home:
+        _home[0].close()
+        _home[1].kill()
+        _home[1].wait()
+    _home = None
+
+
+def _forget_home() -> None:
+    """A forked process starts its own nursery, and doesn't keep its parent's alive."""
+    global _home, _lock
+    if _home:
+        _home[0].close()
+        _home[1].returncode = 0  # not our child
+    _home, _lock = None, threading.Lock()
+
+
+def _why_it_died(report: int) -> Refused:
+    ready, _, _ = select.select([report], [], [], _GRACE_S)
+    ended = os.read(report, STATUS.size) if ready else b""
+    status = STATUS.unpack(ended)[0] if ended else 0
+    match os.WTERMSIG(status):
+        case signal.SIGXCPU | signal.SIGALRM:
+            return too_slow_to_open()
+        case signal.SIGKILL:  # the machine ran out of memory
+            return too_large_to_open()
+        case _:
+            return damaged()
+
+
+atexit.register(_leave_home)
+os.register_at_fork(after_in_child=_forget_home)

@@ -1,0 +1,47 @@
+"""What are these bytes, and may we open them? Reads headers only; no pixel is decoded."""
+
+from dataclasses import dataclass
+
+from portal.pixels import child, exif, jpeg
+from portal.pixels.opening import opened, split
+from portal.pixels.refused import Refused, truncated
+from portal.pixels.sniff import EXTENSIONS, sniff
+
+__all__ = ["Picture", "Refused", "inspect"]
+
+_STANDS_UPRIGHT = {"image/heic", "image/tiff"}  # their decoders turn them
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file is. `width` and `height` are as displayed; `orientation` is EXIF's, 1-8."""
+
+    type: str
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def extension(self) -> str:
+        """The file name's ending, without a dot: "jpg", "heic"."""
+        return EXTENSIONS[self.type]
+
+
+def inspect(data: bytes) -> Picture:
+    """Say what picture `data` is, from its bytes alone; raise `Refused` if it may not be opened.
+
+    Which types a caller takes is the caller's business. A JPEG without its end marker is decoded
+    in a limited child, to tell a lost marker (fine) from lost pixels (`truncated`).
+    """
+    type_ = sniff(data)
+    pixels, tags = split(data, type_)
+    image = opened(pixels, type_)
+    if type_ == "image/jpeg" and jpeg.is_unfinished(pixels) and not _has_all_pixels(pixels):
+        raise truncated()
+    held = 1 if type_ in _STANDS_UPRIGHT else exif.orientation(tags or image.info.get("exif", b""))
+    width, height = image.size if held < 5 else image.size[::-1]
+    return Picture(type_, width, height, held)
+
+
+def _has_all_pixels(pixels: bytes) -> bool:
+    return child.limited(jpeg.has_all_pixels, pixels, cpu_s=5, memory_bytes=1024**3, timeout_s=10)

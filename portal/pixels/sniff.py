@@ -1,0 +1,51 @@
+"""What are these bytes? Read from the first of them, never from a name or a stated type."""
+
+from portal.pixels.refused import Refused
+
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/heic": "heic",
+    "image/avif": "avif",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+}
+_MAGIC = {
+    b"\xff\xd8\xff": "image/jpeg",
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+    b"BM": "image/bmp",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+
+def sniff(data: bytes) -> str:
+    """Return the media type of `data`, one of `EXTENSIONS`; raise `Refused` for anything else."""
+    if not data:
+        raise Refused("empty", "The file is empty.")
+    for magic, type_ in _MAGIC.items():
+        if data.startswith(magic):
+            return type_
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[4:8] == b"ftyp":
+        return _branded(data)
+    raise Refused("not_an_image", "The file is not a picture of a type that we know.")
+
+
+def _branded(data: bytes) -> str:
+    """HEIC and AVIF share a container; its brands say which one it is, the major one first."""
+    end = min(int.from_bytes(data[:4]), 256)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+    for brand in brands:
+        if brand in _AVIF_BRANDS:
+            return "image/avif"
+        if brand in _HEIC_BRANDS:
+            return "image/heic"
+    raise Refused("unsupported_type", "The file is of a type that we don't open.")

@@ -1,0 +1,226 @@
+"""Children with limits: what dies in them comes back as a refusal, and nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from portal.pixels import child
+from portal.pixels.child import limit_this_process, limited
+from portal.pixels.inspect import Refused, inspect
+from portal.pixels.render import render, resize
+from tests.pixels.files import LIMITS, drawn, halves, png
+
+MB = 1024 * 1024
+QUICK = {"cpu_s": 5, "memory_bytes": 256 * MB, "timeout_s": 5}
+
+
+def burn() -> None:
+    while True:
+        pass
+
+
+def hold(size_bytes: int) -> int:
+    return len(bytearray(size_bytes))
+
+
+def crash(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def refuse() -> None:
+    raise Refused("too_many_scans", "The picture is drawn in too many passes.")
+
+
+def fail() -> None:
+    raise LookupError("a bug")
+
+
+def answer_with_a_function() -> object:
+    return lambda: None
+
+
+def limit_and_hold(size_bytes: int) -> int:
+    limit_this_process(cpu_s=5, memory_bytes=50 * MB)
+    return hold(size_bytes)
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def settled(count: int) -> bool:
+    """Wait until at most `count` processes are left below us, none of them a zombie."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        below = children()
+        if len(below) <= count and all(process.status() != psutil.STATUS_ZOMBIE for process in below):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_child_gives_the_same_as_a_call() -> None:
+    data = drawn("JPEG", halves(3000, 2000))
+    picture = inspect(data)
+    assert limited(render, data, picture, 1, **LIMITS) == render(data, picture, 1)
+    assert limited(resize, data, picture, 320, "image/jpeg", **LIMITS) == resize(
+        data, picture, 320, "image/jpeg"
+    )
+
+
+def test_large_arguments_and_results_pass_through() -> None:
+    data = os.urandom(12 * MB)
+    assert limited(bytes.swapcase, data, **LIMITS) == data.swapcase()
+
+
+def test_what_it_raises_is_raised_here() -> None:
+    with pytest.raises(Refused, match="too many passes") as refused:
+        limited(refuse, **QUICK)
+    assert refused.value.code == "too_many_scans"
+    with pytest.raises(LookupError, match="a bug"):
+        limited(fail, **QUICK)
+
+
+def test_cpu_time_is_limited() -> None:
+    with pytest.raises(Refused) as refused:
+        limited(burn, cpu_s=1, memory_bytes=256 * MB, timeout_s=20)
+    assert refused.value.code == "too_slow_to_open"
+
+
+def test_time_by_the_clock_is_limited() -> None:
+    started = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        limited(time.sleep, 60, cpu_s=5, memory_bytes=256 * MB, timeout_s=0.3)
+    assert refused.value.code == "too_slow_to_open"
+    assert time.monotonic() - started < 2
+
+
+def test_memory_is_limited_on_top_of_what_a_child_has() -> None:
+    assert limited(hold, 50 * MB, **QUICK) == 50 * MB
+    with pytest.raises(Refused) as refused:
+        limited(hold, 300 * MB, **QUICK)
+    assert refused.value.code == "too_large_to_open"
+
+
+def test_a_picture_that_needs_too_much_memory_is_refused() -> None:
+    data = png(7000, 7000)
+    with pytest.raises(Refused) as refused:
+        limited(render, data, inspect(data), cpu_s=10, memory_bytes=100 * MB, timeout_s=10)
+    assert refused.value.code == "too_large_to_open"
+
+
+def test_a_process_can_limit_itself() -> None:
+    assert limited(limit_and_hold, 10 * MB, **LIMITS) == 10 * MB
+    with pytest.raises(Refused) as refused:
+        limited(limit_and_hold, 100 * MB, **LIMITS)
+    assert refused.value.code == "too_large_to_open"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGSEGV, "damaged"), (signal.SIGABRT, "damaged"), (signal.SIGKILL, "too_large_to_open")],
+)
+def test_b20_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        limited(crash, number, **QUICK)
+    assert refused.value.code == code
+    assert limited(len, b"four", **QUICK) == 4
+
+
+def test_an_answer_that_cannot_travel_is_an_error_not_a_hang() -> None:
+    with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
+        limited(answer_with_a_function, **QUICK)
+
+
+def test_many_threads_may_call_at_once() -> None:
+    data = drawn("JPEG", halves(800, 600))
+    picture = inspect(data)
+    expected = render(data, picture)
+    with ThreadPoolExecutor(16) as pool:
+        calls = [pool.submit(limited, render, data, picture, **LIMITS) for _ in range(24)]
+        crashes = [pool.submit(limited, crash, signal.SIGSEGV, **QUICK) for _ in range(8)]
+        assert all(call.result() == expected for call in calls)
+        assert all(isinstance(call.exception(), Refused) for call in crashes)
+    assert settled(1)
+
+
+def test_no_zombie_and_no_descriptor_is_left() -> None:
+    limited(len, b"", **QUICK)
+    open_before = psutil.Process().num_fds()
+    for _ in range(20):
+        limited(len, b"", **QUICK)
+    with pytest.raises(Refused):
+        limited(crash, signal.SIGSEGV, **QUICK)
+    assert psutil.Process().num_fds() == open_before
+    assert settled(1)  # the nursery stays
+
+
+def test_a_killed_nursery_is_started_anew() -> None:
+    limited(len, b"", **QUICK)
+    for process in children():
+        process.kill()
+        process.wait()
+    assert limited(len, b"four", **QUICK) == 4
+    assert settled(1)
+
+
+def test_a_forked_process_has_a_nursery_of_its_own() -> None:
+    """As a work-horse has, forked from a worker that had used one."""
+    limited(len, b"", **QUICK)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            good = limited(len, b"four", **QUICK) == 4
+            child._leave_home()
+            os._exit(0 if good else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert limited(len, b"four", **QUICK) == 4
+
+
+CALLER = """
+import sys, threading, time
+from portal.pixels.child import limited
+limits = dict(cpu_s=60, memory_bytes=2**28, timeout_s=60)
+threading.Thread(target=limited, args=(time.sleep, 60), kwargs=limits, daemon=True).start()
+limited(len, b"", **limits)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_children_die_with_the_process_that_asked_for_them() -> None:
+    root = Path(child.__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", CALLER], cwd=root, stdout=subprocess.PIPE) as caller:
+        assert caller.stdout
+        assert caller.stdout.readline() == b"ready\n"
+        below = psutil.Process(caller.pid).children(recursive=True)
+        assert len(below) >= 2  # the nursery and the sleeper
+        caller.kill()
+    _, alive = psutil.wait_procs(below, timeout=3)
+    assert not alive
+
+
+def test_a_call_costs_little() -> None:
+    limited(len, b"", **QUICK)
+    started = time.monotonic()
+    for _ in range(20):
+        limited(len, b"", **QUICK)
+    assert (time.monotonic() - started) / 20 < 0.1  # 4 ms on an idle machine; an import of Pillow takes 150
+
+
+def main_module() -> str:
+    return str(getattr(sys.modules["__main__"], "__file__", "none"))
+
+
+def test_the_callers_main_script_is_not_run_again() -> None:
+    assert limited(main_module, **QUICK) == "none"
+    assert "__mp_main__" not in limited(list, ["x"], **QUICK)

@@ -1,0 +1,143 @@
+"""Files that broke other software: each is a picture or a typed refusal, soon. B13, B16, B17, B20, B23."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from portal.pixels.child import limited
+from portal.pixels.inspect import Refused, inspect
+from portal.pixels.render import Rendered, render
+from tests.pixels.files import CORPUS, LIMITS, corpus, photo
+
+REASONS = {
+    "empty",
+    "not_an_image",
+    "unsupported_type",
+    "damaged",
+    "truncated",
+    "too_many_pixels",
+    "too_many_scans",
+    "too_many_parts",
+    "icc_too_large",
+    "too_large_to_open",
+    "too_slow_to_open",
+}
+
+
+def outcome(data: bytes) -> str:
+    """Inspect and render as a caller would; return "rendered" or the reason. Anything else is raised."""
+    started = time.monotonic()
+    try:
+        result = limited(render, data, inspect(data), **LIMITS)
+        said = "rendered" if isinstance(result, Rendered) else "something else"
+    except Refused as refused:
+        said = refused.code
+    assert said in {"rendered", *REASONS}
+    assert time.monotonic() - started < 10
+    return said
+
+
+@pytest.mark.parametrize("path", corpus("pillow-malformed/*"))
+def test_b20_what_broke_pillow_is_rendered_or_refused(path: Path) -> None:
+    outcome(path.read_bytes())
+
+
+@pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_x*.png"))
+def test_b13_corrupt_pngs_are_refused(path: Path) -> None:
+    if "xcsn" in path.name:
+        pytest.skip("only a checksum is wrong, and the pixels are right: decoders show it")
+    assert outcome(path.read_bytes()) in {"not_an_image", "damaged", "truncated"}
+
+
+@pytest.mark.parametrize("name", ["h2_iphone_12mp_gps.heic", "w1_real_1mp_lossless.webp", "j13_s90_10mp.jpg"])
+def test_b17_b20_flipped_bytes_are_rendered_or_refused(name: str) -> None:
+    original = photo(name)
+    for seed in range(6):
+        data = bytearray(original)
+        span = 400 if seed % 2 else len(data)  # every other time in the headers
+        for step in range(5):
+            data[(seed * 7919 + step * 104_729) % span] ^= 0xA5
+        outcome(bytes(data))
+
+
+@pytest.mark.slow
+def test_b6_b7_b8_b9_b11_every_bomb_of_the_corpus_is_rendered_or_refused(tmp_path: Path) -> None:
+    """Takes a minute to make them."""
+    if not (CORPUS / "bombs").is_dir():
+        pytest.skip(f"no bombs at {CORPUS}")
+    folder = tmp_path / "bombs-out"
+    folder.mkdir()
+    for script in ("bombs.py", "scans.py"):
+        command = [sys.executable, str(CORPUS / "bombs" / script)]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | {"OUT": str(folder)}, check=True, timeout=300)
+    said = {path.name: outcome(path.read_bytes()) for path in folder.iterdir()}
+    assert said["jpeg-7000-progressive-8000scans.jpg"] == "too_many_scans"
+    assert said["png-50000x50000-1bit.png"] == said["webp-16383.webp"] == "too_many_pixels"
+    assert said["png-7071x7071-rgba16.png"] == said["apng-2000-frames.png"] == "rendered"
+    assert said["html-as.jpg"] == said["svg-as.png"] == "not_an_image"
+
+
+PEAK = """
+import resource, sys
+from portal.pixels.inspect import inspect
+from portal.pixels.render import render
+data = open(sys.argv[1], "rb").read()
+result = render(data, inspect(data))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+# Pillow's one way to read WebP keeps two canvases and a copy beside the picture
+@pytest.mark.parametrize(("format_", "peak_mb"), [("JPEG", 600), ("PNG", 600), ("WEBP", 1024)])
+def test_b7_fifty_megapixels_fit_into_memory(format_: str, peak_mb: int, tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    options = {
+        "JPEG": {},
+        "PNG": {"compress_level": 1},
+        "WEBP": {"lossless": True, "method": 0, "quality": 0},
+    }
+    Image.new("RGB", (10_000, 5_000), (90, 120, 40)).save(file, format_, **options[format_])
+    command = [sys.executable, "-c", PEAK, str(file)]
+    root = Path(__file__).parents[2]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+    assert int(said.stdout) < peak_mb * 1024
+
+
+AUDITED = """
+import io, sys
+from portal.pixels.inspect import inspect, Refused
+from portal.pixels.render import render
+events = []
+sys.addaudithook(lambda name, _: events.append(name))
+for path in sys.argv[1:]:
+    data = open(path, "rb").read()
+    try:
+        render(data, inspect(data))
+    except Refused:
+        pass
+calls = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
+print(calls & set(events))
+"""
+
+
+def test_b23_no_process_is_started_and_nobody_is_called(tmp_path: Path) -> None:
+    payloads = {
+        "mvg.jpg": b"push graphic-context\nviewbox 0 0 640 480\nfill 'url(https://127.0.0.1/|ls)'\npop",
+        "eps.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(%pipe%id) (r) file\n",
+        "djvu.jpg": b'AT&TFORM\0\0\0\xafDJVM (metadata (Copyright "\\" . qx{id} . \\" b "))',
+        "msl.jpg": b'<?xml version="1.0"?><image><read filename="https://127.0.0.1/x"/></image>',
+    }
+    photo_ = io.BytesIO()
+    Image.new("RGB", (3000, 20)).save(photo_, "JPEG", comment=payloads["eps.jpg"])
+    for name, data in {**payloads, "photo.jpg": photo_.getvalue()}.items():
+        (tmp_path / name).write_bytes(data)
+    command = [sys.executable, "-c", AUDITED, *map(str, tmp_path.iterdir())]
+    root = Path(__file__).parents[2]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.strip() == "set()"
