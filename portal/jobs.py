@@ -47,6 +47,14 @@ def make_avif(image_id: int, width_px: int) -> Job:
     return Job("workers.images.make_avif", (image_id, width_px), PIXELS, timeout_s=120)
 
 
+def run_imports() -> Job:
+    return Job("workers.imports.run_imports", (), NETWORK, timeout_s=180)
+
+
+def deliver_webhooks() -> Job:
+    return Job("workers.webhooks.deliver_webhooks", (), NETWORK, timeout_s=180)
+
+
 def ring_again() -> Job:
     return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
 
@@ -55,7 +63,7 @@ def tidy() -> Job:
     return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # long: the sweep must not wait for it
 
 
-ALL = (make_variants, make_avif, ring_again, tidy)
+ALL = (make_variants, make_avif, run_imports, deliver_webhooks, ring_again, tidy)
 """Every job there is: the workers run nothing else (reliability.md, decision 7)."""
 
 _redis: Redis | None = None
@@ -84,8 +92,14 @@ def queue(name: str) -> Queue:
 
 
 def enqueue(job: Job) -> None:
-    """Ring for a job. Raises redis.RedisError where Redis is away; the row stays pending and the sweep rings again."""
-    queue(job.queue).enqueue_call(
+    """Ring for a job. Raises redis.RedisError where Redis is away; the row stays pending and the sweep rings again.
+
+    A job without arguments does all that is due, so one that waits already is not rung for twice.
+    """
+    waiting = queue(job.queue)
+    if not job.args and connection().lpos(waiting.key, job.id) is not None:
+        return
+    waiting.enqueue_call(
         job.name,
         args=job.args,
         timeout=job.timeout_s,

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 import requests
-from flask import Flask
+from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from PIL import Image as Pillow
 from werkzeug.test import TestResponse
@@ -27,9 +27,9 @@ class OwnContext(FlaskClient):
     """Requests as a server runs them: none sees the app context of the test, its session or its `g`."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
-        db.session.rollback()  # the test's own reading ends, so that it sees what the request did
         response: TestResponse = Context().run(super().open, *args, **kwargs)
-        db.session.rollback()
+        if has_app_context():
+            db.session.rollback()  # the test's own reading ends, so that it sees what the request did
         return response
 
 
@@ -70,9 +70,7 @@ def home_of(workspace: Workspace, name: str = "Alder Cottage") -> Property:
     return properties.create(workspace, {"name": name, "address": "4 Mill Lane", "bedrooms": 2, "sleeps": 4})
 
 
-def jpeg(
-    width: int = 640, height: int = 480, colour: tuple[int, int, int] = (180, 120, 60), **options: Any
-) -> bytes:
+def jpeg(width: int = 640, height: int = 480, colour: tuple[int, int, int] = (180, 120, 60), **options: Any) -> bytes:
     """A small real JPEG: a gradient, so that it isn't one flat colour."""
     image = Pillow.linear_gradient("L").resize((width, height))
     photo = Pillow.merge("RGB", [image.point(lambda v, c=channel: v * c // 255) for channel in colour])

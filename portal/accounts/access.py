@@ -60,6 +60,8 @@ def create_user(workspace: Workspace, email: str, *, name: str = "", admin: bool
     email = email.strip().lower()
     if len(email) > 254 or not EMAIL.fullmatch(email):
         raise Invalid("That is not an e-mail address.")
+    if len(name) > 120:
+        raise Invalid("A name has at most 120 characters.")
     with work():
         if db.session.scalar(select(User).where(User.email == email)):
             raise Conflict(f"{email} belongs to somebody already.")

@@ -38,17 +38,11 @@ def claim(workspace: Workspace, key: str, fingerprint: str) -> Claim | Answer:
 
     Raises Invalid where the key stands for another request, Conflict while the first one still runs.
     """
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise Invalid(
-            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable characters.", code="idempotency_key"
-        )
     wanted = select(IdempotencyRecord).where(
         IdempotencyRecord.workspace_id == workspace.id, IdempotencyRecord.key == key
     )
     record = db.session.scalar(wanted)
-    if record and (
-        answer := _answer(record, fingerprint)
-    ):  # the usual repeat: nothing to lock, nothing to write
+    if record and (answer := _answer(record, fingerprint)):  # the usual repeat: nothing to lock, nothing to write
         return answer
     mine = IdempotencyRecord(
         workspace_id=workspace.id, key=key, fingerprint=fingerprint, claim=uuid4(), claimed_at=now()
@@ -88,9 +82,7 @@ def release(claim: Claim) -> None:
 def forget() -> int:
     """Delete what nobody can ask for again; return how many. The sweep keeps the table small so."""
     with work():
-        gone = db.session.execute(
-            delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEPT - LEASE)
-        )
+        gone = db.session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEPT - LEASE))
     return gone.rowcount if isinstance(gone, CursorResult) else 0
 
 
@@ -134,6 +126,4 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
 
 
 def _running() -> Conflict:
-    return Conflict(
-        "The first request with this Idempotency-Key is still running.", code="idempotency_in_flight"
-    )
+    return Conflict("The first request with this Idempotency-Key is still running.", code="idempotency_in_flight")

@@ -1,13 +1,16 @@
-"""A property's images: their order, their cover, their words, and the room that is left."""
+"""A property's images: what is there, what may be added, what they are called; and how a change is told."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import lazyload
 
 from portal.db import as_uuid, db
-from portal.errors import Invalid, NotFound, OverQuota
+from portal.errors import Conflict, Invalid, NotFound, OverQuota
 from portal.images.models import Image, Property
-from portal.work import lock, work
+from portal.webhooks import events
+from portal.work import Work, lock, work
 
 MAX_ALT_TEXT_LENGTH = 500  # seed B: "Max 500 chars"
 
@@ -25,16 +28,13 @@ class Room(NamedTuple):
 
 def images(property: Property) -> list[Image]:
     """Return the gallery in its order."""
-    return list(
-        db.session.scalars(select(Image).where(Image.property_id == property.id).order_by(Image.position))
-    )
+    mine = select(Image).where(Image.property_id == property.id).order_by(Image.position)
+    return list(db.session.scalars(mine.options(lazyload(Image.property))))  # the caller holds it already
 
 
 def find(property: Property, uuid: str) -> Image:
     """Return one image of this property. Raises NotFound; one of another property is absent too."""
-    image = db.session.scalar(
-        select(Image).where(Image.property_id == property.id, Image.uuid == as_uuid(uuid))
-    )
+    image = db.session.scalar(select(Image).where(Image.property_id == property.id, Image.uuid == as_uuid(uuid)))
     if image is None:
         raise NotFound("There is no such photo.", code="image_not_found")
     return image
@@ -63,29 +63,34 @@ def append(property: Property, image: Image) -> None:
     """
     demand_room(property, 1)
     image.position = room(property).used  # positions are 0…n−1 without gaps (B13)
-    image.is_main = not db.session.scalar(
-        select(Image.id).where(Image.property_id == property.id, Image.is_main)
-    )
+    image.is_main = not db.session.scalar(select(Image.id).where(Image.property_id == property.id, Image.is_main))
     db.session.add(image)
-    changed(property)
+    touch(property)
 
 
-def changed(property: Property) -> None:
+def touch(property: Property) -> None:
     """Note that the gallery is another one now. Under the property's lock."""
     property.gallery_version += 1
     db.session.flush()
+
+
+def tell(w: Work, property: Property) -> None:
+    """Tell integrators that a property changed: once for each change that happened (seed B, F8)."""
+    data = {"id": str(property.uuid), "numericId": property.id}
+    events.emit(w, property.workspace_id, events.PROPERTY_UPDATED, data)
 
 
 def describe(property: Property, uuid: str, alt_text: str | None) -> Image:
     """Set an image's description; an empty one is none (B22). Raises Invalid, NotFound."""
     text = checked_alt_text(alt_text)
     image = find(property, uuid)
-    with work():
+    with work() as w:
         if not (lock(property) and lock(image)):
             raise NotFound("There is no such photo.", code="image_not_found")
         if image.alt_text != text:
             image.alt_text = text
-            changed(property)
+            touch(property)
+            tell(w, property)
     return image
 
 
@@ -97,3 +102,33 @@ def checked_alt_text(text: str | None) -> str | None:
             code="alt_text",
         )
     return text if text and text.strip() else None
+
+
+def hold(property: Property, if_version: int | None = None) -> list[Image]:
+    """Lock the property and return its images in order, as they are now."""
+    if not lock(property):
+        raise NotFound("There is no such property.", code="property_not_found")
+    if if_version is not None and property.gallery_version != if_version:
+        raise Conflict("The gallery has changed since. Look again, then try again.", code="gallery_changed")
+    mine = select(Image).where(Image.property_id == property.id).order_by(Image.position, Image.id)
+    return list(db.session.scalars(mine.execution_options(populate_existing=True)))
+
+
+def place(w: Work, property: Property, before: list[Image], order: list[Image]) -> None:
+    """Number the images anew, 0…n−1; where anything is another way than before, it is a change."""
+    for position, image in enumerate(order):
+        if image.position != position:
+            image.position = position
+    if db.session.dirty or db.session.new or db.session.deleted or len(before) != len(order):
+        touch(property)
+        tell(w, property)
+
+
+def crown(cover: Image, rows: Sequence[Image]) -> None:
+    """Make one image the cover. In two steps: the database allows one at a time."""
+    for image in rows:
+        if image.is_main and image is not cover:
+            image.is_main = False
+    db.session.flush()
+    if not cover.is_main:
+        cover.is_main = True

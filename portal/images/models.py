@@ -1,8 +1,9 @@
-"""Property, Image, Upload, Rendition: columns, constraints and one-line questions."""
+"""Property, Image, Rendition, Upload, ImportJob, ImportItem …: columns, constraints and one-line questions."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import Workspace
@@ -55,9 +56,7 @@ class Image(Base):
     id: Mapped[Id]
     uuid: Mapped[PublicId]
     property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"))
-    key: Mapped[str] = mapped_column(
-        String(200), unique=True
-    )  # B's r2Key: the public name, never a path to bytes
+    key: Mapped[str] = mapped_column(String(200), unique=True)  # B's r2Key: the public name, never a path to bytes
     original_key: Mapped[str] = mapped_column(String(200), unique=True)  # where the bytes are, privately
     file_name: Mapped[str] = mapped_column(String(255))
     type: Mapped[str] = mapped_column(String(20))
@@ -73,9 +72,7 @@ class Image(Base):
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
     pending_since: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending
     started_at: Mapped[Moment | None]  # of the latest attempt
-    attempts: Mapped[int] = mapped_column(
-        default=0
-    )  # counted at the start, so that one that kills its worker counts
+    attempts: Mapped[int] = mapped_column(default=0)  # counted at the start, so that one that kills its worker counts
     failure_reason: Mapped[str | None] = mapped_column(String(300))
     ready_at: Mapped[Moment | None]
     large_key: Mapped[str | None] = mapped_column(String(200), unique=True)
@@ -121,3 +118,74 @@ class Upload(Base):
     expires_at: Mapped[Moment]  # confirmable until then; the URL itself ends earlier
     confirmed_at: Mapped[Moment | None]
     image_uuid: Mapped[UUID | None]  # stays when the image goes: a key is used once
+
+
+class ImportJob(Base):
+    """A request to fetch URLs into a gallery."""
+
+    __tablename__ = "import_job"
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"), index=True)
+    month: Mapped[str] = mapped_column(String(7))  # whose budget it uses: "2026-11", UTC
+    added_by: Mapped[str] = mapped_column(String(254), default="")
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    completed_at: Mapped[Moment | None]  # None while an item is pending
+
+    property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
+    items: Mapped[list["ImportItem"]] = relationship(
+        order_by="ImportItem.position", lazy="raise", passive_deletes=True, back_populates="job"
+    )
+
+
+class ImportItem(Base):
+    """One URL of an import. A pending row is itself the job."""
+
+    __tablename__ = "import_item"
+    __table_args__ = (
+        UniqueConstraint("job_id", "position"),
+        Index("ix_import_item_due", "next_at"),
+        Index("ix_import_item_busy", "fetching_until"),
+    )
+
+    id: Mapped[Id]
+    job_id: Mapped[int] = mapped_column(ForeignKey("import_job.id", ondelete="CASCADE"))
+    position: Mapped[int]  # in the request
+    url: Mapped[str] = mapped_column(String(2048))
+    host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
+    state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (it is an image) or failed
+    next_at: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending
+    fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it
+    attempts: Mapped[int] = mapped_column(default=0)
+    code: Mapped[str | None] = mapped_column(String(40))  # why it failed, for programs
+    message: Mapped[str | None] = mapped_column(String(300))  # and for people
+    size_bytes: Mapped[int] = mapped_column(default=0)
+    image_uuid: Mapped[UUID | None]
+
+    job: Mapped[ImportJob] = relationship(lazy="joined", innerjoin=True, back_populates="items")
+
+
+class ImportBudget(Base):
+    """How many images a workspace has imported or reserved in a calendar month."""
+
+    __tablename__ = "import_budget"
+    __table_args__ = (UniqueConstraint("workspace_id", "month"),)
+
+    id: Mapped[Id]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
+    month: Mapped[str] = mapped_column(String(7))
+    used: Mapped[int] = mapped_column(default=0)
+
+
+class Deleted(Base):
+    """An image that can be brought back for a moment: its row as plain data, its original kept privately."""
+
+    __tablename__ = "deleted_image"
+
+    id: Mapped[Id]
+    token: Mapped[UUID] = mapped_column(index=True)  # one for all that were deleted together
+    property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"), index=True)
+    original_key: Mapped[str] = mapped_column(String(200), unique=True)
+    columns: Mapped[dict[str, Any]] = mapped_column(JSON)
+    expires_at: Mapped[Moment] = mapped_column(index=True)

@@ -4,14 +4,13 @@ import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, case, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, case, func, or_, select
 
 from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import MAX_ID, as_uuid, db
 from portal.errors import Invalid, NotFound
-from portal.images.models import Image, Property, Rendition, Upload
+from portal.images.models import Deleted, Image, Property, Rendition, Upload
 from portal.work import lock, work
 
 TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
@@ -64,18 +63,18 @@ def delete(property: Property) -> None:
         for image in db.session.scalars(select(Image).where(Image.property_id == property.id)):
             w.drop(storage.uploads, image.original_key)
             w.drop(storage.cdn, image.large_key, image.thumb_key)
+        bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
+        w.drop(storage.uploads, *db.session.scalars(bin))
         w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(images))))
-        w.drop(
-            storage.uploads, *db.session.scalars(select(Upload.key).where(Upload.property_id == property.id))
-        )
+        w.drop(storage.uploads, *db.session.scalars(select(Upload.key).where(Upload.property_id == property.id)))
         db.session.delete(property)
 
 
 def find(workspace: Workspace, ref: str) -> Property:
     """Return a property of this workspace by uuid or number. Raises NotFound; foreign equals absent."""
     mine = select(Property).where(Property.workspace_id == workspace.id)
-    if ref.isascii() and ref.isdecimal():
-        same = Property.id == min(int(ref[:19]), MAX_ID)
+    if ref.isascii() and ref.isdecimal() and len(ref) <= 19:
+        same = Property.id == min(int(ref), MAX_ID)
     else:
         same = Property.uuid == as_uuid(ref)
     property = db.session.scalar(mine.where(same))

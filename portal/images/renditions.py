@@ -22,7 +22,7 @@ from portal.work import lock, quietly, work
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # seed C's large variant, see contract.md C17
 RENDER_CPU_S, RENDER_TIMEOUT_S = 20, 30
-RENDER_MEMORY_BYTES = 768 * 1024 * 1024  # 50 megapixels of 16-bit RGBA took 400-480 MB (reliability.md, B7)
+RENDER_MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_TURN_S = 10
 
 

@@ -8,19 +8,18 @@ from sqlalchemy import delete, or_, select, union_all
 
 from portal import storage
 from portal.db import db, now
-from portal.images.models import Image, Rendition, Upload
+from portal.images.models import Deleted, Image, Rendition, Upload
 from portal.storage import Bucket, Stored
 from portal.work import quietly, work
 
-GRACE = timedelta(
-    days=1
-)  # far longer than any confirm: what is older and has no row will never have one (case J3)
+GRACE = timedelta(days=1)  # far longer than any confirm: what is older and has no row will never have one (case J3)
 BATCH = 500
 
 
 def tidy() -> None:
     """Do all of it, nightly."""
     expire_uploads()
+    empty_bin()
     collect_orphans()
 
 
@@ -40,6 +39,17 @@ def expire_uploads() -> int:
         count += len(uploads)
         if len(uploads) < BATCH:
             return count
+
+
+def empty_bin() -> int:
+    """Forget what was deleted and can't be brought back any more, originals included; return how many."""
+    over = select(Deleted).where(Deleted.expires_at < now()).limit(10 * BATCH)
+    with work() as w:
+        found = list(db.session.scalars(over.with_for_update(skip_locked=True)))
+        for deleted in found:
+            w.drop(storage.uploads, deleted.original_key)
+            db.session.delete(deleted)
+    return len(found)
 
 
 def collect_orphans(grace: timedelta = GRACE) -> list[str]:
@@ -67,16 +77,15 @@ def _collect(bucket: Bucket, named: Callable[[Sequence[str]], set[str]], grace: 
 
 
 def _named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Originals, and what may still be confirmed. A confirmed upload's own key is nobody's any more."""
+    """Originals, deleted ones for their moment, and what may still be confirmed. A confirmed upload's own key is nobody's any more."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
-    return set(db.session.scalars(union_all(originals, awaited)))
+    in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))
+    return set(db.session.scalars(union_all(originals, awaited, in_bin)))
 
 
 def _named_in_cdn(keys: Sequence[str]) -> set[str]:
-    images = select(Image.large_key, Image.thumb_key).where(
-        or_(Image.large_key.in_(keys), Image.thumb_key.in_(keys))
-    )
+    images = select(Image.large_key, Image.thumb_key).where(or_(Image.large_key.in_(keys), Image.thumb_key.in_(keys)))
     variants = {key for row in db.session.execute(images) for key in row}
     return variants | set(db.session.scalars(select(Rendition.key).where(Rendition.key.in_(keys))))
 

@@ -21,9 +21,7 @@ MAX_SIZE_BYTES = 10 * 1024 * 1024  # seed B: "Max 10 MB (10 * 1024 * 1024)"
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")  # seed B
 MAX_FILE_NAME_LENGTH = 255  # seed B: "Max 255 chars"
 CONFIRMABLE = timedelta(hours=24)  # reliability.md, C8: uploaded in time, confirmed later
-OUTSTANDING_PER_PLAN = (
-    3  # contract.md, B1: unconfirmed uploads a property may have, as a multiple of its quota
-)
+OUTSTANDING_PER_PLAN = 3  # contract.md, B1: unconfirmed uploads a property may have, as a multiple of its quota
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,7 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Upload]:
 
 def url_of(upload: Upload) -> str:
     """A presigned PUT that takes exactly the announced type and size, for an hour from now (B7, B8)."""
-    return storage.uploads.presign_put(
-        upload.key, content_type=upload.content_type, size_bytes=upload.size_bytes
-    )
+    return storage.uploads.presign_put(upload.key, content_type=upload.content_type, size_bytes=upload.size_bytes)
 
 
 def find_upload(property: Property, key: str) -> Upload | None:
@@ -110,6 +106,8 @@ def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = 
             _accept(w, property, arrived, found, index, added_by)
             for index, (arrived, found) in enumerate(zip(arrivals, received, strict=True))
         ]
+        if any(new for _, new in confirmed):
+            gallery.tell(w, property)
     return confirmed
 
 
@@ -172,14 +170,10 @@ def _read(upload: _Expected, index: int) -> bytes | Problem:
         return _refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
     if found.size_bytes != upload.size_bytes or found.type != upload.content_type:
         quietly(storage.uploads.delete, upload.key)
-        raise _refused(
-            "content_mismatch", "What was uploaded has another type or size than was presigned.", index
-        )
+        raise _refused("content_mismatch", "What was uploaded has another type or size than was presigned.", index)
     data = storage.uploads.get(upload.key, etag=found.etag)
     if data is None or len(data) != upload.size_bytes:
-        return Conflict(
-            "The file changed while it was being confirmed. Confirm it again.", code="upload_changed"
-        )
+        return Conflict("The file changed while it was being confirmed. Confirm it again.", code="upload_changed")
     return data
 
 

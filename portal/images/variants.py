@@ -39,7 +39,7 @@ def make(image_id: int) -> None:
     image = db.session.get(Image, image_id)
     seen = _start(image) if image else None
     if image is None or seen is None:
-        return
+        return None
     try:
         original = storage.uploads.get(seen.original_key)
         if original is None:

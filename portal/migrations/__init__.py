@@ -4,6 +4,4 @@ from pathlib import Path
 
 from flask_migrate import Migrate
 
-migrate = Migrate(
-    directory=str(Path(__file__).parent), render_as_batch=True
-)  # batch: SQLite can't alter in place
+migrate = Migrate(directory=str(Path(__file__).parent), render_as_batch=True)  # batch: SQLite can't alter in place

@@ -8,7 +8,7 @@ from flask import current_app
 from portal.db import UtcDateTime, db, writing
 
 
-def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
+def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
     """A migration must stand alone: our column types are written as what they are to the database."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 

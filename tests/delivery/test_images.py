@@ -150,11 +150,7 @@ def test_unknown_and_deleted_images_are_absent(home: Property, client: FlaskClie
     assert get(client, url).status_code == 200
     properties.delete(home)
     gone, unknown = get(client, url), get(client, "/images/a/b/c.jpg")
-    assert (
-        (gone.status_code, gone.data)
-        == (unknown.status_code, unknown.data)
-        == (404, b"There is no such photo.\n")
-    )
+    assert (gone.status_code, gone.data) == (unknown.status_code, unknown.data) == (404, b"There is no such photo.\n")
     assert gone.headers["Cache-Control"] == "no-store"
 
 
@@ -177,9 +173,7 @@ def test_a_variant_is_readable_at_its_cdn_address(
     assert response.data == storage.cdn.get(image.large_key)
 
 
-@pytest.mark.parametrize(
-    "key", ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"]
-)
+@pytest.mark.parametrize("key", ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"])
 def test_only_keys_of_our_own_making_are_looked_up(client: FlaskClient, key: str) -> None:
     assert get(client, f"/cdn/{key}").status_code == 404
 
@@ -194,9 +188,7 @@ def test_j11_a_variant_that_was_deleted_by_hand_is_absent_not_an_error(
     assert get(client, path(image), WEBP_ONLY).status_code == 404
 
 
-def test_j7_a_bucket_that_is_away_is_a_503_that_says_when_to_come_back(
-    home: Property, client: FlaskClient
-) -> None:
+def test_j7_a_bucket_that_is_away_is_a_503_that_says_when_to_come_back(home: Property, client: FlaskClient) -> None:
     from dataclasses import replace
 
     from portal.config import settings
@@ -220,6 +212,4 @@ def test_while_the_turn_is_taken_the_next_best_is_given(
     with renditions._turn((image.id, image.version, 640, "image/webp")):
         response = get(client, path(image, 640), WEBP_ONLY)
         assert pixels(response).width == 2048, "the large variant, since 640 is being made"
-        assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", (
-            "others have turns of their own"
-        )
+        assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", "others have turns of their own"

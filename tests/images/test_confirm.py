@@ -50,9 +50,7 @@ def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> 
     ]
 
 
-def test_the_original_lies_under_a_key_that_no_url_was_ever_signed_for(
-    home: Property, buckets: Buckets
-) -> None:
+def test_the_original_lies_under_a_key_that_no_url_was_ever_signed_for(home: Property, buckets: Buckets) -> None:
     data = factories.jpeg()
     arrived = factories.uploaded(home, data)
     image = confirm(home, arrived)
@@ -181,9 +179,7 @@ def test_c8_uploaded_in_time_it_may_be_confirmed_after_the_url_is_over(home: Pro
 def test_c9_another_type_or_size_than_presigned_is_refused(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     assert refusal(home, Arrived(arrived.key, "image/png", arrived.size_bytes)) == "differs_from_presigned"
-    assert (
-        refusal(home, Arrived(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
-    )
+    assert refusal(home, Arrived(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
     assert confirm(home, arrived).position == 0, "an honest confirm still works"
 
 
@@ -273,9 +269,7 @@ def test_b1_b3_what_is_no_photo_is_refused_by_its_bytes(
     assert images() == 0
 
 
-def test_b2_a_photo_of_another_type_than_presigned_is_refused_and_deleted(
-    home: Property, buckets: Buckets
-) -> None:
+def test_b2_a_photo_of_another_type_than_presigned_is_refused_and_deleted(home: Property, buckets: Buckets) -> None:
     arrived = factories.uploaded(home, factories.jpeg(), type="image/png")
     assert refusal(home, arrived) == "content_mismatch"
     assert buckets.listing() == set()

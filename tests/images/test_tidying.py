@@ -61,9 +61,7 @@ def test_objects_that_no_row_names_are_collected_and_no_others(
         "properties/1/orphan-lg.webp",
     ]
     assert buckets.listing() == alive
-    assert {rendition.key, image.large_key, image.thumb_key, image.original_key, awaited.key} == {
-        k for _, k in alive
-    }
+    assert {rendition.key, image.large_key, image.thumb_key, image.original_key, awaited.key} == {k for _, k in alive}
 
 
 def test_what_is_younger_than_a_day_is_left_alone(app: object, buckets: Buckets) -> None:

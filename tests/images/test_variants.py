@@ -31,9 +31,7 @@ def corrupted(home: Property) -> Image:
     return image
 
 
-def test_a_ready_image_has_a_large_and_a_thumb_in_seed_cs_layout(
-    home: Property, work_off: Callable[[], int]
-) -> None:
+def test_a_ready_image_has_a_large_and_a_thumb_in_seed_cs_layout(home: Property, work_off: Callable[[], int]) -> None:
     image = factories.photo_in(home, factories.jpeg(3000, 2000))
     assert work_off() == 1
     db.session.rollback()
@@ -157,9 +155,7 @@ def test_i7_after_a_flushall_every_waiting_image_is_rung_for(
     assert variants.ring_again() == 0
 
 
-def test_all_failed_images_of_a_workspace_can_be_tried_again(
-    home: Property, charlie: factories.Person
-) -> None:
+def test_all_failed_images_of_a_workspace_can_be_tried_again(home: Property, charlie: factories.Person) -> None:
     mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
     with work():
         for image in (mine, foreign):

@@ -1,0 +1,107 @@
+"""Deleting images, for good or with a moment to think again."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+from portal import jobs, storage
+from portal.db import as_uuid, db, now
+from portal.errors import NotFound
+from portal.images import gallery
+from portal.images.models import Deleted, Image, Property, Rendition
+from portal.work import Work, work
+
+UNDO_KEPT = timedelta(minutes=10)  # the page offers its undo for 12 s; a slow line must not lose it
+
+
+class Deletion(NamedTuple):
+    """How many images went, and the word that brings them back, where there is one."""
+
+    images: int
+    undo_token: str | None
+
+
+def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) -> Deletion:
+    """Delete images for good, or so that they can be brought back for a moment; unknown ones are skipped (B15).
+
+    Nothing public survives either way; an undoable one keeps the private original until UNDO_KEPT is over.
+    """
+    wanted = {as_uuid(uuid) for uuid in uuids}
+    token = uuid4() if undoable else None
+    with work() as w:
+        rows = gallery.hold(property)
+        gone = [image for image in rows if image.uuid in wanted]
+        for image in gone:
+            _forget(w, image, token)
+        kept = [image for image in rows if image not in gone]
+        if kept and not any(image.is_main for image in kept):
+            db.session.flush()
+            kept[0].is_main = True
+        gallery.place(w, property, rows, kept)
+    return Deletion(len(gone), str(token) if token and gone else None)
+
+
+def undelete(property: Property, token: str) -> int:
+    """Bring back what was deleted together, to its places; return how many. Raises OverQuota, NotFound."""
+    with work() as w:
+        rows = gallery.hold(property)
+        bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
+        found = list(db.session.scalars(bin.with_for_update()))
+        if not found:
+            raise NotFound("It is too late to bring these photos back.", code="undo_over")
+        gallery.demand_room(property, len(found))
+        order = list(rows)
+        for deleted in sorted(found, key=lambda one: int(one.columns["position"])):
+            image = _revived(property, deleted)
+            order.insert(min(image.position, len(order)), image)
+            db.session.add(image)
+            db.session.delete(deleted)
+            db.session.flush()
+            w.enqueue(jobs.make_variants(image.id))
+        gallery.place(w, property, rows, order)
+        cover = next((image for image in order if image.uuid in _covers(found)), None)
+        gallery.crown(cover or next((i for i in order if i.is_main), order[0]), order)
+    return len(found)
+
+
+KEPT_COLUMNS = (
+    "key",
+    "file_name",
+    "type",
+    "size_bytes",
+    "width",
+    "height",
+    "sha256",
+    "alt_text",
+    "position",
+    "is_main",
+    "turns",
+    "version",
+    "added_by",
+)
+
+
+def _forget(w: Work, image: Image, token: UUID | None) -> None:
+    w.drop(storage.cdn, image.large_key, image.thumb_key)
+    w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
+    if token:
+        columns = {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)}
+        kept_until = now() + UNDO_KEPT
+        kept = Deleted(token=token, property_id=image.property_id, columns=columns, expires_at=kept_until)
+        kept.original_key = image.original_key
+        db.session.add(kept)
+    else:
+        w.drop(storage.uploads, image.original_key)
+    db.session.delete(image)
+
+
+def _revived(property: Property, deleted: Deleted) -> Image:
+    columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
+    return Image(property_id=property.id, original_key=deleted.original_key, **columns)
+
+
+def _covers(found: Sequence[Deleted]) -> set[UUID]:
+    return {as_uuid(one.columns["uuid"]) for one in found if one.columns["is_main"]}

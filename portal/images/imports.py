@@ -1,0 +1,187 @@
+"""Import by URL: accepted at once, fetched side by side by a worker, one image or one reason for each URL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from portal import jobs, remote
+from portal.accounts.models import Workspace
+from portal.db import as_uuid, db, now
+from portal.errors import Invalid, NotFound, OverQuota
+from portal.images import gallery
+from portal.images.models import FAILED, PENDING, READY, ImportBudget, ImportItem, ImportJob, Property
+from portal.work import Work, lock, work
+
+MAX_URLS = 20  # seed B: "Up to 20 URLs per call"
+MAX_URL_LENGTH = 2048  # seed B: "each up to 2048 chars"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How an import stands, counted from its items."""
+
+    status: str  # pending, processing, completed or failed (seed B)
+    total: int
+    imported: int
+    failed: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a workspace may import in this calendar month (UTC), and has."""
+
+    used: int
+    limit: int
+    month: str
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
+
+
+def start(property: Property, urls: Sequence[str], *, added_by: str = "") -> ImportJob:
+    """Accept URLs to be fetched. Raises Invalid for one that could never be, OverQuota for room or budget.
+
+    A URL that stands there twice is imported once; the second is a failure of its own (contract.md, B18).
+    """
+    hosts = [_host(url, index) for index, url in enumerate(_checked(urls))]
+    month = f"{now():%Y-%m}"
+    with work() as w:
+        if not lock(property):
+            raise NotFound("There is no such property.", code="property_not_found")
+        fresh = len(set(urls))
+        gallery.demand_room(property, fresh)
+        _reserve(property.workspace, month, fresh)
+        job = ImportJob(property_id=property.id, month=month, added_by=added_by)
+        db.session.add(job)
+        db.session.flush()
+        for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
+            item = ImportItem(job_id=job.id, position=position, url=url, host=host)
+            if url in urls[:position]:
+                _fail(item, "duplicate_url", "This URL stands in the request twice.")
+            db.session.add(item)
+        w.enqueue(jobs.run_imports())
+    return job
+
+
+def find(property: Property, uuid: str) -> ImportJob:
+    """Return an import of this property. Raises NotFound; foreign equals absent."""
+    mine = select(ImportJob).where(ImportJob.property_id == property.id, ImportJob.uuid == as_uuid(uuid))
+    job = db.session.scalar(mine)
+    if job is None:
+        raise NotFound("There is no such import.", code="import_not_found")
+    return job
+
+
+def items(job: ImportJob) -> list[ImportItem]:
+    """Return what was asked for, in its order."""
+    return list(db.session.scalars(select(ImportItem).where(ImportItem.job_id == job.id).order_by(ImportItem.position)))
+
+
+def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
+    """Count how an import stands (contract.md, B17): completed where anything was imported, failed where nothing."""
+    imported = sum(item.state == READY for item in its_items)
+    if job.completed_at:
+        status = "completed" if imported else "failed"
+    else:
+        status = "processing" if any(item.attempts for item in its_items) else "pending"
+    failed = sum(item.state == FAILED for item in its_items)
+    return Progress(status, len(its_items), imported, failed, sum(item.size_bytes for item in its_items))
+
+
+def budget(workspace: Workspace) -> Budget:
+    """Return what is left of this month; it begins anew on the first, UTC (B19)."""
+    month = f"{now():%Y-%m}"
+    row = db.session.scalar(_budget_of(workspace.id, month))
+    return Budget(row.used if row else 0, workspace.plan.imports_per_month, month)
+
+
+def settle(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
+    """End an item, as an image or with a reason; with the last one its import ends. Under the property's lock.
+
+    A failure gives its part of the budget back (B19). An import that brought anything is told of once (X13).
+    """
+    job = item.job
+    if code:
+        _fail(item, code, message)
+        _give_back(job)
+    else:
+        item.state, item.next_at, item.fetching_until = READY, None, None
+    db.session.flush()
+    states = {state: count for state, count in db.session.execute(_states(job))}
+    if not states.get(PENDING):
+        job.completed_at = now()
+        if states.get(READY):
+            gallery.tell(w, job.property)
+
+
+def try_again(job: ImportJob) -> None:
+    """Fetch what failed once more; its budget and room are asked for again. Raises OverQuota."""
+    with work() as w:
+        if not lock(job.property):
+            raise NotFound("There is no such property.", code="property_not_found")
+        failed = [item for item in items(job) if item.state == FAILED and item.code != "duplicate_url"]
+        gallery.demand_room(job.property, len(failed))
+        _reserve(job.property.workspace, job.month, len(failed))
+        for item in failed:
+            item.state, item.next_at, item.fetching_until = PENDING, now(), None
+            item.attempts, item.code, item.message = 0, None, None
+        if failed:
+            job.completed_at = None
+            w.enqueue(jobs.run_imports())
+
+
+def _checked(urls: Sequence[str]) -> Sequence[str]:
+    if not 1 <= len(urls) <= MAX_URLS:
+        raise Invalid(f"An import has 1 to {MAX_URLS} URLs; this one has {len(urls)}.", code="urls")
+    return urls
+
+
+def _host(url: str, index: int) -> str:
+    if len(url) > MAX_URL_LENGTH:
+        message = f"A URL has at most {MAX_URL_LENGTH} characters."
+        raise Invalid(message, code="invalid_url", details={"index": index})
+    try:
+        return remote.check_url(url).authority[:255]
+    except remote.Refused as refused:
+        raise Invalid(refused.message, code="invalid_url", details={"index": index}) from refused
+
+
+def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
+    """Take images from the month's budget. The workspace's lock makes it exact (case H5)."""
+    lock(workspace)
+    row = db.session.scalar(_budget_of(workspace.id, month))
+    if row is None:
+        row = ImportBudget(workspace_id=workspace.id, month=month, used=0)
+        db.session.add(row)
+    limit = workspace.plan.imports_per_month
+    if row.used + wanted > limit:
+        raise OverQuota(
+            f"{row.used} of the {limit} images that the plan imports in a month are used; {wanted} more are too many.",
+            details={"limit": "importsPerMonth", "max": limit, "used": row.used, "requested": wanted},
+        )
+    row.used += wanted
+    db.session.flush()
+
+
+def _give_back(job: ImportJob) -> None:
+    workspace = job.property.workspace
+    lock(workspace)
+    row = db.session.scalar(_budget_of(workspace.id, job.month).execution_options(populate_existing=True))
+    if row and row.used:
+        row.used -= 1
+
+
+def _fail(item: ImportItem, code: str, message: str) -> None:
+    item.state, item.next_at, item.fetching_until = FAILED, None, None
+    item.code, item.message = code, message[:300]
+
+
+def _budget_of(workspace_id: int, month: str):  # type: ignore[no-untyped-def]
+    return select(ImportBudget).where(ImportBudget.workspace_id == workspace_id, ImportBudget.month == month)
+
+
+def _states(job: ImportJob):  # type: ignore[no-untyped-def]
+    return select(ImportItem.state, func.count()).where(ImportItem.job_id == job.id).group_by(ImportItem.state)

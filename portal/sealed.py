@@ -1,0 +1,39 @@
+"""Secrets that we must be able to read again, encrypted at rest with a key derived from SECRET_KEY."""
+
+import base64
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import Dialect, Text
+from sqlalchemy.types import TypeDecorator
+
+from portal import config
+
+
+class Sealed(TypeDecorator[str]):
+    """A text column that holds only cipher text: a dump of the database reveals nothing.
+
+    With another SECRET_KEY than it was written with, it reads as an empty string.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else _box(config.settings().secret_key).encrypt(value.encode()).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        try:
+            return _box(config.settings().secret_key).decrypt(value.encode()).decode()
+        except InvalidToken:
+            return ""
+
+
+@lru_cache(maxsize=2)
+def _box(secret_key: str) -> Fernet:
+    key = HKDF(SHA256(), length=32, salt=None, info=b"frontage: sealed columns").derive(secret_key.encode())
+    return Fernet(base64.urlsafe_b64encode(key))

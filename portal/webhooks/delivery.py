@@ -1,0 +1,192 @@
+"""Deliveries: signed, sent side by side, noted, and tried again for two days (Standard Webhooks)."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from standardwebhooks import Webhook
+
+from portal import jobs, remote
+from portal.db import db, now
+from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
+from portal.work import lock, work
+
+RETRY_AFTER_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
+JITTER = 0.1
+MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
+DEADLINE_S = 15
+LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
+SIDE_BY_SIDE, PER_ENDPOINT = 32, 4  # so that one slow receiver delays nobody else (case F6)
+RUN_FOR_S = 60
+KEPT_ANSWER = 2_000  # characters of an answer, for the page
+OFF_AFTER = timedelta(days=5)  # of nothing but failures
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """A delivery as plain values: it is sent in a thread, without the database."""
+
+    delivery_id: int
+    endpoint_id: int
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of an attempt. No status: there was no answer."""
+
+    status: int | None
+    answer: str
+    took_ms: int
+    retry_after_s: int | None = None
+
+    @property
+    def arrived(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def run() -> int:
+    """Send what is due, many side by side, until nothing is; return how many attempts were made."""
+    began, attempts = time.monotonic(), 0
+    on_the_way: dict[Future[_Outcome], _Parcel] = {}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        while True:
+            if time.monotonic() - began < RUN_FOR_S:
+                busy = Counter(parcel.endpoint_id for parcel in on_the_way.values())
+                for parcel in _claim(SIDE_BY_SIDE - len(on_the_way), busy):
+                    on_the_way[pool.submit(_post, parcel)] = parcel
+            if not on_the_way:
+                return attempts
+            done, _ = wait(on_the_way, timeout=0.2, return_when=FIRST_COMPLETED)
+            if done:
+                _note([(on_the_way.pop(future), future.result()) for future in done])
+                attempts += len(done)
+
+
+def send_again(delivery: Delivery) -> None:
+    """Send a delivery once more, from the start of its schedule, whatever came of it."""
+    with work() as w:
+        if lock(delivery) and not (delivery.state == PENDING and delivery.attempts == 0):
+            delivery.state, delivery.attempts, delivery.next_at = PENDING, 0, now()
+            w.enqueue(jobs.deliver_webhooks())
+
+
+def ring_again() -> int:
+    """Ring where deliveries are due and no worker is on its way to them; return how many are due."""
+    due = db.session.scalar(select(func.count(Delivery.id)).where(Delivery.next_at <= now())) or 0
+    if due:
+        for job in jobs.lost([jobs.deliver_webhooks()]):
+            jobs.enqueue(job)
+    return due
+
+
+def _claim(most: int, busy: Counter[int]) -> list[_Parcel]:
+    """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
+    if most <= 0 or not db.session.scalar(select(Delivery.id).where(Delivery.next_at <= now()).limit(1)):
+        db.session.rollback()
+        return []
+    with work():
+        rows = select(Delivery).where(Delivery.id.in_(_in_turn(most, busy)), Delivery.next_at <= now())
+        parcels = []
+        for delivery in db.session.scalars(rows.with_for_update(skip_locked=True, of=Delivery)):
+            if delivery.endpoint.disabled_at:
+                _give_up(delivery, "The webhook is switched off.")
+                continue
+            delivery.attempts += 1
+            delivery.last_at, delivery.next_at = now(), now() + LEASE
+            parcels.append(_parcel(delivery))
+    return parcels
+
+
+def _in_turn(most: int, busy: Counter[int]) -> list[int]:
+    """Choose among what is due, so that no endpoint has more than its share on the way."""
+    full = [endpoint_id for endpoint_id, count in busy.items() if count >= PER_ENDPOINT]
+    turn = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
+    due = (
+        select(Delivery.id, Delivery.endpoint_id, turn.label("turn"))
+        .where(Delivery.next_at <= now(), Delivery.endpoint_id.not_in(full))
+        .subquery()
+    )
+    found = db.session.execute(select(due).where(due.c.turn <= PER_ENDPOINT).limit(most)).all()
+    return [row.id for row in found if row.turn + busy[row.endpoint_id] <= PER_ENDPOINT]
+
+
+def _parcel(delivery: Delivery) -> _Parcel:
+    """Sign for this attempt: the same id and bytes as ever, a new time, and a signature for each secret (F3, F5)."""
+    msg_id, at = f"msg_{delivery.uuid.hex}", now()
+    signatures = [Webhook(secret).sign(msg_id, at, delivery.body) for secret in delivery.endpoint.secrets]
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": msg_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+    return _Parcel(delivery.id, delivery.endpoint_id, delivery.endpoint.url, headers, delivery.body.encode())
+
+
+def _post(parcel: _Parcel) -> _Outcome:
+    began = time.monotonic()
+
+    def took_ms() -> int:
+        return round((time.monotonic() - began) * 1000)
+
+    try:
+        answer = remote.post(parcel.url, parcel.body, parcel.headers, deadline_s=DEADLINE_S)
+    except (remote.Refused, remote.Unreachable) as failure:
+        return _Outcome(None, failure.message, took_ms())
+    text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:KEPT_ANSWER]
+    return _Outcome(answer.status, text, took_ms(), answer.retry_after_s)
+
+
+def _note(outcomes: Sequence[tuple[_Parcel, _Outcome]]) -> None:
+    """Write down what came of some attempts, in one change."""
+    found = {parcel.delivery_id: outcome for parcel, outcome in outcomes}
+    with work():
+        rows = select(Delivery).where(Delivery.id.in_(found), Delivery.state == PENDING)
+        for delivery in db.session.scalars(rows.with_for_update(of=Delivery).order_by(Delivery.id)):
+            outcome = found[delivery.id]
+            delivery.status, delivery.answer, delivery.took_ms = (
+                outcome.status,
+                outcome.answer,
+                outcome.took_ms,
+            )
+            if outcome.arrived:
+                delivery.state, delivery.next_at = DELIVERED, None
+                delivery.endpoint.failing_since = None
+            else:
+                _note_failure(delivery, outcome)
+
+
+def _note_failure(delivery: Delivery, outcome: _Outcome) -> None:
+    endpoint = delivery.endpoint
+    endpoint.failing_since = endpoint.failing_since or now()
+    if outcome.status == 410:
+        _switch_off(endpoint, "The receiver answered 410: it is gone for good.")
+    elif now() - endpoint.failing_since > OFF_AFTER:
+        _switch_off(endpoint, f"Nothing arrived for {OFF_AFTER.days} days.")
+    if endpoint.disabled_at or delivery.attempts > len(RETRY_AFTER_S):
+        _give_up(delivery)
+    else:
+        delivery.next_at = _next_at(delivery.attempts, outcome.retry_after_s)
+
+
+def _next_at(attempts: int, retry_after_s: int | None) -> datetime:
+    """When to try again: on the schedule with jitter, later where the receiver asks for it."""
+    pause_s = RETRY_AFTER_S[attempts - 1] * random.uniform(1, 1 + JITTER)
+    return now() + timedelta(seconds=max(pause_s, min(retry_after_s or 0, MAX_RETRY_AFTER_S)))
+
+
+def _give_up(delivery: Delivery, why: str | None = None) -> None:
+    delivery.state, delivery.next_at = FAILED, None
+    delivery.answer = why or delivery.answer
+
+
+def _switch_off(endpoint: Endpoint, reason: str) -> None:
+    endpoint.disabled_at, endpoint.disabled_reason = endpoint.disabled_at or now(), reason

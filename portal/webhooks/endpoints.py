@@ -1,0 +1,128 @@
+"""Endpoints: made, changed, rotated, tried out; each through its workspace."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from portal import remote
+from portal.accounts.models import Workspace
+from portal.db import as_uuid, db, now
+from portal.errors import Invalid, NotFound
+from portal.webhooks import events
+from portal.webhooks.models import Delivery, Endpoint
+from portal.work import lock, work
+
+SECRET_BYTES = 32  # Standard Webhooks: 24 to 64 random bytes
+OLD_SECRET_SIGNS_FOR = timedelta(hours=24)
+MAX_ENDPOINTS = 20  # a workspace; each event is a row for each of them
+MAX_URL_LENGTH = 2048
+
+
+def create(workspace: Workspace, url: str, wanted: Sequence[str]) -> Endpoint:
+    """Make an endpoint with a fresh secret. Raises Invalid for a URL we'd never call, or an unknown event."""
+    words = _checked(url, wanted)
+    with work():
+        lock(workspace)
+        if len(all_of(workspace)) >= MAX_ENDPOINTS:
+            raise Invalid(f"A workspace has at most {MAX_ENDPOINTS} webhooks.", code="too_many_webhooks")
+        endpoint = Endpoint(workspace_id=workspace.id, url=url, event_words=words, secret=_new_secret())
+        db.session.add(endpoint)
+    return endpoint
+
+
+def all_of(workspace: Workspace) -> list[Endpoint]:
+    """Return a workspace's endpoints, newest first."""
+    mine = select(Endpoint).where(Endpoint.workspace_id == workspace.id)
+    return list(db.session.scalars(mine.order_by(Endpoint.id.desc())))
+
+
+def find(workspace: Workspace, uuid: str) -> Endpoint:
+    """Return one endpoint of this workspace. Raises NotFound; foreign equals absent."""
+    mine = select(Endpoint).where(Endpoint.workspace_id == workspace.id, Endpoint.uuid == as_uuid(uuid))
+    endpoint = db.session.scalar(mine)
+    if endpoint is None:
+        raise _absent()
+    return endpoint
+
+
+def update(
+    endpoint: Endpoint,
+    *,
+    url: str | None = None,
+    wanted: Sequence[str] | None = None,
+    enabled: bool | None = None,
+) -> Endpoint:
+    """Change what is given. Enabling forgets the failures that switched it off. Raises Invalid, NotFound."""
+    words = _checked(url or endpoint.url, endpoint.events if wanted is None else wanted)
+    with work():
+        _hold(endpoint)
+        endpoint.url, endpoint.event_words = url or endpoint.url, words
+        if enabled and endpoint.disabled_at:
+            endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
+        if enabled is False and not endpoint.disabled_at:
+            endpoint.disabled_at, endpoint.disabled_reason = now(), "Switched off by hand."
+    return endpoint
+
+
+def delete(endpoint: Endpoint) -> None:
+    """Delete an endpoint with its deliveries. Raises NotFound when somebody was first."""
+    with work():
+        _hold(endpoint)
+        db.session.delete(endpoint)
+
+
+def rotate_secret(endpoint: Endpoint) -> Endpoint:
+    """Give it a new secret; the old one signs too for a day more, so that no delivery is refused meanwhile."""
+    with work():
+        _hold(endpoint)
+        endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now() + OLD_SECRET_SIGNS_FOR
+        endpoint.secret = _new_secret()
+    return endpoint
+
+
+def send_test(endpoint: Endpoint) -> Delivery:
+    """Send an event that says only that it is a test."""
+    with work() as w:
+        _hold(endpoint)
+        return events.send(w, endpoint, events.TEST, {"message": "This is a test."})
+
+
+def deliveries(endpoint: Endpoint, limit: int = 50) -> list[Delivery]:
+    """Return what was sent, newest first."""
+    sent = select(Delivery).where(Delivery.endpoint_id == endpoint.id)
+    return list(db.session.scalars(sent.order_by(Delivery.id.desc()).limit(limit)))
+
+
+def find_delivery(endpoint: Endpoint, uuid: str) -> Delivery:
+    """Return one delivery of this endpoint. Raises NotFound."""
+    sent = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.uuid == as_uuid(uuid))
+    delivery = db.session.scalar(sent)
+    if delivery is None:
+        raise NotFound("There is no such delivery.", code="delivery_not_found")
+    return delivery
+
+
+def _checked(url: str, wanted: Sequence[str]) -> str:
+    if len(url) > MAX_URL_LENGTH:
+        raise Invalid(f"A URL has at most {MAX_URL_LENGTH} characters.", code="url")
+    remote.check_url(url)
+    unknown = [word for word in wanted if word not in events.EVENTS]
+    if unknown or not wanted:
+        raise Invalid(f"Events are one or more of {', '.join(events.EVENTS)}.", code="events")
+    return " ".join(sorted(set(wanted)))
+
+
+def _hold(endpoint: Endpoint) -> None:
+    if not lock(endpoint):
+        raise _absent()
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such webhook.", code="webhook_not_found")
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()

@@ -1,0 +1,33 @@
+"""Events: a row for each endpoint that listens, in the very commit of what happened."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from portal import jobs
+from portal.db import db, now
+from portal.webhooks.models import Delivery, Endpoint
+from portal.work import Work
+
+PROPERTY_UPDATED = "property.updated"
+TEST = "webhook.test"
+EVENTS = {PROPERTY_UPDATED: "Photos or details of a property changed"}
+
+
+def emit(w: Work, workspace_id: int, event: str, data: dict[str, Any]) -> None:
+    """Tell every endpoint of a workspace that listens to this event; none hears of a change that fails."""
+    listening = select(Endpoint).where(Endpoint.workspace_id == workspace_id, Endpoint.disabled_at.is_(None))
+    endpoints = [endpoint for endpoint in db.session.scalars(listening) if event in endpoint.events]
+    for endpoint in endpoints:
+        send(w, endpoint, event, data)
+
+
+def send(w: Work, endpoint: Endpoint, event: str, data: dict[str, Any]) -> Delivery:
+    """Put one event on its way to one endpoint."""
+    moment = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps({"type": event, "timestamp": moment, "data": data}, separators=(",", ":"))
+    delivery = Delivery(endpoint_id=endpoint.id, event=event, body=body)
+    db.session.add(delivery)
+    w.enqueue(jobs.deliver_webhooks())
+    return delivery

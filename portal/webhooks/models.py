@@ -1,0 +1,66 @@
+"""Endpoint and Delivery: columns and one-line questions."""
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.db import Base, Id, Moment, PublicId, now
+from portal.sealed import Sealed
+
+PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
+
+
+class Endpoint(Base):
+    """Where a workspace wants to be told of its events."""
+
+    __tablename__ = "webhook_endpoint"
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(String(2048))
+    event_words: Mapped[str] = mapped_column(String(255))  # separated by spaces
+    secret: Mapped[str] = mapped_column(Sealed)
+    old_secret: Mapped[str | None] = mapped_column(Sealed)  # signs too until …
+    old_secret_until: Mapped[Moment | None]
+    failing_since: Mapped[Moment | None]  # None: the last delivery arrived
+    disabled_at: Mapped[Moment | None]
+    disabled_reason: Mapped[str | None] = mapped_column(String(300))
+    created_at: Mapped[Moment] = mapped_column(default=now)
+
+    @property
+    def events(self) -> list[str]:
+        return self.event_words.split()
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets to sign with now: during a rotation both."""
+        both = [self.secret]
+        if self.old_secret and self.old_secret_until and self.old_secret_until > now():
+            both.append(self.old_secret)
+        return both
+
+
+class Delivery(Base):
+    """One event on its way to one endpoint. A pending row is itself the job."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        Index("ix_webhook_delivery_due", "next_at"),
+        Index("ix_webhook_delivery_endpoint", "endpoint_id", "id"),
+    )
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]  # the webhook-id: the same at each attempt
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("webhook_endpoint.id", ondelete="CASCADE"))
+    event: Mapped[str] = mapped_column(String(60))
+    body: Mapped[str] = mapped_column(Text)  # the same bytes at each attempt
+    state: Mapped[str] = mapped_column(String(10), default=PENDING)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending; during an attempt its lease
+    status: Mapped[int | None]  # of the last answer
+    answer: Mapped[str | None] = mapped_column(Text)  # its first kilobytes, or why there was none
+    took_ms: Mapped[int | None]
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    last_at: Mapped[Moment | None]  # of the last attempt
+
+    endpoint: Mapped[Endpoint] = relationship(lazy="joined", innerjoin=True)

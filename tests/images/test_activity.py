@@ -1,0 +1,149 @@
+"""What the jobs page reads off the rows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from portal.db import db, now
+from portal.errors import Invalid, NotFound
+from portal.images import activity
+from portal.images.models import FAILED, READY, Image, Property
+from portal.images.usage import usage
+from portal.work import work
+from tests.conftest import BOTH
+from tests.factories import Person, home_of, photo_in
+
+
+def change(image: Image, **values: Any) -> None:
+    with work():
+        for name, value in values.items():
+            setattr(image, name, value)
+
+
+def ready(image: Image, at: datetime) -> None:
+    change(image, variants=READY, pending_since=None, started_at=at - timedelta(seconds=1), ready_at=at)
+
+
+def failed(image: Image, reason: str = "The file is damaged.") -> None:
+    change(image, variants=FAILED, pending_since=None, started_at=now(), failure_reason=reason)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_each_job_is_in_one_state(alice: Person, home: Property) -> None:
+    images = [photo_in(home, name=f"{number}.jpg") for number in range(4)]
+    change(images[0], started_at=now())
+    failed(images[1])
+    ready(images[2], now())
+    assert activity.counts(alice.workspace) == (1, 1, 1, 1)
+    states = [activity.state_of(image, now()) for image in images]
+    assert states == ["running", "failed", "done", "waiting"]
+    for image, state in zip(images, states, strict=True):
+        assert activity.page(alice.workspace, state=state).items == [image]
+
+
+def test_what_began_long_ago_waits_again(alice: Person, home: Property) -> None:
+    change(photo_in(home), started_at=now() - activity.RUNS_AT_MOST)
+    assert activity.counts(alice.workspace) == (0, 1, 0, 0)
+
+
+def test_done_counts_a_day(alice: Person, home: Property) -> None:
+    ready(photo_in(home), now() - activity.DONE_SINCE)
+    assert activity.counts(alice.workspace).done == 0
+
+
+def test_pages_hold_each_job_once_newest_first(alice: Person, home: Property) -> None:
+    images = [photo_in(home, name=f"{number}.jpg") for number in range(5)]
+    seen, after = [], None
+    while True:
+        page = activity.page(alice.workspace, limit=2, after=after)
+        seen += page.items
+        after = page.next_cursor
+        if after is None:
+            break
+    assert seen == images[::-1]
+
+
+@pytest.mark.parametrize(("search", "found"), [("KITCH", 1), ("alder", 2), ("alder kitchen", 1), ("%", 0), ("_", 0)])
+def test_a_search_looks_at_file_and_property(alice: Person, home: Property, search: str, found: int) -> None:
+    photo_in(home, name="kitchen.jpg")
+    photo_in(home, name="bath.jpg")
+    assert len(activity.page(alice.workspace, search=search).items) == found
+
+
+def test_a_search_finds_a_job_by_its_id(alice: Person, home: Property) -> None:
+    image = photo_in(home)
+    photo_in(home)
+    assert activity.page(alice.workspace, search=f" {image.uuid} ").items == [image]
+
+
+@pytest.mark.parametrize("wrong", [{"state": "lost"}, {"after": "x"}, {"after": "9" * 40}, {"after": "-1"}])
+def test_a_state_or_cursor_that_is_none_of_ours_is_refused(alice: Person, wrong: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        activity.page(alice.workspace, **wrong)  # type: ignore[arg-type]
+
+
+def test_reasons_are_counted_the_commonest_first(alice: Person, home: Property) -> None:
+    for reason in ("Too wide.", "Damaged.", "Damaged."):
+        failed(photo_in(home), reason)
+    assert activity.reasons(alice.workspace) == [("Damaged.", 2), ("Too wide.", 1)]
+    assert activity.has_failed(alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_jobs_are_counted_by_the_minute(alice: Person, home: Property) -> None:
+    this_minute = now().replace(second=0, microsecond=0)
+    for minutes in (0, 0, 1, 59, 60, 61):
+        ready(photo_in(home), this_minute - timedelta(minutes=minutes))
+    counted = activity.a_minute(alice.workspace)
+    assert len(counted) == 60
+    assert (counted[-1], counted[-2], counted[0], sum(counted)) == (2, 1, 1, 4)
+
+
+def test_charlie_sees_none_of_it(alice: Person, charlie: Person, home: Property) -> None:
+    image = photo_in(home)
+    failed(image)
+    assert activity.counts(charlie.workspace) == (0, 0, 0, 0)
+    assert activity.page(charlie.workspace).items == []
+    assert activity.page(charlie.workspace, search=str(image.uuid)).items == []
+    assert activity.reasons(charlie.workspace) == []
+    assert not activity.has_failed(charlie.workspace)
+    assert sum(activity.a_minute(charlie.workspace)) == 0
+    assert activity.file_names(charlie.workspace, [image.id]) == {}
+    with pytest.raises(NotFound):
+        activity.find(charlie.workspace, str(image.uuid))
+
+
+def test_usage_counts_what_is_stored(alice: Person, charlie: Person, home: Property) -> None:
+    other = home_of(alice.workspace, "Beck House")
+    images = [photo_in(home), photo_in(other), photo_in(other)]
+    change(images[0], large_size_bytes=1000)
+    found = usage(alice.workspace)
+    assert (found.properties, found.photos, found.fullest, found.fullest_photos) == (2, 3, other, 2)
+    assert found.size_bytes == sum(image.size_bytes for image in images) + 1000
+    assert usage(charlie.workspace) == (0, 0, 0, None, 0)
+
+
+def test_the_statements_do_not_grow_with_the_jobs(alice: Person, home: Property) -> None:
+    def count() -> int:
+        said: list[str] = []
+        note = lambda *args: said.append(args[2])  # noqa: E731
+        event.listen(db.engine, "before_cursor_execute", note)
+        for image in activity.page(alice.workspace).items:
+            assert image.property.workspace.name
+        activity.counts(alice.workspace)
+        activity.a_minute(alice.workspace)
+        activity.reasons(alice.workspace)
+        usage(alice.workspace)
+        event.remove(db.engine, "before_cursor_execute", note)
+        db.session.rollback()
+        return len(said)
+
+    photo_in(home)
+    few = count()
+    for number in range(5):
+        failed(photo_in(home), f"Reason {number}.")
+    assert count() == few

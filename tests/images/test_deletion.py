@@ -1,0 +1,101 @@
+"""Deletion: gone from every list and bucket at once; for a moment a person can think again."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from portal import storage
+from portal.db import db, now
+from portal.errors import NotFound, OverQuota
+from portal.images import deletion, gallery, renditions, tidying
+from portal.images.models import Deleted, Image, Property
+from portal.work import work
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+from tests.images.test_order import cover, now_in
+
+
+@pytest.fixture
+def three(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    """Three finished images, one with a rendition."""
+    images = [factories.photo_in(home, factories.jpeg(700, 500, colour=(50 * n, 99, 20))) for n in range(3)]
+    work_off()
+    renditions.best(images[1], frozenset({"image/webp"}), 320)
+    return images
+
+
+def uuids(images: list[Image]) -> list[str]:
+    return [str(image.uuid) for image in images]
+
+
+def test_deleted_images_leave_rows_and_buckets_and_the_rest_closes_ranks(
+    home: Property, three: list[Image], buckets: Buckets
+) -> None:
+    a, _, c = uuids(three)
+    assert deletion.delete(home, [uuids(three)[1]]).images == 1
+    assert now_in(home) == [a, c]
+    kept = {key for image in gallery.images(home) for key in (image.original_key, image.large_key, image.thumb_key)}
+    assert {key for _, key in buckets.listing()} == kept
+
+
+def test_c7_the_next_image_becomes_the_cover(home: Property, three: list[Image]) -> None:
+    a, b, _ = uuids(three)
+    deletion.delete(home, [a])
+    assert now_in(home)[0] == cover(home) == b
+
+
+def test_d7_ids_of_others_are_skipped_without_a_word(home: Property, three: list[Image], charlie: Person) -> None:
+    foreign = factories.photo_in(factories.home_of(charlie.workspace))
+    neighbour = factories.photo_in(factories.home_of(home.workspace, "Next door"))
+    before = home.gallery_version
+    assert deletion.delete(home, [*uuids([foreign, neighbour]), "nonsense"]).images == 0
+    assert home.gallery_version == before
+    assert gallery.images(foreign.property) == [foreign]
+
+
+def test_an_undone_deletion_brings_back_places_words_and_cover(
+    home: Property, three: list[Image], work_off: Callable[[], int], buckets: Buckets
+) -> None:
+    a, b, c = uuids(three)
+    gallery.describe(home, a, "The pool")
+    original = storage.uploads.get(three[0].original_key)
+    gone = deletion.delete(home, [a, c], undoable=True)
+    assert now_in(home) == [b]
+    assert {name for name, _ in buckets.listing()} == {"frontage-uploads", "frontage-cdn"}
+    assert len([key for name, key in buckets.listing() if name == "frontage-cdn"]) == 3, "only b's are public"
+    assert deletion.undelete(home, str(gone.undo_token)) == 2
+    assert now_in(home) == [a, b, c]
+    assert cover(home) == a
+    back = gallery.find(home, a)
+    assert (back.alt_text, storage.uploads.get(back.original_key)) == ("The pool", original)
+    work_off()
+    assert {image.variants for image in gallery.images(home)} == {"ready"}
+
+
+def test_an_undo_works_once_and_only_where_it_belongs(home: Property, three: list[Image], charlie: Person) -> None:
+    token = str(deletion.delete(home, uuids(three)[:1], undoable=True).undo_token)
+    with pytest.raises(NotFound):
+        deletion.undelete(factories.home_of(charlie.workspace), token)
+    deletion.undelete(home, token)
+    with pytest.raises(NotFound):
+        deletion.undelete(home, token)
+
+
+def test_an_undo_asks_for_room_again(home: Property, three: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    token = str(deletion.delete(home, uuids(three)[:2], undoable=True).undo_token)
+    monkeypatch.setattr(gallery, "room", lambda property: gallery.Room(19, 20))
+    with pytest.raises(OverQuota):
+        deletion.undelete(home, token)
+
+
+def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[Image], buckets: Buckets) -> None:
+    deletion.delete(home, uuids(three), undoable=True)
+    assert tidying.collect_orphans(timedelta(seconds=-60)) == [], "an undo may still want them"
+    assert len(buckets.listing()) == 3
+    with work():
+        db.session.execute(update(Deleted).values(expires_at=now() - timedelta(seconds=1)))
+    assert tidying.empty_bin() == 3
+    assert buckets.listing() == set()

@@ -1,0 +1,256 @@
+"""Import by URL: each URL becomes one image or one reason, whoever is slow, gone or killed."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from portal import config
+from portal.db import db, now
+from portal.errors import Invalid, NotFound, OverQuota
+from portal.images import fetching, gallery, imports
+from portal.images.models import Image, ImportItem, ImportJob, Property
+from portal.webhooks.models import Delivery
+from portal.work import work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.crashes import dies_at
+from tests.factories import Person
+from tests.outside import Outside, Reply, Seen, outside
+
+
+def picture(seen: Seen) -> Reply:
+    """A photo whose colour is its path's, so that no two are alike."""
+    n = int("".join(c for c in seen.path if c.isdigit()) or 0)
+    return Reply(body=factories.jpeg(64, 48, (n * 11 % 255, n * 7 % 255, 90)), headers={"Content-Type": "image/jpeg"})
+
+
+@pytest.fixture
+def host() -> Iterator[Outside]:
+    with outside(picture) as there:
+        yield there
+
+
+def urls(host: Outside, count: int, first: int = 0) -> list[str]:
+    return [f"{host.url}/photo-{n}.jpg" for n in range(first, first + count)]
+
+
+def how(job: ImportJob) -> imports.Progress:
+    db.session.rollback()
+    return imports.progress(job, imports.items(job))
+
+
+def used(person: Person) -> int:
+    db.session.rollback()
+    return imports.budget(person.workspace).used
+
+
+def test_urls_become_images_of_the_gallery(home: Property, host: Outside, alice: Person) -> None:
+    job = imports.start(home, urls(host, 3), added_by="Alice")
+    assert how(job).status == "pending"
+    assert fetching.run() == 3
+    done = how(job)
+    assert (done.status, done.total, done.imported, done.failed) == ("completed", 3, 3, 0)
+    assert done.total_bytes == sum(image.size_bytes for image in gallery.images(home))
+    assert job.completed_at
+    assert sorted(image.file_name for image in gallery.images(home)) == [f"photo-{n}.jpg" for n in range(3)]
+    assert [image.position for image in gallery.images(home)] == [0, 1, 2]
+    assert used(alice) == 3
+
+
+def test_a29_too_many_none_or_too_long_is_refused(home: Property) -> None:
+    for wrong in ([], ["https://a.example/x.jpg"] * 21, ["https://a.example/" + "x" * 2048]):
+        with pytest.raises(Invalid):
+            imports.start(home, wrong)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://a.example/x", "http://u:p@a.example/", "http://2130706433/"]
+)
+def test_a16_a17_urls_that_could_never_be_fetched_are_refused_at_once(home: Property, url: str, alice: Person) -> None:
+    with pytest.raises(Invalid) as refused:
+        imports.start(home, ["https://a.example/x.jpg", url])
+    assert (refused.value.code, refused.value.details) == ("invalid_url", {"index": 1})
+    assert used(alice) == 0
+
+
+def test_b18_a_url_that_stands_there_twice_is_imported_once(home: Property, host: Outside, alice: Person) -> None:
+    job = imports.start(home, urls(host, 1) * 2)
+    fetching.run()
+    done = how(job)
+    assert (done.total, done.imported, done.failed) == (2, 1, 1)
+    assert [item.code for item in imports.items(job)] == [None, "duplicate_url"]
+    assert used(alice) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(404), "http_error"),
+        (Reply(410), "http_error"),
+        (Reply(body=b"<html>not a photo</html>"), "not_an_image"),
+        (Reply(body=b"GIF89a" + bytes(50)), None),
+        (Reply(302, headers={"Location": "http://169.254.169.254/"}), "blocked_address"),
+        (Reply(body=factories.jpeg(), headers={"Content-Encoding": "gzip"}), "encoded"),
+    ],
+)
+def test_what_cannot_be_imported_says_why_and_gives_its_budget_back(
+    home: Property, alice: Person, buckets: Buckets, reply: Reply, code: str | None
+) -> None:
+    with outside(lambda _: reply) as there:
+        job = imports.start(home, urls(there, 1))
+        fetching.run()
+    (item,) = imports.items(job)
+    assert (how(job).status, item.state) == ("failed", "failed")
+    assert code is None or item.code == code
+    assert item.message
+    assert "127.0.0.1" not in item.message
+    assert "169.254" not in item.message
+    assert used(alice) == 0
+    assert buckets.listing() == set()
+
+
+def test_a20_a_file_over_ten_megabytes_is_too_large(home: Property) -> None:
+    with outside(lambda _: Reply(body=bytes(10 * 1024 * 1024 + 1))) as there:
+        job = imports.start(home, urls(there, 1))
+        fetching.run()
+    assert imports.items(job)[0].code == "too_large"
+
+
+def test_a_host_that_stumbles_is_asked_again(home: Property) -> None:
+    answers = iter([Reply(503), Reply(body=factories.jpeg())])
+    with outside(lambda _: next(answers)) as there:
+        job = imports.start(home, urls(there, 1))
+        fetching.run()
+        assert how(job).status == "processing"
+        with work():
+            db.session.execute(update(ImportItem).values(next_at=now()))
+        fetching.run()
+    assert how(job).imported == 1
+
+
+def test_c15_the_quota_holds_half_way_through_an_import(home: Property, host: Outside) -> None:
+    job = imports.start(home, urls(host, 20))
+    factories.photo_in(home, factories.jpeg(16, 12))
+    fetching.run()
+    done = how(job)
+    assert (done.imported, done.failed) == (19, 1)
+    assert {item.code for item in imports.items(job)} == {None, "image_limit_reached"}
+    assert gallery.room(home).used == 20
+
+
+def test_room_and_budget_are_asked_for_at_the_start(home: Property, host: Outside, alice: Person) -> None:
+    factories.photo_in(home, factories.jpeg(16, 12))
+    with pytest.raises(OverQuota) as full:
+        imports.start(home, urls(host, 20))
+    assert full.value.details["limit"] == "imagesPerProperty"
+    for _ in range(10):
+        imports.start(factories.home_of(alice.workspace), urls(host, 20))
+    with pytest.raises(OverQuota) as spent:
+        imports.start(factories.home_of(alice.workspace), urls(host, 1))
+    assert spent.value.details == {"limit": "importsPerMonth", "max": 200, "used": 200, "requested": 1}
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_h5_parallel_imports_never_exceed_the_month(
+    alice: Person, home: Property, at_once: Callable[..., list[Any]]
+) -> None:
+    homes = [factories.home_of(alice.workspace, f"House {n}").id for n in range(20)]
+
+    def start(property_id: int) -> int:
+        links = [f"https://photos.example/{n}.jpg" for n in range(15)]
+        return imports.start(db.session.get_one(Property, property_id), links).id
+
+    answers = at_once(start, *[(property_id,) for property_id in homes])
+    assert sum(isinstance(answer, int) for answer in answers) == 13, "13 × 15 = 195 of 200"
+    assert sum(isinstance(answer, OverQuota) for answer in answers) == 7
+    assert used(alice) == 195
+
+
+def test_x13_a_finished_import_is_told_once(home: Property, host: Outside, alice: Person) -> None:
+    from portal.webhooks import endpoints
+
+    endpoints.create(alice.workspace, "http://127.0.0.1/hook", ["property.updated"])
+    imports.start(home, urls(host, 5))
+    fetching.run()
+    assert db.session.scalar(select(func.count(Delivery.id))) == 1
+
+
+def test_an_import_of_another_property_or_workspace_is_absent(home: Property, host: Outside, charlie: Person) -> None:
+    job = imports.start(home, urls(host, 1))
+    for other in (factories.home_of(home.workspace, "Next door"), factories.home_of(charlie.workspace)):
+        with pytest.raises(NotFound):
+            imports.find(other, str(job.uuid))
+    assert imports.find(home, str(job.uuid)).id == job.id
+
+
+def test_a28_one_slow_host_delays_no_other_import(
+    alice: Person, charlie: Person, host: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "DEADLINE_S", 3)
+    with outside(lambda _: Reply(after_s=60)) as slow:
+        for n in range(3):
+            imports.start(factories.home_of(alice.workspace, f"House {n}"), urls(slow, 20))
+        quick = imports.start(factories.home_of(charlie.workspace), urls(host, 8))
+        began = time.monotonic()
+        monkeypatch.setattr(fetching, "RUN_FOR_S", 1.5)
+        fetching.run()
+        assert how(quick).imported == 8
+        assert quick.completed_at
+        assert (quick.completed_at - quick.created_at).total_seconds() < 2.5
+        assert time.monotonic() - began < 8
+        assert len(slow.seen) <= fetching.PER_HOST
+
+
+def test_two_workers_at_once_import_nothing_twice(
+    home: Property, host: Outside, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    job = imports.start(home, urls(host, 20))
+    assert sum(at_once(fetching.run, *[()] * 3)) == 20
+    assert (how(job).imported, gallery.room(home).used, len(buckets.listing())) == (20, 20, 20)
+
+
+def test_an_import_killed_five_times_ends_with_twenty_images_none_twice(
+    home: Property, host: Outside, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from portal.images import tidying
+
+    job = imports.start(home, urls(host, 20))
+    for step in (12, 30, 45, 61, 80):
+        assert not dies_at(step, config.settings(), fetching.run)
+        with work():  # their leases run out
+            late = now() - timedelta(seconds=1)
+            busy = update(ImportItem).where(ImportItem.fetching_until.is_not(None))
+            db.session.execute(busy.values(fetching_until=late, next_at=late))
+    fetching.run()
+    done = how(job)
+    assert (done.status, done.imported, done.failed) == ("completed", 20, 0)
+    images = list(db.session.scalars(select(Image)))
+    assert len({image.sha256 for image in images}) == len(images) == 20
+    tidying.collect_orphans(timedelta(seconds=-60))
+    assert {key for _, key in buckets.listing()} == {image.original_key for image in images}
+
+
+def test_what_failed_can_be_tried_again(home: Property, alice: Person) -> None:
+    broken = [True]
+    with outside(lambda seen: Reply(404) if broken[0] else picture(seen)) as there:
+        job = imports.start(home, urls(there, 4))
+        fetching.run()
+        assert how(job).status == "failed"
+        broken[0] = False
+        imports.try_again(job)
+        assert used(alice) == 4
+        fetching.run()
+    assert (how(job).status, how(job).imported) == ("completed", 4)
+
+
+def test_a_property_deleted_meanwhile_ends_its_import(home: Property, host: Outside, buckets: Buckets) -> None:
+    from portal.images import properties
+
+    imports.start(home, urls(host, 3))
+    properties.delete(home)
+    assert fetching.run() == 0
+    assert buckets.listing() == set()

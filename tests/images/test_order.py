@@ -1,0 +1,142 @@
+"""Order and cover: positions are 0…n−1 and exactly one image is the cover, whoever moves what."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from portal.db import db
+from portal.errors import Conflict, Invalid
+from portal.images import deletion, gallery, order
+from portal.images.models import Image, Property
+from tests import factories
+from tests.conftest import BOTH
+from tests.factories import Person
+
+
+@pytest.fixture
+def five(home: Property) -> list[str]:
+    """The uuids of five images, in order."""
+    return [str(factories.photo_in(home, factories.jpeg(32, 24)).uuid) for _ in range(5)]
+
+
+def now_in(home: Property) -> list[str]:
+    db.session.rollback()
+    rows = gallery.images(home)
+    assert [image.position for image in rows] == list(range(len(rows)))
+    assert sum(image.is_main for image in rows) == (1 if rows else 0)
+    return [str(image.uuid) for image in rows]
+
+
+def cover(home: Property) -> str:
+    return next(str(image.uuid) for image in gallery.images(home) if image.is_main)
+
+
+def test_reorder_puts_the_named_first_and_the_rest_behind_in_their_order(home: Property, five: list[str]) -> None:
+    a, b, c, d, e = five
+    order.reorder(home, [d, b])
+    assert now_in(home) == [d, b, a, c, e]
+    assert cover(home) == a, "programs set the cover apart (X6)"
+
+
+def test_d8_a_list_with_a_double_or_a_stranger_changes_nothing(
+    home: Property, five: list[str], charlie: Person
+) -> None:
+    foreign = str(factories.photo_in(factories.home_of(charlie.workspace)).uuid)
+    neighbour = str(factories.photo_in(factories.home_of(home.workspace, "Next door")).uuid)
+    for wrong in ([five[1], five[1]], [five[1], foreign], [neighbour], ["nonsense"]):
+        with pytest.raises(Invalid):
+            order.reorder(home, wrong)
+    assert now_in(home) == five
+
+
+def test_reorder_of_a_gallery_that_has_changed_since_is_a_conflict(home: Property, five: list[str]) -> None:
+    seen = home.gallery_version
+    order.reorder(home, five[::-1], if_version=seen)
+    with pytest.raises(Conflict):
+        order.reorder(home, five, if_version=seen)
+    assert now_in(home) == five[::-1]
+
+
+def test_an_order_that_is_as_it_was_is_no_change(home: Property, five: list[str]) -> None:
+    before = home.gallery_version
+    order.reorder(home, five)
+    assert home.gallery_version == before
+
+
+@pytest.mark.parametrize(
+    ("moved", "after", "result"),
+    [(0, 2, [1, 2, 0, 3, 4]), (4, 0, [0, 4, 1, 2, 3]), (2, 2, None), (3, None, [3, 0, 1, 2, 4])],
+)
+def test_a_move_is_relative(
+    home: Property, five: list[str], moved: int, after: int | None, result: list[int] | None
+) -> None:
+    order.move(home, five[moved], None if after is None else five[after])
+    if result:
+        assert now_in(home) == [five[index] for index in result]
+        assert cover(home) == now_in(home)[0]
+    else:
+        assert sorted(now_in(home)) == sorted(five)
+
+
+def test_a_move_to_the_first_place_makes_the_cover(home: Property, five: list[str]) -> None:
+    order.make_cover(home, five[3])
+    assert now_in(home)[0] == cover(home) == five[3]
+
+
+def test_a_move_behind_a_photo_that_is_gone_is_a_conflict(home: Property, five: list[str]) -> None:
+    deletion.delete(home, [five[2]])
+    for moved, after in ((five[2], None), (five[0], five[2])):
+        with pytest.raises(Conflict):
+            order.move(home, moved, after)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_k4_reorders_moves_deletes_and_confirms_at_once_leave_no_gap_and_one_cover(
+    home: Property, five: list[str], at_once: Callable[..., list[Any]]
+) -> None:
+    arrivals = [factories.uploaded(home, factories.jpeg(32, 24)) for _ in range(4)]
+    dice = random.Random(3)
+
+    def do(kind: int, property_id: int) -> None:
+        mine = db.session.get_one(Property, property_id)
+        mixed = dice.sample(five, 5)
+        if kind % 4 == 0:
+            order.reorder(mine, mixed)
+        elif kind % 4 == 1:
+            order.move(mine, mixed[0], mixed[1])
+        elif kind % 4 == 2:
+            deletion.delete(mine, [five[kind // 4]])
+        else:
+            from portal.images import uploads
+
+            uploads.confirm(mine, [arrivals[kind // 4]])
+
+    answers = at_once(do, *[(kind, home.id) for kind in range(12)])
+    assert all(answer is None or isinstance(answer, (Conflict, Invalid)) for answer in answers), answers
+    assert len(now_in(home)) == 5 - 3 + 3
+
+
+def test_k3_two_reorders_at_once_end_as_one_of_them(
+    home: Property, five: list[str], at_once: Callable[..., list[Any]]
+) -> None:
+    forth, back = five, five[::-1]
+
+    def do(wanted: list[str], property_id: int) -> None:
+        order.reorder(db.session.get_one(Property, property_id), wanted)
+
+    assert at_once(do, (forth, home.id), (back, home.id)) == [None, None]
+    assert now_in(home) in (forth, back)
+
+
+def test_at_most_one_cover_is_held_by_the_database_itself(home: Property, five: list[str]) -> None:
+    from sqlalchemy import update
+    from sqlalchemy.exc import IntegrityError
+
+    from portal.work import work
+
+    with pytest.raises(IntegrityError), work():
+        db.session.execute(update(Image).values(is_main=True))
+    assert db.session.scalars(select(Image.is_main)).all().count(True) == 1
