@@ -1,0 +1,7 @@
+"""Everything on one machine: Valkey, SeaweedFS, the web and the workers as child processes of one command."""
+
+from portal.embedded.main import main
+from portal.embedded.process import CannotStart, Server
+from portal.embedded.servers import start_seaweedfs, start_valkey
+
+__all__ = ["CannotStart", "Server", "main", "start_seaweedfs", "start_valkey"]

@@ -1,0 +1,181 @@
+"""`python app.py`: everything that the product needs, on one machine, in one command."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import flask_migrate
+from flask import Flask
+
+from portal import config, jobs, storage
+from portal.config import Settings
+from portal.db import db
+from portal.demo import first_run
+from portal.demo.first_run import FirstRun
+from portal.embedded.process import CannotStart, Part
+from portal.embedded.servers import http_answers, listen, seaweedfs, valkey, write_privately
+from portal.embedded.supervisor import Supervisor
+from portal.errors import StorageFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_WITHIN_S = 10  # a photo takes one second; what is cut off is begun again by the sweep
+
+
+def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
+    """Run until SIGINT or SIGTERM. Exits with 2 where it refuses to start, with 1 where a part can't."""
+    os.umask(0o077)  # the data is ours alone
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    supervisor = Supervisor()
+    began = time.monotonic()
+    try:
+        settings = config.from_environment()
+        with _hold(settings.data_dir):
+            _demand_port(settings)
+            try:
+                _run(supervisor, settings, create_app, began)
+            except KeyboardInterrupt:
+                print("\nStopping …", flush=True)
+            finally:
+                _stop(supervisor)
+    except (config.WrongSetting, Refused) as wrong:
+        _exit(2, str(wrong))
+    except CannotStart as failed:
+        _exit(1, str(failed))
+    except KeyboardInterrupt:  # the second one: the kernel ends what still runs
+        os._exit(130)
+    sys.exit(0)
+
+
+class Refused(Exception):
+    """Nothing was started; the message says why."""
+
+
+def _run(supervisor: Supervisor, settings: Settings, create_app: Callable[[Settings], Flask], began: float) -> None:
+    _go_direct()
+    servers = _embedded_servers(settings.data_dir)
+    supervisor.start(*servers)
+    _remember(settings.data_dir, servers)
+    settings = config.from_environment()
+    news = _prepare(create_app(settings), settings)
+    supervisor.start(_workers(settings), _web(settings))
+    _welcome(settings, news, time.monotonic() - began)
+    if news:
+        supervisor.start(_part("demo", settings, "flask", "--app", "app", "add-demo-photos", runs_once=True))
+    supervisor.watch()
+
+
+def _embedded_servers(data_dir: Path, env: Mapping[str, str] = os.environ) -> list[Part]:
+    """The servers that the environment doesn't name."""
+    parts = []
+    if not env.get("REDIS_URL"):
+        parts.append(valkey(data_dir / "valkey"))
+    if not env.get("S3_ENDPOINT_URL"):
+        parts.append(seaweedfs(data_dir / "s3"))
+    return parts
+
+
+def _go_direct() -> None:
+    """No proxy stands between us and our own servers."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+
+
+def _remember(data_dir: Path, servers: list[Part]) -> None:
+    """Leave the addresses where config.from_environment finds them: in the children, on the command line."""
+    known = {name: value for part in servers for name, value in part.settings.items()}
+    write_privately(config.embedded_file(data_dir), json.dumps(known))
+
+
+def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
+    """Bring the database up to date, make the buckets; on the first run also what a newcomer finds."""
+    with app.app_context():
+        flask_migrate.upgrade()
+        try:
+            storage.uploads.prepare(settings.page_origins)
+            storage.cdn.prepare()
+        except StorageFailed as failed:
+            if not (storage.uploads.answers() and storage.cdn.answers()):
+                raise CannotStart(f"The buckets can't be used ({failed.details}).") from failed
+            print(f"The buckets' CORS rules could not be set ({failed.details}): set them yourself.", flush=True)
+        news = first_run.prepare()
+        db.session.remove()
+        db.engine.dispose()
+    return news
+
+
+def _web(settings: Settings) -> Part:
+    port = settings.port
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 (compared only)
+    return _part(
+        "web",
+        settings,
+        "gunicorn",
+        "--config",
+        "python:portal.embedded.web",
+        is_ready=lambda: http_answers(f"http://{host}:{port}/readyz"),
+    )
+
+
+def _workers(settings: Settings) -> Part:
+    """A process for each core that renders, two that wait for others, one that keeps the clock."""
+    queues = [jobs.PIXELS] * settings.pixel_workers + [jobs.NETWORK] * settings.network_workers + [jobs.SCHEDULE]
+    # Large pages for large pictures: 7 % less CPU a photo (performance.md, section 3).
+    pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+    return _part("workers", settings, "workers.pool", *queues, env=pages)
+
+
+def _part(name: str, settings: Settings, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> Part:
+    """A Python program of ours, or one that finds us, with the same data."""
+    env = {"DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1", **(env or {})}
+    return Part(name, [sys.executable, "-m", *arguments], env=env, directory=ROOT, **more)
+
+
+def _stop(supervisor: Supervisor) -> None:
+    """First who uses them, then the servers."""
+    supervisor.stop(("web", "demo", "workers"), STOP_WITHIN_S)
+    supervisor.stop(("",), STOP_WITHIN_S / 2)
+
+
+def _hold(data_dir: Path) -> IO[str]:
+    """Hold the data for this process alone, until the file is closed. Raises Refused."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    file = open(data_dir / "lock", "w")  # noqa: SIM115 (the caller's `with`)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Refused(f"Frontage runs already with the data in {data_dir}. Stop it, or set DATA_DIR.") from None
+    return file
+
+
+def _demand_port(settings: Settings) -> None:
+    try:
+        listen(settings.port, settings.host)
+    except OSError as error:
+        address = f"port {settings.port} of {settings.host}"
+        if error.errno == errno.EADDRINUSE:
+            raise Refused(f"Another program listens on {address}. Set PORT, for example PORT=8080.") from None
+        raise Refused(f"We can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
+
+
+def _welcome(settings: Settings, news: FirstRun | None, took_s: float) -> None:
+    """The one block of the log that is meant for reading."""
+    lines = [("Frontage is ready", f"{settings.public_url}   ({took_s:.1f} s)")]
+    if news:
+        lines += [("Sign in, once, at", news.sign_in_url), ("API key, told once", news.api_key)]
+    lines += [("Your data", str(settings.data_dir)), ("Stop", "Ctrl+C")]
+    print("\n" + "\n".join(f"    {name:<20}{value}" for name, value in lines) + "\n", flush=True)
+
+
+def _exit(status: int, sentence: str) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    sys.exit(status)

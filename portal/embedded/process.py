@@ -1,0 +1,92 @@
+"""A part of the whole as a child process: started on the leash, waited for, ended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portal.leash import on_leash
+
+READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a machine that does much else ten times that
+
+
+class CannotStart(Exception):
+    """A part can't be started; the message is a sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as it would be started: the same again after a crash."""
+
+    name: str
+    command: list[str]
+    settings: dict[str, str] = field(default_factory=dict)  # how to reach it, named as in config.Settings
+    is_ready: Callable[[], bool] = lambda: True
+    env: dict[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+    runs_once: bool = False
+    is_worth_showing: Callable[[str], bool] = lambda line: True  # noqa: ARG005 (of its log)
+
+
+@dataclass
+class Server:
+    """A running part. It dies with this process at the latest."""
+
+    settings: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    def stop(self, timeout_s: float = 5) -> None:
+        """End it kindly, then by force: on a full disk SeaweedFS never ends by itself."""
+        end(self.process, timeout_s)
+
+
+def start(part: Part) -> Server:
+    """Start a part and wait until it is ready. Raises CannotStart."""
+    process = spawn(part)
+    try:
+        wait_until_ready(part, process)
+    except BaseException:
+        end(process, timeout_s=1)
+        raise
+    return Server(part.settings, process)
+
+
+def spawn(part: Part, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a part on the leash, in a session of its own, so that Ctrl-C reaches only us.
+
+    Call it from the main thread: the leash is held by the thread that starts it.
+    """
+    return subprocess.Popen(
+        on_leash(part.command),
+        env=os.environ | part.env,
+        cwd=part.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def wait_until_ready(part: Part, process: subprocess.Popen[bytes]) -> None:
+    """Return once the part answers. Raises CannotStart where it ends or takes too long."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not part.is_ready():
+        if process.poll() is not None:
+            raise CannotStart(f"{part.name} ended at its start with status {process.returncode}.")
+        if time.monotonic() > deadline:
+            raise CannotStart(f"{part.name} did not answer within {READY_WITHIN_S} s.")
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """SIGTERM, and SIGKILL to its whole group when the time is over."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,105 @@
+"""Keeps the parts running: one prefix each in the log, started again when they die, ended in order."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from typing import IO
+
+from portal.embedded.backoff import Backoff
+from portal.embedded.process import Part, end, spawn, wait_until_ready
+
+LOOK_EVERY_S = 0.2
+LAST_LINES = 15  # of what was kept from the log, told where a part can't be started
+
+
+class Child:
+    """A part that runs, or will run again."""
+
+    def __init__(self, part: Part, log: "Log") -> None:
+        self.part, self._log = part, log
+        self._backoff = Backoff()
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self.start()
+
+    def start(self) -> None:
+        self._backoff.started()
+        self._start_at: float | None = None
+        self.process = spawn(self.part, output=subprocess.PIPE)
+        threading.Thread(target=self._tell, args=(self.process.stdout,), daemon=True).start()
+
+    def look(self) -> None:
+        """Start it again, after a pause that doubles while it keeps dying."""
+        if self.part.runs_once or self.process.poll() is None:
+            return
+        if self._start_at is None:
+            pause_s = self._backoff.died()
+            self._start_at = time.monotonic() + pause_s
+            self._log.line(self.part.name, f"ended ({self.process.returncode}); again in {pause_s:g} s")
+        elif time.monotonic() >= self._start_at:
+            self.start()
+
+    def last_words(self) -> None:
+        """Show also what was kept from the log."""
+        for line in self._last:
+            self._log.line(self.part.name, line)
+
+    def _tell(self, output: IO[bytes]) -> None:
+        for raw in output:
+            line = raw.decode(errors="replace").rstrip()
+            if self.part.is_worth_showing(line):
+                name, tab, text = line.partition("\t")  # the workers of a pool name themselves
+                self._log.line(*(name, text) if tab else (self.part.name, line))
+            else:
+                self._last.append(line)
+        output.close()
+
+
+class Log:
+    """One line at a time, each with the name of the part that says it."""
+
+    def __init__(self, width: int = 10) -> None:
+        self._width = width
+        self._lock = threading.Lock()
+        self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+
+    def line(self, name: str, text: str) -> None:
+        with self._lock:
+            print(f"{self._dim}{name:<{self._width}}|{self._plain} {text}", flush=True)
+
+
+class Supervisor:
+    """All children of `python app.py`, in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.children: list[Child] = []
+
+    def start(self, *parts: Part) -> None:
+        """Start parts side by side and wait until all are ready. Raises CannotStart."""
+        started = [Child(part, self.log) for part in parts]
+        self.children += started
+        for child in started:
+            try:
+                wait_until_ready(child.part, child.process)
+            except Exception:
+                child.last_words()
+                raise
+
+    def watch(self) -> None:
+        """Keep the children running, until an exception (a signal) ends it."""
+        while True:
+            for child in self.children:
+                child.look()
+            time.sleep(LOOK_EVERY_S)
+
+    def stop(self, names: tuple[str, ...], timeout_s: float) -> None:
+        """End the children whose names begin so, all at once; by force when the time is over."""
+        leaving = [child for child in self.children if child.part.name.startswith(names)]
+        self.children = [child for child in self.children if child not in leaving]
+        for child in leaving:
+            child.process.terminate()
+        deadline = time.monotonic() + timeout_s
+        for child in reversed(leaving):
+            end(child.process, max(0.1, deadline - time.monotonic()))

@@ -1,0 +1,62 @@
+"""How often a client may ask: one limiter for all entrances, counted in Redis, in memory where Redis is away."""
+
+import ipaddress
+import math
+import time
+
+from flask import Flask, Response, request
+from flask_limiter import Limiter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from portal import config
+
+
+def client_address() -> str:
+    """The network the request comes from: an IPv4 address, or the /64 that one IPv6 customer has."""
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "127.0.0.1")
+    except ValueError:
+        return "unknown"  # a proxy that names no address at all: all of these share one allowance
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+limiter = Limiter(key_func=client_address, in_memory_fallback_enabled=True)
+"""Without the fallback every limited request is a 500 while Redis is away (design.md, section 7)."""
+
+
+def init_app(app: Flask) -> None:
+    """Count in this installation's Redis; there is no default limit, each route says its own."""
+    url = config.settings().redis_url or "memory://"
+    app.config["RATELIMIT_STORAGE_URI"] = url.replace("unix://", "redis+unix://", 1)
+    if url != "memory://":
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = {
+            "socket_connect_timeout": 1,  # seconds, once: Redis answers at once or it isn't there (decision 8)
+            "socket_timeout": 1,
+            "retry": Retry(NoBackoff(), 0),
+        }
+    limiter.init_app(app)
+    app.after_request(_say_how_much_is_left)
+
+
+def _say_how_much_is_left(response: Response) -> Response:
+    """Add RateLimit-* (seconds, as the IETF draft has them), and Retry-After where there was too much.
+
+    The extension's own headers would put Retry-After on every answer and overrule the one of a 409.
+    """
+    limit = limiter.current_limit
+    if limit is None:
+        return response
+    try:
+        reset_at, remaining = limit.window
+    except Exception:  # Redis went away since it counted: only the headers are missing
+        return response
+    reset_s = max(1, math.ceil(reset_at - time.time()))
+    response.headers["RateLimit-Limit"] = str(limit.limit.amount)
+    response.headers["RateLimit-Remaining"] = str(max(0, remaining))
+    response.headers["RateLimit-Reset"] = str(reset_s)
+    if limit.breached:
+        response.headers["Retry-After"] = str(reset_s)
+    return response

@@ -1,0 +1,293 @@
+"""`python app.py` as a whole, and the two servers that it brings along."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+from redis import AuthenticationError, Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app import create_app
+from portal import embedded
+from portal.embedded import CannotStart, start_seaweedfs, start_valkey
+from tests.workers.conftest import descendants, until
+
+ROOT = Path(__file__).parents[1]
+SECONDS_TO_START = 30  # 4 on an idle machine
+
+
+class Running:
+    """`python app.py` with data of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = _free_port()
+        self.directory = directory
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.said: list[str] = []
+        self.process = self.start()
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        outside = ("REDIS_URL", "S3_ENDPOINT_URL", "DATABASE_URL")
+        env = {name: value for name, value in os.environ.items() if name not in outside}
+        env |= {
+            "DATA_DIR": str(self.directory),
+            "PORT": str(self.port),
+            "PIXEL_WORKERS": "1",
+            "NETWORK_WORKERS": "1",
+        }
+        return subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait(self) -> None:
+        until(lambda: any("Frontage is ready" in line for line in self.said), within_s=SECONDS_TO_START)
+
+    def state(self) -> tuple[int, dict[str, str]]:
+        response = requests.get(f"{self.url}/readyz", timeout=5)
+        return response.status_code, response.json()["parts"]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.listener.join()
+        self.process.communicate()
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.said.append(line.rstrip())
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    directory = Path(tempfile.mkdtemp(prefix="whole-"))
+    made = Running(directory)
+    made.wait()
+    yield made
+    made.close()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Refused]:
+    """What the command says, in one sentence, where it starts nothing."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before, umask = [signal.getsignal(number) for number in numbers], os.umask(0o077)
+
+    def refused(**env: object) -> str:
+        for name, value in env.items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(SystemExit) as left:
+            embedded.main(create_app)
+        said = capsys.readouterr()
+        assert (left.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+        return said.err
+
+    yield refused
+    os.umask(umask)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+class TestTheWhole:
+    """In this order: the last two end it."""
+
+    def test_it_says_calmly_what_a_newcomer_needs(self, running: Running) -> None:
+        said = "\n".join(running.said)
+        for word in (
+            "Frontage is ready",
+            "Sign in, once, at",
+            "API key, told once",
+            str(running.directory),
+            "Ctrl+C",
+        ):
+            assert word in said
+        assert "Traceback" not in said
+
+    def test_every_part_is_ready(self, running: Running) -> None:
+        until(lambda: running.state()[0] == 200, within_s=5)
+        assert running.state()[1] == dict.fromkeys(
+            (
+                "database",
+                "redis",
+                "uploads_bucket",
+                "cdn_bucket",
+                "pixels_worker",
+                "network_worker",
+                "schedule_worker",
+            ),
+            "ready",
+        )
+
+    def test_what_is_secret_is_ours_alone(self, running: Running) -> None:
+        for name in (
+            "embedded.json",
+            "secret_key",
+            "s3/credentials.json",
+            "s3/s3.json",
+            "valkey/valkey.conf",
+        ):
+            assert (running.directory / name).stat().st_mode & 0o077 == 0
+
+    def test_a_second_one_with_the_same_data_is_refused(self, running: Running, refused: Refused) -> None:
+        assert "runs already with the data in" in refused(DATA_DIR=running.directory, PORT=_free_port())
+
+    def test_a_port_that_is_taken_is_refused(self, running: Running, refused: Refused, tmp_path: Path) -> None:
+        said = refused(DATA_DIR=tmp_path, PORT=running.port)
+        assert f"Another program listens on port {running.port} of 127.0.0.1" in said
+        assert not (tmp_path / "valkey").exists()
+
+    def test_a_hung_redis_is_told_within_2_s(self, running: Running) -> None:
+        (valkey,) = (pid for pid, args in descendants(running.process.pid).items() if "valkey-server" in args)
+        os.kill(valkey, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            status, parts = running.state()
+            assert time.monotonic() - began < 2.5
+            assert (status, parts["redis"], parts["pixels_worker"]) == (503, "away", "away")
+            assert (parts["database"], parts["uploads_bucket"]) == ("ready", "ready")
+            assert requests.get(f"{running.url}/healthz", timeout=1).json() == {"status": "alive"}
+        finally:
+            os.kill(valkey, signal.SIGCONT)
+
+    def test_each_part_that_is_killed_comes_back(self, running: Running) -> None:
+        until(lambda: running.state()[0] == 200, within_s=10)
+        _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: any("pixels-1 ended (-9); again in 0.5 s" in line for line in running.said), within_s=5)
+        for part in ("weed mini", "valkey-server", "workers.pool", "gunicorn"):
+            (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: _is_ready(running), within_s=SECONDS_TO_START)
+        assert any("again in" in line for line in running.said)
+
+    def test_sigterm_ends_it_and_leaves_nothing(self, running: Running) -> None:
+        started = descendants(running.process.pid)
+        assert len(started) >= 8
+        running.process.terminate()
+        assert running.process.wait(timeout=20) == 0
+        assert not _alive(started)
+
+    def test_killed_itself_it_leaves_nothing_either_and_starts_again(self, running: Running) -> None:
+        second = Running(running.directory)
+        second.wait()
+        assert not any("Sign in" in line for line in second.said)  # the first run was the first
+        started = descendants(second.process.pid)
+        second.process.kill()
+        second.process.wait()
+        until(lambda: not _alive(started), within_s=3)
+        second.close()
+
+
+def test_a_wrong_setting_is_refused(refused: Refused, tmp_path: Path) -> None:
+    assert "WEB_THREADS must be" in refused(DATA_DIR=tmp_path, WEB_THREADS="many")
+
+
+def test_a_host_that_is_not_here_is_refused(refused: Refused, tmp_path: Path) -> None:
+    assert "We can't listen on port 8000 of 192.0.2.1" in refused(DATA_DIR=tmp_path, HOST="192.0.2.1")
+
+
+def test_valkey_keeps_what_it_was_given_through_a_kill(tmp_path: Path) -> None:
+    first = start_valkey(tmp_path)
+    with Redis.from_url(first.settings["redis_url"]) as redis:
+        redis.set("key", "value")
+    first.process.kill()
+    first.process.wait()
+    second = start_valkey(tmp_path)
+    with Redis.from_url(second.settings["redis_url"]) as redis:
+        assert redis.get("key") == b"value"
+        assert redis.info("memory")["maxmemory_policy"] == "noeviction"
+    second.stop()
+
+
+def test_where_the_path_is_too_long_for_a_socket_valkey_asks_for_a_password(tmp_path: Path) -> None:
+    server = start_valkey(tmp_path / ("long" * 30))
+    url = server.settings["redis_url"]
+    with Redis.from_url(url) as redis:
+        assert redis.ping()
+    stranger = Redis(port=int(url.rpartition(":")[2].removesuffix("/0")), retry=Retry(NoBackoff(), 0))
+    with stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
+    server.stop()
+
+
+def test_seaweedfs_keeps_what_it_was_given_and_nobody_else_gets_in(tmp_path: Path) -> None:
+    first = start_seaweedfs(tmp_path)
+    client = _s3(first.settings)
+    client.create_bucket(Bucket="photos")
+    client.put_object(Bucket="photos", Key="a/b.txt", Body=b"text")
+    first.process.kill()
+    first.process.wait()
+    second = start_seaweedfs(tmp_path)
+    assert second.settings == first.settings  # so that presigned URLs outlive it
+    assert client.get_object(Bucket="photos", Key="a/b.txt")["Body"].read() == b"text"
+    stranger = _s3(second.settings | {"s3_secret_key": "guessed"})
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        stranger.get_object(Bucket="photos", Key="a/b.txt")
+    assert requests.get(f"{second.settings['s3_endpoint_url']}/photos/a/b.txt", timeout=5).status_code == 403
+    second.stop()
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CannotStart, match="SeaweedFS"):
+            start_seaweedfs(tmp_path, port=taken.getsockname()[1])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _s3(settings: dict[str, str]) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=settings["s3_endpoint_url"],
+        aws_access_key_id=settings["s3_access_key"],
+        aws_secret_access_key=settings["s3_secret_key"],
+        region_name="us-east-1",
+    )
+
+
+def _is_ready(running: Running) -> bool:
+    try:
+        return running.state()[0] == 200
+    except (requests.RequestException, ValueError):
+        return False
+
+
+def _alive(started: dict[int, str]) -> dict[int, str]:
+    text = subprocess.run(["ps", "-eo", "pid=,stat="], capture_output=True, text=True).stdout
+    rows = [line.split() for line in text.splitlines()]
+    living = {int(pid) for pid, stat in rows if stat[0] != "Z"}
+    return {pid: args for pid, args in started.items() if pid in living}

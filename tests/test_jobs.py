@@ -1,0 +1,43 @@
+"""Every job that the portal names is a function of the workers with the same parameters."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from portal import jobs
+from portal.jobs import Job
+
+
+@pytest.mark.parametrize("make", jobs.ALL, ids=lambda make: make.__name__)
+class TestEachJob:
+    def test_its_function_is_there_with_the_same_name_and_parameters(self, make: Callable[..., Job]) -> None:
+        module, _, name = _made(make).name.rpartition(".")
+        function = getattr(importlib.import_module(module), name)
+        assert name == make.__name__
+        assert list(inspect.signature(function).parameters) == list(inspect.signature(make).parameters)
+
+    def test_its_queue_has_a_worker(self, make: Callable[..., Job]) -> None:
+        assert _made(make).queue in jobs.QUEUES
+
+    def test_its_id_is_one_that_rq_takes(self, make: Callable[..., Job]) -> None:
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", _made(make).id)
+
+    def test_its_arguments_are_plain_data_in_the_order_of_its_parameters(
+        self, make: Callable[..., Job]
+    ) -> None:
+        values = range(7, 7 + len(inspect.signature(make).parameters))
+        assert make(*values).args == tuple(values)
+
+    def test_it_ends_some_time(self, make: Callable[..., Job]) -> None:
+        assert 0 < _made(make).timeout_s <= 3600
+
+
+def _made(make: Callable[..., Job]) -> Job:
+    values: list[Any] = [1 for _ in inspect.signature(make).parameters]
+    return make(*values)

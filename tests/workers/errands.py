@@ -1,0 +1,37 @@
+"""Jobs that only the tests' workers run: each notes what it does in a file."""
+
+import os
+import signal
+import time
+
+
+def note(path: str, word: str = "done") -> None:
+    with open(path, "a") as file:
+        file.write(f"{word} {os.getpid()} {time.monotonic()}\n")
+
+
+def slow(path: str, tenths: int, number: str = "") -> None:
+    note(path, f"begin{number}")
+    time.sleep(tenths / 10)
+    note(path, f"end{number}")
+
+
+def kill_horse(path: str) -> None:
+    note(path, "begin")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_horse_once(path: str) -> None:
+    """Die at the first try, as where the kernel needs the memory."""
+    first = not os.path.exists(path)
+    note(path, "begin")
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    note(path, "end")
+
+
+def kill_worker(path: str) -> None:
+    note(path, "begin")
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(5)
+    note(path, "outlived its worker")

@@ -1,0 +1,64 @@
+"""Redis may forget everything: the rows know what is to be done (design.md, rule 6)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine, insert
+
+from portal.accounts.models import Workspace
+from portal.db import Base, now
+from portal.images.models import Image, Property
+from tests.workers.conftest import Yard, until
+
+PENDING_IMAGE = 7
+
+
+@pytest.fixture
+def pending_image(yard: Yard) -> None:
+    """A database with one image that has waited too long."""
+    engine = create_engine(f"sqlite:///{yard.directory / 'frontage.db'}")
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(Workspace).values(id=1, name="Alma Stays"))
+        connection.execute(insert(Property).values(id=1, workspace_id=1, name="Alder Cottage"))
+        connection.execute(
+            insert(Image).values(
+                id=PENDING_IMAGE,
+                property_id=1,
+                key="key",
+                original_key="original",
+                file_name="photo.jpg",
+                type="image/jpeg",
+                size_bytes=1,
+                width=1,
+                height=1,
+                sha256="0" * 64,
+                position=0,
+                pending_since=now() - timedelta(minutes=1),
+            )
+        )
+    engine.dispose()
+
+
+def test_i7_after_flushall_what_is_pending_is_rung_for_within_60_s(yard: Yard, pending_image: None) -> None:
+    worker = yard.worker("schedule")
+    until(lambda: _is_rung_for(yard), within_s=10)
+    yard.redis.flushall()
+    assert not yard.known("schedule")
+    until(lambda: yard.known("schedule"), within_s=6)  # it says who it is again: readyz sees it
+    until(lambda: _is_rung_for(yard), within_s=25)
+    assert worker.poll() is None
+
+
+def test_what_a_queue_knows_of_is_not_rung_for_twice(yard: Yard, pending_image: None) -> None:
+    yard.worker("schedule")
+    until(lambda: _is_rung_for(yard), within_s=10)
+    again = yard.queue("schedule").enqueue_call("workers.sweep.ring_again")
+    until(lambda: yard.status(again) == "finished", within_s=5)
+    assert yard.queue("pixels").get_job_ids() == [f"make_variants-{PENDING_IMAGE}"]
+
+
+def _is_rung_for(yard: Yard) -> bool:
+    return f"make_variants-{PENDING_IMAGE}" in yard.queue("pixels").get_job_ids()

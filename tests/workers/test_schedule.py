@@ -1,0 +1,51 @@
+"""What runs when, without anything in Redis to remember it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from portal import jobs
+from portal.config import Settings
+from tests.workers.conftest import Yard
+from workers.schedule import SCHEDULE, Clock, Entry
+
+
+@pytest.fixture
+def queue(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Yard:
+    monkeypatch.setattr(jobs, "_redis", None)  # given back afterwards
+    jobs.connect(Settings(redis_url=yard.valkey.settings["redis_url"]))
+    return yard
+
+
+def test_what_is_due_is_rung_for_once(queue: Yard) -> None:
+    clock = Clock((Entry(jobs.ring_again(), every=timedelta(hours=1)),))
+    clock.tick()
+    clock.tick()
+    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+
+
+def test_what_is_on_its_way_is_not_rung_for_again(queue: Yard) -> None:
+    for _ in range(3):  # as after restarts
+        Clock((Entry(jobs.ring_again(), every=timedelta()),)).tick()
+    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+
+
+def test_it_comes_round_again(queue: Yard) -> None:
+    clock = Clock((Entry(jobs.ring_again(), every=timedelta()),))
+    clock.tick()
+    queue.redis.flushall()
+    clock.tick()
+    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+
+
+def test_what_comes_later_waits(queue: Yard) -> None:
+    Clock((Entry(jobs.tidy(), every=timedelta(days=1), after=timedelta(minutes=10)),)).tick()
+    assert not queue.redis.keys("rq:queue:*")
+
+
+def test_a_bell_is_rung_again_in_time(queue: Yard) -> None:
+    """Pending for 15 s, seen by the next sweep, in a worker within 3 s more: of 60 s allowed (case I7)."""
+    (sweep,) = (entry for entry in SCHEDULE if entry.job == jobs.ring_again())
+    assert sweep.every <= timedelta(seconds=30)

@@ -1,0 +1,146 @@
+"""A storm of kill -9: nothing is lost, and what was killed comes back in time (run with -m slow)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from flask import Flask
+from rq import Retry
+from rq.job import Job
+
+from portal import jobs
+from portal.config import Settings
+from portal.db import db
+from portal.images import tidying
+from portal.images.models import Image
+from portal.leash import on_leash
+from tests import factories
+from tests.factories import Person
+from tests.workers.conftest import ROOT, Yard, descendants, parent_of, until
+
+KILLS, WORKERS, WAITING = 100, 4, 2
+PHOTOS, KILLS_OF_PHOTOS = 60, 20
+
+pytestmark = pytest.mark.slow
+
+
+def test_i6_in_a_storm_of_100_kills_no_job_is_lost_or_runs_twice_at_once(yard: Yard) -> None:
+    yard.run("-m", "tests.workers.entry", "pool", *["network"] * WORKERS)
+    until(lambda: len(yard.known()) == WORKERS, within_s=20)
+    enqueued: list[Job] = []
+    chance = random.Random(2)
+    victims: dict[str, list[float]] = {}
+    for _ in range(KILLS):
+        while yard.queue().count < WAITING:  # never a long queue: it is the recovery that is measured
+            retry = Retry(max=50, interval=[0])
+            enqueued.append(yard.enqueue("slow", 5, f"#{len(enqueued)}", retry=retry))
+        time.sleep(chance.uniform(0.3, 1.2))
+        until(lambda: _running(yard), within_s=30)
+        number, horse = chance.choice(sorted(_running(yard).items()))
+        _kill(yard, horse, chance.choice(["horse", "worker", "both"]))
+        victims.setdefault(number, []).append(time.monotonic())
+    until(lambda: all(yard.status(job) == "finished" for job in enqueued), within_s=120)
+    _demand_no_overlap(yard, len(enqueued))
+    recovery_s = sorted(_recovery(yard, number, at) for number, moments in victims.items() for at in moments)
+    print(f"\n{len(recovery_s)} kills; again after {recovery_s[len(recovery_s) // 2]:.1f} s (median), ", end="")
+    print(f"{recovery_s[-2]:.1f} s (p99), {recovery_s[-1]:.1f} s (longest)")
+    assert recovery_s[-2] <= 15
+
+
+def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
+    app: Flask, alice: Person, buckets: Any, settings: Settings
+) -> None:
+    homes = [factories.home_of(alice.workspace, f"House {n}") for n in range(PHOTOS // 20)]
+    images = [factories.photo_in(home, factories.jpeg(2400, 1800)) for home in homes for _ in range(20)]
+    with _pool(settings, app) as pool:
+        chance = random.Random(3)
+        until(lambda: _ready(app) > PHOTOS // 10, within_s=20)
+        for n in range(KILLS_OF_PHOTOS):
+            time.sleep(chance.uniform(0.1, 0.4))
+            until(lambda: descendants(pool.pid), within_s=10)
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(chance.choice([*descendants(pool.pid)]), signal.SIGKILL)
+            if n == KILLS_OF_PHOTOS // 2:
+                jobs.connection().flushall()
+        took_s = until(lambda: _ready(app) == PHOTOS, within_s=60)  # case I7
+    print(f"\n{KILLS_OF_PHOTOS} kills and a FLUSHALL among {PHOTOS} photos: all back {took_s:.1f} s after it")
+    db.session.rollback()
+    named = {key for image in images for key in (image.large_key, image.thumb_key)}
+    there = {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket}
+    assert named <= there
+    tidying.collect_orphans(grace=timedelta())
+    assert {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket} == named
+
+
+@contextmanager
+def _pool(settings: Settings, app: Flask) -> Iterator[subprocess.Popen[bytes]]:
+    """The real workers on the tests' servers."""
+    env = {
+        "DATA_DIR": str(settings.data_dir),
+        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
+        "REDIS_URL": settings.redis_url or "",
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
+        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
+        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
+    }
+    command = on_leash([sys.executable, "-m", "workers.pool", "pixels", "pixels", "schedule"])
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(app: Flask) -> int:
+    db.session.rollback()
+    return db.session.query(Image).filter_by(variants="ready").count()
+
+
+def _running(yard: Yard) -> dict[str, int]:
+    """Number of the job → the horse that runs it now."""
+    last = {word.split("#")[1]: (word, pid) for word, pid, _ in yard.notes()}
+    return {number: pid for number, (word, pid) in last.items() if word.startswith("begin") and _is_there(pid)}
+
+
+def _kill(yard: Yard, horse: int, whom: str) -> None:
+    (pool,) = yard.workers
+    with suppress(ProcessLookupError, ValueError):  # it was done in this very moment
+        worker = parent_of(horse)
+        if whom != "worker":
+            os.kill(horse, signal.SIGKILL)
+        if whom != "horse" and worker in descendants(pool.pid):
+            os.kill(worker, signal.SIGKILL)
+
+
+def _demand_no_overlap(yard: Yard, jobs: int) -> None:
+    """No run of a job begins before the last one is over: it ended, or was killed, and never ends later."""
+    for n in range(jobs):
+        runs = [(word, pid) for word, pid, _ in yard.notes() if word.endswith(f"#{n}")]
+        for (word, pid), (_, next_pid) in pairwise(runs):
+            assert word.startswith("end") or pid == next_pid or (f"end#{n}", pid) not in runs[1:]
+
+
+def _recovery(yard: Yard, number: str, killed_at: float) -> float:
+    """Seconds from the kill to the next run; 0 where the job had just ended."""
+    begins = [at for word, _, at in yard.notes() if word == f"begin#{number}" and at > killed_at]
+    return min(begins) - killed_at if begins else 0.0
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

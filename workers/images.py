@@ -1,0 +1,14 @@
+"""Jobs of the images."""
+
+from portal.images import renditions, variants
+from workers import job
+
+
+@job
+def make_variants(image_id: int) -> None:
+    variants.make(image_id)
+
+
+@job
+def make_avif(image_id: int, width_px: int) -> None:
+    renditions.make_avif(image_id, width_px)

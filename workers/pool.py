@@ -1,0 +1,102 @@
+"""python -m workers.pool QUEUE QUEUE …: a worker process for each, forked after one import for all.
+
+Five workers are ready in the time of one, and share its memory. Each line of the log begins with a name.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+from portal import jobs
+from portal.embedded.backoff import Backoff
+from portal.leash import die_with_parent
+from workers.serving import get_ready, refuse, serve
+
+USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."
+
+LOOK_EVERY_S = 0.1
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = logging.getLogger("workers.pool")
+
+
+class Pool:
+    """Worker processes by name; one that dies is started again."""
+
+    def __init__(self, queues: list[str]) -> None:
+        self._queues = {f"{queue}-{queues[:n].count(queue) + 1}": queue for n, queue in enumerate(queues)}
+        self._pauses = {name: Backoff() for name in self._queues}
+        self._running: dict[int, str] = {}
+        self._due = dict.fromkeys(self._queues, 0.0)  # when to start who doesn't run
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, and then until the jobs in hand are done."""
+        for number in SIGNALS:
+            signal.signal(number, self._stop)
+        while self._running or self._due:
+            self._reap()
+            for name in [name for name, at in self._due.items() if at <= time.monotonic()]:
+                self._start(name)
+            time.sleep(LOOK_EVERY_S)
+
+    def _reap(self) -> None:
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            name = self._running.pop(pid, "")
+            if name and not self._is_stopping:
+                pause_s = self._pauses[name].died()
+                log.warning("%s ended (%s); again in %g s", name, os.waitstatus_to_exitcode(status), pause_s)
+                self._due[name] = time.monotonic() + pause_s
+
+    def _start(self, name: str) -> None:
+        """Fork. No signal comes in between: the child must not act as the pool, nor the pool forget it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if self._due.pop(name, None) is not None:
+            self._pauses[name].started()
+            parent_pid = os.getpid()
+            pid = os.fork()
+            if not pid:
+                self._become_worker(name, parent_pid)
+            self._running[pid] = name
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _become_worker(self, name: str, parent_pid: int) -> NoReturn:
+        status = 1
+        try:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            die_with_parent(parent_pid)
+            serve(self._queues[name], name)
+            status = 0
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        except Exception:
+            log.exception("%s broke off", name)
+        finally:  # whatever happens, the fork never becomes a second pool
+            logging.shutdown()
+            os._exit(status)
+
+    def _stop(self, *_: Any) -> None:
+        self._is_stopping = True
+        self._due.clear()
+        for pid in self._running:
+            os.kill(pid, signal.SIGTERM)
+
+
+def main(arguments: list[str]) -> None:
+    """Import, then fork."""
+    if not arguments or not set(arguments) <= set(jobs.QUEUES):
+        refuse(USAGE)
+    get_ready()
+    Pool(arguments).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""From a bare process to a worker that serves its queue, whatever becomes of Redis meanwhile."""
+
+import gc
+import importlib
+import logging
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+from PIL import Image
+from redis import Redis, RedisError
+
+from portal import config, jobs
+from workers import app
+from workers.worker import TunedWorker, names
+
+USAGE = f"Usage: python -m workers QUEUE, where QUEUE is one of {', '.join(jobs.QUEUES)}."
+WRONG_POLICY = "Redis must keep what it is given: set its maxmemory-policy to noeviction (it is {})."
+
+log = logging.getLogger("workers")
+
+
+def get_ready() -> None:
+    """Import and make before the first fork what every work-horse would need again (220 ms a job)."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    try:
+        app()
+    except config.WrongSetting as wrong:
+        refuse(str(wrong))
+    for name in names():
+        importlib.import_module(name.rpartition(".")[0])
+    Image.init()
+    gc.freeze()  # the collector would copy what the horses share
+
+
+def serve(queue: str, name: str) -> None:
+    """Work until asked to stop. RQ gives up where Redis goes away in the middle of a job; we don't.
+
+    `name` stands before each line of the log, with a tab.
+    """
+    logging.basicConfig(level=logging.WARNING, format=f"{name}\t%(message)s", stream=sys.stdout, force=True)
+    log.setLevel(logging.WARNING if queue == jobs.SCHEDULE else logging.INFO)  # it says the same every 10 s
+    redis = Redis.from_url(config.settings().redis_url or "", socket_connect_timeout=2)
+    while True:
+        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGINT, _leave)
+        _wait_for(redis)
+        worker = TunedWorker(queue, redis)
+        try:
+            worker.work(logging_level="WARNING")
+        except RedisError as error:
+            log.warning("Redis went away: %s", error)
+        worker.end_horse()
+        if worker.is_asked_to_stop:
+            return
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End with a sentence for the operator."""
+    print(sentence, file=sys.stderr)
+    sys.exit(2)
+
+
+def _wait_for(redis: Redis) -> None:
+    """Return once Redis answers; refuse one that forgets (case I10)."""
+    while True:
+        try:
+            policy = redis.info("memory").get("maxmemory_policy", "noeviction")
+            break
+        except RedisError as error:
+            log.warning("waiting for Redis: %s", error)
+            time.sleep(1)
+    if policy != "noeviction":
+        refuse(WRONG_POLICY.format(policy))
+
+
+def _leave(*_: Any) -> NoReturn:
+    sys.exit(0)

@@ -1,0 +1,20 @@
+"""What waits too long is rung for again; what nobody owns is removed."""
+
+from portal.accounts import idempotency
+from portal.images import fetching, tidying, variants
+from portal.webhooks import delivery
+from workers import job
+
+
+@job
+def ring_again() -> None:
+    variants.ring_again()
+    fetching.ring_again()
+    delivery.ring_again()
+    tidying.empty_bin()
+
+
+@job
+def tidy() -> None:
+    tidying.tidy()
+    idempotency.forget()
