@@ -56,7 +56,7 @@ Moment = Annotated[datetime, mapped_column(UtcDateTime)]
 
 
 @event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, record: Any) -> None:
+def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Set SQLite up for several processes (reliability.md, decision 10) and take BEGIN into our own hands."""
     if type(connection).__module__.split(".")[0] != "sqlite3":
         return

@@ -1,7 +1,6 @@
 """Every background job as a function with real parameters, and how the bell is rung for it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff

@@ -28,9 +28,7 @@ class TestEachJob:
     def test_its_id_is_one_that_rq_takes(self, make: Callable[..., Job]) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_-]+", _made(make).id)
 
-    def test_its_arguments_are_plain_data_in_the_order_of_its_parameters(
-        self, make: Callable[..., Job]
-    ) -> None:
+    def test_its_arguments_are_plain_data_in_the_order_of_its_parameters(self, make: Callable[..., Job]) -> None:
         values = range(7, 7 + len(inspect.signature(make).parameters))
         assert make(*values).args == tuple(values)
 

@@ -16,7 +16,7 @@ TYPE = "image/jpeg"
 @pytest.fixture
 def url(app: Flask) -> Iterator[str]:
     """A presigned PUT of five bytes of JPEG."""
-    yield storage.uploads.presign_put(KEY, content_type=TYPE, size_bytes=5)
+    return storage.uploads.presign_put(KEY, content_type=TYPE, size_bytes=5)
 
 
 def put(url: str, data: bytes = b"photo", type: str | None = TYPE, method: str = "PUT") -> int:

@@ -58,7 +58,7 @@ def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(
 
 def test_a_commit_that_the_database_refuses_undoes_the_objects_too(alice: Person, buckets: Buckets) -> None:
     taken = factories.home_of(alice.workspace).uuid
-    with pytest.raises(Exception, match="(?i)unique"), work() as w:
+    with pytest.raises(Exception, match=r"(?i)unique"), work() as w:
         w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
         db.session.add(Property(workspace_id=alice.workspace.id, name="Twin", uuid=taken))
     assert buckets.listing() == set()

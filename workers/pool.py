@@ -18,6 +18,7 @@ from workers.serving import get_ready, refuse, serve
 USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."
 
 LOOK_EVERY_S = 0.1
+LONGEST_PAUSE_S = 2.0  # a fork is cheap, and a killed worker's job is to be back within 15 s
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("workers.pool")
@@ -28,7 +29,7 @@ class Pool:
 
     def __init__(self, queues: list[str]) -> None:
         self._queues = {f"{queue}-{queues[:n].count(queue) + 1}": queue for n, queue in enumerate(queues)}
-        self._pauses = {name: Backoff() for name in self._queues}
+        self._pauses = {name: Backoff(LONGEST_PAUSE_S) for name in self._queues}
         self._running: dict[int, str] = {}
         self._due = dict.fromkeys(self._queues, 0.0)  # when to start who doesn't run
         self._is_stopping = False

@@ -36,7 +36,7 @@ HEARTBEAT_TTL_S = 3 * MONITORING_INTERVAL_S  # … and how long that is believed
 MAINTENANCE_INTERVAL_S = 2
 WORKER_TTL_S = 18  # RQ waits 15 s less than this for a job before it looks at anything else
 MAINTENANCE_LOCK_S = 15  # RQ keeps it for 15 minutes where a worker is killed in its maintenance
-STUCK_AFTER = timedelta(seconds=10)  # for a worker that was killed between queue and start; RQ waits 60
+STUCK_AFTER = timedelta(seconds=5)  # for a worker that was killed between queue and start; RQ waits 60
 PIXELS_CPU_S = 60
 PIXELS_MEMORY_BYTES = 1024**3  # 50 megapixels need 480 MB (case B7)
 
@@ -101,7 +101,7 @@ class BetweenQueueAndWorker(IntermediateQueue):
             pipeline.delete(self.get_first_seen_key(job_id))
             pipeline.execute()
 
-    def cleanup(self, worker: BaseWorker, queue: Queue) -> None:  # noqa: ARG002 (RQ's signature)
+    def cleanup(self, worker: BaseWorker, queue: Queue) -> None:
         """Put back into the queue what is stuck."""
         for job_id in self.get_job_ids():
             if not self._is_only_here(job_id, queue):
@@ -169,7 +169,7 @@ class TunedWorker(Worker):
         self.between.remove(job.id)
         return execution
 
-    def get_heartbeat_ttl(self, job: Job) -> int:  # noqa: ARG002 (RQ's signature)
+    def get_heartbeat_ttl(self, job: Job) -> int:
         return HEARTBEAT_TTL_S
 
     def maintain_heartbeats(self, job: Job) -> None:

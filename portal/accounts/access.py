@@ -4,11 +4,14 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from portal.accounts.models import ApiKey, Session, SignInLink, User, Workspace
@@ -24,6 +27,7 @@ KEY_USE_NOTED_EVERY = timedelta(minutes=1)  # last_used_at is for people; a writ
 SCOPES = {
     "images:read": "See properties and their photos",
     "images:write": "Add, change and delete properties and photos",
+    "webhooks": "See and change webhooks, and read what was sent to them",
 }
 MIN_PASSWORD_LENGTH = 10
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
@@ -43,9 +47,7 @@ def create_workspace(name: str, plan: str = "free") -> Workspace:
         raise Invalid("A workspace needs a name of 1 to 120 characters.")
     if plan not in PLANS:
         raise Invalid(f"There is no plan {plan!r}; there are {', '.join(PLANS)}.")
-    with work():
-        if find_workspace(name):
-            raise Conflict(f"There is a workspace called {name!r} already.")
+    with _alone(f"There is a workspace called {name!r} already."), work():
         workspace = Workspace(name=name, plan_name=plan)
         db.session.add(workspace)
     return workspace
@@ -62,9 +64,7 @@ def create_user(workspace: Workspace, email: str, *, name: str = "", admin: bool
         raise Invalid("That is not an e-mail address.")
     if len(name) > 120:
         raise Invalid("A name has at most 120 characters.")
-    with work():
-        if db.session.scalar(select(User).where(User.email == email)):
-            raise Conflict(f"{email} belongs to somebody already.")
+    with _alone(f"{email} belongs to somebody already."), work():
         user = User(workspace_id=workspace.id, email=email, name=name or email.split("@")[0], is_admin=admin)
         db.session.add(user)
     return user
@@ -86,9 +86,7 @@ def create_sign_in_link(user: User) -> str:
     """Return the token of a link that signs this person in once, within LINK_LIFETIME."""
     token = secrets.token_urlsafe(32)
     with work():
-        db.session.add(
-            SignInLink(user_id=user.id, token_sha256=_sha256(token), expires_at=now() + LINK_LIFETIME)
-        )
+        db.session.add(SignInLink(user_id=user.id, token_sha256=_sha256(token), expires_at=now() + LINK_LIFETIME))
     return token
 
 
@@ -96,9 +94,7 @@ def sign_in(email: str, password: str) -> str:
     """Return a new session's token. Raises Unauthorized, without saying which of the two was wrong."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
     password_hash = user.password_hash if user and user.password_hash else _nobodys_hash()
-    if (
-        not check_password_hash(password_hash, password) or user is None
-    ):  # the same work for people we don't know
+    if not check_password_hash(password_hash, password) or user is None:  # the same work for people we don't know
         raise Unauthorized("The address or the password is not right.")
     return _start_session(user.id)
 
@@ -180,9 +176,7 @@ def api_keys(workspace: Workspace) -> list[ApiKey]:
 
 def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
     """End a key at once, everywhere. Raises NotFound; a second time changes nothing."""
-    key = db.session.scalar(
-        select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.uuid == as_uuid(uuid))
-    )
+    key = db.session.scalar(select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.uuid == as_uuid(uuid)))
     with work():
         if key is None or not lock(key):
             raise NotFound("There is no such key.")
@@ -190,13 +184,20 @@ def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
     return key
 
 
+@contextmanager
+def _alone(taken: str) -> Iterator[None]:
+    """Say it in a sentence where the database already has what must be unique, however close the race."""
+    try:
+        yield
+    except IntegrityError:
+        raise Conflict(taken) from None
+
+
 def _start_session(user_id: int) -> str:
     token = secrets.token_urlsafe(32)
     with work():
         db.session.execute(delete(Session).where(Session.expires_at <= now()))
-        db.session.add(
-            Session(user_id=user_id, token_sha256=_sha256(token), expires_at=now() + SESSION_LIFETIME)
-        )
+        db.session.add(Session(user_id=user_id, token_sha256=_sha256(token), expires_at=now() + SESSION_LIFETIME))
     return token
 
 

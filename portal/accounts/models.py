@@ -3,11 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import Base, Id, Moment, PublicId, now
+from portal.sealed import Sealed
 
 
 class Workspace(Base):
@@ -111,5 +112,5 @@ class IdempotencyRecord(Base):
     claimed_at: Mapped[Moment] = mapped_column(index=True)
     answered_at: Mapped[Moment | None]
     status: Mapped[int | None]  # None while it runs
-    body: Mapped[str | None] = mapped_column(Text())
+    body: Mapped[str | None] = mapped_column(Sealed)  # it may say a webhook's secret, or a presigned URL
     location: Mapped[str | None] = mapped_column(String(500))

@@ -2,15 +2,15 @@
 
 import time
 
-FIRST_S, LONGEST_S = 0.5, 8.0  # in a storm of kills a job is to be back within 15 s
+FIRST_S, LONGEST_S = 0.5, 8.0
 LIVED_S = 10  # what has lived so long starts again after the first pause
 
 
 class Backoff:
     """A pause that doubles with each death, until a life was long enough."""
 
-    def __init__(self) -> None:
-        self._pause_s = FIRST_S
+    def __init__(self, longest_s: float = LONGEST_S) -> None:
+        self._pause_s, self._longest_s = FIRST_S, longest_s
         self._born_at = time.monotonic()
 
     def started(self) -> None:
@@ -20,5 +20,5 @@ class Backoff:
         """Return how many seconds to wait now."""
         if time.monotonic() - self._born_at > LIVED_S:
             self._pause_s = FIRST_S
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_S)
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, self._longest_s)
         return pause_s

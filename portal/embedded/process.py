@@ -28,7 +28,7 @@ class Part:
     env: dict[str, str] = field(default_factory=dict)
     directory: Path | None = None
     runs_once: bool = False
-    is_worth_showing: Callable[[str], bool] = lambda line: True  # noqa: ARG005 (of its log)
+    is_worth_showing: Callable[[str], bool] = lambda line: True
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import func, select
 
@@ -16,12 +17,14 @@ from portal.work import Work, lock, work
 MAX_URLS = 20  # seed B: "Up to 20 URLs per call"
 MAX_URL_LENGTH = 2048  # seed B: "each up to 2048 chars"
 
+Status = Literal["pending", "processing", "completed", "failed"]  # seed B
+
 
 @dataclass(frozen=True)
 class Progress:
     """How an import stands, counted from its items."""
 
-    status: str  # pending, processing, completed or failed (seed B)
+    status: Status
     total: int
     imported: int
     failed: int
@@ -83,6 +86,7 @@ def items(job: ImportJob) -> list[ImportItem]:
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
     """Count how an import stands (contract.md, B17): completed where anything was imported, failed where nothing."""
     imported = sum(item.state == READY for item in its_items)
+    status: Status
     if job.completed_at:
         status = "completed" if imported else "failed"
     else:
@@ -110,7 +114,7 @@ def settle(w: Work, item: ImportItem, *, code: str | None = None, message: str =
     else:
         item.state, item.next_at, item.fetching_until = READY, None, None
     db.session.flush()
-    states = {state: count for state, count in db.session.execute(_states(job))}
+    states = {row.state: row.count for row in db.session.execute(_states(job))}
     if not states.get(PENDING):
         job.completed_at = now()
         if states.get(READY):
@@ -184,4 +188,8 @@ def _budget_of(workspace_id: int, month: str):  # type: ignore[no-untyped-def]
 
 
 def _states(job: ImportJob):  # type: ignore[no-untyped-def]
-    return select(ImportItem.state, func.count()).where(ImportItem.job_id == job.id).group_by(ImportItem.state)
+    return (
+        select(ImportItem.state, func.count().label("count"))
+        .where(ImportItem.job_id == job.id)
+        .group_by(ImportItem.state)
+    )

@@ -51,6 +51,13 @@ class Image(Base):
             postgresql_where=text("is_main"),
         ),
         Index("ix_image_pending_since", "pending_since"),
+        Index("ix_image_ready_at", "ready_at"),  # what was done today, a minute: the jobs page
+        Index(
+            "ix_image_failed",
+            "property_id",
+            sqlite_where=text("variants = 'failed'"),
+            postgresql_where=text("variants = 'failed'"),
+        ),
     )
 
     id: Mapped[Id]

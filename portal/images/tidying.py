@@ -77,7 +77,10 @@ def _collect(bucket: Bucket, named: Callable[[Sequence[str]], set[str]], grace: 
 
 
 def _named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Originals, deleted ones for their moment, and what may still be confirmed. A confirmed upload's own key is nobody's any more."""
+    """Originals, deleted ones for their moment, and what may still be confirmed.
+
+    A confirmed upload's own key is nobody's any more.
+    """
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
     in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))

@@ -14,8 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import NoReturn
 from urllib.parse import urljoin
 
-from portal.remote import connection
-from portal.remote.connection import Deadline, ask
+from portal.remote.connection import Deadline, Reply, ask
 from portal.remote.problems import Refused, Unreachable
 from portal.remote.urls import Url, check_url, is_plain
 
@@ -69,10 +68,10 @@ def fetch(
     deadline = Deadline(deadline_s)
     here, headers = check_url(url), headers or {}
     for _ in range(redirects + 1):
-        with ask("GET", here, headers, None, deadline) as answer:
-            if answer.status not in _REDIRECTS:
-                return _kept(answer, here, max_bytes, is_conditional=bool(headers))
-            there = _next(here, answer.headers.get("Location"))
+        with ask("GET", here, headers, None, deadline) as reply:
+            if reply.status not in _REDIRECTS:
+                return _kept(reply, here, max_bytes, is_conditional=bool(headers))
+            there = _next(here, reply.headers.get("Location"))
         headers = headers if there.origin == here.origin else {}
         here = there
     raise Refused("It redirects too often.", code="redirect")
@@ -90,12 +89,12 @@ def post(
 
     The status counts as soon as it is there: a body that is long, packed or broken off is cut, not an error.
     """
-    with ask("POST", check_url(url), headers, body, Deadline(deadline_s)) as answer:
+    with ask("POST", check_url(url), headers, body, Deadline(deadline_s)) as reply:
         said = bytearray()
         with suppress(Refused, Unreachable):
-            for piece in () if answer.is_encoded else answer.body(max_answer_bytes):
+            for piece in () if reply.is_encoded else reply.body(max_answer_bytes):
                 said += piece
-        return Answer(answer.status, bytes(said[:max_answer_bytes]), _retry_after_s(answer))
+        return Answer(reply.status, bytes(said[:max_answer_bytes]), _retry_after_s(reply))
 
 
 def _next(here: Url, location: str | None) -> Url:
@@ -113,37 +112,37 @@ def _next(here: Url, location: str | None) -> Url:
     return there
 
 
-def _kept(answer: connection.Answer, url: Url, max_bytes: int, *, is_conditional: bool) -> Fetched:
-    is_unchanged = is_conditional and answer.status == 304
-    if answer.status not in _GOOD and not is_unchanged:
-        _raise_for_status(answer)
-    if answer.is_encoded:
+def _kept(reply: Reply, url: Url, max_bytes: int, *, is_conditional: bool) -> Fetched:
+    is_unchanged = is_conditional and reply.status == 304
+    if reply.status not in _GOOD and not is_unchanged:
+        _raise_for_status(reply)
+    if reply.is_encoded:
         raise Refused("The answer is packed, which we didn't ask for.", code="encoded")
     data = io.BytesIO()
-    for piece in () if is_unchanged else answer.body(max_bytes):
+    for piece in () if is_unchanged else reply.body(max_bytes):
         data.write(piece)
     if data.tell() > max_bytes:
         raise Refused("The answer is too large.", code="too_large")
     return Fetched(
-        status=answer.status,
+        status=reply.status,
         data=data.getvalue(),
-        content_type=answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() or None,
-        etag=answer.headers.get("ETag"),
-        last_modified=answer.headers.get("Last-Modified"),
+        content_type=reply.headers.get("Content-Type", "").partition(";")[0].strip().lower() or None,
+        etag=reply.headers.get("ETag"),
+        last_modified=reply.headers.get("Last-Modified"),
         url=str(url),
     )
 
 
-def _raise_for_status(answer: connection.Answer) -> NoReturn:
-    message, details = f"The server answered {answer.status}.", {"status": answer.status}
-    if answer.status in _PASSING or answer.status >= 500:
-        raise Unreachable(message, code="http_error", details=details, retry_after_s=_retry_after_s(answer))
+def _raise_for_status(reply: Reply) -> NoReturn:
+    message, details = f"The server answered {reply.status}.", {"status": reply.status}
+    if reply.status in _PASSING or 500 <= reply.status <= 599:
+        raise Unreachable(message, code="http_error", details=details, retry_after_s=_retry_after_s(reply))
     raise Refused(message, code="http_error", details=details)
 
 
-def _retry_after_s(answer: connection.Answer) -> int | None:
+def _retry_after_s(reply: Reply) -> int | None:
     """Retry-After, in seconds or as a date, within a day."""
-    text = answer.headers.get("Retry-After", "").strip()
+    text = reply.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:9]), MAX_RETRY_AFTER_S)
     try:

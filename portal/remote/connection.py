@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 
 import urllib3
@@ -52,7 +52,7 @@ def trusted() -> ssl.SSLContext:
     return context
 
 
-class Answer:
+class Reply:
     """Status and headers of an answer; the body is still to come."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, meter: "_Meter") -> None:
@@ -79,11 +79,11 @@ class Answer:
 
 
 @contextmanager
-def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Answer]:
+def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Reply]:
     """Send a request and give its answer, as soon as its headers are there. Raises Refused, Unreachable."""
     addresses = resolve(url.host, url.port, timeout_s=deadline.left_s())
     connection = _connection(url, addresses, deadline)
-    try:
+    with closing(connection):
         with _in_our_words("unreachable"):
             connection.request(
                 method,
@@ -101,9 +101,8 @@ def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, d
                 decode_content=False,
             )
             response = connection.getresponse()
-        yield Answer(response, connection.meter)
-    finally:
-        connection.close()
+        with closing(response):  # which the connection was handed over to
+            yield Reply(response, connection.meter)
 
 
 class _Meter(io.RawIOBase):

@@ -56,7 +56,7 @@ def update(
     enabled: bool | None = None,
 ) -> Endpoint:
     """Change what is given. Enabling forgets the failures that switched it off. Raises Invalid, NotFound."""
-    words = _checked(url or endpoint.url, endpoint.events if wanted is None else wanted)
+    words = _checked(endpoint.url if url is None else url, endpoint.events if wanted is None else wanted)
     with work():
         _hold(endpoint)
         endpoint.url, endpoint.event_words = url or endpoint.url, words

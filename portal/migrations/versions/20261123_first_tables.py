@@ -216,8 +216,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("uuid", name=op.f("uq_image_uuid")),
     )
     with op.batch_alter_table("image", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_image_failed",
+            ["property_id"],
+            unique=False,
+            sqlite_where=sa.text("variants = 'failed'"),
+            postgresql_where=sa.text("variants = 'failed'"),
+        )
         batch_op.create_index("ix_image_pending_since", ["pending_since"], unique=False)
         batch_op.create_index("ix_image_property_position", ["property_id", "position"], unique=False)
+        batch_op.create_index("ix_image_ready_at", ["ready_at"], unique=False)
         batch_op.create_index(
             "uq_image_main",
             ["property_id"],
@@ -403,8 +411,14 @@ def downgrade() -> None:
     op.drop_table("import_job")
     with op.batch_alter_table("image", schema=None) as batch_op:
         batch_op.drop_index("uq_image_main", sqlite_where=sa.text("is_main"), postgresql_where=sa.text("is_main"))
+        batch_op.drop_index("ix_image_ready_at")
         batch_op.drop_index("ix_image_property_position")
         batch_op.drop_index("ix_image_pending_since")
+        batch_op.drop_index(
+            "ix_image_failed",
+            sqlite_where=sa.text("variants = 'failed'"),
+            postgresql_where=sa.text("variants = 'failed'"),
+        )
 
     op.drop_table("image")
     with op.batch_alter_table("deleted_image", schema=None) as batch_op:

@@ -1,0 +1,134 @@
+"""riding(): rows of two minds in one commit (reliability.md, G12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select, update
+
+from portal import jobs, storage
+from portal.accounts.models import Workspace
+from portal.db import db, writing
+from portal.images import properties
+from portal.images.models import Property
+from portal.work import riding, work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.factories import Person
+
+State = Callable[[], tuple[int, str]]
+pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+
+
+@pytest.fixture
+def rider(alice: Person) -> Callable[[], None]:
+    """Changes a row that the block has nothing to do with."""
+    id = alice.workspace.id
+    return lambda: void(db.session.execute(update(Workspace).where(Workspace.id == id).values(plan_name="pro")))
+
+
+def void(_: object) -> None:
+    return None
+
+
+@pytest.fixture
+def state(app: Flask) -> State:
+    """What another connection sees: how many properties, and which plan."""
+
+    def look() -> tuple[int, str]:
+        with app.app_context():
+            count = db.session.scalar(select(func.count()).select_from(Property))
+            return count or 0, db.session.scalar(select(Workspace.plan_name)) or ""
+
+    def elsewhere() -> tuple[int, str]:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(look).result()
+
+    return elsewhere
+
+
+def test_the_change_waits_for_its_rider_and_both_are_committed(
+    alice: Person, rider: Callable[[], None], state: State
+) -> None:
+    with riding(rider):
+        property = factories.home_of(alice.workspace)
+        assert property.id, "what the database gives is known already"
+        assert state() == (0, "free")
+    assert state() == (1, "pro")
+    assert not writing.get()
+
+
+def test_a_block_that_raises_undoes_its_change_and_takes_no_rider(
+    alice: Person, rider: Callable[[], None], buckets: Buckets, state: State
+) -> None:
+    with pytest.raises(ZeroDivisionError), riding(rider):
+        with work() as w:
+            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+            w.enqueue(jobs.make_variants(7))
+        factories.home_of(alice.workspace)
+        raise ZeroDivisionError
+    assert state() == (0, "free")
+    assert not writing.get()
+
+
+def test_the_last_change_is_undone_with_its_objects(alice: Person, rider: Callable[[], None], buckets: Buckets) -> None:
+    with pytest.raises(ZeroDivisionError), riding(rider):
+        with work() as w:
+            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+            w.enqueue(jobs.make_variants(7))
+        raise ZeroDivisionError
+    assert buckets.listing() == set()
+    assert jobs.queue(jobs.PIXELS).count == 0
+
+
+def test_a_rider_that_raises_undoes_the_change(alice: Person, buckets: Buckets, state: State) -> None:
+    def falls() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), riding(falls), work() as w:
+        w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+        db.session.add(Property(workspace_id=alice.workspace.id, name="Barn"))
+    assert state() == (0, "free")
+    assert buckets.listing() == set()
+
+
+def test_objects_are_dropped_and_bells_rung_only_after_the_common_commit(
+    alice: Person, rider: Callable[[], None], buckets: Buckets
+) -> None:
+    storage.cdn.put("derived/old.webp", b"old", "image/webp")
+    with riding(rider):
+        with work() as w:
+            w.drop(storage.cdn, "derived/old.webp")
+            w.enqueue(jobs.make_variants(7))
+        assert len(buckets.listing()) == 1
+        assert jobs.queue(jobs.PIXELS).count == 0
+    assert buckets.listing() == set()
+    assert jobs.queue(jobs.PIXELS).count == 1
+
+
+def test_only_the_last_of_two_changes_waits(alice: Person, rider: Callable[[], None], state: State) -> None:
+    with riding(rider):
+        factories.home_of(alice.workspace)
+        factories.home_of(alice.workspace, "Birch Barn")
+        assert state() == (1, "free")
+    assert state() == (2, "pro")
+
+
+def test_a_rider_without_a_change_goes_alone(alice: Person, rider: Callable[[], None], state: State) -> None:
+    with riding(rider):
+        properties.page(alice.workspace)
+    assert state() == (0, "pro")
+
+
+def test_a_change_that_fails_inside_leaves_the_next_one_free_to_happen(
+    alice: Person, rider: Callable[[], None], state: State
+) -> None:
+    with riding(rider):
+        with pytest.raises(ZeroDivisionError), work():
+            db.session.add(Property(workspace_id=alice.workspace.id, name="Barn"))
+            raise ZeroDivisionError
+        factories.home_of(alice.workspace)
+    assert state() == (1, "pro")
