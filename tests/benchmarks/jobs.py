@@ -61,9 +61,8 @@ def main(paths: list[str]) -> None:
     print(f"  one worker      {there[0]:.3f}  {there[1]:.3f}   ({1 / there[0]:.1f} jobs a second)")
     print(f"  worker : in process, CPU      {there[1] / statistics.median(c for _, c in here):.2f}")
     latencies.sort()
-    print(
-        f"  rung → both variants, idle worker: median {statistics.median(latencies):.2f} s, slowest {latencies[-1]:.2f} s"
-    )
+    middle, last = statistics.median(latencies), latencies[-1]
+    print(f"  rung → both variants, idle worker: median {middle:.2f} s, slowest {last:.2f} s")
 
 
 def _here(image_id: int) -> tuple[float, float]:
