@@ -5,7 +5,7 @@ from flask_openapi.openapi import OpenAPI
 
 from portal import api, commands, config, delivery, health, jobs, limits, pages, storage
 from portal.config import Settings
-from portal.db import db
+from portal.db import db, engine_options
 from portal.migrations import migrate
 
 
@@ -16,7 +16,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = OpenAPI(__name__, doc_ui=False)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": not settings.database_url.startswith("sqlite")},
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
         SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=1024 * 1024,  # pages and JSON; photos go to the bucket
         MAX_FORM_MEMORY_SIZE=512 * 1024,

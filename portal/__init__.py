@@ -1,9 +1,10 @@
 """A map of the house. Arrows point down only; `lint-imports` holds them there.
 
-    entrances     api (JSON, one dialect for each contract) · pages (HTMX) · delivery (/images, /cdn)
-    the trade     images (properties, galleries, uploads, variants) over accounts (who may what)
+    entrances     api (JSON, one dialect for each contract) · pages (HTMX) · delivery (/images, /cdn) · health
+    the trade     images (properties, galleries, uploads, imports, variants) over webhooks (who is told)
+                  over accounts (who may what)
     the seam      work (commit or undo; lock)
-    ground floor  jobs · storage · presign · db · pixels, over errors and config
+    ground floor  jobs · storage · remote · pixels · db · sealed · limits · presign, over errors and config
 
 `app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.
 """

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from flask import Flask
 
-from portal import config
+from portal import config, storage
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS
@@ -15,7 +15,7 @@ from portal.errors import Problem
 
 
 def init_app(app: Flask) -> None:
-    for command in (create_workspace, create_user, create_api_key, add_demo_photos):
+    for command in (create_workspace, create_user, create_api_key, prepare_buckets, add_demo_photos):
         app.cli.add_command(command)
 
 
@@ -47,9 +47,16 @@ def create_user(email: str, workspace: str, admin: bool) -> None:
 def create_api_key(workspace: str, name: str, admin: bool) -> None:
     """Make an API key; prints the key alone."""
     with _said_plainly():
-        click.echo(
-            access.create_api_key(_workspace(workspace), name, admin=admin, made_by="command line").secret
-        )
+        click.echo(access.create_api_key(_workspace(workspace), name, admin=admin, made_by="command line").secret)
+
+
+@click.command("prepare-buckets")
+def prepare_buckets() -> None:
+    """Make both buckets where they are missing, and let browsers PUT from PUBLIC_URL (CORS)."""
+    with _said_plainly():
+        storage.uploads.prepare(config.settings().page_origins)
+        storage.cdn.prepare()
+        click.echo("Both buckets are ready.")
 
 
 @click.command("add-demo-photos")

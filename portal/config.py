@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -168,22 +169,16 @@ def _redis_url(env: Mapping[str, str]) -> str | None:
 
 def _bucket(env: Mapping[str, str], name: str, default: str) -> str:
     text = env.get(name) or default
-    if not (
-        3 <= len(text) <= 63 and text.replace("-", "").replace(".", "").isalnum() and text == text.lower()
-    ):
+    if not (3 <= len(text) <= 63 and text.replace("-", "").replace(".", "").isalnum() and text == text.lower()):
         raise WrongSetting(f"{name} must be a bucket name: 3 to 63 small letters, digits, dots and dashes.")
     return text
 
 
 def _networks(env: Mapping[str, str], name: str) -> tuple[IpNetwork, ...]:
     try:
-        return tuple(
-            ipaddress.ip_network(part.strip()) for part in (env.get(name) or "").split(",") if part.strip()
-        )
+        return tuple(ipaddress.ip_network(part.strip()) for part in (env.get(name) or "").split(",") if part.strip())
     except ValueError as error:
-        raise WrongSetting(
-            f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}."
-        ) from None
+        raise WrongSetting(f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}.") from None
 
 
 def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
@@ -196,10 +191,18 @@ def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
     path = data_dir / "secret_key"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _make_secret_key(path)
     except OSError as error:
         raise WrongSetting(f"DATA_DIR must be a folder we can write to: {error}.") from None
     return path.read_text()
+
+
+def _make_secret_key(path: Path) -> None:
+    """Write it aside, then give it its name, unless somebody was first: nobody ever reads half a key."""
+    aside = path.with_name(f"secret_key.{os.getpid()}")
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    with suppress(FileExistsError):
+        os.link(aside, path)
+    aside.unlink()

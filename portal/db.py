@@ -1,14 +1,17 @@
 """The database: one session, shared column types, and how SQLite's transactions begin."""
 
 import uuid
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, event
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, event, inspect, select
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from portal.config import Settings
 
 NAMES = {  # every constraint has a name, so that a migration can drop it on any database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -27,6 +30,14 @@ db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 writing: ContextVar[bool] = ContextVar("writing", default=False)
 """True inside work(): what begins there will write."""
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """A connection for each thread that may want one; on PostgreSQL in UTC, and known to live before it is used."""
+    options: dict[str, Any] = {"pool_size": settings.web_threads, "max_overflow": 4, "pool_timeout": 10}
+    if settings.database_url.startswith("postgresql"):
+        options |= {"pool_pre_ping": True, "connect_args": {"options": "-c timezone=UTC"}}
+    return options
 
 
 def now() -> datetime:
@@ -81,7 +92,25 @@ def _begin_sqlite(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing.get() else "BEGIN")
 
 
+def read_anew(rows: Sequence[Base]) -> None:
+    """Read rows that a commit has expired in one statement; each would be read by itself when it is used."""
+    if rows:
+        model: Any = type(rows[0])
+        ids = [cast(Any, inspect(row)).identity[0] for row in rows]
+        db.session.scalars(select(model).where(model.id.in_(ids))).all()
+
+
 NO_UUID = uuid.UUID(int=0)
+
+
+def is_id(text: str) -> bool:
+    """Whether this is a number that a row could have."""
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database can keep this text: PostgreSQL knows no NUL, and half a surrogate pair is no text."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def as_uuid(text: str) -> uuid.UUID:

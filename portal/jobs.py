@@ -109,6 +109,12 @@ def enqueue(job: Job) -> None:
     )
 
 
+def enqueue_once(job: Job, every_s: int = 3600) -> None:
+    """Ring for a job that is a luxury: once in a while, however often it is wished for."""
+    if connection().set(f"frontage:rung:{job.id}", 1, nx=True, ex=every_s):
+        enqueue(job)
+
+
 def lost(wanted: list[Job]) -> list[Job]:
     """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
     known: set[str] = set()

@@ -53,9 +53,7 @@ def presign_put(
     headers = f"content-length:{size_bytes}\ncontent-type:{content_type}\nhost:{url.netloc}\n"
     canonical = f"PUT\n{path}\n{canonical_query}\n{headers}\n{SIGNED_HEADERS}\nUNSIGNED-PAYLOAD"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.new(
-        _signing_key(credentials.secret_key, day, region), to_sign.encode(), "sha256"
-    ).hexdigest()
+    signature = hmac.new(_signing_key(credentials.secret_key, day, region), to_sign.encode(), "sha256").hexdigest()
     query_string = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in query.items())
     return f"{url.scheme}://{url.netloc}{path}?{query_string}&X-Amz-Signature={signature}"
 

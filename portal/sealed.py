@@ -1,6 +1,7 @@
 """Secrets that we must be able to read again, encrypted at rest with a key derived from SECRET_KEY."""
 
 import base64
+import logging
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -10,6 +11,8 @@ from sqlalchemy import Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
 from portal import config
+
+log = logging.getLogger(__name__)
 
 
 class Sealed(TypeDecorator[str]):
@@ -30,6 +33,7 @@ class Sealed(TypeDecorator[str]):
         try:
             return _box(config.settings().secret_key).decrypt(value.encode()).decode()
         except InvalidToken:
+            log.warning("a sealed value can't be read: has SECRET_KEY changed?")
             return ""
 
 

@@ -50,9 +50,7 @@ class Bucket:
 
     def put(self, key: str, data: bytes, type: str) -> None:
         with _said_clearly():
-            self._client.put_object(
-                Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE
-            )
+            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE)
 
     def get(self, key: str, etag: str | None = None) -> bytes | None:
         """The bytes, or None where there are none; with `etag`, also None where they are others by now."""
@@ -70,16 +68,12 @@ class Bucket:
                 found = self._client.head_object(Bucket=self.name, Key=key)
         except _Absent:
             return None
-        return Stored(
-            key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType")
-        )
+        return Stored(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"))
 
     def copy(self, key: str, to_key: str) -> None:
         """Copy an object within the bucket, without its bytes passing here."""
         with _said_clearly():
-            self._client.copy_object(
-                Bucket=self.name, Key=to_key, CopySource={"Bucket": self.name, "Key": key}
-            )
+            self._client.copy_object(Bucket=self.name, Key=to_key, CopySource={"Bucket": self.name, "Key": key})
 
     def delete(self, *keys: str) -> None:
         """Delete objects; one that isn't there is no error."""
@@ -89,15 +83,16 @@ class Bucket:
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         with _said_clearly():
-            for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=prefix
-            ):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     yield Stored(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 
     def presign_put(self, key: str, *, content_type: str, size_bytes: int) -> str:
         """A URL that takes one object of exactly this key, type and size, for PRESIGN_LIFETIME_S."""
-        found = self._client._request_signer._credentials.get_frozen_credentials()
+        credentials = self._client._request_signer._credentials  # None where boto3 found none
+        if credentials is None:
+            raise StorageFailed("There are no credentials for the photo storage.")
+        found = credentials.get_frozen_credentials()
         return presign_put(
             self._public_url,
             key,

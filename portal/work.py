@@ -86,6 +86,7 @@ def _change() -> Iterator[Work]:
     committing = False
     try:
         yield change
+        session.flush()
         committing = True
         session.commit()
     except BaseException as error:
@@ -110,7 +111,8 @@ def lock(row: Base) -> bool:
     """
     assert writing.get(), "lock() outside work()"
     try:
-        db.session.refresh(row, with_for_update=True)
+        # OF this table alone: its joined relations would lock the whole workspace with it, and deadlock
+        db.session.refresh(row, with_for_update={"of": type(row)})
     except InvalidRequestError:
         return False
     return True
@@ -125,5 +127,8 @@ def quietly(action: Callable[..., Any], *args: Any) -> None:
 
 
 def _may_have_committed(error: BaseException) -> bool:
-    """The connection broke during COMMIT: nobody knows, so what was written stays and the sweep decides."""
-    return isinstance(error, DBAPIError) and bool(error.connection_invalidated)
+    """Whatever broke off a COMMIT may have come after it: what was written stays, and the sweep decides.
+
+    Only a database that is still there and says no is sure.
+    """
+    return not isinstance(error, DBAPIError) or bool(error.connection_invalidated)

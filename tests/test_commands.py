@@ -27,6 +27,11 @@ def test_a_workspace_a_person_and_a_key_are_made_in_turn(app: Flask) -> None:
     assert access.key_of_secret(key.strip()).is_admin
 
 
+def test_the_buckets_can_be_prepared_again_and_again(app: Flask) -> None:
+    for _ in range(2):
+        assert run(app, "prepare-buckets") == (0, "Both buckets are ready.\n")
+
+
 def test_what_cannot_be_done_is_a_sentence_and_a_status(app: Flask) -> None:
     run(app, "create-workspace", "Alma Stays")
     for arguments in (

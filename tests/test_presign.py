@@ -41,14 +41,10 @@ def botocores(client: Any, key: str, type: str, size: int) -> str:
 @pytest.mark.parametrize("token", [None, "a/session+token=="])
 def test_a_url_is_the_one_that_botocore_makes_byte_for_byte(endpoint: str | None, token: str | None) -> None:
     dice = random.Random(f"{endpoint}{token}")
-    base = (
-        f"{endpoint}/frontage-uploads" if endpoint else "https://frontage-uploads.s3.eu-west-1.amazonaws.com"
-    )
+    base = f"{endpoint}/frontage-uploads" if endpoint else "https://frontage-uploads.s3.eu-west-1.amazonaws.com"
     client = botocore_client(endpoint, token)
     for _ in range(85):
-        key = "images/" + "".join(dice.choices(string.ascii_letters + string.digits + "/-_.~", k=40)).replace(
-            "//", "/"
-        )
+        key = "images/" + "".join(dice.choices(string.ascii_letters + string.digits + "/-_.~", k=40)).replace("//", "/")
         type, size = dice.choice(["image/jpeg", "image/heic"]), dice.randrange(1, 10_485_760)
         ours = presign_put(
             base,

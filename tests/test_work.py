@@ -29,9 +29,7 @@ def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets:
         w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
         w.drop(storage.cdn, "derived/old.webp")
         w.enqueue(jobs.make_variants(7))
-        assert ("frontage-cdn", "derived/old.webp") in buckets.listing(), (
-            "nothing is dropped before the commit"
-        )
+        assert ("frontage-cdn", "derived/old.webp") in buckets.listing(), "nothing is dropped before the commit"
         assert jobs.queue(jobs.PIXELS).count == 0, "nothing is rung before the commit"
     db.session.rollback()
     assert db.session.get_one(Property, home.id).name == "Birch House"
@@ -39,9 +37,7 @@ def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets:
     assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_variants-7"]
 
 
-def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(
-    home: Property, buckets: Buckets
-) -> None:
+def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     before = buckets.listing()
     with pytest.raises(Broken), work() as w:
@@ -91,9 +87,7 @@ def test_a_lock_reads_the_row_anew(home: Property) -> None:
         assert home.name == "Changed meanwhile"
 
 
-def test_ten_threads_that_read_then_write_lose_no_count(
-    home: Property, at_once: Callable[..., list[Any]]
-) -> None:
+def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once: Callable[..., list[Any]]) -> None:
     """Looking before locking is the classic mistake: 800 such transactions once ended at 103."""
 
     def count_up(property_id: int) -> None:
@@ -104,14 +98,10 @@ def test_ten_threads_that_read_then_write_lose_no_count(
                 mine.gallery_version += 1
 
     assert at_once(count_up, *[(home.id,)] * 10) == [None] * 10
-    assert (
-        db.session.scalar(select(Property.gallery_version).execution_options(populate_existing=True)) == 100
-    )
+    assert db.session.scalar(select(Property.gallery_version).execution_options(populate_existing=True)) == 100
 
 
-def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(
-    home: Property, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(home: Property, caplog: pytest.LogCaptureFixture) -> None:
     with work() as w:
         assert lock(home)
         home.name = "Birch House"

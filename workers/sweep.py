@@ -17,4 +17,5 @@ def ring_again() -> None:
 @job
 def tidy() -> None:
     tidying.tidy()
+    delivery.forget()
     idempotency.forget()

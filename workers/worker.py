@@ -21,6 +21,7 @@ from rq.job import Job, JobStatus
 from rq.registry import clean_registries
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from rq.utils import now
 from rq.worker import BaseWorker
 
@@ -50,6 +51,19 @@ class NotOurs(Exception):
 def names() -> set[str]:
     """Return the names of all job functions."""
     return {make(*[0 for _ in inspect.signature(make).parameters]).name for make in jobs.ALL}
+
+
+class OutOfTime(BaseException):
+    """A job's time is over. No Exception: "whatever goes wrong in a decoder" must not mean this."""
+
+
+class FirmDeathPenalty(UnixSignalDeathPenalty):
+    """Ends a job where RQ's own exception could be taken for a fault of the photo, or of one of many drops."""
+
+    def handle_death_penalty(self, signum: int, frame: Any) -> None:
+        if issubclass(self._exception, JobTimeoutException):
+            raise OutOfTime(f"The job ran for more than {self._timeout} s.")
+        super().handle_death_penalty(signum, frame)  # type: ignore[no-untyped-call]
 
 
 class AllowedJob(Job):
@@ -129,6 +143,7 @@ class TunedWorker(Worker):
 
     job_class = AllowedJob
     queue_class = PromptQueue
+    death_penalty_class = FirmDeathPenalty
     max_connection_wait_time = 2.0  # seconds between two looks for a Redis that is away
 
     def __init__(self, queue: str, connection: Redis) -> None:

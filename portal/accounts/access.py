@@ -86,6 +86,7 @@ def create_sign_in_link(user: User) -> str:
     """Return the token of a link that signs this person in once, within LINK_LIFETIME."""
     token = secrets.token_urlsafe(32)
     with work():
+        db.session.execute(delete(SignInLink).where(SignInLink.expires_at <= now()))
         db.session.add(SignInLink(user_id=user.id, token_sha256=_sha256(token), expires_at=now() + LINK_LIFETIME))
     return token
 

@@ -13,17 +13,10 @@ from portal.storage import IMMUTABLE
 
 blueprint = Blueprint("delivery", __name__)
 
-TYPES = {
-    "webp": "image/webp",
-    "jpg": "image/jpeg",
-    "avif": "image/avif",
-    "png": "image/png",
-    "gif": "image/gif",
-}
-CDN_KEY = re.compile(
-    r"(?:properties/\d+|derived/[0-9a-f-]{36})/[0-9a-f-]{36}-(?:lg|thumb|\d+)\.(webp|jpg|avif)"
-)
+TYPES = {"webp": "image/webp", "jpg": "image/jpeg", "avif": "image/avif"}
+CDN_KEY = re.compile(r"(?:properties/\d+|derived/[0-9a-f-]{36})/[0-9a-f-]{36}-(?:lg|thumb|\d+)\.(webp|jpg|avif)")
 MAX_WIDTH_PX = 100_000
+FOR_NOW = "public, max-age=60"  # a better form is being made
 
 
 @blueprint.get("/images/<workspace>/<property>/<file>")
@@ -31,7 +24,7 @@ def image(workspace: str, property: str, file: str) -> Response:
     """The best rendition for this Accept and `?w=`; the address is the same for good, and so is the picture."""
     found = renditions.find_image(f"images/{workspace}/{property}/{file}")
     form = renditions.best(found, _accepts(), _width())
-    return _answer(form.key, form.type, varies=True)
+    return _answer(form.key, form.type, varies=True, lasts=form.lasts)
 
 
 @blueprint.get("/cdn/<path:key>")
@@ -43,7 +36,7 @@ def stored(key: str) -> Response:
     return _answer(key, TYPES[known[1]], varies=False)
 
 
-def _answer(key: str, type: str, *, varies: bool) -> Response:
+def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Response:
     etag = sha256(key.encode()).hexdigest()[:32]  # a key is written once, so its name is its content's
     if request.if_none_match.contains(etag):
         response = Response(status=304)
@@ -53,7 +46,7 @@ def _answer(key: str, type: str, *, varies: bool) -> Response:
             raise NotFound("There is no such photo.")
         response = Response(data, content_type=type)
     response.set_etag(etag)
-    response.headers["Cache-Control"] = IMMUTABLE
+    response.headers["Cache-Control"] = IMMUTABLE if lasts else FOR_NOW
     if varies:
         response.headers["Vary"] = "Accept"
     return response

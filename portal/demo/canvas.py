@@ -96,9 +96,7 @@ class Canvas:
         if box:
             self._screen(colour, box, _mask(shapes, box, opacity, blur))
 
-    def glow(
-        self, x: float, y: float, rx: float, ry: float, opacity: float = 0.6, colour: str = LAMP
-    ) -> None:
+    def glow(self, x: float, y: float, rx: float, ry: float, opacity: float = 0.6, colour: str = LAMP) -> None:
         """A round pool of light, fading to nothing at its rim."""
         whole = (round(x - rx), round(y - ry), round(x + rx), round(y + ry))
         box = self._clip(whole)
@@ -142,9 +140,7 @@ class Canvas:
         pad = ceil(blur * 2.5) + 1
         xs = [x for shape in shapes for x, _ in shape]
         ys = [y for shape in shapes for _, y in shape]
-        return self._clip(
-            (floor(min(xs)) - pad, floor(min(ys)) - pad, ceil(max(xs)) + pad, ceil(max(ys)) + pad)
-        )
+        return self._clip((floor(min(xs)) - pad, floor(min(ys)) - pad, ceil(max(xs)) + pad, ceil(max(ys)) + pad))
 
     def _clip(self, box: Box) -> Box | None:
         left, top = max(0, box[0]), max(0, box[1])
@@ -184,9 +180,7 @@ def _grain(size: tuple[int, int]) -> Image.Image:
     """Film grain around middle grey, from a seeded tile (Pillow's own noise cannot be seeded)."""
     side, seeded = 512, Random(7)
     tile = Image.frombytes("L", (side, side), seeded.randbytes(side * side))
-    tile = tile.filter(ImageFilter.GaussianBlur(0.7)).point(
-        [128 + round((v - 128) * 0.085) for v in range(256)]
-    )
+    tile = tile.filter(ImageFilter.GaussianBlur(0.7)).point([128 + round((v - 128) * 0.085) for v in range(256)])
     sheet = Image.new("L", size)
     for left in range(0, size[0], side):
         for top in range(0, size[1], side):

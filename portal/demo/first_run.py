@@ -65,9 +65,7 @@ def add_photos() -> int:
         (upload,) = uploads.presign(home, [Announced(scene.file_name, scene.type, len(data))])
         arrived = Arrived(upload.key, scene.type, len(data), scene.alt_text)
         url = uploads.url_of(upload)
-        requests.put(
-            url, data=data, headers={"Content-Type": scene.type}, timeout=PUT_TIMEOUT_S
-        ).raise_for_status()
+        requests.put(url, data=data, headers={"Content-Type": scene.type}, timeout=PUT_TIMEOUT_S).raise_for_status()
         uploads.confirm(home, [arrived], added_by="Demo Admin")
     return len(missing)
 

@@ -11,9 +11,7 @@ from portal.demo.shapes import ellipse, rect, ribbon, smooth
 from portal.demo.stage import Block, Room, Stage
 
 
-def window(
-    c: Stage, x0: float, x1: float, y0: float, y1: float, z: float, panes: int, mood: Mood, seed: int
-) -> None:
+def window(c: Stage, x0: float, x1: float, y0: float, y1: float, z: float, panes: int, mood: Mood, seed: int) -> None:
     """A window in the far wall, with the lake behind it."""
     left, top, right, bottom = c.front(x0, x1, y0, y1, z)
     eye_line = min(0.85, max(0.3, (c.vanish[1] - top) / (bottom - top) + 0.08))
@@ -28,9 +26,7 @@ def window(
         frame.append(rect(x - bar * 0.6, top - bar, x + bar * 0.6, bottom + bar))
     c.shade(*frame, opacity=0.35, blur=9)
     c.fill(INK, *frame)
-    c.glow(
-        (left + right) / 2, (top + bottom) / 2, (right - left) * 0.95, (bottom - top) * 0.9, 0.26, mood.sun
-    )
+    c.glow((left + right) / 2, (top + bottom) / 2, (right - left) * 0.95, (bottom - top) * 0.9, 0.26, mood.sun)
 
 
 def beams(c: Stage, room: Room, count: int, colour: str = OAK) -> None:
@@ -84,9 +80,7 @@ def round_table(c: Stage, x: float, z: float, radius: float, height: float, colo
     thick = c.size(0.03, z)
     edge = [ellipse(px, py + thick, wide, deep), rect(px - wide, py, px + wide, py + thick)]
     c.fill(across(colour, mix(colour, SHADOW, 0.35), mix(colour, SHADOW, 0.55)), *edge)
-    c.fill(
-        across(mix(colour, "#fff0d6", 0.4), colour, mix(colour, SHADOW, 0.12)), ellipse(px, py, wide, deep)
-    )
+    c.fill(across(mix(colour, "#fff0d6", 0.4), colour, mix(colour, SHADOW, 0.12)), ellipse(px, py, wide, deep))
 
 
 def armchair(c: Stage, b: Block, colour: str = MUSTARD) -> None:
@@ -116,8 +110,7 @@ def armchair(c: Stage, b: Block, colour: str = MUSTARD) -> None:
     inner = [(left + wide * (0.5 + (u - 0.5) * 0.8), top + tall * (0.07 + v * 0.93)) for u, v in bow]
     c.fill(down(mix(colour, pale, 0.5), colour, dark), smooth(inner, False))
     tufts = [
-        ribbon([(left + wide * k, top + tall * 0.1), (left + wide * k, bottom)], 5)
-        for k in (0.32, 0.44, 0.56, 0.68)
+        ribbon([(left + wide * k, top + tall * 0.1), (left + wide * k, bottom)], 5) for k in (0.32, 0.44, 0.56, 0.68)
     ]
     c.shade(*tufts, opacity=0.3, blur=5)
     c.block(Block(b.x0 + 0.14, b.x1 - 0.14, 0.3, 0.47, b.z0 + 0.03, b.z1 - 0.25), colour, 0.07, 0.2)

@@ -21,12 +21,8 @@ class Mood:
     water: str
 
 
-DUSK = Mood(
-    ("#24364f", "#3f5875", "#7f8ea0", "#d9b595", "#f2c48d"), "#7d8797", "#1d2c31", "#ffcf8a", "#93a0b0"
-)
-AFTERNOON = Mood(
-    ("#8fb0c4", "#b5cbd3", "#dfe2d8", "#f6e7c8", "#f9e3b8"), "#a9b8b4", "#4a6350", "#fff0c4", "#c3cfce"
-)
+DUSK = Mood(("#24364f", "#3f5875", "#7f8ea0", "#d9b595", "#f2c48d"), "#7d8797", "#1d2c31", "#ffcf8a", "#93a0b0")
+AFTERNOON = Mood(("#8fb0c4", "#b5cbd3", "#dfe2d8", "#f6e7c8", "#f9e3b8"), "#a9b8b4", "#4a6350", "#fff0c4", "#c3cfce")
 
 
 def sky(canvas: Canvas, mood: Mood, horizon: float, sun: float = 0.66) -> None:
@@ -40,9 +36,7 @@ def clouds(canvas: Canvas, rng: Random, horizon: float, colour: str, count: int 
     bands: list[Shape] = []
     for _ in range(count):
         x, y = rng.uniform(0, canvas.width), horizon * rng.uniform(0.3, 0.85)
-        bands.append(
-            ellipse(x, y, canvas.width * rng.uniform(0.08, 0.24), horizon * rng.uniform(0.006, 0.02))
-        )
+        bands.append(ellipse(x, y, canvas.width * rng.uniform(0.08, 0.24), horizon * rng.uniform(0.006, 0.02)))
     canvas.light(*bands, opacity=0.4, blur=max(4.0, canvas.width / 110), colour=colour)
 
 
@@ -55,9 +49,7 @@ def hills(canvas: Canvas, rng: Random, mood: Mood, horizon: float, scale: float 
         canvas.fill(down(tone, mix(tone, mood.sky[-1], 0.28 - i * 0.07)), crest)
 
 
-def wood(
-    canvas: Canvas, rng: Random, mood: Mood, spans: list[tuple[float, float]], base: float, tall: float
-) -> None:
+def wood(canvas: Canvas, rng: Random, mood: Mood, spans: list[tuple[float, float]], base: float, tall: float) -> None:
     """Firs along the shore, over each span of the width (0 to 1)."""
     back: list[Shape] = []
     front: list[Shape] = []
@@ -71,9 +63,7 @@ def wood(
     canvas.fill(mood.wood, *front)
 
 
-def glints(
-    canvas: Canvas, rng: Random, line: float, bottom: float, x: float, colour: str, count: int = 70
-) -> None:
+def glints(canvas: Canvas, rng: Random, line: float, bottom: float, x: float, colour: str, count: int = 70) -> None:
     """Light on the ripples, in a path below the sun, and calm streaks across the water."""
     bright: list[Shape] = []
     for _ in range(count):
@@ -81,9 +71,7 @@ def glints(
         y = line + (bottom - line) * t
         spread = canvas.width * (0.03 + 0.1 * t)
         bright.append(
-            ellipse(
-                rng.gauss(x, spread), y, canvas.width * rng.uniform(0.008, 0.035) * (0.4 + t), 0.8 + 3 * t
-            )
+            ellipse(rng.gauss(x, spread), y, canvas.width * rng.uniform(0.008, 0.035) * (0.4 + t), 0.8 + 3 * t)
         )
     canvas.light(*bright, opacity=0.5, colour=colour)
     streaks = [
@@ -128,9 +116,7 @@ def grasses(canvas: Canvas, rng: Random, x0: float, x1: float, base: float, tall
     canvas.fill(colour, *blades)
 
 
-def shrub(
-    canvas: Canvas, rng: Random, x: float, base: float, width: float, height: float, colour: str
-) -> None:
+def shrub(canvas: Canvas, rng: Random, x: float, base: float, width: float, height: float, colour: str) -> None:
     """A rounded bush: puffs of foliage, lighter towards the top."""
     for layer, tone in enumerate((mix(colour, "#0d1615", 0.35), colour, mix(colour, "#b9c29a", 0.16))):
         size = 1.0 - layer * 0.2

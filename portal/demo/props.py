@@ -101,9 +101,7 @@ def pot(canvas: Canvas, x: float, foot: float, width: float, height: float, colo
     canvas.fill("#3a2d24", ellipse(x, foot - height, half, half * 0.16))
 
 
-def rubber_plant(
-    canvas: Canvas, rng: Random, foot: Point, height: float, green: str = GREEN, leaves: int = 26
-) -> None:
+def rubber_plant(canvas: Canvas, rng: Random, foot: Point, height: float, green: str = GREEN, leaves: int = 26) -> None:
     """Stems of broad leaves fanning out of one point."""
     x, y = foot
     for stem in range(4):
@@ -124,9 +122,7 @@ def rubber_plant(
             canvas.fill(tone, lit)
 
 
-def sprigs(
-    canvas: Canvas, rng: Random, foot: Point, height: float, colour: str = "#8d9b7c", count: int = 7
-) -> None:
+def sprigs(canvas: Canvas, rng: Random, foot: Point, height: float, colour: str = "#8d9b7c", count: int = 7) -> None:
     """Thin branches with small leaves, for a vase (olive, eucalyptus)."""
     x, y = foot
     for i in range(count):
@@ -165,9 +161,7 @@ def heron(canvas: Canvas, x: float, foot: float, height: float, colour: str, fli
     body = smooth([p(-0.25, 0.33), p(-0.1, 0.36), p(0.06, 0.4), p(0.15, 0.52), p(0.1, 0.6), p(-0.06, 0.53)])
     line = [p(0.1, 0.54), p(0.19, 0.64), p(0.13, 0.76), p(0.1, 0.86), p(0.15, 0.93)]
     neck = ribbon(smooth(line, False), height * 0.075, height * 0.035)
-    head = smooth(
-        [p(0.11, 0.93), p(0.16, 0.96), p(0.23, 0.935), p(0.39, 0.9), p(0.22, 0.905), p(0.14, 0.905)]
-    )
+    head = smooth([p(0.11, 0.93), p(0.16, 0.96), p(0.23, 0.935), p(0.39, 0.9), p(0.22, 0.905), p(0.14, 0.905)])
     plume = ribbon([p(0.15, 0.945), p(0.06, 0.93), p(-0.02, 0.89)], height * 0.016, 1)
     canvas.fill(colour, *legs, body, neck, head, plume)
     wing = smooth([p(-0.25, 0.33), p(-0.08, 0.38), p(0.05, 0.45), p(0.06, 0.54), p(-0.06, 0.5)])
@@ -216,10 +210,7 @@ def lantern(canvas: Canvas, x: float, foot: float, height: float) -> None:
     half = height * 0.24
     canvas.glow(x, foot - height * 0.4, height * 2.2, height * 1.8, 0.6)
     canvas.fill(down("#ffe7b0", LAMP, "#c9853f"), rounded(x - half, foot - height * 0.72, x + half, foot, 4))
-    bars = [
-        ribbon([(x + k * half, foot - height * 0.74), (x + k * half, foot)], height * 0.04)
-        for k in (-1, 0, 1)
-    ]
+    bars = [ribbon([(x + k * half, foot - height * 0.74), (x + k * half, foot)], height * 0.04) for k in (-1, 0, 1)]
     roof = [
         (x - half * 1.2, foot - height * 0.72),
         (x + half * 1.2, foot - height * 0.72),

@@ -42,25 +42,11 @@ class Scene:
 
 def scenes() -> Iterator[Scene]:
     """The demo photos, cover first; each is drawn only when its bytes are asked for."""
-    yield Scene(
-        "heron-house-dusk.jpg", "Heron House at dusk, its windows lit, mirrored in the pond", JPEG, house
-    )
-    yield Scene(
-        "living-room.jpg", "Living room with a green sofa and a wall of glass facing the lake", JPEG, living
-    )
-    yield Scene(
-        "main-bedroom.jpg", "Main bedroom with a linen bed, oak panelling and two lit lamps", JPEG, bedroom
-    )
-    yield Scene(
-        "kitchen.jpg", "Kitchen with green cabinets, an oak island and three pendant lamps", JPEG, kitchen
-    )
+    yield Scene("heron-house-dusk.jpg", "Heron House at dusk, its windows lit, mirrored in the pond", JPEG, house)
+    yield Scene("living-room.jpg", "Living room with a green sofa and a wall of glass facing the lake", JPEG, living)
+    yield Scene("main-bedroom.jpg", "Main bedroom with a linen bed, oak panelling and two lit lamps", JPEG, bedroom)
+    yield Scene("kitchen.jpg", "Kitchen with green cabinets, an oak island and three pendant lamps", JPEG, kitchen)
     yield Scene("bathroom.webp", "Bathroom with a freestanding tub below a window at nightfall", WEBP, bath)
-    yield Scene(
-        "terrace.jpg", "Terrace with a pool running out towards the lake, a heron at its edge", JPEG, terrace
-    )
-    yield Scene(
-        "reading-corner.jpg", "Reading corner with a mustard armchair beside a bookshelf", JPEG, reading
-    )
-    yield Scene(
-        "garden-gate.jpg", "Open garden gate under a climbing plant, a path leading to the lake", JPEG, gate
-    )
+    yield Scene("terrace.jpg", "Terrace with a pool running out towards the lake, a heron at its edge", JPEG, terrace)
+    yield Scene("reading-corner.jpg", "Reading corner with a mustard armchair beside a bookshelf", JPEG, reading)
+    yield Scene("garden-gate.jpg", "Open garden gate under a climbing plant, a path leading to the lake", JPEG, gate)

@@ -100,10 +100,7 @@ def _gate_leaf(c: Canvas) -> None:
     c.shade([(404, 2040), (600, 1960), (720, 2010), (480, 2100)], opacity=0.4, blur=18)
     c.fill(across("#3d5f52", "#4d7263", "#5e8574"), leaf_shape)
     c.shade(
-        *(
-            ribbon([(x, 1010 + (x - 404) * 0.3), (x, 2040 - (x - 404) * 0.41)], 5)
-            for x in (442, 480, 520, 560)
-        ),
+        *(ribbon([(x, 1010 + (x - 404) * 0.3), (x, 2040 - (x - 404) * 0.41)], 5) for x in (442, 480, 520, 560)),
         opacity=0.5,
     )
     for y in (1230, 1790):
@@ -113,9 +110,7 @@ def _gate_leaf(c: Canvas) -> None:
 
 def _climber(c: Canvas, rng: Random) -> None:
     """A climbing plant over the wall and the arch."""
-    stem = smooth(
-        [(1290, 2040), (1270, 1700), (1330, 1300), (1290, 900), (1120, 560), (820, 400), (480, 420)], False
-    )
+    stem = smooth([(1290, 2040), (1270, 1700), (1330, 1300), (1290, 900), (1120, 560), (820, 400), (480, 420)], False)
     c.fill("#6b5644", ribbon(stem, 16, 6))
     for tone in ("#38553f", "#4c6e4e", "#6f8f63", "#8fa873"):
         blades: list[Shape] = []

@@ -97,9 +97,7 @@ def _panelling(c: Stage, room: Room) -> None:
     left, top, right, bottom = c.front(room.left, room.right, 0, 1.32, room.back)
     c.rect(across("#8f6a47", "#b08659", "#a87f55", "#86623f"), left, top, right, bottom)
     step = (right - left) / 58
-    c.shade(
-        *(rect(left + i * step, top, left + i * step + step * 0.3, bottom) for i in range(58)), opacity=0.62
-    )
+    c.shade(*(rect(left + i * step, top, left + i * step + step * 0.3, bottom) for i in range(58)), opacity=0.62)
     c.rect(mix(OAK, "#fff0d6", 0.3), left, top - 10, right, top)
     c.shade(rect(left, bottom - 40, right, bottom), opacity=0.4, blur=20)
 
@@ -153,9 +151,7 @@ def _bed(c: Stage) -> None:
             slope = [c.at(x, 0.603, z0), c.at(edge, 0.53, z0), c.at(edge, 0.53, z1), c.at(x, 0.603, z1)]
             c.fill(mix(tone, SHADOW, 0.18), slope)
     left, top, right, bottom = c.front(-1.06, 1.06, 0.16, 0.6, 3.02)
-    folds = [
-        ribbon([(x, top + 6), (x + 14, bottom - 10)], 9) for x in range(round(left) + 60, round(right), 128)
-    ]
+    folds = [ribbon([(x, top + 6), (x + 14, bottom - 10)], 9) for x in range(round(left) + 60, round(right), 128)]
     c.shade(*folds, opacity=0.22, blur=9)
 
 

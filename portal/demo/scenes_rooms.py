@@ -75,9 +75,7 @@ def _cabinets(c: Stage) -> None:
     for i in range(8):
         x = -2.98 + i * 0.75
         left, top, right, bottom = c.front(x, x + 0.7, 0.14, 0.84, 5.0)
-        c.shade(
-            ribbon([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], 4), opacity=0.55
-        )
+        c.shade(ribbon([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], 4), opacity=0.55)
         c.light(rect(left + 18, top + 20, right - 18, top + 24), opacity=0.2)
         middle = (left + right) / 2
         c.fill(BRASS, rounded(middle - 26, top + 36, middle + 26, top + 43, 3))
@@ -134,9 +132,7 @@ def bath() -> Image.Image:
     c.tiles(room, "#cdc2b0", "#9a8d7b", 0.5)
     wall_tiles(c, rng, (-2.5, 2.5, 0, 1.12), 4.9, "#8da08e", 0.125)
     window(c, -1.5, 0.5, 1.22, 2.35, 4.9, 3, DUSK, 21)
-    c.light(
-        [c.at(-1.2, 0, 4.7), c.at(0.6, 0, 4.7), c.at(1.2, 0, 3.0), c.at(-1.2, 0, 3.0)], opacity=0.2, blur=40
-    )
+    c.light([c.at(-1.2, 0, 4.7), c.at(0.6, 0, 4.7), c.at(1.2, 0, 3.0), c.at(-1.2, 0, 3.0)], opacity=0.2, blur=40)
     _vanity(c)
     _tub(c)
     _stool_and_towel(c)
@@ -165,9 +161,7 @@ def _tub(c: Stage) -> None:
         ],
         False,
     )
-    c.fill(
-        across("#d8d0c2", "#fbf7ef", "#efe8dc", "#b5aa9b"), hull, ellipse(middle, top, wide / 2, 62, 0, pi)
-    )
+    c.fill(across("#d8d0c2", "#fbf7ef", "#efe8dc", "#b5aa9b"), hull, ellipse(middle, top, wide / 2, 62, 0, pi))
     c.shade([(x, y + 26) for x, y in hull[30:]], opacity=0.1, blur=40)
     c.fill(across("#fffaf0", "#f4eee2", "#ddd3c4"), rim)
     c.fill(down("#b9ad9c", "#d8cebd"), ellipse(middle, top + 2, wide / 2 - 26, 46))

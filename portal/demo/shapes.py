@@ -32,9 +32,7 @@ def rounded(left: float, top: float, right: float, bottom: float, radius: float)
     )
     points: list[Point] = []
     for x, y, start in corners:
-        points += [
-            (x + radius * cos(start + a * pi / 16), y + radius * sin(start + a * pi / 16)) for a in range(9)
-        ]
+        points += [(x + radius * cos(start + a * pi / 16), y + radius * sin(start + a * pi / 16)) for a in range(9)]
     return points
 
 

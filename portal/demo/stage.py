@@ -59,9 +59,7 @@ class Stage(Canvas):
         """An upright rectangle running away from the camera."""
         return [self.at(x, y0, z0), self.at(x, y1, z0), self.at(x, y1, z1), self.at(x, y0, z1)]
 
-    def front(
-        self, x0: float, x1: float, y0: float, y1: float, z: float
-    ) -> tuple[float, float, float, float]:
+    def front(self, x0: float, x1: float, y0: float, y1: float, z: float) -> tuple[float, float, float, float]:
         """An upright rectangle facing the camera, as left, top, right, bottom."""
         (left, top), (right, bottom) = self.at(x0, y1, z), self.at(x1, y0, z)
         return left, top, right, bottom
@@ -88,9 +86,7 @@ class Stage(Canvas):
         for x in (room.left, room.right):
             here = self.at(x, 0, room.back)
             edges.append(ribbon([here, self.at(x, room.height, room.back)], width))
-            edges.append(
-                ribbon([self.at(x, room.height, room.back), self.at(x, room.height, 1.5)], width, width * 3)
-            )
+            edges.append(ribbon([self.at(x, room.height, room.back), self.at(x, room.height, 1.5)], width, width * 3))
         self.shade(*edges, opacity=0.34, blur=26)
 
     def boards(self, rng: Random, room: Room, tones: tuple[str, str], width: float = 0.19) -> None:

@@ -1,6 +1,7 @@
 """Fetching what was imported: a few at a time from each host and for each workspace, so nobody waits for others."""
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,6 +19,8 @@ from portal.images.keys import Place
 from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 from portal.pixels.inspect import Picture, inspect
 from portal.work import lock, work
+
+log = logging.getLogger(__name__)
 
 DEADLINE_S = 20  # for one URL, everything included (reliability.md, A21)
 LEASE = timedelta(seconds=60)  # an item whose worker died is due again then
@@ -62,8 +65,17 @@ def run() -> int:
                 return looked_at
             done, _ = wait(on_the_way, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in done:
-                _settle(on_the_way.pop(future), future.result())
+                _settle(on_the_way.pop(future), _result(future))
                 looked_at += 1
+
+
+def _result(future: Future[_Found]) -> _Found:
+    """A URL that breaks our own code fails alone, and not its neighbours with it."""
+    try:
+        return future.result()
+    except Exception:
+        log.exception("fetching broke")
+        return _Found(code="internal", message="Something went wrong on our side.")
 
 
 def ring_again() -> int:
@@ -96,7 +108,7 @@ def _claim(most: int) -> list[_Errand]:
 
 
 def _in_turn(hosts: Counter[str]) -> Select[ImportItem]:
-    """Choose among what is due the first few of each host and property: a long queue hides no short one."""
+    """Choose among what is due the first few of each host and import: a long queue hides no short one."""
     full = [host for host, count in hosts.items() if count >= PER_HOST]
     turn = func.row_number().over(partition_by=(ImportItem.host, ImportItem.job_id), order_by=ImportItem.id)
     due = (
@@ -122,6 +134,8 @@ def _busy() -> tuple[Counter[str], Counter[int]]:
 
 
 def _fetch(errand: _Errand) -> _Found:
+    if errand.attempts > MAX_ATTEMPTS:
+        return _Found(code="interrupted", message="The import of this URL broke off each time.")
     try:
         fetched = remote.fetch(errand.url, max_bytes=uploads.MAX_SIZE_BYTES, deadline_s=DEADLINE_S)
         picture = inspect(fetched.data)
@@ -140,7 +154,7 @@ def _settle(errand: _Errand, found: _Found) -> None:
     try:
         if found.picture:
             _add(errand, found, found.picture)
-        elif found.again_in_s is not None and errand.attempts < MAX_ATTEMPTS:
+        elif found.again_in_s is not None:
             _put_off(errand, found.again_in_s)
         else:
             _fail(errand, found.code, found.message)

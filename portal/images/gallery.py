@@ -46,25 +46,27 @@ def room(property: Property) -> Room:
     return Room(used, property.workspace.plan.images_per_property)
 
 
-def demand_room(property: Property, wanted: int) -> None:
-    """Raise OverQuota where the plan has no room for this many more; the details name the numbers."""
-    used, limit = room(property)
+def demand_room(property: Property, wanted: int) -> Room:
+    """Return the room; raise OverQuota where it isn't enough for this many more: the details name the numbers."""
+    used, limit = there_is = room(property)
     if used + wanted > limit:
         raise OverQuota(
             f"This property has {used} of the {limit} photos that the plan allows; there is no room for {wanted} more.",
             details={"limit": "imagesPerProperty", "max": limit, "used": used, "requested": wanted},
         )
+    return there_is
 
 
-def append(property: Property, image: Image) -> None:
-    """Put a new image at the end; the first one of a property is its cover (X6). Under the property's lock.
+def append(property: Property, *images: Image) -> None:
+    """Put new images at the end; the first one of a property is its cover (X6). Under the property's lock.
 
     Raises OverQuota: this is where the plan's number holds, whatever was promised before.
     """
-    demand_room(property, 1)
-    image.position = room(property).used  # positions are 0…n−1 without gaps (B13)
-    image.is_main = not db.session.scalar(select(Image.id).where(Image.property_id == property.id, Image.is_main))
-    db.session.add(image)
+    used = demand_room(property, len(images)).used
+    has_cover = db.session.scalar(select(Image.id).where(Image.property_id == property.id, Image.is_main))
+    for position, image in enumerate(images, start=used):  # positions are 0…n−1 without gaps (B13)
+        image.position, image.is_main = position, position == used and not has_cover
+    db.session.add_all(images)
     touch(property)
 
 
@@ -111,7 +113,7 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
     if if_version is not None and property.gallery_version != if_version:
         raise Conflict("The gallery has changed since. Look again, then try again.", code="gallery_changed")
     mine = select(Image).where(Image.property_id == property.id).order_by(Image.position, Image.id)
-    return list(db.session.scalars(mine.execution_options(populate_existing=True)))
+    return list(db.session.scalars(mine.with_for_update(of=Image).execution_options(populate_existing=True)))
 
 
 def place(w: Work, property: Property, before: list[Image], order: list[Image]) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import selectinload
 
 from portal import jobs, remote
 from portal.accounts.models import Workspace
@@ -16,6 +18,9 @@ from portal.work import Work, lock, work
 
 MAX_URLS = 20  # seed B: "Up to 20 URLs per call"
 MAX_URL_LENGTH = 2048  # seed B: "each up to 2048 chars"
+DUPLICATE = "duplicate_url"
+FAILED_ITEM = and_(ImportItem.state == FAILED, ImportItem.code != DUPLICATE)
+"""What may be tried again: a second copy of a URL never is; `may_try` says it of one item."""
 
 Status = Literal["pending", "processing", "completed", "failed"]  # seed B
 
@@ -63,7 +68,7 @@ def start(property: Property, urls: Sequence[str], *, added_by: str = "") -> Imp
         for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
             item = ImportItem(job_id=job.id, position=position, url=url, host=host)
             if url in urls[:position]:
-                _fail(item, "duplicate_url", "This URL stands in the request twice.")
+                _fail(item, DUPLICATE, "This URL stands in the request twice.")
             db.session.add(item)
         w.enqueue(jobs.run_imports())
     return job
@@ -81,6 +86,16 @@ def find(property: Property, uuid: str) -> ImportJob:
 def items(job: ImportJob) -> list[ImportItem]:
     """Return what was asked for, in its order."""
     return list(db.session.scalars(select(ImportItem).where(ImportItem.job_id == job.id).order_by(ImportItem.position)))
+
+
+def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
+    """Return the imports under way, and those that ended so lately with a link to try again; oldest first."""
+    has_failed = exists(select(ImportItem.id).where(ImportItem.job_id == ImportJob.id, FAILED_ITEM))
+    is_of_interest = or_(
+        ImportJob.completed_at.is_(None), and_(ImportJob.completed_at > now() - failed_for, has_failed)
+    )
+    found = select(ImportJob).where(ImportJob.property_id == property.id, is_of_interest).order_by(ImportJob.id)
+    return list(db.session.scalars(found.options(selectinload(ImportJob.items).lazyload(ImportItem.job))))
 
 
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
@@ -121,12 +136,19 @@ def settle(w: Work, item: ImportItem, *, code: str | None = None, message: str =
             gallery.tell(w, job.property)
 
 
-def try_again(job: ImportJob) -> None:
-    """Fetch what failed once more; its budget and room are asked for again. Raises OverQuota."""
+def may_try(item: ImportItem) -> bool:
+    return item.state == FAILED and item.code != DUPLICATE
+
+
+def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None:
+    """Fetch what failed once more; its budget and room are asked for again. Raises OverQuota.
+
+    `because` keeps to one host and one message: what failed for another reason stays as it is.
+    """
     with work() as w:
         if not lock(job.property):
             raise NotFound("There is no such property.", code="property_not_found")
-        failed = [item for item in items(job) if item.state == FAILED and item.code != "duplicate_url"]
+        failed = [item for item in items(job) if may_try(item) and because in (None, (item.host, item.message or ""))]
         gallery.demand_room(job.property, len(failed))
         _reserve(job.property.workspace, job.month, len(failed))
         for item in failed:
@@ -135,6 +157,17 @@ def try_again(job: ImportJob) -> None:
         if failed:
             job.completed_at = None
             w.enqueue(jobs.run_imports())
+
+
+def abandon(property: Property) -> None:
+    """Give back what a property's open imports have reserved, before it goes. Under its lock."""
+    waiting = (
+        select(ImportJob)
+        .join(ImportItem, ImportItem.job_id == ImportJob.id)
+        .where(ImportJob.property_id == property.id, ImportItem.state == PENDING)
+    )
+    for job in db.session.scalars(waiting):  # once for each item
+        _give_back(job)
 
 
 def _checked(urls: Sequence[str]) -> Sequence[str]:

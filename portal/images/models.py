@@ -154,6 +154,12 @@ class ImportItem(Base):
         UniqueConstraint("job_id", "position"),
         Index("ix_import_item_due", "next_at"),
         Index("ix_import_item_busy", "fetching_until"),
+        Index(
+            "ix_import_item_failed",
+            "job_id",
+            sqlite_where=text("state = 'failed'"),
+            postgresql_where=text("state = 'failed'"),
+        ),
     )
 
     id: Mapped[Id]

@@ -42,6 +42,13 @@ def move(property: Property, uuid: str, after: str | None) -> None:
         gallery.place(w, property, rows, order)
 
 
+def move_to(property: Property, uuid: str, position: int) -> None:
+    """Put one image at a place, counted from 0; past the end is last. Raises Conflict where it is gone."""
+    others = [str(image.uuid) for image in gallery.images(property) if str(image.uuid) != uuid]
+    place = max(0, min(position, len(others)))
+    move(property, uuid, after=others[place - 1] if place else None)
+
+
 def make_cover(property: Property, uuid: str) -> None:
     """Make an image the cover, and the first (contract.md, X6). Raises Conflict where it is gone."""
     move(property, uuid, after=None)

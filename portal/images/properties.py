@@ -8,8 +8,9 @@ from sqlalchemy import Select, case, func, or_, select
 
 from portal import storage
 from portal.accounts.models import Workspace
-from portal.db import MAX_ID, as_uuid, db
+from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
+from portal.images import gallery, imports
 from portal.images.models import Deleted, Image, Property, Rendition, Upload
 from portal.work import lock, work
 
@@ -46,11 +47,14 @@ def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
 def update(property: Property, changes: Mapping[str, Any]) -> Property:
     """Change the fields that are named. Raises Invalid, or NotFound when it has just been deleted."""
     values = _checked(changes)
-    with work():
+    with work() as w:
         if not lock(property):
             raise _absent()
+        before = {name: getattr(property, name) for name in values}
         for name, value in values.items():
             setattr(property, name, value)
+        if before != values:
+            gallery.tell(w, property)
     return property
 
 
@@ -60,23 +64,21 @@ def delete(property: Property) -> None:
         if not lock(property):
             raise _absent()
         images = select(Image.id).where(Image.property_id == property.id)
-        for image in db.session.scalars(select(Image).where(Image.property_id == property.id)):
+        for image in gallery.hold(property):
             w.drop(storage.uploads, image.original_key)
             w.drop(storage.cdn, image.large_key, image.thumb_key)
         bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(bin))
         w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(images))))
         w.drop(storage.uploads, *db.session.scalars(select(Upload.key).where(Upload.property_id == property.id)))
+        imports.abandon(property)
         db.session.delete(property)
 
 
 def find(workspace: Workspace, ref: str) -> Property:
     """Return a property of this workspace by uuid or number. Raises NotFound; foreign equals absent."""
     mine = select(Property).where(Property.workspace_id == workspace.id)
-    if ref.isascii() and ref.isdecimal() and len(ref) <= 19:
-        same = Property.id == min(int(ref), MAX_ID)
-    else:
-        same = Property.uuid == as_uuid(ref)
+    same = Property.id == int(ref) if is_id(ref) else Property.uuid == as_uuid(ref)
     property = db.session.scalar(mine.where(same))
     if property is None:
         raise _absent()
@@ -125,7 +127,7 @@ def _cursor(last: Property) -> str:
 def _position(cursor: str) -> int:
     try:
         word, _, number = base64.b64decode(cursor.encode(), b"-_", validate=True).decode().partition(":")
-        if word == "before" and number.isascii() and number.isdecimal() and int(number[:20]) <= MAX_ID:
+        if word == "before" and is_id(number):
             return int(number)
     except ValueError:
         pass

@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import select
 
 from portal import jobs, storage
 from portal.config import settings
-from portal.db import db
+from portal.db import db, is_storable
 from portal.errors import NotFound, TooMany
 from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
@@ -33,11 +33,12 @@ class Form:
     key: str
     type: str
     width: int
+    lasts: bool = True  # False: something better is on its way, so nobody should keep this one for long
 
 
 def find_image(key: str) -> Image:
     """Return the image of a public key. Raises NotFound."""
-    image = db.session.scalar(select(Image).where(Image.key == key))
+    image = db.session.scalar(select(Image).where(Image.key == key)) if is_storable(key) else None
     if image is None:
         raise NotFound("There is no such photo.", code="image_not_found")
     return image
@@ -57,12 +58,14 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
     width = rung(width_px)
     type = WEBP if WEBP in accepts else JPEG
     forms = _existing(image)
-    if AVIF in accepts and (AVIF, width) in forms:
-        return forms[AVIF, width]
-    found = forms.get((type, width)) or _make(image, width, type)
-    if AVIF in accepts and image.variants == READY:
-        db.session.rollback()
-        quietly(jobs.enqueue, jobs.make_avif(image.id, width))
+    wants_avif = AVIF in accepts and image.variants == READY
+    image_id = image.id
+    found = forms.get((AVIF, width)) if wants_avif else None
+    found = found or forms.get((type, width)) or _make(image, width, type)
+    db.session.rollback()  # no connection is held while bytes travel
+    if wants_avif and found.type != AVIF:
+        quietly(jobs.enqueue_once, jobs.make_avif(image_id, width))
+        return replace(found, lasts=False)
     return found
 
 
@@ -169,11 +172,12 @@ def _next_best(forms: dict[tuple[str, int], Form], width: int, type: str) -> For
     usable = [form for form in forms.values() if form.type == type]
     if not usable:
         raise TooMany("Too many photos are being prepared at once. Try again in a moment.", retry_after_s=1)
-    return min(usable, key=lambda form: (form.width < width, abs(form.width - width)))
+    nearest = min(usable, key=lambda form: (form.width < width, abs(form.width - width)))
+    return replace(nearest, lasts=False)
 
 
 class _Turns:
-    """One rendering at a time for one image and size; in all, as many as there are cores."""
+    """One rendering at a time for one image and size; in each web process, as many as there are cores."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()

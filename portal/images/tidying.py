@@ -1,25 +1,32 @@
 """What nobody owns any more: uploads that were never confirmed, objects that no row names."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
+from typing import Any, cast
 
-from sqlalchemy import delete, or_, select, union_all
+from sqlalchemy import CursorResult, delete, or_, select, union_all
 
 from portal import storage
 from portal.db import db, now
-from portal.images.models import Deleted, Image, Rendition, Upload
+from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
 from portal.storage import Bucket, Stored
 from portal.work import quietly, work
 
+log = logging.getLogger(__name__)
+
 GRACE = timedelta(days=1)  # far longer than any confirm: what is older and has no row will never have one (case J3)
 BATCH = 500
+SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more orphans than these are another installation's photos
+IMPORTS_KEPT = timedelta(days=90)  # their story, on the jobs page
 
 
 def tidy() -> None:
     """Do all of it, nightly."""
     expire_uploads()
     empty_bin()
+    forget_imports()
     collect_orphans()
 
 
@@ -43,13 +50,23 @@ def expire_uploads() -> int:
 
 def empty_bin() -> int:
     """Forget what was deleted and can't be brought back any more, originals included; return how many."""
-    over = select(Deleted).where(Deleted.expires_at < now()).limit(10 * BATCH)
+    over = select(Deleted).where(Deleted.expires_at < now()).limit(BATCH)
+    if not db.session.scalar(over.limit(1)):
+        db.session.rollback()
+        return 0
     with work() as w:
         found = list(db.session.scalars(over.with_for_update(skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)
     return len(found)
+
+
+def forget_imports() -> int:
+    """Delete the imports that ended more than IMPORTS_KEPT ago; their photos stay. Return how many."""
+    old = delete(ImportJob).where(ImportJob.completed_at < now() - IMPORTS_KEPT)
+    with work():
+        return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
 def collect_orphans(grace: timedelta = GRACE) -> list[str]:
@@ -65,14 +82,23 @@ def collect_orphans(grace: timedelta = GRACE) -> list[str]:
 
 def _collect(bucket: Bucket, named: Callable[[Sequence[str]], set[str]], grace: timedelta) -> list[str]:
     gone: list[str] = []
+    seen = 0
     for page in _pages(stored for stored in bucket.list() if stored.modified_at < now() - grace):
         keys = [stored.key for stored in page]
         alive = named(keys)
         db.session.rollback()  # end the reading: the next page is compared with the rows of that moment
-        for key in keys:
-            if key not in alive:
-                quietly(bucket.delete, key)
-                gone.append(key)
+        gone += [key for key in keys if key not in alive]
+        seen += len(keys)
+    if len(gone) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):
+        log.error(
+            "%d of %d objects in %s have no row here: is this its database? None was deleted.",
+            len(gone),
+            seen,
+            bucket.name,
+        )
+        return []
+    for key in gone:
+        quietly(bucket.delete, key)
     return gone
 
 

@@ -1,21 +1,20 @@
 """Presign and confirm: how a file becomes an image without passing through us twice."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
 
 from portal import jobs, storage
-from portal.db import db, now
-from portal.errors import Conflict, Invalid, NotFound, Problem, TooMany
+from portal.db import db, is_storable, now, read_anew
+from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images import gallery, keys
+from portal.images.arrivals import Expected, Received, receive, refused
 from portal.images.models import Image, Property, Upload
-from portal.pixels.inspect import Picture, inspect
-from portal.work import Work, lock, quietly, work
+from portal.work import Work, lock, work
 
 MAX_SIZE_BYTES = 10 * 1024 * 1024  # seed B: "Max 10 MB (10 * 1024 * 1024)"
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")  # seed B
@@ -61,8 +60,8 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Upload]:
     with work():
         if not lock(property):
             raise NotFound("There is no such property.")
-        gallery.demand_room(property, len(files))
-        _demand_few_outstanding(property, len(files))
+        limit = gallery.demand_room(property, len(files)).limit
+        _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         where = keys.Place.of(property)
         uploads = [
             Upload(
@@ -76,6 +75,7 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Upload]:
             for file in files
         ]
         db.session.add_all(uploads)
+    read_anew(uploads)
     return uploads
 
 
@@ -95,120 +95,97 @@ def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = 
     client still does with its URL, nobody sees it (reliability.md, decision 1). Raises Invalid with the
     index of the one that can't be used, OverQuota, Conflict, StorageFailed.
     """
-    expected = [_look_up(property, arrived, index) for index, arrived in enumerate(arrivals)]
+    known = _uploads(property, arrivals)
+    expected = [_look_up(known, arrived, index) for index, arrived in enumerate(arrivals)]
     where = keys.Place.of(property)
     with work() as w:
         # No statement before the lock: the transaction begins there, and the fetching is over by then.
-        received = [_receive(w, where, upload, index) for index, upload in enumerate(expected)]
+        received = [receive(w, where, upload, index) for index, upload in enumerate(expected)]
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
+        known = _uploads(property, arrivals)
+        images = _images(known.values())
         confirmed = [
-            _accept(w, property, arrived, found, index, added_by)
+            _accept(w, known, images, arrived, found, index)
             for index, (arrived, found) in enumerate(zip(arrivals, received, strict=True))
         ]
-        if any(new for _, new in confirmed):
-            gallery.tell(w, property)
+        if new := [image for image, is_new in confirmed if is_new]:
+            _add(w, property, new, added_by)
+    read_anew([image for image, _ in confirmed])
     return confirmed
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """An Upload's columns as plain values: reading an expired row would begin the transaction too early."""
-
-    key: str
-    content_type: str
-    size_bytes: int
-    image_uuid: UUID | None
+def _uploads(property: Property, arrivals: Sequence[Arrived]) -> dict[str, Upload]:
+    """Read the uploads of some keys, by key, as they are now."""
+    keys_said = [arrived.key for arrived in arrivals if is_storable(arrived.key)]
+    found = select(Upload).where(Upload.property_id == property.id, Upload.key.in_(keys_said))
+    return {upload.key: upload for upload in db.session.scalars(found.execution_options(populate_existing=True))}
 
 
-@dataclass(frozen=True)
-class _Received:
-    """Inspected bytes, safe under a key of our own."""
-
-    original_key: str
-    picture: Picture
-    sha256: str
+def _images(known: Iterable[Upload]) -> dict[UUID | None, Image]:
+    """Read the images that some uploads became before, by uuid."""
+    uuids = [upload.image_uuid for upload in known if upload.image_uuid]
+    found = db.session.scalars(select(Image).where(Image.uuid.in_(uuids))) if uuids else ()
+    return {image.uuid: image for image in found}
 
 
-def _look_up(property: Property, arrived: Arrived, index: int) -> _Expected:
+def _look_up(known: dict[str, Upload], arrived: Arrived, index: int) -> Expected:
     """Find what was presigned, by the client's words alone: nothing is asked of the bucket yet."""
-    gallery.checked_alt_text(arrived.alt_text)
-    upload = find_upload(property, arrived.key)
-    if upload is None:
-        raise _refused("unknown_key", "No upload of this property has that key.", index)
-    if (upload.content_type, upload.size_bytes) != (arrived.content_type, arrived.size_bytes):
-        raise _refused("differs_from_presigned", "The type or size is not the one that was presigned.", index)
-    return _Expected(upload.key, upload.content_type, upload.size_bytes, upload.image_uuid)
-
-
-def _receive(w: Work, where: keys.Place, upload: _Expected, index: int) -> _Received | Problem | None:
-    """Read, inspect and keep the bytes; None for an upload that has been confirmed before.
-
-    Missing bytes are a Problem, raised under the lock only: a confirm of the same moment may have had them.
-    """
-    if upload.image_uuid:
-        return None
-    data = _read(upload, index)
-    if isinstance(data, Problem):
-        return data
     try:
-        picture = inspect(data)
+        gallery.checked_alt_text(arrived.alt_text)
     except Invalid as error:
-        raise _refused(error.code, error.message, index) from error
-    if picture.type != upload.content_type:
-        quietly(storage.uploads.delete, upload.key)
-        raise _refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
-    original_key = where.original_key(picture.type)
-    w.put(storage.uploads, original_key, data, picture.type)
-    return _Received(original_key, picture, hashlib.sha256(data).hexdigest())
-
-
-def _read(upload: _Expected, index: int) -> bytes | Problem:
-    """Read exactly the object that the bucket describes: another PUT meanwhile makes it a Conflict."""
-    found = storage.uploads.head(upload.key)
-    if found is None:
-        return _refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
-    if found.size_bytes != upload.size_bytes or found.type != upload.content_type:
-        quietly(storage.uploads.delete, upload.key)
-        raise _refused("content_mismatch", "What was uploaded has another type or size than was presigned.", index)
-    data = storage.uploads.get(upload.key, etag=found.etag)
-    if data is None or len(data) != upload.size_bytes:
-        return Conflict("The file changed while it was being confirmed. Confirm it again.", code="upload_changed")
-    return data
+        raise refused(error.code, error.message, index) from error
+    upload = known.get(arrived.key)
+    if upload is None:
+        raise refused("unknown_key", "No upload of this property has that key.", index)
+    if (upload.content_type, upload.size_bytes) != (arrived.content_type, arrived.size_bytes):
+        raise refused("differs_from_presigned", "The type or size is not the one that was presigned.", index)
+    return Expected(upload.key, upload.content_type, upload.size_bytes, upload.image_uuid)
 
 
 def _accept(
     w: Work,
-    property: Property,
+    known: dict[str, Upload],
+    images: dict[UUID | None, Image],
     arrived: Arrived,
-    received: _Received | Problem | None,
+    received: Received | Problem | None,
     index: int,
-    added_by: str,
 ) -> Confirmed:
     """Turn an upload into an image, or find the one it became. Under the property's lock."""
-    upload = find_upload(property, arrived.key)
+    upload = known.get(arrived.key)
     if upload is None:
-        raise _refused("unknown_key", "No upload of this property has that key.", index)
+        raise refused("unknown_key", "No upload of this property has that key.", index)
     if isinstance(received, Problem) and not upload.image_uuid:
         raise received
-    if upload.image_uuid or not isinstance(received, _Received):
-        w.drop(storage.uploads, received.original_key if isinstance(received, _Received) else None)
-        image = db.session.scalar(select(Image).where(Image.uuid == upload.image_uuid))
-        if image is None:
-            raise _refused("already_used", "This upload became a photo that has been deleted since.", index)
-        return Confirmed(image, is_new=False)
-    image = _image(property, upload, received)
-    image.alt_text, image.added_by = gallery.checked_alt_text(arrived.alt_text), added_by
-    gallery.append(property, image)
+    if upload.expires_at < now() and not upload.image_uuid:
+        raise refused("upload_expired", "This upload was not confirmed within a day. Presign it again.", index)
+    if upload.image_uuid or not isinstance(received, Received):
+        w.drop(storage.uploads, received.original_key if isinstance(received, Received) else None)
+        if upload.image_uuid not in images:
+            raise refused("already_used", "This upload became a photo that has been deleted since.", index)
+        return Confirmed(images[upload.image_uuid], is_new=False)
+    image = _image(upload, received)
+    images[image.uuid] = image
+    image.alt_text = gallery.checked_alt_text(arrived.alt_text)
     upload.confirmed_at, upload.image_uuid = now(), image.uuid
     w.drop(storage.uploads, upload.key)
-    w.enqueue(jobs.make_variants(image.id))
     return Confirmed(image, is_new=True)
 
 
-def _image(property: Property, upload: Upload, received: _Received) -> Image:
+def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) -> None:
+    """Put new images into the gallery, have their variants made, and tell of all of them once."""
+    for image in images:
+        image.added_by = added_by
+    gallery.append(property, *images)
+    for image in images:
+        w.enqueue(jobs.make_variants(image.id))
+    gallery.tell(w, property)
+
+
+def _image(upload: Upload, received: Received) -> Image:
     return Image(
-        property_id=property.id,
+        uuid=uuid4(),
+        property_id=upload.property_id,
         key=upload.key,
         original_key=received.original_key,
         file_name=upload.file_name,
@@ -222,26 +199,21 @@ def _image(property: Property, upload: Upload, received: _Received) -> Image:
 
 def _check(file: Announced, index: int) -> None:
     if file.content_type not in TYPES:
-        raise _refused("content_type_not_allowed", f"A photo's type is one of {', '.join(TYPES)}.", index)
+        raise refused("content_type_not_allowed", f"A photo's type is one of {', '.join(TYPES)}.", index)
     if not 1 <= file.size_bytes <= MAX_SIZE_BYTES:
         code = "too_large" if file.size_bytes > 0 else "empty"
-        raise _refused(code, f"A photo has 1 byte to {MAX_SIZE_BYTES} bytes (10 MB).", index)
-    if not 1 <= len(file.file_name) <= MAX_FILE_NAME_LENGTH:
-        raise _refused("file_name", f"A file name has 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
+        raise refused(code, f"A photo has 1 byte to {MAX_SIZE_BYTES} bytes (10 MB).", index)
+    if not (1 <= len(file.file_name) <= MAX_FILE_NAME_LENGTH and is_storable(file.file_name)):
+        raise refused("file_name", f"A file name has 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
 
 
-def _demand_few_outstanding(property: Property, wanted: int) -> None:
+def _demand_few_outstanding(property: Property, wanted: int, most: int) -> None:
     waiting = select(func.count()).where(
         Upload.property_id == property.id, Upload.confirmed_at.is_(None), Upload.expires_at > now()
     )
-    most = OUTSTANDING_PER_PLAN * gallery.room(property).limit
     if (db.session.scalar(waiting) or 0) + wanted > most:
         raise TooMany(
             f"This property has {most} uploads that were never confirmed. Confirm them, or wait until they expire.",
             retry_after_s=3600,
             code="too_many_outstanding",
         )
-
-
-def _refused(code: str, message: str, index: int) -> Invalid:
-    return Invalid(message, code=code, details={"index": index})

@@ -1,12 +1,14 @@
 """What a workspace uses of its plan, counted from the rows."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 
 from portal.accounts.models import Workspace
-from portal.db import db
-from portal.images.models import Image, Property
+from portal.db import db, now
+from portal.images import imports, uploads
+from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property, Upload
 
 
 class Usage(NamedTuple):
@@ -17,6 +19,23 @@ class Usage(NamedTuple):
     size_bytes: int  # originals and large variants; thumbs and renditions are small beside them
     fullest: Property | None
     fullest_photos: int
+
+
+class Imports(NamedTuple):
+    """Images of this month's budget: there already, still on their way, the most, and when it begins anew."""
+
+    used: int
+    pending: int
+    limit: int
+    resets_at: datetime
+
+
+class Outstanding(NamedTuple):
+    """Uploads that were presigned and not confirmed yet: how many, the most a property may have, the next to expire."""
+
+    unconfirmed: int
+    limit_per_property: int
+    next_expires_at: datetime | None
 
 
 def usage(workspace: Workspace) -> Usage:
@@ -32,3 +51,31 @@ def usage(workspace: Workspace) -> Usage:
     if fullest is None:
         return Usage(homes, photos, int(size_bytes), None, 0)
     return Usage(homes, photos, int(size_bytes), db.session.get(Property, fullest[0]), fullest[1])
+
+
+def imports_this_month(workspace: Workspace) -> Imports:
+    """Count this calendar month's imports (UTC). What is on its way is reserved: it can't be used otherwise."""
+    budget = imports.budget(workspace)
+    waiting = (
+        select(func.count())
+        .select_from(ImportItem)
+        .join(ImportJob, ImportItem.job_id == ImportJob.id)
+        .join(Property, ImportJob.property_id == Property.id)
+        .where(Property.workspace_id == workspace.id, ImportJob.month == budget.month, ImportItem.state == PENDING)
+    )
+    pending = min(db.session.scalar(waiting) or 0, budget.used)
+    year, month = map(int, budget.month.split("-"))
+    resets_at = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return Imports(budget.used - pending, pending, budget.limit, resets_at)
+
+
+def outstanding(workspace: Workspace) -> Outstanding:
+    """Count the uploads that may still be confirmed."""
+    waiting = (
+        select(func.count(), func.min(Upload.expires_at))
+        .join(Property, Upload.property_id == Property.id)
+        .where(Property.workspace_id == workspace.id, Upload.confirmed_at.is_(None), Upload.expires_at > now())
+    )
+    count, expires_at = db.session.execute(waiting).one()
+    most = uploads.OUTSTANDING_PER_PLAN * workspace.plan.images_per_property
+    return Outstanding(count, most, expires_at)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal import jobs, storage
 from portal.accounts.models import Workspace
@@ -65,12 +65,14 @@ def try_again(image: Image) -> None:
             w.enqueue(jobs.make_variants(image.id))
 
 
-def try_all_again(workspace: Workspace) -> int:
-    """Try every failed image of a workspace again; return how many."""
+def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
+    """Try every failed image of a workspace again, or those that failed for one reason; return how many."""
     mine = select(Property.id).where(Property.workspace_id == workspace.id)
     with work() as w:
-        failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(mine)).with_for_update()
-        images = list(db.session.scalars(failed))
+        failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(mine))
+        if reason is not None:
+            failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
+        images = list(db.session.scalars(failed.with_for_update(of=Image)))
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))

@@ -24,9 +24,7 @@ _GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to he
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import nursery; nursery.serve({})"
 
 
-def limited(
-    function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float
-) -> T:
+def limited(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:
     """Run a top-level function in a child with limits; return its result or raise what it raised.
 
     `memory_bytes` come on top of what a child has at birth, `timeout_s` is by the clock. A child that dies

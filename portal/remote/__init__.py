@@ -6,6 +6,7 @@ address dialled (`connection`), each redirect likewise. reliability.md, group A,
 """
 
 import io
+import ipaddress
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,11 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import NoReturn
 from urllib.parse import urljoin
 
+from portal.remote.addresses import may_reach
 from portal.remote.connection import Deadline, Reply, ask
 from portal.remote.problems import Refused, Unreachable
 from portal.remote.urls import Url, check_url, is_plain
 
-__all__ = ["Answer", "Fetched", "Refused", "Unreachable", "Url", "check_url", "fetch", "post"]
+__all__ = ["Answer", "Fetched", "Refused", "Unreachable", "Url", "check_target", "check_url", "fetch", "post"]
 
 MAX_REDIRECTS = 3
 FETCH_DEADLINE_S = 20
@@ -50,6 +52,18 @@ class Answer:
     status: int
     body: bytes
     retry_after_s: int | None
+
+
+def check_target(text: str) -> Url:
+    """Check a URL that is kept for later (F1): a literal address must be one that we go to.
+
+    Names are judged each time they are dialled: what they mean today says nothing of tomorrow.
+    """
+    url = check_url(text)
+    with suppress(ValueError):
+        if not may_reach(ipaddress.ip_address(url.host), url.port):
+            raise Refused("That host has no public address.", code="blocked_address")
+    return url
 
 
 def fetch(

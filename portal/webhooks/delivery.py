@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import CursorResult, delete, func, select
 from standardwebhooks import Webhook
 
 from portal import jobs, remote
 from portal.db import db, now
+from portal.errors import Conflict, NotFound
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import lock, work
 
@@ -24,6 +26,7 @@ LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
 SIDE_BY_SIDE, PER_ENDPOINT = 32, 4  # so that one slow receiver delays nobody else (case F6)
 RUN_FOR_S = 60
 KEPT_ANSWER = 2_000  # characters of an answer, for the page
+KEPT = timedelta(days=30)  # the log of what was sent
 OFF_AFTER = timedelta(days=5)  # of nothing but failures
 
 
@@ -71,11 +74,31 @@ def run() -> int:
 
 
 def send_again(delivery: Delivery) -> None:
-    """Send a delivery once more, from the start of its schedule, whatever came of it."""
+    """Send a delivery once more, from the start of its schedule, whatever came of it.
+
+    Raises NotFound, and Conflict where its webhook is switched off: nothing is sent to it.
+    """
     with work() as w:
-        if lock(delivery) and not (delivery.state == PENDING and delivery.attempts == 0):
-            delivery.state, delivery.attempts, delivery.next_at = PENDING, 0, now()
+        if not lock(delivery):
+            raise NotFound("There is no such delivery.", code="delivery_not_found")
+        if delivery.endpoint.disabled_at:
+            raise Conflict("This webhook is switched off. Switch it on first.", code="webhook_off")
+        if not (delivery.state == PENDING and delivery.attempts == 0):
+            _renew(delivery)
             w.enqueue(jobs.deliver_webhooks())
+
+
+def send_all_again(delivery_ids: Sequence[int]) -> int:
+    """Send those that failed once more, but for webhooks that are switched off; return how many."""
+    failed = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.state == FAILED)
+    with work() as w:
+        rows = db.session.scalars(failed.with_for_update(of=Delivery).order_by(Delivery.id))
+        deliveries = [delivery for delivery in rows if not delivery.endpoint.disabled_at]
+        for delivery in deliveries:
+            _renew(delivery)
+        if deliveries:
+            w.enqueue(jobs.deliver_webhooks())
+    return len(deliveries)
 
 
 def ring_again() -> int:
@@ -87,6 +110,17 @@ def ring_again() -> int:
     return due
 
 
+def _renew(delivery: Delivery) -> None:
+    delivery.state, delivery.attempts, delivery.next_at = PENDING, 0, now()
+
+
+def forget() -> int:
+    """Delete the deliveries that ended more than KEPT ago; return how many."""
+    old = delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < now() - KEPT)
+    with work():
+        return cast(CursorResult[Any], db.session.execute(old)).rowcount
+
+
 def _claim(most: int, busy: Counter[int]) -> list[_Parcel]:
     """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
     if most <= 0 or not db.session.scalar(select(Delivery.id).where(Delivery.next_at <= now()).limit(1)):
@@ -96,13 +130,23 @@ def _claim(most: int, busy: Counter[int]) -> list[_Parcel]:
         rows = select(Delivery).where(Delivery.id.in_(_in_turn(most, busy)), Delivery.next_at <= now())
         parcels = []
         for delivery in db.session.scalars(rows.with_for_update(skip_locked=True, of=Delivery)):
-            if delivery.endpoint.disabled_at:
-                _give_up(delivery, "The webhook is switched off.")
+            if why := _why_never(delivery):
+                _give_up(delivery, why)
                 continue
             delivery.attempts += 1
             delivery.last_at, delivery.next_at = now(), now() + LEASE
             parcels.append(_parcel(delivery))
     return parcels
+
+
+def _why_never(delivery: Delivery) -> str | None:
+    if delivery.endpoint.disabled_at:
+        return "The webhook is switched off."
+    if not all(delivery.endpoint.secrets):
+        return "The webhook's secret can't be read: SECRET_KEY has changed. Rotate the secret."
+    if delivery.attempts > len(RETRY_AFTER_S):
+        return "Every attempt broke off."
+    return None
 
 
 def _in_turn(most: int, busy: Counter[int]) -> list[int]:
@@ -114,13 +158,15 @@ def _in_turn(most: int, busy: Counter[int]) -> list[int]:
         .where(Delivery.next_at <= now(), Delivery.endpoint_id.not_in(full))
         .subquery()
     )
-    found = db.session.execute(select(due).where(due.c.turn <= PER_ENDPOINT).limit(most)).all()
+    found = db.session.execute(
+        select(due).where(due.c.turn <= PER_ENDPOINT).order_by(due.c.turn, due.c.id).limit(most)
+    ).all()
     return [row.id for row in found if row.turn + busy[row.endpoint_id] <= PER_ENDPOINT]
 
 
 def _parcel(delivery: Delivery) -> _Parcel:
     """Sign for this attempt: the same id and bytes as ever, a new time, and a signature for each secret (F3, F5)."""
-    msg_id, at = f"msg_{delivery.uuid.hex}", now()
+    msg_id, at = delivery.message_id, now()
     signatures = [Webhook(secret).sign(msg_id, at, delivery.body) for secret in delivery.endpoint.secrets]
     headers = {
         "Content-Type": "application/json",
@@ -179,7 +225,7 @@ def _note_failure(delivery: Delivery, outcome: _Outcome) -> None:
 
 def _next_at(attempts: int, retry_after_s: int | None) -> datetime:
     """When to try again: on the schedule with jitter, later where the receiver asks for it."""
-    pause_s = RETRY_AFTER_S[attempts - 1] * random.uniform(1, 1 + JITTER)
+    pause_s = RETRY_AFTER_S[max(attempts, 1) - 1] * random.uniform(1, 1 + JITTER)
     return now() + timedelta(seconds=max(pause_s, min(retry_after_s or 0, MAX_RETRY_AFTER_S)))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from portal import remote
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, now
-from portal.errors import Invalid, NotFound
+from portal.errors import Conflict, Invalid, NotFound
 from portal.webhooks import events
 from portal.webhooks.models import Delivery, Endpoint
 from portal.work import lock, work
@@ -87,6 +87,8 @@ def send_test(endpoint: Endpoint) -> Delivery:
     """Send an event that says only that it is a test."""
     with work() as w:
         _hold(endpoint)
+        if endpoint.disabled_at:
+            raise Conflict("This webhook is switched off. Switch it on first.", code="webhook_off")
         return events.send(w, endpoint, events.TEST, {"message": "This is a test."})
 
 
@@ -108,7 +110,10 @@ def find_delivery(endpoint: Endpoint, uuid: str) -> Delivery:
 def _checked(url: str, wanted: Sequence[str]) -> str:
     if len(url) > MAX_URL_LENGTH:
         raise Invalid(f"A URL has at most {MAX_URL_LENGTH} characters.", code="url")
-    remote.check_url(url)
+    try:
+        remote.check_target(url)
+    except remote.Refused as refused:
+        raise Invalid(refused.message, code="url") from refused
     unknown = [word for word in wanted if word not in events.EVENTS]
     if unknown or not wanted:
         raise Invalid(f"Events are one or more of {', '.join(events.EVENTS)}.", code="events")

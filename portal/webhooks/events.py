@@ -18,7 +18,8 @@ EVENTS = {PROPERTY_UPDATED: "Photos or details of a property changed"}
 def emit(w: Work, workspace_id: int, event: str, data: dict[str, Any]) -> None:
     """Tell every endpoint of a workspace that listens to this event; none hears of a change that fails."""
     listening = select(Endpoint).where(Endpoint.workspace_id == workspace_id, Endpoint.disabled_at.is_(None))
-    endpoints = [endpoint for endpoint in db.session.scalars(listening) if event in endpoint.events]
+    held = listening.with_for_update(read=True, key_share=True, of=Endpoint)  # none is deleted before its row is there
+    endpoints = [endpoint for endpoint in db.session.scalars(held) if event in endpoint.events]
     for endpoint in endpoints:
         send(w, endpoint, event, data)
 

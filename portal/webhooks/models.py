@@ -1,6 +1,6 @@
 """Endpoint and Delivery: columns and one-line questions."""
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Id, Moment, PublicId, now
@@ -47,6 +47,13 @@ class Delivery(Base):
     __table_args__ = (
         Index("ix_webhook_delivery_due", "next_at"),
         Index("ix_webhook_delivery_endpoint", "endpoint_id", "id"),
+        Index(
+            "ix_webhook_delivery_open",  # what waits or failed is little beside what arrived
+            "endpoint_id",
+            "id",
+            sqlite_where=text("state != 'delivered'"),
+            postgresql_where=text("state != 'delivered'"),
+        ),
     )
 
     id: Mapped[Id]
@@ -64,3 +71,13 @@ class Delivery(Base):
     last_at: Mapped[Moment | None]  # of the last attempt
 
     endpoint: Mapped[Endpoint] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def failure(self) -> str:
+        """What the last attempt came to, as a sentence; portal/webhooks/activity.py says it for the database."""
+        return f"It answered {self.status}." if self.status else self.answer or ""
+
+    @property
+    def message_id(self) -> str:
+        """What its webhook-id header says, at each attempt."""
+        return f"msg_{self.uuid.hex}"

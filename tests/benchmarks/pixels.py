@@ -150,9 +150,7 @@ def main(paths: list[str]) -> None:
     if not photos:
         sys.exit("No photos: give some as arguments, or set FRONTAGE_CORPUS.")
     measured = measure([name for name in ALL if is_there(name)], photos)
-    print(
-        f"{len(photos)} photos, best of {ROUNDS}\n{'tool':14} CPU ms  ours/tool  peak MB  ours/tool  kB large"
-    )
+    print(f"{len(photos)} photos, best of {ROUNDS}\n{'tool':14} CPU ms  ours/tool  peak MB  ours/tool  kB large")
     for name, rows in measured.items():
         cpu = mean([one[0] / other[0] for one, other in zip(measured["ours"], rows, strict=True)])
         memory = mean([one[1] / other[1] for one, other in zip(measured["ours"], rows, strict=True)])

@@ -10,9 +10,13 @@ from sqlalchemy import event
 
 from portal.db import db, now
 from portal.errors import Invalid, NotFound
-from portal.images import activity
-from portal.images.models import FAILED, READY, Image, Property
+from portal.images import activity, imports
+from portal.images.activity.shapes import CONCERNS_FOR, DONE_SINCE
+from portal.images.activity.variants import RUNS_AT_MOST
+from portal.images.models import FAILED, READY, Image, ImportJob, Property
 from portal.images.usage import usage
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery
 from portal.work import work
 from tests.conftest import BOTH
 from tests.factories import Person, home_of, photo_in
@@ -39,19 +43,18 @@ def test_each_job_is_in_one_state(alice: Person, home: Property) -> None:
     failed(images[1])
     ready(images[2], now())
     assert activity.counts(alice.workspace) == (1, 1, 1, 1)
-    states = [activity.state_of(image, now()) for image in images]
-    assert states == ["running", "failed", "done", "waiting"]
-    for image, state in zip(images, states, strict=True):
-        assert activity.page(alice.workspace, state=state).items == [image]
+    assert [job.state for job in activity.page(alice.workspace).items[::-1]] == ["running", "failed", "done", "waiting"]
+    for job in activity.page(alice.workspace).items:
+        assert activity.page(alice.workspace, state=job.state).items == [job]
 
 
 def test_what_began_long_ago_waits_again(alice: Person, home: Property) -> None:
-    change(photo_in(home), started_at=now() - activity.RUNS_AT_MOST)
+    change(photo_in(home), started_at=now() - RUNS_AT_MOST)
     assert activity.counts(alice.workspace) == (0, 1, 0, 0)
 
 
 def test_done_counts_a_day(alice: Person, home: Property) -> None:
-    ready(photo_in(home), now() - activity.DONE_SINCE)
+    ready(photo_in(home), now() - DONE_SINCE)
     assert activity.counts(alice.workspace).done == 0
 
 
@@ -64,7 +67,7 @@ def test_pages_hold_each_job_once_newest_first(alice: Person, home: Property) ->
         after = page.next_cursor
         if after is None:
             break
-    assert seen == images[::-1]
+    assert [job.row for job in seen] == images[::-1]
 
 
 @pytest.mark.parametrize(("search", "found"), [("KITCH", 1), ("alder", 2), ("alder kitchen", 1), ("%", 0), ("_", 0)])
@@ -77,10 +80,12 @@ def test_a_search_looks_at_file_and_property(alice: Person, home: Property, sear
 def test_a_search_finds_a_job_by_its_id(alice: Person, home: Property) -> None:
     image = photo_in(home)
     photo_in(home)
-    assert activity.page(alice.workspace, search=f" {image.uuid} ").items == [image]
+    assert activity.page(alice.workspace, search=f" {image.uuid} ").items[0].row == image
 
 
-@pytest.mark.parametrize("wrong", [{"state": "lost"}, {"after": "x"}, {"after": "9" * 40}, {"after": "-1"}])
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "sync"}, {"state": "lost"}, {"after": "x"}, {"after": "-1.."}, {"after": "9" * 40 + ".."}]
+)
 def test_a_state_or_cursor_that_is_none_of_ours_is_refused(alice: Person, wrong: dict[str, str]) -> None:
     with pytest.raises(Invalid):
         activity.page(alice.workspace, **wrong)  # type: ignore[arg-type]
@@ -89,7 +94,10 @@ def test_a_state_or_cursor_that_is_none_of_ours_is_refused(alice: Person, wrong:
 def test_reasons_are_counted_the_commonest_first(alice: Person, home: Property) -> None:
     for reason in ("Too wide.", "Damaged.", "Damaged."):
         failed(photo_in(home), reason)
-    assert activity.reasons(alice.workspace) == [("Damaged.", 2), ("Too wide.", 1)]
+    assert [(cause.reason, cause.jobs) for cause in activity.causes(alice.workspace)] == [
+        ("Damaged.", 2),
+        ("Too wide.", 1),
+    ]
     assert activity.has_failed(alice.workspace)
 
 
@@ -109,7 +117,7 @@ def test_charlie_sees_none_of_it(alice: Person, charlie: Person, home: Property)
     assert activity.counts(charlie.workspace) == (0, 0, 0, 0)
     assert activity.page(charlie.workspace).items == []
     assert activity.page(charlie.workspace, search=str(image.uuid)).items == []
-    assert activity.reasons(charlie.workspace) == []
+    assert activity.causes(charlie.workspace) == []
     assert not activity.has_failed(charlie.workspace)
     assert sum(activity.a_minute(charlie.workspace)) == 0
     assert activity.file_names(charlie.workspace, [image.id]) == {}
@@ -131,12 +139,14 @@ def test_the_statements_do_not_grow_with_the_jobs(alice: Person, home: Property)
     def count() -> int:
         said: list[str] = []
         note = lambda *args: said.append(args[2])  # noqa: E731
+        db.session.rollback()
+        db.session.expire_all()
         event.listen(db.engine, "before_cursor_execute", note)
-        for image in activity.page(alice.workspace).items:
-            assert image.property.workspace.name
+        for job in activity.page(alice.workspace).items:
+            assert job.row.property.workspace.name
         activity.counts(alice.workspace)
         activity.a_minute(alice.workspace)
-        activity.reasons(alice.workspace)
+        activity.causes(alice.workspace)
         usage(alice.workspace)
         event.remove(db.engine, "before_cursor_execute", note)
         db.session.rollback()
@@ -147,3 +157,101 @@ def test_the_statements_do_not_grow_with_the_jobs(alice: Person, home: Property)
     for number in range(5):
         failed(photo_in(home), f"Reason {number}.")
     assert count() == few
+
+
+def settle(job: ImportJob, *states: str, at: datetime | None = None) -> None:
+    with work():
+        for item, state in zip(imports.items(job), states, strict=True):
+            item.state, item.next_at = state, None
+            item.code, item.message = ("http_error", "The server answered 404.") if state == FAILED else (None, None)
+        job.completed_at = at or now()
+
+
+def tried(person: Person, *states: str, at: datetime | None = None) -> list[Delivery]:
+    endpoint = endpoints.create(person.workspace, "https://example.com/hooks", ["property.updated"])
+    sent = [endpoints.send_test(endpoint) for _ in states]
+    with work():
+        for one, state in zip(sent, states, strict=True):
+            one.state, one.status, one.attempts, one.last_at = state, 500, 1, at or now()
+    return sent
+
+
+def urls(*hosts: str) -> list[str]:
+    return [f"https://{host}/{number}.jpg" for number, host in enumerate(hosts)]
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_an_import_is_in_one_state_counted_from_its_items(alice: Person, home: Property) -> None:
+    jobs = [imports.start(home, urls("a.example", "b.example")) for _ in range(5)]
+    with work():
+        imports.items(jobs[0])[0].fetching_until = now() + timedelta(minutes=1)
+    settle(jobs[2], READY, FAILED)
+    settle(jobs[3], READY, READY)
+    settle(jobs[4], FAILED, FAILED, at=now() - CONCERNS_FOR)
+    assert activity.counts(alice.workspace) == (1, 1, 1, 1)
+    shown = activity.page(alice.workspace, kind="imports").items
+    assert [job.state for job in shown[::-1]] == ["running", "waiting", "failed", "done", "done"]
+    for job in shown:
+        assert job in activity.page(alice.workspace, state=job.state).items
+
+
+def test_a_url_that_stood_there_twice_is_no_failure(alice: Person, home: Property) -> None:
+    settle(job := imports.start(home, urls("a.example") * 2), READY, FAILED)
+    with work():
+        imports.items(job)[1].code = imports.DUPLICATE
+    assert not activity.has_failed(alice.workspace)
+    assert activity.causes(alice.workspace) == []
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_deliveries_are_jobs_until_they_arrive(alice: Person) -> None:
+    tried(alice, "pending", "delivered", "failed")
+    tried(alice, "failed", at=now() - CONCERNS_FOR)
+    assert activity.counts(alice.workspace) == (0, 1, 1, 0)
+    assert [job.state for job in activity.page(alice.workspace).items] == ["failed", "waiting"]
+    assert activity.page(alice.workspace, state="done").items == []
+    assert activity.has_failed(alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_causes_are_reasons_at_places(alice: Person, charlie: Person, home: Property) -> None:
+    failed(photo_in(home))
+    settle(imports.start(home, urls("a.example", "a.example", "b.example")), FAILED, FAILED, FAILED)
+    tried(alice, "failed", "failed", "failed")
+    assert [cause[:4] for cause in activity.causes(alice.workspace)] == [
+        ("webhooks", "It answered 500.", "https://example.com/hooks", 3),
+        ("imports", "The server answered 404.", "a.example", 2),
+        ("photos", "The file is damaged.", "", 1),
+        ("imports", "The server answered 404.", "b.example", 1),
+    ]
+    for cause in activity.causes(alice.workspace):
+        activity.try_all_again(charlie.workspace, cause)
+    assert activity.counts(alice.workspace).failed == 5
+    for cause in activity.causes(alice.workspace):
+        activity.try_all_again(alice.workspace, cause)
+    assert activity.causes(alice.workspace) == []
+    assert activity.counts(alice.workspace) == (0, 5, 0, 0)
+
+
+def test_pages_hold_jobs_of_all_kinds_once_newest_first(alice: Person, home: Property) -> None:
+    made: list[Any] = []
+    for number in range(3):
+        made += [photo_in(home), imports.start(home, urls(f"h{number}.example"))]
+    made += tried(alice, "failed", "failed", "failed")
+    seen, after = [], None
+    while True:
+        page = activity.page(alice.workspace, limit=2, after=after)
+        seen += page.items
+        after = page.next_cursor
+        if after is None:
+            break
+    assert [job.row for job in seen] == made[::-1]
+    assert [job.row for job in activity.page(alice.workspace, search="h1.example").items] == [made[3]]
+
+
+def test_nothing_is_sent_again_to_webhooks_that_are_off(alice: Person) -> None:
+    (one,) = tried(alice, "failed")
+    endpoints.update(one.endpoint, enabled=False)
+    assert [cause.may_run for cause in activity.causes(alice.workspace)] == [False]
+    activity.try_all_again(alice.workspace)
+    assert one.state == "failed"

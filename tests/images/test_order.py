@@ -140,3 +140,28 @@ def test_at_most_one_cover_is_held_by_the_database_itself(home: Property, five: 
     with pytest.raises(IntegrityError), work():
         db.session.execute(update(Image).values(is_main=True))
     assert db.session.scalars(select(Image.is_main)).all().count(True) == 1
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_job_and_people_who_sort_and_describe_do_not_lock_each_other_out(
+    home: Property, five: list[str], at_once: Callable[..., list[Any]], work_off: Callable[[], int]
+) -> None:
+    """A lock is on its row alone: with its joined relations, a variant job and a reorder once deadlocked."""
+    from portal.images import variants
+
+    ids = [image.id for image in gallery.images(home)]
+
+    def do(kind: int, property_id: int) -> None:
+        mine = db.session.get_one(Property, property_id)
+        for turn in range(4):
+            if kind % 3 == 0:
+                variants.make(ids[(kind + turn) % 5])
+            elif kind % 3 == 1:
+                order.reorder(mine, five[turn:] + five[:turn])
+            else:
+                gallery.describe(mine, five[turn], f"{kind} {turn}")
+
+    answers = at_once(do, *[(kind, home.id) for kind in range(9)])
+    assert answers == [None] * 9
+    work_off()
+    assert sorted(now_in(home)) == sorted(five)

@@ -70,6 +70,23 @@ def test_what_is_younger_than_a_day_is_left_alone(app: object, buckets: Buckets)
     assert len(buckets.listing()) == 1
 
 
+def test_the_story_of_an_old_import_is_forgotten_and_its_photos_stay(home: Property) -> None:
+    from portal.images import gallery, imports
+    from portal.images.models import ImportJob
+
+    factories.photo_in(home)
+    for _ in range(2):
+        imports.start(home, ["https://photos.example/a.jpg"])
+    with work():
+        first = select(func.min(ImportJob.id)).scalar_subquery()
+        db.session.execute(
+            update(ImportJob).where(ImportJob.id == first).values(completed_at=now() - timedelta(days=91))
+        )
+    assert tidying.forget_imports() == 1
+    assert db.session.scalar(select(func.count(ImportJob.id))) == 1
+    assert gallery.room(home).used == 1
+
+
 def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: Buckets) -> None:
     data = factories.jpeg()
     (upload,) = uploads.presign(home, [Announced("a.jpg", "image/jpeg", len(data))])

@@ -280,6 +280,16 @@ def test_a_delivery_can_be_sent_again_by_hand(alice: Person) -> None:
         assert len(receiver.seen) == 2
 
 
+def test_old_deliveries_are_forgotten_and_waiting_ones_kept(alice: Person) -> None:
+    endpoint = listening(alice, "http://127.0.0.1:9/")
+    done, waiting = endpoints.send_test(endpoint), endpoints.send_test(endpoint)
+    with work():
+        db.session.execute(update(Delivery).values(created_at=now() - timedelta(days=31)))
+        db.session.execute(update(Delivery).where(Delivery.id == done.id).values(state="delivered", next_at=None))
+    assert delivery.forget() == 1
+    assert [one.id for one in sent()] == [waiting.id]
+
+
 def test_secrets_are_not_to_be_read_in_the_database(alice: Person) -> None:
     endpoint = listening(alice, "http://127.0.0.1/hook")
     stored = db.session.connection().exec_driver_sql("SELECT secret FROM webhook_endpoint").scalar()

@@ -8,7 +8,7 @@ from workers import pool
 from workers.worker import AllowedJob
 
 if __name__ == "__main__":
-    ours = ("note", "slow", "kill_horse", "kill_horse_once", "kill_worker")
+    ours = ("note", "slow", "kill_horse", "kill_horse_once", "kill_worker", "shrug")
     AllowedJob.allowed |= {f"{errands.__name__}.{name}" for name in ours}
     if sys.argv[1] == "pool":
         pool.main(sys.argv[2:])

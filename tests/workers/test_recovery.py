@@ -69,6 +69,14 @@ def test_i12_a_job_that_kills_its_horse_each_time_ends_while_others_go_on(yard: 
     assert len(yard.notes("begin")) == 4  # once, and three times again
 
 
+def test_a_job_whose_time_is_over_cannot_take_that_for_something_else(yard: Yard) -> None:
+    yard.worker()
+    name = "tests.workers.errands.shrug"
+    job = yard.queue().enqueue_call(name, args=(str(yard.notes_file),), timeout=1)
+    until(lambda: yard.status(job) == "failed", within_s=6)
+    assert [word for word, _, _ in yard.notes()] == ["begin"]
+
+
 @pytest.mark.slow
 def test_i12_a_job_that_kills_its_worker_each_time_ends(yard: Yard) -> None:
     poison = yard.enqueue("kill_worker")

@@ -1,0 +1,120 @@
+"""What requests and answers are made of: strict types in, our spelling out."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from inspect import signature
+from typing import Annotated, Any
+
+from flask import Request, Response, current_app, jsonify, request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from portal.errors import Invalid
+
+MAX_BODY_BYTES = 256 * 1024  # a confirm-batch of 20 with the longest alt texts has 60 kB
+MAX_ITEMS = 20  # seed B: "Up to 20 entries per call", "Up to 20 IDs per call"
+
+
+def _storable(text: str) -> str:
+    """Refuse what a database can't keep: NUL (PostgreSQL), half a surrogate pair (no UTF-8)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("unicode", "Text must be well-formed Unicode") from None
+    if "\0" in text:
+        raise PydanticCustomError("nul", "Text can't contain the character NUL")
+    return text
+
+
+def _iso(moment: datetime) -> str:
+    """2026-05-08T12:00:00.000Z, as seed B writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str)]
+
+
+class Body(BaseModel):
+    """camelCase outside, snake_case inside; "12", true and 1.5 are no integers; unknown fields pass."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, alias_generator=to_camel)
+
+
+class Data(Body):
+    """What we answer: made here, under our own names."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class Path(Body):
+    """The parameters of a path."""
+
+
+class Query(Body):
+    """The parameters of a query string, where every value is text to begin with."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class Error(BaseModel):
+    """One failure: a stable word for programs, a sentence for people, and what it is about."""
+
+    code: str = Field(examples=["quota_exceeded"])
+    message: str
+    details: dict[str, Any] | None
+
+
+class ErrorAnswer(BaseModel):
+    error: Error
+
+
+STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
+ERRORS: dict[Any, Any] = dict.fromkeys(STATUSES, ErrorAnswer)
+"""Every failure has the same form, whoever found it (contract.md, B23)."""
+
+
+def read() -> None:
+    """Read the body of a write before anything looks at it: 415 and 400 first, then its fields (422).
+
+    Raises RequestEntityTooLarge past MAX_BODY_BYTES.
+    """
+    request.max_content_length = MAX_BODY_BYTES
+    if request.method == "OPTIONS" or not _wants_body(current_app.view_functions[request.endpoint or ""]):
+        return
+    if not request.is_json:
+        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    if not isinstance(_parsed(request), dict):
+        raise Invalid("The body must be a JSON object.", code="fields")
+
+
+@lru_cache
+def _wants_body(view: Callable[..., Any]) -> bool:
+    """Whether a route has a body: its view says so, not its method (DELETE …/images has one)."""
+    return "body" in signature(view).parameters
+
+
+def _parsed(request: Request) -> Any:
+    """Return the JSON; Flask keeps it, so that it is parsed once."""
+    try:
+        return request.get_json()
+    except BadRequest:
+        raise BadRequest("The body is not JSON.") from None
+    except RecursionError:  # 10,000 brackets deep (case K12)
+        raise BadRequest("The body is nested too deeply.") from None
+
+
+def example(value: dict[str, Any]) -> ConfigDict:
+    """Have the documentation show this body, as the contract prints it."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+def answer(body: BaseModel, status: int = 200, location: str | None = None) -> Response:
+    response = jsonify(body.model_dump(mode="json", by_alias=True))
+    response.status_code = status
+    if location:
+        response.headers["Location"] = location
+    return response

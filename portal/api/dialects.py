@@ -1,0 +1,162 @@
+"""Dialects: for each contract its own envelope, names and statuses, whoever raised the error.
+
+A dialect speaks for everything under its prefix: what its blueprints raise, what the framework raises there
+(404, 405, 413, 415, 429, 500), and the paths that no route knows.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flask import Response, jsonify, request
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.openapi import OpenAPI
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
+from werkzeug.routing import RequestRedirect
+
+from portal import errors
+from portal.errors import Problem
+
+log = logging.getLogger(__name__)
+
+STORAGE_RETRY_S = 5  # seconds that a client waits before it tries a storage or database that was away
+READS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, before a dialect gives it a form."""
+
+    status: int
+    code: str
+    message: str
+    details: Any = None
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One contract: where it lives, which status a problem has there, and how a failure is written."""
+
+    prefix: str
+    status: Callable[[Problem], int]
+    body: Callable[[Failure], dict[str, Any]]
+
+    def owns(self, path: str) -> bool:
+        return path == self.prefix or path.startswith(f"{self.prefix}/")
+
+    def answer(self, failure: Failure) -> Response:
+        response = jsonify(self.body(failure))
+        response.status_code = failure.status
+        response.headers.update(failure.headers or {})
+        return response
+
+
+def _status_b(problem: Problem) -> int:
+    """Seed B: 422 for a property not found, a type and a quota; on reads an absence is a 404 (X3)."""
+    if isinstance(problem, errors.NotFound):
+        return 404 if request.method in READS else 422
+    return next((status for kind, status in STATUSES_B.items() if isinstance(problem, kind)), 422)
+
+
+def _body_b(failure: Failure) -> dict[str, Any]:
+    """contract.md, B23."""
+    return {"error": {"code": failure.code, "message": failure.message, "details": failure.details}}
+
+
+STATUSES_B = {
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.Conflict: 409,
+    errors.TooMany: 429,
+    errors.StorageFailed: 503,
+}
+B = Dialect("/api/v1", _status_b, _body_b)
+ALL = (B,)
+
+
+def init_app(app: OpenAPI) -> None:
+    """Let each dialect answer for the paths under its prefix that no route matches."""
+    app.validation_error_callback = _refuse
+    app.before_request(_answer_for_no_route)
+
+
+def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
+    """Have every failure inside a blueprint answered in a dialect.
+
+    Each status by its number: a handler for a number on the app would win over one for all on the blueprint.
+    """
+    blueprint.register_error_handler(Problem, lambda error: dialect.answer(_of_problem(error, dialect)))
+    for away in (OperationalError, PoolTimeout):
+        blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error)))
+    for status in default_exceptions:
+        blueprint.register_error_handler(status, lambda error: dialect.answer(_of_framework(error)))
+
+
+def _answer_for_no_route() -> Response | None:
+    """Say 404 or 405 where routing failed; a redirect to a tidier path is a 404 (X10)."""
+    error = request.routing_exception
+    dialect = next((each for each in ALL if each.owns(request.path)), None)
+    if error is None or dialect is None:
+        return None
+    return dialect.answer(_of_framework(NotFound() if isinstance(error, RequestRedirect) else error))
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    """Turn pydantic's finding into our Invalid: a sentence for each field, and nothing of what was sent."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    details: dict[str, Any] = {".".join(map(str, each["loc"])) or "body": f"{each['msg']}." for each in found}
+    indexes = [part for each in found for part in each["loc"] if isinstance(part, int)]
+    if indexes:
+        details["index"] = indexes[0]  # the first of a batch that is wrong, as the domain names it too
+    raise errors.Invalid("Some fields can't be used as they are.", code="fields", details=details)
+
+
+def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
+    headers = {}
+    if isinstance(problem, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(problem, errors.TooMany):
+        headers["Retry-After"] = str(problem.retry_after_s)
+    elif isinstance(problem, errors.Conflict):
+        headers["Retry-After"] = "1"
+    elif isinstance(problem, errors.StorageFailed):
+        log.warning("storage failed: %s (%s)", problem.message, problem.details)
+        headers["Retry-After"] = str(STORAGE_RETRY_S)
+        return Failure(dialect.status(problem), problem.code, problem.message, headers=headers)
+    return Failure(dialect.status(problem), problem.code, problem.message, _spelled(problem.details), headers)
+
+
+def _of_database(error: SQLAlchemyError) -> Failure:
+    log.warning("the database did not answer", exc_info=error)
+    message = "The database did not answer. Try again."
+    return Failure(503, "unavailable", message, headers={"Retry-After": str(STORAGE_RETRY_S)})
+
+
+def _of_framework(error: HTTPException) -> Failure:
+    status = error.code or 500
+    code = re.sub(r"\W+", "_", error.name).lower()
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return Failure(status, code, SENTENCES.get(status) or error.description or error.name, headers=headers)
+
+
+SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method; the Allow header names those it takes.",
+    413: "The request is too large.",
+    429: "Too many requests. Try again when the Retry-After header says.",
+    500: "Something went wrong on our side.",
+}
+
+
+def _spelled(details: Any) -> Any:
+    """Spell the fields that the domain names as this entrance does: external_ref → externalRef."""
+    if not isinstance(details, dict):
+        return details
+    return {to_camel(name) if "_" in name else name: value for name, value in details.items()}

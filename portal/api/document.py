@@ -1,0 +1,72 @@
+"""/api/openapi.json: the contracts as OpenAPI 3.1, made from the models that check the requests."""
+
+from typing import Any
+
+from flask import Response, jsonify
+from flask_openapi.models.info import Info
+from flask_openapi.models.security_scheme import SecurityScheme
+from flask_openapi.openapi import OpenAPI
+
+from portal import config
+from portal.accounts.idempotency import MAX_KEY_LENGTH
+from portal.api.bodies import ErrorAnswer
+
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "Any unique text. The same request under the same key happens once and has the same answer for "
+        "24 hours, marked `Idempotent-Replayed: true`; another request under it is a 422, one that comes "
+        "while the first still runs a 409. Bodies are compared byte for byte."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+}
+ETAGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("/api/v1/properties/{id}/images", "get"): {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The ETag of an earlier answer: a 304 while it holds.",
+        "schema": {"type": "string"},
+    },
+    ("/api/v1/properties/{id}/images/reorder", "patch"): {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The ETag of the list that the new order was made from: a 412 where it has changed since.",
+        "schema": {"type": "string"},
+    },
+}
+WRITES = ("post", "put", "patch", "delete")
+DESCRIPTION = """\
+The photos of rental properties. Send your key with each request: `Authorization: Bearer YOUR_KEY`.
+
+Each failure is `{"error": {"code", "message", "details"}}`: a stable word for programs, a sentence for people,
+and what it is about; in a batch `details.index` names the entry. Each answer says in `RateLimit-Limit`,
+`RateLimit-Remaining` and `RateLimit-Reset` (seconds) how often you may still call; a 429 says in `Retry-After`
+when to try again. Every write takes an `Idempotency-Key`.
+"""
+
+
+def init_app(app: OpenAPI) -> None:
+    app.openapi_version = "3.1.0"
+    app.validation_error_model = ErrorAnswer
+    app.info = Info(title="Frontage", version="1", description=DESCRIPTION)
+    app.security_schemes = {"apiKey": SecurityScheme(type="http", scheme="bearer", description="An API key.")}
+    app.severs = [{"url": config.settings().public_url}]  # the library spells it so
+    app.add_url_rule("/api/openapi.json", "openapi", lambda: _serve(app))
+
+
+def _serve(app: OpenAPI) -> Response:
+    return jsonify(_document(app))
+
+
+def _document(app: OpenAPI) -> dict[str, Any]:
+    """The library's document, and the headers that are read behind its back."""
+    if not app.spec_json:
+        app.generate_spec_json()  # type: ignore[no-untyped-call]
+        for path, operations in app.spec_json["paths"].items():
+            for method, operation in operations.items():
+                headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
+                headers += [IDEMPOTENCY_KEY] if method in WRITES else []
+                operation.setdefault("parameters", []).extend(headers)
+    return app.spec_json

@@ -1,0 +1,123 @@
+"""Properties in seed B's dialect (ext): what an integrator needs before the first photo."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, url_for
+from flask_openapi.models.tag import Tag
+from pydantic import Field
+
+from portal.api import auth
+from portal.api.blueprints import PropertyPath, speaking_b
+from portal.api.bodies import Body, Data, Moment, Query, Text, answer
+from portal.api.idempotency import idempotent
+from portal.images import properties
+from portal.images.models import Property
+
+blueprint = speaking_b(
+    "properties_v1", "/properties", Tag(name="Properties", description="Homes for rent, each with a gallery.")
+)
+
+
+class ListQuery(Query):
+    cursor: str | None = Field(None, description="The `nextCursor` of the page before.")
+    limit: int = Field(50, ge=1, le=properties.MAX_PAGE)
+
+
+class ChangeBody(Body):
+    """Fields that are not sent stay as they are."""
+
+    name: Text | None = Field(None, description="1 to 200 characters.")
+    address: Text | None = Field(None, description="Max 300 characters.")
+    bedrooms: int | None = None
+    bathrooms: float | None = None
+    sleeps: int | None = None
+    external_ref: Text | None = Field(None, description="Your own name for it. Max 120 characters.")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True)
+
+
+class CreateBody(ChangeBody):
+    name: Text = Field(description="1 to 200 characters.")
+
+
+class PropertyData(Data):
+    id: UUID
+    numeric_id: int
+    name: str
+    address: str
+    bedrooms: int | None
+    bathrooms: float | None
+    sleeps: int | None
+    external_ref: str
+    photo_count: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class PropertyAnswer(Data):
+    data: PropertyData
+
+
+class PropertiesAnswer(Data):
+    data: list[PropertyData]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+
+
+@blueprint.post("", responses={201: PropertyAnswer})
+@idempotent
+def create(body: CreateBody) -> Response:
+    """Create a property."""
+    property = properties.create(auth.workspace(), body.fields)
+    location = url_for(".show", id=property.uuid)
+    return answer(PropertyAnswer(data=_data([property])[0]), 201, location)
+
+
+@blueprint.get("", responses={200: PropertiesAnswer})
+def list_properties(query: ListQuery) -> Response:
+    """List properties, newest first."""
+    page = properties.page(auth.workspace(), after=query.cursor, limit=query.limit)
+    return answer(PropertiesAnswer(data=_data(page.items), next_cursor=page.next_cursor))
+
+
+@blueprint.get("/<id>", responses={200: PropertyAnswer})
+def show(path: PropertyPath) -> Response:
+    """Get one property."""
+    return answer(PropertyAnswer(data=_data([properties.find(auth.workspace(), path.id)])[0]))
+
+
+@blueprint.patch("/<id>", responses={200: PropertyAnswer})
+@idempotent
+def change(path: PropertyPath, body: ChangeBody) -> Response:
+    """Change the fields that are sent."""
+    property = properties.update(properties.find(auth.workspace(), path.id), body.fields)
+    return answer(PropertyAnswer(data=_data([property])[0]))
+
+
+@blueprint.delete("/<id>", responses={204: None})
+@idempotent
+def delete(path: PropertyPath) -> Response:
+    """Delete a property with all of its images."""
+    properties.delete(properties.find(auth.workspace(), path.id))
+    return Response(status=204)
+
+
+def _data(items: list[Property]) -> list[PropertyData]:
+    return [
+        PropertyData(
+            id=each.property.uuid,
+            numeric_id=each.property.id,
+            name=each.property.name,
+            address=each.property.address,
+            bedrooms=each.property.bedrooms,
+            bathrooms=each.property.bathrooms,
+            sleeps=each.property.sleeps,
+            external_ref=each.property.external_ref,
+            photo_count=each.photos,
+            created_at=each.property.created_at,
+            updated_at=each.property.updated_at,
+        )
+        for each in properties.summaries(items)
+    ]

@@ -1,0 +1,174 @@
+"""Seed B, "Property Images API": presign, confirm, list, and one image by its Location."""
+
+import json
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from flask import Response, request, url_for
+from flask_openapi.models.tag import Tag
+from pydantic import Field
+
+from portal import storage
+from portal.accounts.idempotency import Answer
+from portal.api import auth
+from portal.api.blueprints import PropertyPath, speaking_b
+from portal.api.bodies import Body, Data, Text, answer, example
+from portal.api.idempotency import idempotent
+from portal.db import now
+from portal.images import gallery, keys, properties, uploads
+from portal.images.models import Image, Property
+from portal.images.uploads import Announced, Arrived
+
+R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE: the document's examples
+IMAGE = {
+    "id": "550e8400-e29b-41d4-a716-446655440000",
+    "url": "https://images.rentalot.ai/images/user123/prop456/img789.jpg",
+    "altText": "Living room with hardwood floors",
+    "order": 0,
+}
+URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # one with seconds left helps nobody
+
+blueprint = speaking_b(
+    "images_v1",
+    "/properties/<id>/images",
+    Tag(name="Property images", description="Presign, PUT to the storage, confirm; then order, describe, delete."),
+)
+
+
+class ImagePath(PropertyPath):
+    image_id: str
+
+
+class PresignBody(Body):
+    model_config = example({"fileName": "living-room.jpg", "contentType": "image/jpeg", "sizeBytes": 2048576})
+    file_name: Text = Field(description="Original filename. Max 255 chars.", examples=["living-room.jpg"])
+    content_type: Text = Field(description="One of image/jpeg, image/png, image/webp, image/heic.")
+    size_bytes: int = Field(description="File size in bytes. Max 10 MB.", examples=[2048576])
+
+
+class Presigned(Data):
+    upload_url: str = Field(description="Takes one PUT of exactly this type and size, for an hour.")
+    r2_key: str
+    max_images: int
+
+
+class PresignAnswer(Data):
+    model_config = example(
+        {"data": {"uploadUrl": "https://r2.example.com/presigned-put-url...", "r2Key": R2_KEY, "maxImages": 20}}
+    )
+    data: Presigned
+
+
+class ConfirmBody(Body):
+    model_config = example(
+        {"r2Key": R2_KEY, "contentType": "image/jpeg", "sizeBytes": 2048576, "altText": IMAGE["altText"]}
+    )
+    r2_key: Text = Field(description="The r2Key returned from presign.")
+    content_type: Text
+    size_bytes: int
+    alt_text: Text | None = Field(None, description="Optional alt text. Max 500 chars.")
+
+
+class DescribeBody(Body):
+    alt_text: Text | None = Field(description="Max 500 chars; an empty one is none.")
+
+
+class ImageData(Data):
+    id: UUID
+    url: str
+    alt_text: str | None
+    order: int
+
+
+class ImageAnswer(Data):
+    model_config = example({"data": IMAGE})
+    data: ImageData
+
+
+class ImagesAnswer(Data):
+    model_config = example({"data": [IMAGE]})
+    data: list[ImageData]
+
+
+@blueprint.get("", responses={200: ImagesAnswer, 304: None})
+def list_images(path: PropertyPath) -> Response:
+    """List a property's images in display order."""
+    property = properties.find(auth.workspace(), path.id)
+    etag = etag_of(property)
+    if request.if_none_match.contains_weak(etag):
+        response = Response(status=304)
+    else:
+        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.images(property)]))
+    response.set_etag(etag)
+    return response
+
+
+def etag_of(property: Property) -> str:
+    """The gallery's version: it counts up with each change of what the list shows."""
+    return str(property.gallery_version)
+
+
+def with_good_urls(kept: Answer) -> Answer:
+    """The same r2Keys, under URLs that still work (contract.md, B6)."""
+    if now() - kept.at < URL_REPEATED_FOR:
+        return kept
+    said = json.loads(kept.body)
+    property = properties.find(auth.workspace(), (request.view_args or {})["id"])
+    for presigned in said["data"] if isinstance(said["data"], list) else [said["data"]]:
+        upload = uploads.find_upload(property, presigned["r2Key"])
+        if upload and not upload.confirmed_at:
+            presigned["uploadUrl"] = uploads.url_of(upload)
+    return kept._replace(body=json.dumps(said))
+
+
+@blueprint.post("/presign", responses={200: PresignAnswer})
+@partial(idempotent, renew=with_good_urls)
+def presign(path: PropertyPath, body: PresignBody) -> Response:
+    """Get a presigned URL for one file."""
+    property = properties.find(auth.workspace(), path.id)
+    (upload,) = uploads.presign(property, [announced(body)])
+    most = property.workspace.plan.images_per_property
+    data = Presigned(upload_url=uploads.url_of(upload), r2_key=upload.key, max_images=most)
+    return answer(PresignAnswer(data=data))
+
+
+@blueprint.post("/confirm", responses={201: ImageAnswer})
+@idempotent
+def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
+    """Make the uploaded file an image of the property."""
+    property = properties.find(auth.workspace(), path.id)
+    ((image, is_new),) = uploads.confirm(property, [arrived(body)], added_by=auth.api_key().name)
+    location = url_for(".show", id=path.id, imageId=image.uuid)
+    response = answer(ImageAnswer(data=shown(image)), 201, location)
+    if not is_new:  # confirmed before, by a request whose answer got lost (contract.md, B4)
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+@blueprint.get("/<imageId>", responses={200: ImageAnswer})
+def show(path: ImagePath) -> Response:
+    """Get one image."""
+    image = gallery.find(properties.find(auth.workspace(), path.id), path.image_id)
+    return answer(ImageAnswer(data=shown(image)))
+
+
+@blueprint.patch("/<imageId>", responses={200: ImageAnswer})
+@idempotent
+def describe(path: ImagePath, body: DescribeBody) -> Response:
+    """Change an image's alt text."""
+    property = properties.find(auth.workspace(), path.id)
+    return answer(ImageAnswer(data=shown(gallery.describe(property, path.image_id, body.alt_text))))
+
+
+def announced(body: PresignBody) -> Announced:
+    return Announced(body.file_name, body.content_type.lower(), body.size_bytes)
+
+
+def arrived(body: ConfirmBody) -> Arrived:
+    return Arrived(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
+
+
+def shown(image: Image) -> ImageData:
+    """An image as this dialect shows it."""
+    return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

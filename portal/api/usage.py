@@ -1,0 +1,86 @@
+"""Usage (ext): each number that can block a request, counted from the rows."""
+
+from uuid import UUID
+
+from flask import Response
+from flask_openapi.models.tag import Tag
+from pydantic import Field
+
+from portal.api import auth
+from portal.api.blueprints import speaking_b
+from portal.api.bodies import Data, Moment, answer
+from portal.images.usage import Usage, imports_this_month, outstanding, usage
+
+blueprint = speaking_b("usage_v1", "/usage", Tag(name="Usage", description="What the plan allows, and what is used."))
+
+
+class PlanData(Data):
+    name: str
+    title: str
+
+
+class FullestData(Data):
+    id: UUID
+    numeric_id: int
+    name: str
+    used: int
+
+
+class ImagesPerProperty(Data):
+    """Room comes back when images are deleted."""
+
+    limit: int
+    fullest: FullestData | None = Field(description="The property with most images; null where there is none.")
+
+
+class ImportsThisMonth(Data):
+    used: int
+    pending: int = Field(description="Reserved for imports on their way; failures are given back.")
+    limit: int
+    resets_at: Moment
+
+
+class UploadsOutstanding(Data):
+    """Presigned and not confirmed yet; a place comes back with a confirm, or when one expires."""
+
+    unconfirmed: int
+    limit_per_property: int
+    next_expires_at: Moment | None
+
+
+class UsageData(Data):
+    plan: PlanData
+    properties: int
+    images: int
+    size_bytes: int
+    images_per_property: ImagesPerProperty
+    imports_this_month: ImportsThisMonth
+    uploads_outstanding: UploadsOutstanding
+
+
+class UsageAnswer(Data):
+    data: UsageData
+
+
+@blueprint.get("", responses={200: UsageAnswer})
+def show() -> Response:
+    """See what the plan allows, and what is used of it."""
+    workspace = auth.workspace()
+    plan, used = workspace.plan, usage(workspace)
+    data = UsageData(
+        plan=PlanData(name=plan.name, title=plan.title),
+        properties=used.properties,
+        images=used.photos,
+        size_bytes=used.size_bytes,
+        images_per_property=ImagesPerProperty(limit=plan.images_per_property, fullest=_fullest(used)),
+        imports_this_month=ImportsThisMonth(**imports_this_month(workspace)._asdict()),
+        uploads_outstanding=UploadsOutstanding(**outstanding(workspace)._asdict()),
+    )
+    return answer(UsageAnswer(data=data))
+
+
+def _fullest(used: Usage) -> FullestData | None:
+    home = used.fullest
+    if home is None:
+        return None
+    return FullestData(id=home.uuid, numeric_id=home.id, name=home.name, used=used.fullest_photos)

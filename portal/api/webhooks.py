@@ -1,0 +1,211 @@
+"""Webhooks (ext): where events go, what was sent, and what came of it."""
+
+from uuid import UUID
+
+from flask import Response, url_for
+from flask_openapi.models.tag import Tag
+from pydantic import Field
+
+from portal.api import auth
+from portal.api.blueprints import speaking_b
+from portal.api.bodies import Body, Data, Moment, Path, Query, Text, answer, example
+from portal.api.idempotency import idempotent
+from portal.webhooks import delivery, endpoints
+from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
+
+MAX_DELIVERIES = 100
+EXAMPLE = {"url": "https://example.com/hooks", "events": ["property.updated"]}
+
+blueprint = speaking_b(
+    "webhooks_v1",
+    "/webhooks",
+    Tag(name="Webhooks", description="Events as Standard Webhooks has them: standardwebhooks.com."),
+    read=auth.WEBHOOKS_SCOPE,
+    write=auth.WEBHOOKS_SCOPE,
+)
+
+
+class WebhookPath(Path):
+    id: str
+
+
+class DeliveryPath(WebhookPath):
+    delivery_id: str
+
+
+class DeliveriesQuery(Query):
+    limit: int = Field(50, ge=1, le=MAX_DELIVERIES)
+
+
+class CreateBody(Body):
+    model_config = example(EXAMPLE)
+    url: Text = Field(description="http or https, reachable from the internet. Max 2048 chars.")
+    events: list[Text] = Field(description="property.updated", examples=[["property.updated"]])
+
+
+class ChangeBody(Body):
+    """Fields that are not sent stay as they are."""
+
+    model_config = example({"enabled": False})
+    url: Text | None = None
+    events: list[Text] | None = None
+    enabled: bool | None = Field(None, description="true forgets the failures that switched it off.")
+
+
+class WebhookData(Data):
+    id: UUID
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    failing_since: Moment | None
+    created_at: Moment
+
+
+class WebhookAnswer(Data):
+    data: WebhookData
+
+
+class WebhooksAnswer(Data):
+    data: list[WebhookData]
+
+
+class SecretData(WebhookData):
+    secret: str = Field(description="Told this once.", examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+    old_secret_until: Moment | None = Field(description="Deliveries are signed with the old secret too until then.")
+
+
+class SecretAnswer(Data):
+    data: SecretData
+
+
+class ReceiverAnswer(Data):
+    """What the receiver said, or why there was no answer: then the status is null."""
+
+    status: int | None
+    body: str | None
+    took_ms: int | None
+
+
+class DeliveryData(Data):
+    id: UUID
+    message_id: str = Field(description="The webhook-id header: the same at each attempt.")
+    event: str
+    status: str = Field(json_schema_extra={"enum": [PENDING, DELIVERED, FAILED]})
+    attempts: int
+    request: str = Field(description="The body that is sent.")
+    answer: ReceiverAnswer | None = Field(description="Of the last attempt; null before the first.")
+    created_at: Moment
+    last_attempt_at: Moment | None
+    next_attempt_at: Moment | None
+
+
+class DeliveryAnswer(Data):
+    data: DeliveryData
+
+
+class DeliveriesAnswer(Data):
+    data: list[DeliveryData]
+
+
+@blueprint.post("", responses={201: SecretAnswer})
+@idempotent
+def create(body: CreateBody) -> Response:
+    """Create a webhook; the answer has its secret, this once."""
+    endpoint = endpoints.create(auth.workspace(), body.url, body.events)
+    return answer(SecretAnswer(data=_secret(endpoint)), 201, url_for(".show", id=endpoint.uuid))
+
+
+@blueprint.get("", responses={200: WebhooksAnswer})
+def list_webhooks() -> Response:
+    """List webhooks, newest first."""
+    return answer(WebhooksAnswer(data=[_shown(endpoint) for endpoint in endpoints.all_of(auth.workspace())]))
+
+
+@blueprint.get("/<id>", responses={200: WebhookAnswer})
+def show(path: WebhookPath) -> Response:
+    """Get one webhook."""
+    return answer(WebhookAnswer(data=_shown(_found(path))))
+
+
+@blueprint.patch("/<id>", responses={200: WebhookAnswer})
+@idempotent
+def change(path: WebhookPath, body: ChangeBody) -> Response:
+    """Change where events go, which, or whether any do."""
+    endpoint = endpoints.update(_found(path), url=body.url, wanted=body.events, enabled=body.enabled)
+    return answer(WebhookAnswer(data=_shown(endpoint)))
+
+
+@blueprint.delete("/<id>", responses={204: None})
+@idempotent
+def delete(path: WebhookPath) -> Response:
+    """Delete a webhook with its deliveries."""
+    endpoints.delete(_found(path))
+    return Response(status=204)
+
+
+@blueprint.post("/<id>/rotate-secret", responses={200: SecretAnswer})
+@idempotent
+def rotate_secret(path: WebhookPath) -> Response:
+    """Get a new secret; the old one signs too for 24 hours more."""
+    return answer(SecretAnswer(data=_secret(endpoints.rotate_secret(_found(path)))))
+
+
+@blueprint.post("/<id>/test", responses={202: DeliveryAnswer})
+@idempotent
+def send_test(path: WebhookPath) -> Response:
+    """Send a `webhook.test` event."""
+    return answer(DeliveryAnswer(data=_sent(endpoints.send_test(_found(path)))), 202)
+
+
+@blueprint.get("/<id>/deliveries", responses={200: DeliveriesAnswer})
+def list_deliveries(path: WebhookPath, query: DeliveriesQuery) -> Response:
+    """List what was sent, newest first."""
+    sent = endpoints.deliveries(_found(path), query.limit)
+    return answer(DeliveriesAnswer(data=[_sent(each) for each in sent]))
+
+
+@blueprint.post("/<id>/deliveries/<deliveryId>/resend", responses={202: DeliveryAnswer})
+@idempotent
+def resend(path: DeliveryPath) -> Response:
+    """Send a delivery once more, from the start of its schedule."""
+    found = endpoints.find_delivery(_found(path), path.delivery_id)
+    delivery.send_again(found)
+    return answer(DeliveryAnswer(data=_sent(found)), 202)
+
+
+def _found(path: WebhookPath) -> Endpoint:
+    return endpoints.find(auth.workspace(), path.id)
+
+
+def _shown(endpoint: Endpoint) -> WebhookData:
+    return WebhookData(
+        id=endpoint.uuid,
+        url=endpoint.url,
+        events=endpoint.events,
+        enabled=endpoint.disabled_at is None,
+        disabled_reason=endpoint.disabled_reason,
+        failing_since=endpoint.failing_since,
+        created_at=endpoint.created_at,
+    )
+
+
+def _secret(endpoint: Endpoint) -> SecretData:
+    shown = dict(_shown(endpoint))
+    return SecretData(**shown, secret=endpoint.secret, old_secret_until=endpoint.old_secret_until)
+
+
+def _sent(sent: Delivery) -> DeliveryData:
+    tried = sent.status is not None or sent.answer is not None
+    return DeliveryData(
+        id=sent.uuid,
+        message_id=sent.message_id,
+        event=sent.event,
+        status=sent.state,
+        attempts=sent.attempts,
+        request=sent.body,
+        answer=ReceiverAnswer(status=sent.status, body=sent.answer, took_ms=sent.took_ms) if tried else None,
+        created_at=sent.created_at,
+        last_attempt_at=sent.last_at,
+        next_attempt_at=sent.next_at,
+    )

@@ -1,0 +1,136 @@
+"""What runs, waits, failed and is done, read off the rows: the doorbell may forget, the rows don't.
+
+Three kinds of rows are jobs (`variants`, `imports`, `deliveries`); here they are one list.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from heapq import merge
+from types import ModuleType
+from typing import NamedTuple
+
+from sqlalchemy import exists, or_, select
+
+from portal.accounts.models import Workspace
+from portal.db import MAX_ID, db, is_id, now
+from portal.errors import Invalid, NotFound
+from portal.images.activity import deliveries, imports, variants
+from portal.images.activity.shapes import IMPORT, KINDS, PHOTO, STATES, WEBHOOK, Cause, Counts, Job
+from portal.images.activity.variants import file_names
+
+__all__ = [
+    "KINDS",
+    "STATES",
+    "Cause",
+    "Counts",
+    "Job",
+    "Page",
+    "a_minute",
+    "causes",
+    "counts",
+    "file_names",
+    "find",
+    "has_failed",
+    "page",
+    "try_again",
+    "try_all_again",
+]
+
+SOURCES: dict[str, ModuleType] = {PHOTO: variants, WEBHOOK: deliveries, IMPORT: imports}
+MINUTES = 60
+MAX_PAGE = 100
+MAX_CAUSES = 20
+
+
+class Page(NamedTuple):
+    """Some jobs, newest first, and where the next ones begin."""
+
+    items: list[Job]
+    next_cursor: str | None
+
+
+def page(
+    workspace: Workspace,
+    *,
+    kind: str | None = None,
+    state: str | None = None,
+    search: str = "",
+    after: str | None = None,
+    limit: int = 30,
+) -> Page:
+    """Return jobs, newest first, from a cursor on. Raises Invalid for a kind, state or cursor that is none of ours.
+
+    Each kind is read by its own ids, newest first; the cursor holds where each of them goes on.
+    """
+    _demand("kind", kind, KINDS)
+    _demand("state", state, STATES)
+    limit = max(1, min(limit, MAX_PAGE))
+    before = dict(zip(KINDS, _positions(after), strict=True))
+    wanted = KINDS if kind is None else (kind,)
+    lists = [SOURCES[one].page(workspace, state, search, before[one], limit + 1) for one in wanted]
+    jobs: list[Job] = list(merge(*lists, key=lambda job: job.at, reverse=True))
+    if len(jobs) <= limit:
+        return Page(jobs, None)
+    for job in jobs[:limit]:
+        before[job.kind] = job.row.id
+    cursor = ".".join("" if before[one] == MAX_ID else str(before[one]) for one in KINDS)
+    return Page(jobs[:limit], cursor)
+
+
+def find(workspace: Workspace, uuid: str) -> Job:
+    """Return one job by the public id of its row. Raises NotFound; foreign equals absent."""
+    for source in SOURCES.values():
+        job: Job | None = source.find(workspace, uuid)
+        if job:
+            return job
+    raise NotFound("There is no such job.", code="job_not_found")
+
+
+def counts(workspace: Workspace) -> Counts:
+    """Count the jobs of a workspace, in one statement a kind."""
+    return Counts(*map(sum, zip(*(source.counts(workspace) for source in SOURCES.values()), strict=True)))
+
+
+def has_failed(workspace: Workspace) -> bool:
+    """Whether any job failed and was not tried again, in one statement: every page asks."""
+    return bool(db.session.scalar(select(or_(*(exists(source.failed(workspace)) for source in SOURCES.values())))))
+
+
+def causes(workspace: Workspace) -> list[Cause]:
+    """Return why jobs failed and where, the commonest cause first."""
+    found = [cause for source in SOURCES.values() for cause in source.causes(workspace)]
+    return sorted(found, key=lambda cause: (-cause.jobs, cause.reason, cause.place))[:MAX_CAUSES]
+
+
+def try_again(job: Job) -> None:
+    """Do a failed job once more. Raises OverQuota, and Conflict where its webhook is switched off."""
+    SOURCES[job.kind].try_again(job)
+
+
+def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
+    """Do every failed job once more, or those of one cause. Raises OverQuota where an import finds no room."""
+    for source in [SOURCES[cause.kind]] if cause else SOURCES.values():
+        source.try_all_again(workspace, cause)
+
+
+def a_minute(workspace: Workspace) -> list[int]:
+    """Return how many jobs were done in each of the last 60 minutes; the last number is this minute's."""
+    this_minute = now().replace(second=0, microsecond=0)
+    since = this_minute - timedelta(minutes=MINUTES - 1)
+    found = [source.done_by_minute(workspace, since) for source in SOURCES.values()]
+    minutes = [(since + timedelta(minutes=n)).minute for n in range(MINUTES)]
+    return [sum(done.get(minute, 0) for done in found) for minute in minutes]
+
+
+def _demand(what: str, word: str | None, known: Sequence[str]) -> None:
+    if word is not None and word not in known:
+        raise Invalid(f"There is no such {what}; there are {', '.join(known)}.", code=what)
+
+
+def _positions(cursor: str | None) -> list[int]:
+    parts = [""] * len(KINDS) if cursor is None else cursor.split(".")
+    is_ours = len(parts) == len(KINDS) and all(not part or is_id(part) for part in parts)
+    positions = [int(part) if part else MAX_ID for part in parts] if is_ours else []
+    if not positions:
+        raise Invalid("That cursor is not one of ours.", code="cursor")
+    return positions

@@ -1,0 +1,70 @@
+"""What arrived in the bucket: read just as it is described, inspected, kept under a key of our own."""
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from portal import storage
+from portal.errors import Conflict, Invalid, Problem
+from portal.images import keys
+from portal.pixels.inspect import Picture, inspect
+from portal.work import Work, quietly
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An Upload's columns as plain values: reading an expired row would begin the transaction too early."""
+
+    key: str
+    content_type: str
+    size_bytes: int
+    image_uuid: UUID | None
+
+
+@dataclass(frozen=True)
+class Received:
+    """Inspected bytes, safe under a key of our own."""
+
+    original_key: str
+    picture: Picture
+    sha256: str
+
+
+def receive(w: Work, where: keys.Place, upload: Expected, index: int) -> Received | Problem | None:
+    """Read, inspect and keep the bytes; None for an upload that has been confirmed before.
+
+    Missing bytes are a Problem, raised under the lock only: a confirm of the same moment may have had them.
+    """
+    if upload.image_uuid:
+        return None
+    data = _read(upload, index)
+    if isinstance(data, Problem):
+        return data
+    try:
+        picture = inspect(data)
+    except Invalid as error:
+        raise refused(error.code, error.message, index) from error
+    if picture.type != upload.content_type:
+        quietly(storage.uploads.delete, upload.key)
+        raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
+    original_key = where.original_key(picture.type)
+    w.put(storage.uploads, original_key, data, picture.type)
+    return Received(original_key, picture, hashlib.sha256(data).hexdigest())
+
+
+def _read(upload: Expected, index: int) -> bytes | Problem:
+    """Read exactly the object that the bucket describes: another PUT meanwhile makes it a Conflict."""
+    found = storage.uploads.head(upload.key)
+    if found is None:
+        return refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
+    if found.size_bytes != upload.size_bytes or found.type != upload.content_type:
+        quietly(storage.uploads.delete, upload.key)
+        raise refused("content_mismatch", "What was uploaded has another type or size than was presigned.", index)
+    data = storage.uploads.get(upload.key, etag=found.etag)
+    if data is None or len(data) != upload.size_bytes:
+        return Conflict("The file changed while it was being confirmed. Confirm it again.", code="upload_changed")
+    return data
+
+
+def refused(code: str, message: str, index: int) -> Invalid:
+    return Invalid(message, code=code, details={"index": index})

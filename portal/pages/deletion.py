@@ -1,0 +1,61 @@
+"""What is done to many photos at once from the gallery editor: delete, with an undo, and describe in a row."""
+
+import json
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import NotFound
+from portal.images import deletion, properties
+from portal.pages.gallery import find_sheet, only
+from portal.pages.session import current_user, signed_in
+from portal.pages.words import photos
+
+blueprint = Blueprint("deletion", __name__)
+
+
+@blueprint.post("/properties/<uuid:uuid>/photos/bulk")
+@signed_in
+def bulk(uuid: UUID) -> ResponseReturnValue:
+    """Do with the chosen photos what the pressed button says."""
+    property = properties.find(current_user().workspace, str(uuid))
+    chosen = request.form.getlist("photo")
+    if request.form.get("do") == "describe":
+        return _describe(uuid, chosen)
+    if request.form.get("do") != "delete":
+        return redirect(find_sheet(uuid).address(), 303)
+    deleted, token = deletion.delete(property, chosen, undoable=True)
+    sheet = find_sheet(uuid)
+    if not request.headers.get("HX-Request"):
+        return redirect(f"{sheet.url}?undo={token}" if token else sheet.url, 303)
+    toast = {"text": f"Deleted {photos(deleted)}."} | ({"undo": f"{sheet.url}/undo/{token}"} if token else {})
+    answer = render_template("gallery/_counts.html", sheet=sheet, own=bool(deleted))
+    return answer, {"HX-Trigger": json.dumps({"toast": toast})}
+
+
+@blueprint.post("/properties/<uuid:uuid>/photos/undo/<uuid:token>")
+@signed_in
+def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
+    """Bring back what was deleted together."""
+    property = properties.find(current_user().workspace, str(uuid))
+    try:
+        found = deletion.undelete(property, str(token))
+    except NotFound as late:
+        if not request.headers.get("HX-Request"):
+            raise
+        return late.message, 404, {"HX-Trigger": json.dumps({"toast": {"text": late.message}})}
+    sheet = find_sheet(uuid)
+    if not request.headers.get("HX-Request"):
+        return redirect(sheet.url, 303)
+    toast = json.dumps({"toast": {"text": f"Brought back {photos(found)}.", "life": 4000}})
+    return render_template("gallery/_sheet_anew.html", sheet=sheet), {"HX-Trigger": toast}
+
+
+def _describe(uuid: UUID, chosen: list[str]) -> ResponseReturnValue:
+    """Open the first of the chosen photos; the inspector goes on through the others."""
+    sheet = find_sheet(uuid)
+    mine = [image for image in sheet.images if str(image.uuid) in chosen]
+    if not mine:
+        return redirect(sheet.address(), 303)
+    return redirect(f"{sheet.url}?only={only(mine)}&photo={mine[0].uuid}", 303)

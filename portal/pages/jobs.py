@@ -1,0 +1,156 @@
+"""The jobs of a workspace: what runs, waits, failed and is done."""
+
+from typing import NamedTuple, TypedDict
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import Blueprint, Flask, g, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from redis.exceptions import RedisError
+
+from portal import jobs
+from portal.accounts.models import Workspace
+from portal.errors import Invalid
+from portal.images import activity, imports
+from portal.images.models import FAILED
+from portal.pages import live
+from portal.pages.session import current_user, signed_in
+
+DOING = {
+    "ring_again": "Looking for lost jobs",
+    "tidy": "Tidying up",
+    "run_imports": "Fetching links",
+    "deliver_webhooks": "Calling webhooks",
+}
+PAGE = 30
+
+blueprint = Blueprint("jobs", __name__)
+
+
+class WorkerRow(NamedTuple):
+    """A worker as the page names it: by its queue and a number, never by its machine."""
+
+    name: str
+    doing: str | None
+
+
+class Asked(TypedDict):
+    """The filters of the page, and where in the list the reader is."""
+
+    kind: str | None
+    state: str | None
+    search: str
+    after: str | None
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(blueprint)
+    app.add_template_global(has_failed_jobs)
+
+
+def has_failed_jobs() -> bool:
+    """For the badge in the navigation. An error page never asks (portal/pages/errors.py)."""
+    if "has_failed_jobs" not in g:
+        g.has_failed_jobs = activity.has_failed(current_user().workspace)
+    return bool(g.has_failed_jobs)
+
+
+@blueprint.get("/jobs")
+@signed_in
+def overview() -> ResponseReturnValue:
+    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    if live.wanted():
+        return live.fragment(render_template("jobs/_live.html", **_seen()))
+    return render_template("jobs/overview.html", **_seen())
+
+
+@blueprint.post("/jobs/<uuid:uuid>/run-again")
+@signed_in
+def run_again(uuid: UUID) -> ResponseReturnValue:
+    """Do one failed job once more, a call to a webhook too: whoever edits photos may, it changes no setting."""
+    activity.try_again(activity.find(current_user().workspace, str(uuid)))
+    return _back()
+
+
+@blueprint.post("/jobs/retry-failed")
+@signed_in
+def retry_failed() -> ResponseReturnValue:
+    """Do every failed job once more; where the form names a cause, those that failed for it."""
+    cause = None
+    if kind := request.form.get("cause"):
+        if kind not in activity.KINDS:
+            raise Invalid("There is no such cause.", code="cause")
+        cause = activity.Cause(kind, request.form.get("reason", ""), request.form.get("place", ""), 0)
+    activity.try_all_again(current_user().workspace, cause)
+    return _back()
+
+
+def _seen() -> dict[str, object]:
+    """What the page shows, in a number of statements that does not grow with the jobs."""
+    workspace, here = current_user().workspace, _asked()
+    page = activity.page(workspace, limit=PAGE, **here)
+    return {
+        "counts": activity.counts(workspace),
+        "a_minute": activity.a_minute(workspace),
+        "causes": activity.causes(workspace) if here["state"] == FAILED else [],
+        "workers": _workers(workspace),
+        "jobs": page.items,
+        "next_url": _url(here, page.next_cursor) if page.next_cursor else None,
+        "newest_url": _url(here, None) if here["after"] else None,
+        "url_of": url_of,
+        "progress_of": imports.progress,
+        **here,
+    }
+
+
+def _asked() -> Asked:
+    """Which jobs the reader wants to see: said in the address, and by each form on the page."""
+    asked = request.values
+    return {
+        "kind": asked.get("kind") or None,
+        "state": asked.get("state") or None,
+        "search": asked.get("q", "").strip(),
+        "after": asked.get("after") or None,
+    }
+
+
+def _workers(workspace: Workspace) -> list[WorkerRow] | None:
+    """What each worker does; None where Redis is away. Other workspaces' photos have no name here."""
+    try:
+        found = jobs.workers()
+    except RedisError:
+        return None
+    wanted = {worker.args[0] for worker in found if worker.job in ("make_variants", "make_avif")}
+    names = activity.file_names(workspace, wanted)
+    rows, numbers = [], dict.fromkeys(jobs.QUEUES, 0)
+    for worker in found:
+        numbers[worker.queue] = number = numbers.get(worker.queue, 0) + 1
+        rows.append(WorkerRow(f"{worker.queue} {number}", _doing(worker, names)))
+    return rows
+
+
+def _doing(worker: jobs.Worker, names: dict[int | str, str]) -> str | None:
+    if worker.job is None:
+        return None
+    if worker.job in DOING:
+        return DOING[worker.job]
+    name = names.get(worker.args[0]) if worker.args else None
+    return f"Converting {name}" if name else "Busy"
+
+
+def url_of(kind: str | None = None, state: str | None = None, search: str = "", after: str | None = None) -> str:
+    """The address of the page with these filters."""
+    wanted = {"kind": kind, "state": state, "q": search, "after": after}
+    query = urlencode({name: value for name, value in wanted.items() if value})
+    return f"/jobs?{query}" if query else "/jobs"
+
+
+def _url(here: Asked, after: str | None) -> str:
+    return url_of(here["kind"], here["state"], here["search"], after)
+
+
+def _back() -> ResponseReturnValue:
+    """Where the button was: the live part for htmx, else the page it stands on."""
+    if live.wanted():
+        return render_template("jobs/_live.html", **_seen())
+    return redirect(url_of(**_asked()), 303)

@@ -1,0 +1,48 @@
+"""Order and cover from the gallery editor: one photo at a time, put behind another or at a place."""
+
+import json
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import Conflict
+from portal.images import order, properties
+from portal.images.models import Property
+from portal.pages.gallery import find_sheet
+from portal.pages.session import current_user, signed_in
+
+LAST = 10**6
+
+blueprint = Blueprint("order", __name__)
+
+
+@blueprint.post("/properties/<uuid:uuid>/photos/order")
+@signed_in
+def move(uuid: UUID) -> ResponseReturnValue:
+    """Put `id` behind `after` (none: first), or at `position` from 1, or make it the cover.
+
+    An old `version` refuses nothing: moves that wait for each other carry one. Where somebody else
+    changed the gallery in between, the page hears it by the version that the answer carries.
+    """
+    property = properties.find(current_user().workspace, str(uuid))
+    try:
+        _move(property, request.form.get("id", ""))
+    except Conflict as conflict:
+        if not request.headers.get("HX-Request"):
+            raise
+        toast = json.dumps({"toast": {"text": conflict.message}})
+        return render_template("gallery/_sheet_anew.html", sheet=find_sheet(uuid)), 409, {"HX-Trigger": toast}
+    sheet = find_sheet(uuid)
+    if not request.headers.get("HX-Request"):
+        return redirect(f"{sheet.address()}#p-{request.form['id']}", 303)
+    return render_template("gallery/_saved.html", sheet=sheet)
+
+
+def _move(property: Property, photo: str) -> None:
+    if request.form.get("do") == "cover":
+        return order.make_cover(property, photo)
+    position = request.form.get("position", "")
+    if position:
+        return order.move_to(property, photo, int(position) - 1 if position.isdecimal() and len(position) < 7 else LAST)
+    return order.move(property, photo, request.form.get("after") or None)

@@ -1,0 +1,55 @@
+"""RQ's own dashboard at /rq, for admins: the queues as Redis has them (cases D13 and I16)."""
+
+from typing import Any
+
+import rq
+from flask import Flask, abort, request
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+from rq_dashboard import web
+
+from portal import config, jobs
+from portal.pages.session import demand_admin
+
+
+class _Job(Job):
+    """A job whose data is JSON. The dashboard fetches some without a serializer, which would unpickle them."""
+
+    @classmethod
+    def fetch(cls, id: str, connection: Any = None, serializer: Any = None) -> Job:
+        return super().fetch(id, connection=connection, serializer=JSONSerializer)
+
+
+class _Worker(rq.Worker):
+    """Workers whose jobs are read as JSON."""
+
+    @classmethod
+    def all(cls, connection: Any = None, *_: Any, **__: Any) -> list[BaseWorker]:
+        return super().all(connection=connection, serializer=JSONSerializer)
+
+
+def _requeue_job(job_id: str, connection: Any) -> Job:
+    return rq.requeue_job(job_id, connection, serializer=JSONSerializer)
+
+
+def init_app(app: Flask) -> None:
+    """Mount the dashboard. Deleting is off: a queue belongs to all workspaces, and the rows would ring again."""
+    web.config.serializer = JSONSerializer
+    web.Job, web.Worker, web.requeue_job = _Job, _Worker, _requeue_job
+    app.config["RQ_DASHBOARD_REDIS_URL"] = (config.settings().redis_url or "redis://localhost",)
+    app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
+    app.redis_conn = jobs.connection()  # type: ignore[attr-defined]
+    app.before_request(_guard)
+    app.register_blueprint(web.blueprint, url_prefix="/rq")
+
+
+def _guard() -> None:
+    """Only admins; only POST changes anything (its Origin is checked as for every page); one Redis, not any."""
+    if request.path != "/rq" and not request.path.startswith("/rq/"):
+        return
+    demand_admin()
+    if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
+        abort(405)
+    if (request.view_args or {}).get("instance_number"):
+        abort(404)

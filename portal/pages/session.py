@@ -1,0 +1,162 @@
+"""Who sits at the browser: sign-in by password or link, sign-out, and the decorators that ask for it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import cast
+from urllib.parse import quote, urlsplit
+
+from flask import Blueprint, g, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug import Response
+
+from portal import config
+from portal.accounts import access
+from portal.accounts.models import User
+from portal.errors import Forbidden, Unauthorized
+from portal.limits import limiter
+
+View = Callable[..., ResponseReturnValue]
+
+HOME = "/properties"
+PER_ACCOUNT = "10 per 15 minutes"  # E12: guesses at one password …
+PER_ADDRESS = "100 per 15 minutes"  # … and at everybody's, from one place
+
+blueprint = Blueprint("session", __name__)
+
+
+def current_user() -> User:
+    """Return who is signed in. Raises Unauthorized where nobody is, or the session is over."""
+    if "user" not in g:
+        token = request.cookies.get(cookie_name())
+        g.user = access.user_of_session(token) if token else None
+    if g.user is None:
+        raise Unauthorized("Sign in to go on.")
+    return cast(User, g.user)
+
+
+def signed_in(view: View) -> View:
+    """Let only people with a session in; `ask_to_sign_in` answers all others."""
+
+    @wraps(view)
+    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
+        current_user()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def admin_only(view: View) -> View:
+    """Let only admins in: an editor is told so, all others are asked to sign in."""
+
+    @wraps(view)
+    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
+        demand_admin()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def demand_admin() -> None:
+    if not current_user().is_admin:
+        raise Forbidden("Only an admin of your workspace can do that.")
+
+
+def ask_to_sign_in(error: Unauthorized) -> Response:
+    """Send the browser to the sign-in page and, after that, back to where it is now."""
+    url = f"/sign-in?next={quote(_here(), safe='/')}"
+    if request.headers.get("HX-Request"):
+        return Response(error.message, 401, {"HX-Redirect": url, "HX-Reswap": "none"})
+    return redirect(url, 303)
+
+
+def cookie_name() -> str:
+    """With the prefix, browsers take the cookie only over HTTPS and only from this very host (E5)."""
+    return "__Host-frontage" if config.settings().https else "frontage"
+
+
+def own_path(text: str) -> str:
+    """Return a path on this site to go on to; whatever else `next` may say becomes the first page (E11).
+
+    Browsers read a backslash as a slash and leave tabs and line ends out, so both are refused.
+    """
+    strange = "\\" in text or any(character <= " " or character == "\x7f" for character in text)
+    if strange or not text.startswith("/") or text.startswith("//") or urlsplit(text).path.startswith("/sign-"):
+        return HOME
+    return text
+
+
+def link_url(token: str) -> str:
+    """The address that signs its reader in once, for a new person or one who forgot the password."""
+    return f"{config.settings().public_url}/sign-in/link?token={token}"
+
+
+def begin(answer: Response, token: str) -> Response:
+    """Hand a new session to the browser; the one it had until now ends (E5: rotated at sign-in)."""
+    old = request.cookies.get(cookie_name())
+    if old:
+        access.sign_out(old)
+    https = config.settings().https
+    lifetime_s = int(access.SESSION_LIFETIME.total_seconds())
+    answer.set_cookie(cookie_name(), token, max_age=lifetime_s, secure=https, httponly=True, samesite="Lax")
+    return answer
+
+
+@blueprint.get("/sign-in")
+def sign_in_page() -> ResponseReturnValue:
+    next_path = own_path(request.args.get("next", ""))
+    try:
+        current_user()
+    except Unauthorized:
+        return render_template("session/sign_in.html", next=next_path)
+    return redirect(next_path)
+
+
+@blueprint.post("/sign-in")
+@limiter.limit(PER_ADDRESS)
+@limiter.limit(PER_ACCOUNT, key_func=lambda: f"account {_email().lower()[:254]}")
+def sign_in() -> ResponseReturnValue:
+    next_path = own_path(request.form.get("next", ""))
+    try:
+        token = access.sign_in(_email(), request.form.get("password", ""))
+    except Unauthorized as error:
+        return render_template("session/sign_in.html", next=next_path, email=_email(), wrong=error.message), 422
+    return begin(redirect(next_path, 303), token)
+
+
+@blueprint.get("/sign-in/link")
+def link_page() -> str:
+    """Show one button: mail programs open links by themselves, so opening this one must not use it up (E7)."""
+    return render_template("session/link.html", token=request.args.get("token", ""))
+
+
+@blueprint.post("/sign-in/link")
+@limiter.limit(PER_ADDRESS)
+def sign_in_by_link() -> ResponseReturnValue:
+    try:
+        token = access.sign_in_by_link(request.form.get("token", ""))
+    except Unauthorized as error:
+        return render_template("session/link.html", token="", wrong=error.message), 422
+    return begin(redirect(HOME, 303), token)
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    token = request.cookies.get(cookie_name())
+    if token:
+        access.sign_out(token)
+    answer = make_response(redirect("/sign-in", 303))
+    https = config.settings().https
+    answer.delete_cookie(cookie_name(), secure=https, httponly=True, samesite="Lax")
+    return answer
+
+
+def _email() -> str:
+    return request.form.get("email", "").strip()
+
+
+def _here() -> str:
+    """The page the reader sees: not the fragment it asks for, nor the form it sends."""
+    if request.method == "GET" and not request.headers.get("HX-Request"):
+        return own_path(request.full_path.removesuffix("?"))
+    seen = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    return own_path(f"{seen.path}?{seen.query}" if seen.query else seen.path)

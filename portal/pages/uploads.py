@@ -1,0 +1,81 @@
+"""The browser's own uploads: presign and confirm for the gallery editor, with a word for each refusal."""
+
+from uuid import UUID
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem, StorageFailed, TooMany
+from portal.images import keys, properties, uploads
+from portal.images.models import Property
+from portal.images.uploads import Announced, Arrived
+from portal.pages.gallery import render_tile
+from portal.pages.session import current_user, signed_in
+
+ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # names that browsers have for our types
+STATUS = {OverQuota: 402, NotFound: 404, Conflict: 409, Invalid: 422, TooMany: 429, StorageFailed: 503}
+
+# What a tile says, and what stands under it. Whatever has no entry is said in the domain's own sentence.
+WORDS = {
+    "content_type_not_allowed": ("Not a photo we can read", "Use JPEG, PNG, WebP or HEIC."),
+    "too_large": ("Over 10 MB", "Save a smaller copy and add that."),
+    "empty": ("The file is empty", "Save it again where it comes from."),
+    "file_name": ("The file’s name is too long", "Use at most 255 characters."),
+    "content_mismatch": ("Not what its name says", "The file is of another type. Save it again as a JPEG."),
+    "too_many_outstanding": ("Too many unfinished uploads", "Wait an hour, then try again."),
+    "property_not_found": ("This property is gone", "Somebody deleted it. Go back to your properties."),
+}
+
+blueprint = Blueprint("uploads", __name__)
+
+
+@blueprint.post("/properties/<uuid:uuid>/uploads")
+@signed_in
+def presign(uuid: UUID) -> ResponseReturnValue:
+    """Hand out a PUT for one file: {name, type, size} → {url, headers, key, done}."""
+    body = request.get_json(silent=True)
+    try:
+        (upload,) = uploads.presign(_find(uuid), [_announced(body if isinstance(body, dict) else {})])
+        url = uploads.url_of(upload)
+    except Problem as problem:
+        return _refusal(problem)
+    headers = {"Content-Type": upload.content_type}
+    return jsonify(url=url, headers=headers, key=upload.key, done=f"/properties/{uuid}/uploads/confirm")
+
+
+@blueprint.post("/properties/<uuid:uuid>/uploads/confirm")
+@signed_in
+def confirm(uuid: UUID) -> ResponseReturnValue:
+    """Turn what was PUT into a photo; answers with its tile."""
+    try:
+        property = _find(uuid)
+        upload = uploads.find_upload(property, request.form.get("key", ""))
+        if upload is None:
+            raise NotFound("This upload is too old. Add the photo again.", code="unknown_key")
+        arrived = Arrived(upload.key, upload.content_type, upload.size_bytes)
+        (confirmed,) = uploads.confirm(property, [arrived], added_by=current_user().name or current_user().email)
+    except Problem as problem:
+        return _refusal(problem)
+    return render_tile(confirmed.image, own=True)
+
+
+def _find(uuid: UUID) -> Property:
+    return properties.find(current_user().workspace, str(uuid))
+
+
+def _announced(body: dict[str, object]) -> Announced:
+    """A file as the browser describes it. Where it knows no HEIC, the name says the type."""
+    name, size = str(body.get("name", "")), body.get("size")
+    type = str(body.get("type") or "").lower()
+    ending = name.rpartition(".")[2].lower()
+    named = next((known for known, endings in keys.EXTENSIONS.items() if ending in endings), "")
+    return Announced(name, ALIASES.get(type, type) or named, size if isinstance(size, int) else 0)
+
+
+def _refusal(problem: Problem) -> ResponseReturnValue:
+    status = next((number for kind, number in STATUS.items() if isinstance(problem, kind)), 403)
+    title, text = WORDS.get(problem.code, ("Could not add it", problem.message))
+    if isinstance(problem, OverQuota):
+        most = problem.details["max"]
+        title, text = "The plan is full", f"It has room for {most} photos a property, and all are taken."
+    return jsonify(error=problem.code, title=title, text=text), status

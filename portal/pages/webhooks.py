@@ -1,0 +1,178 @@
+"""Settings → Webhooks: where a workspace wants its events, and what became of each call.
+
+As with API keys, admins manage and everybody looks. Sending a call once more changes no setting: anybody may.
+"""
+
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import Invalid
+from portal.pages import live
+from portal.pages.session import admin_only, current_user, signed_in
+from portal.webhooks import activity, delivery, endpoints, events
+from portal.webhooks.activity import Call
+from portal.webhooks.models import Endpoint
+
+PAGE = 30
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/settings/webhooks")
+
+
+class Row(NamedTuple):
+    """A webhook with its last calls, the newest last."""
+
+    endpoint: Endpoint
+    calls: list[Call]
+
+
+@blueprint.get("")
+@signed_in
+def table() -> ResponseReturnValue:
+    """All webhooks; for htmx the live list of them."""
+    if live.wanted():
+        return live.fragment(render_template("settings/_webhook_rows.html", rows=_rows()))
+    return _all()
+
+
+@blueprint.post("")
+@admin_only
+def create() -> ResponseReturnValue:
+    """Make a webhook. Its secret stands in this one answer and nowhere else."""
+    typed = _typed()
+    try:
+        made = endpoints.create(current_user().workspace, typed["url"], typed["events"])
+    except Invalid as refusal:
+        return _all(typed=typed, wrong=_wrong(refusal)), 422
+    return _all(made=made)
+
+
+@blueprint.get("/<uuid:uuid>")
+@signed_in
+def one(uuid: UUID) -> ResponseReturnValue:
+    """A webhook and its deliveries; for htmx the live part: how it stands, and what was sent."""
+    endpoint = _find(uuid)
+    if live.wanted():
+        return live.fragment(render_template("settings/_webhook_live.html", **_seen(endpoint)))
+    return _page(endpoint)
+
+
+@blueprint.post("/<uuid:uuid>")
+@admin_only
+def update(uuid: UUID) -> ResponseReturnValue:
+    endpoint, typed = _find(uuid), _typed()
+    try:
+        endpoints.update(endpoint, url=typed["url"], wanted=typed["events"])
+    except Invalid as refusal:
+        return _page(endpoint, typed=typed, wrong=_wrong(refusal)), 422
+    return redirect(f"/settings/webhooks/{uuid}", 303)
+
+
+@blueprint.post("/<uuid:uuid>/switch")
+@admin_only
+def switch(uuid: UUID) -> ResponseReturnValue:
+    """Switch it on, which forgets its failures, or off."""
+    return _back(endpoints.update(_find(uuid), enabled=request.form.get("on") == "1"))
+
+
+@blueprint.post("/<uuid:uuid>/rotate")
+@admin_only
+def rotate(uuid: UUID) -> ResponseReturnValue:
+    """Give it a new secret, shown in this one answer; the old one signs too for a day more."""
+    return _page(endpoints.rotate_secret(_find(uuid)), is_new_secret=True)
+
+
+@blueprint.post("/<uuid:uuid>/test")
+@admin_only
+def send_test(uuid: UUID) -> ResponseReturnValue:
+    """Send a test; it appears on the webhook's page, and settles there by itself."""
+    endpoint = _find(uuid)
+    endpoints.send_test(endpoint)
+    return _back(endpoint)
+
+
+@blueprint.get("/<uuid:uuid>/delete")
+@admin_only
+def confirm_delete(uuid: UUID) -> str:
+    return render_template("settings/webhook_delete.html", endpoint=_find(uuid))
+
+
+@blueprint.post("/<uuid:uuid>/delete")
+@admin_only
+def delete(uuid: UUID) -> ResponseReturnValue:
+    endpoints.delete(_find(uuid))
+    return redirect("/settings/webhooks", 303)
+
+
+@blueprint.post("/<uuid:uuid>/deliveries/<uuid:delivery_uuid>/send-again")
+@signed_in
+def send_again(uuid: UUID, delivery_uuid: UUID) -> ResponseReturnValue:
+    endpoint = _find(uuid)
+    delivery.send_again(endpoints.find_delivery(endpoint, str(delivery_uuid)))
+    return _back(endpoint)
+
+
+def _find(uuid: UUID) -> Endpoint:
+    return endpoints.find(current_user().workspace, str(uuid))
+
+
+def _rows() -> list[Row]:
+    """Every webhook with its calls: two statements, however many there are."""
+    mine = endpoints.all_of(current_user().workspace)
+    calls = activity.last_calls(mine)
+    return [Row(endpoint, calls[endpoint.id]) for endpoint in mine]
+
+
+def _all(**more: Any) -> str:
+    """The panel of webhooks for htmx, else the whole page."""
+    template = "settings/_webhooks.html" if live.wanted() else "settings/webhooks.html"
+    return render_template(template, tab="webhooks", rows=_rows(), known=events.EVENTS, **more)
+
+
+def _page(endpoint: Endpoint, **more: Any) -> str:
+    known = events.EVENTS
+    return render_template("settings/webhook.html", tab="webhooks", known=known, **_seen(endpoint), **more)
+
+
+def _seen(endpoint: Endpoint) -> dict[str, Any]:
+    """What the live part shows, in a fixed number of statements."""
+    state, after = request.values.get("state") or None, request.values.get("after") or None
+    page = activity.log(endpoint, state=state, after=after, limit=PAGE)
+    return {
+        "endpoint": endpoint,
+        "calls": activity.last_calls([endpoint])[endpoint.id],
+        "counts": activity.open_counts(endpoint),
+        "deliveries": page.items,
+        "state": state,
+        "after": after,
+        "here": _url(endpoint, state, after),
+        "newest_url": _url(endpoint, state) if after else None,
+        "next_url": _url(endpoint, state, page.next_cursor) if page.next_cursor else None,
+    }
+
+
+def _url(endpoint: Endpoint, state: str | None = None, after: str | None = None) -> str:
+    query = urlencode({name: value for name, value in (("state", state), ("after", after)) if value})
+    return f"/settings/webhooks/{endpoint.uuid}{'?' if query else ''}{query}"
+
+
+def _back(endpoint: Endpoint) -> ResponseReturnValue:
+    """Where the button was: a live part for htmx (its list, or its page), else the webhook's page."""
+    if not live.wanted():
+        return redirect(_url(endpoint, request.form.get("state"), request.form.get("after")), 303)
+    if request.headers.get("HX-Target", "").endswith("webhook-rows"):
+        return render_template("settings/_webhook_rows.html", rows=_rows())
+    return render_template("settings/_webhook_live.html", **_seen(endpoint))
+
+
+def _typed() -> dict[str, Any]:
+    return {"url": request.form.get("url", "").strip(), "events": request.form.getlist("events")}
+
+
+def _wrong(refusal: Invalid) -> dict[str, str]:
+    """Say it at the field that can't stay so; what is no field's fault, above them."""
+    field = refusal.code if refusal.code in ("url", "events") else "form"
+    return {field: refusal.message}

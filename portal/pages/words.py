@@ -1,0 +1,92 @@
+"""How pages say numbers, sizes and moments: the filters of the templates."""
+
+from datetime import datetime, timedelta
+
+from flask import Flask
+
+from portal.db import now
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+
+
+def init_app(app: Flask) -> None:
+    for filter in (ago, ahead, count, links, moment, photos, plain, quick, size, took):
+        app.add_template_filter(filter)
+
+
+def ago(at: datetime | None) -> str:
+    """How long ago, in the words of a sentence; after a week, the day."""
+    if at is None:
+        return "never"
+    seconds = int((now() - at).total_seconds())
+    if seconds < MINUTE_S:
+        return "just now"
+    if seconds < HOUR_S:
+        return f"{seconds // MINUTE_S} min ago"
+    if seconds < DAY_S:
+        return f"{seconds // HOUR_S} h ago"
+    if seconds < 7 * DAY_S:
+        days = seconds // DAY_S
+        return "yesterday" if days == 1 else f"{days} days ago"
+    return moment(at)
+
+
+def ahead(at: datetime) -> str:
+    """How long until then; what is due already comes at once."""
+    seconds = int((at - now()).total_seconds())
+    if seconds < 1:
+        return "now"
+    if seconds < MINUTE_S:
+        return f"in {seconds} s"
+    if seconds < HOUR_S:
+        return f"in {seconds // MINUTE_S} min"
+    return f"in {seconds // HOUR_S} h"
+
+
+def moment(at: datetime) -> str:
+    """The day, with the year where it isn't this one."""
+    day = f"{at.day} {at:%b}"
+    return day if at.year == now().year else f"{day} {at.year}"
+
+
+def count(number: int) -> str:
+    """A number as people read it: 1,284."""
+    return f"{number:,}"
+
+
+def photos(number: int) -> str:
+    return "1 photo" if number == 1 else f"{number:,} photos"
+
+
+def links(number: int) -> str:
+    return "1 link" if number == 1 else f"{number:,} links"
+
+
+def plain(number: object) -> object:
+    """A number without a point that says nothing: 2 and not 2.0. What isn't one stays as it was typed."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def took(time: timedelta) -> str:
+    """How long something took: 0.4 s, 12 s, 3 min."""
+    seconds = max(0.0, time.total_seconds())
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / MINUTE_S:.0f} min"
+
+
+def quick(took_ms: int) -> str:
+    """How long a call took: 84 ms, 1.2 s."""
+    return f"{took_ms} ms" if took_ms < 1000 else took(timedelta(milliseconds=took_ms))
+
+
+def size(size_bytes: int) -> str:
+    """Bytes in the unit that fits, as operating systems count: 1 MB is 1,000,000 bytes."""
+    if size_bytes < 1000:
+        return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+    amount = float(size_bytes)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"

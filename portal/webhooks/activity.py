@@ -1,0 +1,88 @@
+"""What became of deliveries, read off the rows: the last calls of each endpoint, and an endpoint's whole log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import String, case, cast, func, literal_column, select, union_all
+
+from portal.db import MAX_ID, db, is_id
+from portal.errors import Invalid
+from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
+
+CALLS = 20
+MAX_PAGE = 100
+
+IS_OPEN = Delivery.state != literal_column(f"'{DELIVERED}'")  # written out, so that SQLite sees that an index has it
+REASON = case(
+    (Delivery.status.is_(None), func.coalesce(Delivery.answer, "")),
+    else_="It answered " + cast(Delivery.status, String) + ".",
+)
+"""Why a delivery failed, as a sentence; the same as `Delivery.failure`, for the database."""
+
+
+class Call(NamedTuple):
+    """A delivery that was tried, and how it stands."""
+
+    state: str
+    status: int | None
+    took_ms: int | None
+    last_at: datetime
+    next_at: datetime | None
+
+    @property
+    def is_fine(self) -> bool:
+        return self.state == DELIVERED
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether the first answer is still to come."""
+        return self.state == PENDING and self.took_ms is None
+
+
+class Page(NamedTuple):
+    """Some deliveries, newest first, and where the next ones begin."""
+
+    items: list[Delivery]
+    next_cursor: str | None
+
+
+def last_calls(endpoints: Sequence[Endpoint]) -> dict[int, list[Call]]:
+    """Return the last CALLS calls of each endpoint by its id, the newest last; one statement, by index, for all."""
+    columns = (Delivery.state, Delivery.status, Delivery.took_ms, Delivery.last_at, Delivery.next_at)
+    tried = select(Delivery.endpoint_id, *columns).where(Delivery.last_at.is_not(None)).order_by(Delivery.id.desc())
+    each = [tried.where(Delivery.endpoint_id == endpoint.id).limit(CALLS).subquery() for endpoint in endpoints]
+    found: dict[int, list[Call]] = {endpoint.id: [] for endpoint in endpoints}
+    for row in db.session.execute(union_all(*map(select, each))) if each else []:
+        found[row.endpoint_id].append(Call(*row[1:]))
+    return {endpoint_id: sorted(calls, key=lambda call: call.last_at) for endpoint_id, calls in found.items()}
+
+
+def log(endpoint: Endpoint, *, state: str | None = None, after: str | None = None, limit: int = 30) -> Page:
+    """Return what was sent, newest first, from a cursor on. Raises Invalid for a state or cursor that is none of ours.
+
+    A state is PENDING or FAILED: what waits, and what was given up.
+    """
+    found = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.id < _position(after))
+    if state is not None:
+        if state not in (PENDING, FAILED):
+            raise Invalid(f"There is no such state; there are {PENDING}, {FAILED}.", code="state")
+        found = found.where(IS_OPEN, Delivery.state == state)
+    limit = max(1, min(limit, MAX_PAGE))
+    rows = list(db.session.scalars(found.order_by(Delivery.id.desc()).limit(limit + 1)))
+    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def open_counts(endpoint: Endpoint) -> dict[str, int]:
+    """Count what waits and what was given up, by state."""
+    mine = select(Delivery.state, func.count()).where(Delivery.endpoint_id == endpoint.id, IS_OPEN)
+    found = db.session.execute(mine.group_by(Delivery.state))
+    return {PENDING: 0, FAILED: 0, **{row[0]: row[1] for row in found}}
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is None:
+        return MAX_ID
+    if not is_id(cursor):
+        raise Invalid("That cursor is not one of ours.", code="cursor")
+    return int(cursor)

@@ -1,0 +1,70 @@
+// What other people and the workers change comes in by the one poll; never while something is in the reader's hands.
+import { $, say, toast } from './app.js';
+
+/** `count`: changes on their way to the server; `hands`: photos that are dragged or carried. */
+export const changing = { count: 0, hands: 0 };
+let wanted = false, // whatever the versions say
+  timer;
+
+/** Look soon whether the sheet is still what the server has, and if not, fetch it. */
+export function refresh(always = false) {
+  wanted ||= always;
+  clearTimeout(timer);
+  timer = setTimeout(look, 250);
+}
+
+function look() {
+  if (changing.count || changing.hands) return refresh();
+  if (!wanted && $('#photos').dataset.version === $('#tray').dataset.version) return;
+  wanted = false;
+  const address = location.pathname.replace(/\/import$/, '') + ($('#photos').dataset.filter ?? '');
+  window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
+}
+
+/** Answers to the page's own changes count its version up; what is left of a difference is somebody else's. */
+document.addEventListener('htmx:after:swap', () => {
+  const tray = $('#tray'),
+    photos = $('#photos');
+  if (tray.hasAttribute('data-own')) {
+    tray.removeAttribute('data-own');
+    photos.dataset.version = +photos.dataset.version + 1;
+  }
+  if (photos.dataset.version !== tray.dataset.version) refresh();
+  for (const time of document.querySelectorAll('#save time')) {
+    const at = new Date(time.dateTime);
+    time.textContent = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  }
+});
+document.addEventListener('photos:changed', () => refresh());
+document.addEventListener('htmx:before:swap', (event) => {
+  const intoSheet = event.detail.ctx.target?.id === 'sheet';
+  if (intoSheet && changing.hands) event.preventDefault();
+  if (intoSheet && (changing.hands || changing.count)) refresh(true);
+});
+
+/* ---------- imports by link ---------- */
+const box = () => $('#import');
+document.addEventListener('click', (event) => {
+  if (event.target.closest('[data-action="import"]')) {
+    event.preventDefault();
+    box().showModal();
+  }
+  const hide = event.target.closest('[data-hide]');
+  if (hide) {
+    document.cookie = `imports=${hide.dataset.hide};path=${$('#order').getAttribute('hx-post').split('/order')[0]};max-age=7200;samesite=lax`;
+    hide.closest('.card').remove();
+    $('#main').focus({ preventScroll: true });
+    say('Hidden');
+  }
+});
+document.addEventListener('import:started', (event) => {
+  box().close();
+  $('textarea', box()).value = '';
+  const { links } = event.detail;
+  say(`Importing ${links === 1 ? '1 photo' : `${links} photos`}`);
+});
+document.addEventListener('imports:ended', (event) => toast(event.detail.text));
+if (box().open) {
+  box().removeAttribute('open');
+  box().showModal();
+}

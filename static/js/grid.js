@@ -1,0 +1,124 @@
+// The tiles of the sheet: which there are, which one Tab leads to, and how they slide to another place.
+import { $, $$ } from './app.js';
+
+export const photos = () => $('#photos');
+export const tiles = () => $$('#photos .tile:not(.up)');
+export const tileOf = (node) => node?.closest?.('#photos .tile:not(.up)');
+export const linkOf = (tile) => $('a.shot', tile);
+export const boxOf = (tile) => $('.pick input', tile);
+export const idOf = (tile) => tile.id.slice(2);
+export const nameOf = (tile) => $('img', tile)?.alt || $('.name', tile).textContent;
+export const position = (tile) => tiles().indexOf(tile) + 1;
+/** Whether every photo is shown, so that they can be put in another order by hand. */
+export const isWhole = () => !photos().dataset.filter;
+export const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+/* ---------- one tab stop: the tile one was at last, with its buttons ---------- */
+let current;
+const controls = (tile) => $$('a.shot, .pick input, .tools button', tile);
+const reach = (tile, index) => controls(tile).forEach((control) => (control.tabIndex = index));
+
+export function rove(tile, focus = true) {
+  if (current && current !== tile) reach(current, -1);
+  current = tile;
+  if (!tile) return;
+  reach(tile, 0);
+  if (focus) {
+    linkOf(tile).focus();
+    tile.scrollIntoView({ block: 'nearest' });
+  }
+}
+export const here = () => current;
+
+let focused; // where the focus was before something new came in
+document.addEventListener('htmx:before:swap', () => {
+  const tile = tileOf(document.activeElement);
+  focused = tile && { tile, at: position(tile) - 1 };
+});
+
+/** After anything new came in: one tab stop again, and the focus on what took the place of a photo that is gone. */
+export function settleTiles() {
+  const all = tiles();
+  if (focused && !focused.tile.isConnected && document.activeElement === document.body)
+    rove(all[Math.min(focused.at, all.length - 1)]);
+  focused = null;
+  for (const tile of all) {
+    reach(tile, -1);
+    eye.observe(tile);
+  }
+  rove(all.includes(current) ? current : (tileOf(document.activeElement) ?? all[0]), false);
+}
+
+/** The tile an arrow key leads to: by geometry, also around the large first photo. */
+export function neighbour(tile, key) {
+  const all = tiles(),
+    at = all.indexOf(tile);
+  if (key === 'ArrowRight') return all[at + 1];
+  if (key === 'ArrowLeft') return all[at - 1];
+  if (key === 'Home') return all[0];
+  if (key === 'End') return all.at(-1);
+  const from = tile.getBoundingClientRect(),
+    middle = from.left + from.width / 2,
+    down = key === 'ArrowDown';
+  let best,
+    least = Infinity;
+  for (const other of all) {
+    const box = other.getBoundingClientRect();
+    const gap = down ? box.top - from.bottom : from.top - box.bottom;
+    if (gap < -16) continue; // not below, or not above
+    const distance = Math.round(Math.abs(box.left + box.width / 2 - middle) + 4 * gap);
+    if (distance < least) [best, least] = [other, distance];
+  }
+  return best;
+}
+
+/* ---------- change the order, and let the tiles near the screen slide (FLIP) ---------- */
+const near = new Set();
+const eye = new IntersectionObserver(
+  (entries) => entries.forEach((entry) => near[entry.isIntersecting ? 'add' : 'delete'](entry.target)),
+  { rootMargin: '40%' },
+);
+
+export function flip(change) {
+  const before = calm.matches ? [] : [...near].map((tile) => [tile, tile.getBoundingClientRect()]);
+  change();
+  for (const [tile, from] of before) {
+    if (!tile.isConnected) {
+      near.delete(tile);
+      continue;
+    }
+    const to = tile.getBoundingClientRect(),
+      x = from.left - to.left,
+      y = from.top - to.top;
+    if ((!x && !y) || Math.abs(y) > innerHeight) continue;
+    tile.getAnimations().forEach((animation) => animation.cancel());
+    const slide = [{ transform: `translate(${x}px,${y}px)` }, { transform: 'none' }];
+    tile.animate(slide, { duration: 220, easing: 'cubic-bezier(.2,.8,.2,1)' });
+  }
+}
+
+/** Put a tile at an index among the others. */
+export function put(tile, index) {
+  const others = tiles().filter((other) => other !== tile);
+  if (others[index]) others[index].before(tile);
+  else others.at(-1)?.after(tile);
+  crown();
+}
+
+/** What comes first is the cover, and drawn large; what was first is it no more. */
+export function crown() {
+  const first = tiles()[0],
+    was = $('#photos .tile[data-large]') ?? first;
+  if (!isWhole() || !first) return;
+  if (first !== was) {
+    const [image, other] = [$('img', first), $('img', was)];
+    if (image && other) [image.sizes, other.sizes] = [other.sizes, image.sizes];
+    was.removeAttribute('data-large');
+    first.setAttribute('data-large', '');
+  }
+  const cover = $('#photos .tile[data-cover]');
+  if (cover === was || !cover) {
+    cover?.removeAttribute('data-cover');
+    first.setAttribute('data-cover', '');
+  }
+}

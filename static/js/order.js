@@ -1,0 +1,121 @@
+// Order and cover: every move is one small request, relative to another photo, so that two people can move at once.
+import { $, say, toast } from './app.js';
+import { calm, flip, idOf, isWhole, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
+import { changing, refresh } from './fresh.js';
+
+const form = $('#order');
+const fieldOf = (name) => form.elements[name];
+let safe; // the order that the server has, while moves are on their way
+
+function send(tile, place) {
+  if (!changing.count) safe = tiles();
+  const all = tiles();
+  fieldOf('id').value = idOf(tile);
+  fieldOf('after').value = place ? '' : (all[all.indexOf(tile) - 1]?.id.slice(2) ?? '');
+  fieldOf('position').value = place ?? '';
+  fieldOf('version').value = $('#photos').dataset.version;
+  changing.count++;
+  form.requestSubmit();
+}
+form.addEventListener('htmx:finally:request', (event) => {
+  changing.count--;
+  const status = event.detail.ctx.response?.status;
+  if (status < 300 || status === 409) return;
+  flip(() => safe.forEach((tile, index) => tile.isConnected && put(tile, index))); // not saved: back as it was
+  refresh(true);
+});
+
+/** Put tiles behind each other from a place on, 0 being the first; save, and offer to undo it. */
+export function move(list, index, words) {
+  if (!isWhole()) return moveUnseen(list, index, words);
+  const all = tiles(),
+    before = list.map((tile) => all[all.indexOf(tile) - 1]),
+    others = all.filter((tile) => !list.includes(tile));
+  const start = Math.max(0, Math.min(others.length, index));
+  if (list.every((tile, nth) => all[start + nth] === tile)) return;
+  place(list, (tile, nth) => (nth ? list[nth - 1] : others[start - 1]));
+  list[0].scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
+  const count = list.length === 1 ? `Moved to position ${start + 1}.` : `Moved ${list.length} photos.`;
+  toast(start || words ? (words ?? count) : `“${nameOf(list[0])}” is the cover now.`, {
+    undo: () => place(list, (_, nth) => before[nth]),
+  });
+}
+
+function place(list, anchorOf) {
+  const safeBefore = changing.count ? safe : tiles();
+  list
+    .filter((tile) => tile.isConnected)
+    .forEach((tile, nth) => {
+      const anchor = anchorOf(tile, nth);
+      flip(() => put(tile, tiles().filter((other) => other !== tile).indexOf(anchor) + 1));
+      send(tile);
+      safe = safeBefore;
+    });
+}
+
+/** Where not every photo is shown, the server knows what stands at that place. */
+function moveUnseen(list, index, words) {
+  list.forEach((tile, nth) => send(tile, index + nth + 1));
+  refresh(true);
+  toast(words ?? (index ? `Moved to position ${index + 1}.` : `“${nameOf(list[0])}” is the cover now.`));
+}
+
+export const makeCover = (tile) => tile.hasAttribute('data-cover') || move([tile], 0);
+
+/** A tile was put somewhere by hand, from position `from`: save that. */
+export function saveFrom(tile, from) {
+  const to = position(tile);
+  if (to === from) return;
+  send(tile);
+  safe = null;
+  if (to === 1) toast(`“${nameOf(tile)}” is the cover now.`, { undo: () => move([tile], from - 1, 'Moved back.') });
+}
+
+/* ---------- by keyboard: lift, move, place or put back ---------- */
+let carried;
+export const isCarrying = () => Boolean(carried);
+
+export function lift(tile) {
+  carried = { tile, from: position(tile), order: tiles() };
+  changing.hands++;
+  tile.classList.add('carry');
+  const keys = 'Arrow keys move it, Enter places it, Escape puts it back.';
+  say(`Picked up ${nameOf(tile)}. Position ${carried.from} of ${tiles().length}. ${keys}`, true);
+}
+
+function setDown(keep) {
+  const { tile, from, order } = carried;
+  carried = null;
+  changing.hands--;
+  tile.classList.remove('carry');
+  if (keep) {
+    saveFrom(tile, from);
+    if (safe === null) safe = order;
+  } else flip(() => put(tile, from - 1));
+  linkOf(tile).focus();
+  say(keep ? `Placed at position ${position(tile)}.` : `Put back at position ${from}.`, true);
+}
+
+/** Whether the key was for the photo that is carried, or picked one up. */
+export function carryKey(event) {
+  const tile = tileOf(event.target);
+  if (!carried) {
+    const onGrip = event.target.closest('.grip') && [' ', 'Enter'].includes(event.key);
+    if (!tile || !isWhole() || !(event.key === 'm' || onGrip)) return false;
+    lift(tile);
+  } else if (/^(Arrow|Home|End)/.test(event.key)) {
+    const other = neighbour(carried.tile, event.key),
+      focused = document.activeElement;
+    if (other) {
+      flip(() => put(carried.tile, position(other) - 1));
+      focused.focus({ preventScroll: true });
+      carried.tile.scrollIntoView({ block: 'nearest' });
+      say(`Position ${position(carried.tile)} of ${tiles().length}`, true);
+    }
+  } else if (['Enter', ' ', 'm'].includes(event.key)) setDown(true);
+  else if (['Escape', 'Tab'].includes(event.key)) setDown(false);
+  else return false;
+  event.preventDefault();
+  return true;
+}
+document.addEventListener('pointerdown', () => carried && setDown(false), true);

@@ -1,0 +1,189 @@
+// Selection: one, a range, all; what is done to the selected at once; and the keys of a tile.
+import { $, $$, say, shortcut } from './app.js';
+import { changing, refresh } from './fresh.js';
+import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
+import { carryKey, makeCover } from './order.js';
+
+export const picked = () => tiles().filter((tile) => boxOf(tile).checked);
+const mode = () => $('[data-action="select-mode"]');
+let last; // where a range begins
+
+function count(speak = true) {
+  const number = picked().length;
+  for (const place of $$('[data-count]')) place.textContent = number;
+  if (!number) last = null;
+  if (speak) say(`${number} selected`);
+}
+
+export function pick(list, on = true) {
+  for (const tile of list) boxOf(tile).checked = on;
+  count();
+}
+
+export function clear() {
+  $$('#photos .pick :checked').forEach((box) => (box.checked = false));
+  setMode(false);
+  count(false);
+}
+
+function setMode(on) {
+  document.body.classList.toggle('selecting', on);
+  mode()?.setAttribute('aria-pressed', on);
+}
+
+document.addEventListener('click', (event) => {
+  const tile = tileOf(event.target);
+  if (event.target.closest('[data-action="select-mode"]')) {
+    setMode(!document.body.classList.contains('selecting'));
+    if (!document.body.classList.contains('selecting')) clear();
+  } else if (event.target.closest('[data-action="clear"]')) {
+    clear();
+    if (here()) linkOf(here()).focus();
+    say('Selection cleared');
+  } else if (event.target.closest('.pick input') && tile) {
+    const all = tiles();
+    if (event.shiftKey && all.includes(last)) {
+      const [from, to] = [all.indexOf(last), all.indexOf(tile)].sort((a, b) => a - b);
+      pick(all.slice(from, to + 1), event.target.checked);
+    } else count();
+    last = tile;
+  }
+});
+/** While photos are selected, a tap on one selects it too; before htmx opens it. */
+document.addEventListener(
+  'click',
+  (event) => {
+    const tile = event.target.closest('a.shot') && tileOf(event.target);
+    if (!tile || !document.body.classList.contains('selecting')) return;
+    event.preventDefault();
+    event.stopPropagation();
+    boxOf(tile).click();
+  },
+  true,
+);
+
+/* ---------- keys ---------- */
+document.addEventListener('keydown', (event) => {
+  if ($('dialog[open], [popover]:popover-open')) return;
+  if ((event.ctrlKey || event.metaKey) && !event.target.matches('textarea, input:not([type=checkbox])')) {
+    if (event.key === 'a' && tileOf(event.target)) {
+      event.preventDefault();
+      pick(tiles());
+    } else if (event.key === 'z') $$('.toast .undo').at(-1)?.click();
+    return;
+  }
+  if (!shortcut(event) || carryKey(event)) return;
+  if (event.key === 'Escape' && picked().length + document.body.classList.contains('selecting')) {
+    clear();
+    return say('Selection cleared');
+  }
+  const tile = tileOf(event.target);
+  if (!tile || event.target.closest('.tools, .cap, form')) return;
+  if (/^(Arrow(Up|Down|Left|Right)|Home|End)$/.test(event.key)) {
+    event.preventDefault();
+    const next = neighbour(tile, event.key);
+    if (next && event.shiftKey) {
+      const all = tiles(),
+        [from, to] = [all.indexOf(tile), all.indexOf(next)].sort((a, b) => a - b);
+      pick(all.slice(from, to + 1));
+      last = next;
+    }
+    if (next) rove(next);
+  } else if (event.key === ' ' && event.target !== boxOf(tile)) {
+    event.preventDefault();
+    boxOf(tile).click();
+  } else if (event.key === 'd') {
+    event.preventDefault();
+    linkOf(tile).click();
+  } else if (event.key === 'c') makeCover(tile);
+  else if (event.key === 'Delete' || event.key === 'Backspace') {
+    const chosen = picked();
+    remove(chosen.includes(tile) ? chosen : [tile]);
+  }
+});
+
+/* ---------- gone at once; the answer brings the undo ---------- */
+export function remove(list) {
+  if (!list.length) return;
+  const all = tiles(),
+    next = all.slice(all.indexOf(list.at(-1)) + 1).find((tile) => !list.includes(tile));
+  const other = next ?? all.findLast((tile) => !list.includes(tile));
+  const values = new URLSearchParams([['do', 'delete'], ...list.map((tile) => ['photo', idOf(tile)])]);
+  flip(() => {
+    list.forEach((tile) => tile.remove());
+    crown();
+  });
+  setMode(false);
+  count(false);
+  rove(other);
+  if (!other) $('#main').focus({ preventScroll: true });
+  post(values);
+}
+
+async function post(values) {
+  const form = $('#bulk'),
+    chosen = values.getAll('photo');
+  changing.count++;
+  try {
+    form.replaceChildren(
+      ...chosen.map((value) => Object.assign(document.createElement('input'), { type: 'hidden', name: 'photo', value })),
+    );
+    const answer = await send(form);
+    if (!(answer?.status < 300)) refresh(true);
+  } finally {
+    changing.count--;
+  }
+}
+
+/** By a form of its own, so that nothing else of the page goes along. */
+function send(form) {
+  const source = document.createElement('form');
+  source.hidden = true;
+  source.append(...form.children);
+  source.setAttribute('hx-swap', 'none');
+  document.body.append(source);
+  let answer;
+  source.addEventListener('htmx:after:request', (event) => (answer = event.detail.ctx.response));
+  return window.htmx
+    .ajax('POST', form.action, { source, swap: 'none', values: { do: 'delete' } })
+    .catch(() => null)
+    .then(() => {
+      source.remove();
+      return answer;
+    });
+}
+
+document.addEventListener('submit', (event) => {
+  if (event.target.id === 'bulk') {
+    event.preventDefault();
+    if (event.submitter.value === 'delete') remove(picked());
+    else describe(picked());
+  } else if (event.target.id === 'bulk-one') {
+    event.preventDefault();
+    const tile = document.getElementById(`p-${event.target.elements.photo.value}`);
+    $('#photo').close();
+    if (tile) remove([tile]);
+  }
+});
+
+/** Open the first of them; the inspector goes on through the others. */
+function describe(list) {
+  if (!list.length) return;
+  const only = list.map((tile) => idOf(tile).slice(0, 8)).join('.');
+  const address = `${new URL($('#bulk').action).pathname.replace(/bulk$/, '').replace(/\/$/, '')}?only=${only}&photo=${idOf(list[0])}`;
+  clear();
+  window.htmx.ajax('GET', address, { source: '#photo', target: '#photo' });
+}
+
+// A sheet that is drawn anew keeps what is selected.
+let kept = [];
+document.addEventListener('htmx:before:swap', () => (kept = picked().map((tile) => tile.id)));
+document.addEventListener('htmx:after:swap', () => {
+  for (const id of kept) {
+    const box = $('.pick input', document.getElementById(id) ?? document.createElement('i'));
+    if (box) box.checked = true;
+  }
+  if (mode()) mode().setAttribute('aria-pressed', document.body.classList.contains('selecting'));
+  count(false);
+});
+count(false);

@@ -1,0 +1,299 @@
+// Straight to the bucket: pick, drop or paste → presign → PUT with progress → confirm; the server answers with the tile.
+import { $, say, shortcut, toast } from './app.js';
+import { drawTray } from './tray.js';
+
+const LANES = 3; // uploads at a time
+const TRIES = 4; // the first, and three more by itself
+const STALLED_MS = 30_000; // no byte moved for so long: begin again
+const uploads = []; // all of this visit, in the order they were added
+const grid = () => $('#photos');
+const running = () => uploads.filter((u) => u.state === 'up').length;
+
+class Refused extends Error {
+  constructor({ title, text, error }) {
+    super(text);
+    Object.assign(this, { title, code: error });
+  }
+}
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/* ---------- in: button, drop anywhere, paste anywhere ---------- */
+export function add(files) {
+  for (const file of files) {
+    const before = uploads.at(-1);
+    const u = { file, before, tries: 0, loaded: 0, state: 'q' };
+    u.settled = new Promise((done) => (u.settle = done));
+    u.li = tileFor(u);
+    uploads.push(u);
+    show(u, 'q', 'Waiting');
+  }
+  if (files.length) say(`Uploading ${files.length === 1 ? '1 photo' : `${files.length} photos`}`);
+  pump();
+}
+
+const chooser = () => $('[data-upload-input]');
+document.addEventListener('change', (event) => {
+  if (event.target !== chooser()) return;
+  add([...event.target.files]);
+  event.target.value = '';
+});
+document.addEventListener('click', (event) => event.target.closest('[data-action="add"]') && chooser().click());
+document.addEventListener('keydown', (event) => event.key === 'u' && shortcut(event) && chooser().click());
+document.addEventListener('paste', (event) => {
+  const files = [...(event.clipboardData?.files || [])];
+  if (files.length) {
+    event.preventDefault();
+    add(files);
+  }
+});
+let depth = 0;
+const carriesFiles = (event) => event.dataTransfer?.types.includes('Files');
+const veil = (on) => document.body.classList.toggle('dropping', on);
+addEventListener('dragenter', (event) => {
+  if (carriesFiles(event)) {
+    event.preventDefault();
+    depth++;
+    veil(true);
+  }
+});
+addEventListener('dragover', (event) => {
+  if (carriesFiles(event)) {
+    event.preventDefault();
+    event.dataTransfer.dropEffect = 'copy';
+  }
+});
+addEventListener('dragleave', (event) => {
+  if (carriesFiles(event) && !--depth) veil(false);
+});
+addEventListener('drop', (event) => {
+  if (carriesFiles(event)) {
+    event.preventDefault();
+    depth = 0;
+    veil(false);
+    add([...event.dataTransfer.files]);
+  }
+});
+
+/* ---------- the tile of a file that is not a photo yet ---------- */
+function tileFor(u) {
+  const li = $('#upload-tile').content.firstElementChild.cloneNode(true);
+  const image = $('img', li),
+    url = URL.createObjectURL(u.file);
+  $('.name', li).textContent = u.file.name;
+  $('.meter', li).setAttribute('aria-label', u.file.name);
+  $('.x', li).setAttribute('aria-label', `Cancel ${u.file.name}`);
+  $('.x', li).onclick = () => cancel(u);
+  $('.retry', li).onclick = () => again(u);
+  image.onload = () => {
+    $('.name', li).hidden = true;
+    u.preview = url;
+  };
+  image.onerror = () => {
+    image.hidden = true;
+    URL.revokeObjectURL(url);
+  }; // HEIC: its name stands there until it is processed
+  image.src = url;
+  $('.add', grid()).before(li);
+  return li;
+}
+
+/** States: q waiting, up uploading, sent (waits for its turn), proc, err, done, gone. */
+function show(u, state, words) {
+  u.state = state;
+  u.words = words;
+  const share = Math.min(1, u.loaded / (u.file.size || 1)),
+    meter = $('.meter', u.li);
+  u.li.dataset.s = state === 'sent' ? 'proc' : state;
+  $('.alt', u.li).textContent = words;
+  $('.pct', u.li).textContent = state === 'up' ? `${Math.round(share * 100)}%` : '';
+  meter.hidden = state === 'err' || state === 'q';
+  $('i', meter).className = state === 'proc' || state === 'sent' ? 'wait' : '';
+  $('i', meter).style.setProperty('--v', share);
+  if (state === 'up') meter.setAttribute('aria-valuenow', Math.round(share * 100));
+  else meter.removeAttribute('aria-valuenow');
+  $('.retry', u.li).hidden = state !== 'err' || !u.retriable;
+  draw();
+}
+
+function cancel(u) {
+  u.stop?.();
+  u.li.remove();
+  finish(u, 'gone');
+}
+function again(u) {
+  u.tries = 0;
+  u.note = '';
+  show(u, 'q', 'Waiting');
+  pump();
+}
+function finish(u, state) {
+  u.state = state;
+  if (u.preview) setTimeout(() => URL.revokeObjectURL(u.preview), 10_000);
+  u.settle();
+  draw();
+  pump();
+}
+
+/* ---------- out: three at a time ---------- */
+function pump() {
+  if (!navigator.onLine) return;
+  for (const u of uploads) {
+    if (running() >= LANES) return;
+    if (u.state === 'q' && !u.resting) run(u);
+  }
+}
+
+async function run(u) {
+  try {
+    show(u, 'up', 'Uploading');
+    u.grant ??= await presign(u.file);
+    if (!u.sent) await put(u);
+    u.sent = true;
+    show(u, 'sent', 'Uploaded');
+    pump(); // the lane is free
+    await u.before?.settled; // confirmed in the order they were added, so that the gallery has that order
+    if (u.state === 'gone') return;
+    show(u, 'proc', 'Checking');
+    await confirm(u);
+    finish(u, 'done');
+  } catch (problem) {
+    if (u.state !== 'gone') await stumble(u, problem);
+  }
+}
+
+/** Try again by itself where that may help, with growing gaps; else say what happened and what to do. */
+async function stumble(u, problem) {
+  const at = Math.round((100 * u.loaded) / (u.file.size || 1));
+  if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: ask for a new one
+  if (!u.sent) u.loaded = 0;
+  const refused = problem instanceof Refused && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
+  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will go on');
+  if (!refused && ++u.tries < TRIES) {
+    u.resting = true;
+    show(u, 'q', `Trying again, ${u.tries + 1} of ${TRIES}`);
+    await wait(600 * 2 ** u.tries + Math.random() * 400);
+    u.resting = false;
+    return pump();
+  }
+  u.retriable = !refused || [401, 402, 429].includes(problem.status);
+  u.note = problem.title ? `${problem.title}. ${problem.message}` : `Connection dropped at ${at}%. Nothing lost.`;
+  show(u, 'err', problem.title || 'Connection dropped');
+  u.settle(); // those behind it go on
+  say(`${u.file.name}: ${u.note}`, true);
+  pump();
+}
+
+async function presign(file) {
+  const response = await fetch(grid().dataset.presign, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'HX-Request': 'true', 'HX-Current-URL': location.href },
+    body: JSON.stringify({ name: file.name, type: file.type, size: file.size }),
+  });
+  return response.ok
+    ? response.json()
+    : refuse(response.status, await response.text(), response.headers.get('HX-Redirect'));
+}
+
+/** Turn an answer into what is thrown: a refusal in the server's words, or a fault that is worth another try. */
+function refuse(status, body, signIn) {
+  if (status === 401) {
+    toast('You are signed out. Your uploads wait: sign in, then try them again.', {
+      link: { text: 'Sign in', href: signIn || '/sign-in' },
+    });
+    throw Object.assign(new Refused({ title: 'Signed out', text: 'Sign in again, then try again.' }), { status });
+  }
+  let words;
+  try {
+    words = JSON.parse(body);
+  } catch {
+    throw Object.assign(new Error(`status ${status}`), { status });
+  }
+  throw Object.assign(new Refused(words), { status });
+}
+
+function put(u) {
+  return new Promise((done, fail) => {
+    const request = new XMLHttpRequest();
+    let stall;
+    const watch = () => {
+      clearTimeout(stall);
+      stall = setTimeout(() => request.abort(), STALLED_MS);
+    };
+    request.upload.onprogress = (event) => {
+      watch();
+      u.loaded = event.loaded;
+      show(u, 'up', 'Uploading');
+    };
+    request.onload = () =>
+      request.status < 300 ? done() : fail(Object.assign(new Error('bucket'), { status: request.status }));
+    request.onerror = request.onabort = () => fail(new Error('network'));
+    request.onloadend = () => clearTimeout(stall);
+    u.stop = () => request.abort();
+    request.open('PUT', u.grant.url);
+    for (const name in u.grant.headers) request.setRequestHeader(name, u.grant.headers[name]);
+    request.send(u.file);
+    watch();
+  });
+}
+
+/** The answer is the photo's tile; htmx puts it in place of this one. Each has its own source: a shared one drops requests. */
+function confirm(u) {
+  return new Promise((done, fail) => {
+    let answer;
+    u.li.addEventListener('htmx:after:request', (event) => (answer = event.detail.ctx), { once: true });
+    u.li.addEventListener(
+      'htmx:before:swap',
+      (event) => event.detail.ctx.response.status < 300 && land(u, event.detail.tasks),
+      {
+        once: true,
+      },
+    );
+    window.htmx
+      .ajax('POST', u.grant.done, { source: u.li, target: u.li, swap: 'outerHTML', values: { key: u.grant.key } })
+      .then(() => {
+        const status = answer?.response.status;
+        if (!status) return fail(new Error('network'));
+        if (status < 300) return done();
+        try {
+          refuse(status, answer.text, answer.response.headers.get('HX-Redirect'));
+        } catch (problem) {
+          fail(problem);
+        }
+      }, fail);
+  });
+}
+
+/** Under the photo that is still on its way lies the preview, so nothing blinks. */
+function land(u, tasks) {
+  u.landed = true;
+  const shot = tasks.map((task) => task.fragment?.querySelector?.('.tile .shot')).find(Boolean);
+  if (shot && u.preview) shot.style.background = `center / cover url("${u.preview}")`;
+}
+
+/* ---------- a flaky network, a page that is left, a sheet that is drawn anew ---------- */
+addEventListener('online', () => {
+  toast('Back online. Going on.');
+  uploads.filter((u) => u.state === 'err' && u.retriable).forEach(again);
+  pump();
+});
+addEventListener('offline', () => toast('You are offline. Uploads go on when you are back.'));
+const busy = () => uploads.some((u) => ['q', 'up', 'sent', 'proc'].includes(u.state));
+addEventListener('beforeunload', (event) => busy() && event.preventDefault());
+document.addEventListener('htmx:after:swap', () => {
+  for (const u of uploads) if (!u.landed && u.state !== 'gone' && !u.li.isConnected) $('.add', grid()).before(u.li);
+});
+
+let drawing,
+  told = 0;
+/** The tray and the announcements of the total, at most once a frame. */
+function draw() {
+  drawing ??= requestAnimationFrame(() => {
+    drawing = null;
+    const { share, active, failed } = drawTray(uploads, { again, cancel });
+    const quarter = Math.floor(share * 4);
+    if (active && quarter > told && quarter < 4) say(`${quarter * 25}% uploaded`);
+    told = active ? Math.max(told, quarter) : 0;
+    if (!active && draw.was) say(failed ? `Done. ${failed} did not upload.` : 'All photos are uploaded.');
+    draw.was = active;
+  });
+}

@@ -1,0 +1,171 @@
+"""Who may call the API, and how often (reliability.md, E1 to E4, E12, H1 to H4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from limits.storage import storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+
+from portal.accounts import access
+from portal.accounts.models import ApiKey
+from portal.db import db, now
+from portal.images.models import Property
+from portal.limits import limiter
+from portal.work import work
+from tests.factories import Person
+
+PATH = "/api/v1/properties"
+
+
+def call(app: Flask, **kwargs: Any) -> Any:
+    return app.test_client().get(kwargs.pop("path", PATH), **kwargs)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_a_good_key_is_let_in(app: Flask, alice: Person) -> None:
+    assert call(app, headers=bearer(alice.key)).status_code == 200
+    assert call(app, headers={"Authorization": f"bearer {alice.key}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer fr_live_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "Bearer a=b",
+        "Bearer \xff\xfe",
+        "Basic KEY",
+        "Token KEY",
+        "KEY",
+    ],
+)
+def test_without_a_good_key_it_is_a_401(app: Flask, alice: Person, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization.replace("KEY", alice.key)}
+    response = call(app, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert set(response.json["error"]) == {"code", "message", "details"}
+    assert response.json["error"]["code"] == "unauthorized"
+
+
+def test_e4_a_key_in_the_query_or_a_cookie_counts_for_nothing(app: Flask, alice: Person) -> None:
+    for name in ("key", "api_key", "access_token", "token"):
+        assert call(app, path=f"{PATH}?{name}={alice.key}").status_code == 401
+    client = app.test_client()
+    client.set_cookie("Authorization", f"Bearer {alice.key}")
+    assert client.get(PATH).status_code == 401
+
+
+def test_e6_a_session_counts_for_nothing(alice: Person) -> None:
+    browser = alice.browser()
+    assert browser.get(PATH).status_code == 401
+    assert browser.post(PATH, json={"name": "Barn"}).status_code == 401
+
+
+def test_e3_a_revoked_key_is_a_401_at_once(app: Flask, alice: Person) -> None:
+    assert call(app, headers=bearer(alice.key)).status_code == 200
+    access.revoke_api_key(alice.workspace, str(access.api_keys(alice.workspace)[0].uuid))
+    assert call(app, headers=bearer(alice.key)).status_code == 401
+
+
+def test_e3_a_key_that_is_over_is_a_401(app: Flask, alice: Person) -> None:
+    with work():
+        db.session.query(ApiKey).update({"expires_at": now() - timedelta(seconds=1)})
+    assert call(app, headers=bearer(alice.key)).status_code == 401
+
+
+def test_e3_a_key_without_the_scope_is_a_403(app: Flask, alice: Person, home: Property) -> None:
+    reader = access.create_api_key(alice.workspace, "Reader", scopes={"images:read"}).secret
+    writer = access.create_api_key(alice.workspace, "Writer", scopes={"images:write"}).secret
+    client = app.test_client()
+    assert client.get(PATH, headers=bearer(reader)).status_code == 200
+    response = client.post(PATH, headers=bearer(reader), json={"name": "Barn"})
+    assert (response.status_code, response.json["error"]["code"]) == (403, "forbidden")
+    assert response.json["error"]["details"] == {"scope": "images:write"}
+    assert client.delete(f"{PATH}/{home.uuid}", headers=bearer(reader)).status_code == 403
+    assert client.post(PATH, headers=bearer(writer), json={"name": "Barn"}).status_code == 201
+    assert client.get(PATH, headers=bearer(writer)).status_code == 403
+
+
+def test_a_key_is_refused_before_its_body_is_read(app: Flask) -> None:
+    response = app.test_client().post(PATH, data=b"{" * 1000, content_type="text/plain")
+    assert response.status_code == 401
+
+
+def test_no_answer_tells_the_key(app: Flask, alice: Person) -> None:
+    for response in (call(app, headers=bearer(f"{alice.key}x")), call(app, path=f"/api/v1/{alice.key}")):
+        assert alice.key not in response.text
+
+
+def test_h1_a_hundred_a_minute_are_exactly_a_hundred(
+    app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "100 per minute")
+
+    def seven() -> list[int]:
+        return [alice.api("GET", PATH).status_code for _ in range(7)]
+
+    codes = [code for codes in at_once(seven, *[()] * 20) for code in codes]
+    assert (codes.count(200), codes.count(429)) == (100, 40)
+
+
+def test_h3_a_429_says_when_and_every_answer_how_much_is_left(
+    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "2 per minute")
+    answers = [alice.api("GET", PATH) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+    assert {answer.headers["RateLimit-Limit"] for answer in answers} == {"2"}
+    assert ["Retry-After" in answer.headers for answer in answers] == [False, False, True]
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
+    assert answers[2].json["error"]["code"] == "too_many_requests"
+
+
+def test_h4_the_limit_is_the_keys_whatever_forwarded_for_says(
+    app: Flask, alice: Person, bob: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "2 per minute")
+    codes = [alice.api("GET", PATH, headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in range(3)]
+    assert codes == [200, 200, 429]
+    assert bob.api("GET", PATH).status_code == charlie.api("GET", PATH).status_code == 200
+
+
+def test_the_limit_counts_all_routes_together(
+    app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "2 per minute")
+    paths = (PATH, f"{PATH}/{home.uuid}", f"{PATH}/{home.uuid}/images")
+    assert [alice.api("GET", path).status_code for path in paths] == [200, 200, 429]
+
+
+def test_e12_strangers_are_counted_by_address_and_lock_nobody_out(
+    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "3 per minute")
+    answers = [call(app, headers=bearer(f"fr_live_guess{n}")) for n in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+    assert int(answers[3].headers["Retry-After"]) >= 1
+    elsewhere = call(app, headers=bearer("x"), environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    assert elsewhere.status_code == 401
+    assert alice.api("GET", PATH).status_code == 200
+
+
+def test_h2_while_redis_is_away_it_counts_in_memory(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = storage_from_string("redis://127.0.0.1:9", socket_connect_timeout=1)
+    monkeypatch.setattr(limiter, "_storage", away)
+    monkeypatch.setattr(limiter, "_limiter", FixedWindowRateLimiter(away))
+    monkeypatch.setattr(limiter, "_storage_dead", False)
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "3 per minute")
+    assert [alice.api("GET", PATH).status_code for _ in range(4)] == [200, 200, 200, 429]

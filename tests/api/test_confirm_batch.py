@@ -1,0 +1,146 @@
+"""POST …/images/confirm-batch (seed B, "Confirm Batch"; contract.md, B2 to B5, B12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Property
+from portal.images.uploads import Arrived
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+
+
+def said(arrived: Arrived, **more: Any) -> dict[str, Any]:
+    return {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes, **more}
+
+
+def confirm(person: Person, home: Property, images: Any, **headers: str) -> Any:
+    path = f"/api/v1/properties/{home.uuid}/images/confirm-batch"
+    return person.api("POST", path, json={"images": images}, headers=headers)
+
+
+@pytest.fixture
+def three(home: Property) -> list[dict[str, Any]]:
+    return [said(factories.uploaded(home, factories.jpeg(32 + n, 24))) for n in range(3)]
+
+
+def photos(home: Property) -> int:
+    db.session.rollback()
+    return len(gallery.images(home))
+
+
+def test_all_become_images_in_the_order_sent(alice: Person, home: Property, three: Any) -> None:
+    three[0]["altText"] = "Kitchen"
+    response = confirm(alice, home, three)
+    assert response.status_code == 201
+    assert "Location" not in response.headers, "B12"
+    assert [list(each) for each in response.json["data"]] == [["id", "url", "altText", "order"]] * 3
+    assert [each["altText"] for each in response.json["data"]] == ["Kitchen", None, None]
+    assert [each["order"] for each in response.json["data"]] == [0, 1, 2]
+    assert alice.api("GET", f"/api/v1/properties/{home.uuid}/images").json["data"] == response.json["data"]
+    assert [image.is_main for image in gallery.images(home)] == [True, False, False]
+    assert {image.added_by for image in gallery.images(home)} == {"Alice's key"}
+
+
+def test_they_go_behind_what_is_there(alice: Person, home: Property, three: Any) -> None:
+    factories.photo_in(home)
+    assert [each["order"] for each in confirm(alice, home, three).json["data"]] == [1, 2, 3]
+
+
+def test_one_event_tells_of_all(alice: Person, home: Property, three: Any) -> None:
+    endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
+    confirm(alice, home, three)
+    assert db.session.query(Delivery).count() == 1
+    confirm(alice, home, three)
+    assert db.session.query(Delivery).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"r2Key": "images/a/b/c.jpg"}, "unknown_key"),
+        ({"sizeBytes": 9}, "differs_from_presigned"),
+        ({"contentType": "image/png"}, "differs_from_presigned"),
+        ({"altText": "x" * 501}, "alt_text"),
+        ({"altText": 1}, "fields"),
+    ],
+)
+def test_b3_one_that_is_wrong_is_named_and_none_becomes_an_image(
+    alice: Person, home: Property, three: Any, buckets: Buckets, change: dict[str, Any], code: str
+) -> None:
+    before = buckets.listing()
+    response = confirm(alice, home, [three[0], {**three[1], **change}, three[2]])
+    assert (response.status_code, response.json["error"]["code"]) == (422, code)
+    assert response.json["error"]["details"]["index"] == 1
+    assert photos(home) == 0
+    assert buckets.listing() == before
+    assert confirm(alice, home, three).status_code == 201, "what was right can be confirmed again"
+
+
+def test_b3_one_that_never_came_or_is_no_photo_takes_none_with_it(alice: Person, home: Property, three: Any) -> None:
+    ticket = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
+    path = f"/api/v1/properties/{home.uuid}/images/presign"
+    absent = {**ticket, "r2Key": alice.api("POST", path, json=ticket).json["data"]["r2Key"]}
+    fake = said(factories.uploaded(home, b"<html>no</html>"))
+    for wrong in (absent, fake):
+        response = confirm(alice, home, [*three, wrong])
+        assert (response.status_code, response.json["error"]["details"]["index"]) == (422, 3)
+        assert photos(home) == 0
+
+
+def test_b2_over_the_quota_none_becomes_an_image(
+    alice: Person, home: Property, three: Any, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = buckets.listing()
+    monkeypatch.setattr(gallery, "room", lambda _: gallery.Room(18, 20))
+    response = confirm(alice, home, three)
+    assert (response.status_code, response.json["error"]["code"]) == (422, "quota_exceeded")
+    said = {"limit": "imagesPerProperty", "max": 20, "used": 18, "requested": 3}
+    assert response.json["error"]["details"] == said
+    monkeypatch.undo()
+    assert photos(home) == 0
+    assert buckets.listing() == before
+
+
+def test_b4_confirmed_again_it_is_the_same_answer(alice: Person, home: Property, three: Any) -> None:
+    first, second = confirm(alice, home, three), confirm(alice, home, three)
+    assert (second.status_code, second.data) == (201, first.data)
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert photos(home) == 3
+
+
+def test_some_confirmed_before_are_found_again_beside_new_ones(alice: Person, home: Property, three: Any) -> None:
+    (first,) = confirm(alice, home, three[1:2]).json["data"]
+    response = confirm(alice, home, three)
+    assert response.json["data"][1] == first
+    assert [each["order"] for each in response.json["data"]] == [1, 0, 2]
+    assert "Idempotent-Replayed" not in response.headers
+
+
+def test_the_same_key_twice_in_a_call_is_one_image(alice: Person, home: Property, three: Any, buckets: Buckets) -> None:
+    first, second = confirm(alice, home, three[:1] * 2).json["data"]
+    assert first == second
+    assert photos(home) == 1
+    stored = {key for _, key in buckets.listing()}
+    assert stored == {gallery.images(home)[0].original_key, three[1]["r2Key"], three[2]["r2Key"]}
+
+
+@pytest.mark.parametrize("count", [0, 21])
+def test_b10_none_and_more_than_twenty_are_refused(alice: Person, home: Property, three: Any, count: int) -> None:
+    assert confirm(alice, home, three[:1] * count).status_code == 422
+
+
+def test_under_a_key_it_happens_once(alice: Person, home: Property, three: Any) -> None:
+    key = {"Idempotency-Key": "6d1c"}
+    first, second = confirm(alice, home, three, **key), confirm(alice, home, three, **key)
+    assert first.data == second.data
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert photos(home) == 3

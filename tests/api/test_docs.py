@@ -1,0 +1,77 @@
+"""/api/openapi.json and /api/docs: complete, on their own, and without a cookie."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from portal.images.models import Property
+from tests.factories import Person
+
+VENDOR = Path(__file__).parents[2] / "static" / "vendor"
+
+
+def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    said = {f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations}
+    there = {
+        f"{method} {rule.rule}".replace("<", "{").replace(">", "}")
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert said == there
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert {"401", "403", "422", "429", "500"} <= set(operation["responses"]), path
+            assert operation["security"] == [{"apiKey": []}]
+            assert operation["summary"]
+            names = [each["name"] for each in operation["parameters"]]
+            assert ("Idempotency-Key" in names) == (method != "get"), path
+    assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+
+
+def test_it_has_the_contracts_examples(app: Flask) -> None:
+    schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
+    assert schemas["PresignBody"]["examples"][0]["sizeBytes"] == 2048576
+    assert schemas["PollAnswer"]["examples"][0]["data"]["completedAt"] == "2026-05-08T12:00:04.123Z"
+    assert schemas["ReorderAnswer"]["examples"] == [{"ok": True}]
+
+
+def test_the_page_may_load_our_own_files_only_and_sets_no_cookie(app: Flask, alice: Person) -> None:
+    for client in (app.test_client(), alice.browser()):
+        page = client.get("/api/docs")
+        assert page.status_code == 200
+        assert "Set-Cookie" not in page.headers
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(r"<script>|<style|style=|\son\w+=|https?://", page.text)
+        for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+            with client.get(address) as file:
+                assert file.status_code == 200
+
+
+def test_what_others_wrote_is_as_it_was_downloaded() -> None:
+    said = (VENDOR / "VENDOR.txt").read_text()
+    for path in VENDOR.glob("swagger-ui-*.[cj]s*"):
+        assert path.name in said
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("", "DELETE, GET, HEAD, OPTIONS"),
+        ("/presign", "OPTIONS, POST"),
+        ("/reorder", "OPTIONS, PATCH"),
+        ("/7c9e6679-7425-40de-944b-e07fc1f90ae7", "GET, HEAD, OPTIONS, PATCH"),
+    ],
+)
+def test_options_names_the_methods_that_the_file_has(alice: Person, home: Property, path: str, allowed: str) -> None:
+    response = alice.api("OPTIONS", f"/api/v1/properties/{home.uuid}/images{path}")
+    assert response.headers["Allow"] == allowed

@@ -1,0 +1,150 @@
+"""Every failure under /api/v1 has B's form, whoever raised it (contract.md, X2 and B23)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+
+from portal import storage
+from portal.errors import StorageFailed
+from portal.images import properties
+from portal.images.models import Property
+from tests.factories import Person
+
+PATH = "/api/v1/properties"
+
+
+def said(response: Any) -> tuple[int, str]:
+    """The status and the code of an answer that has B's form and headers."""
+    assert response.content_type == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in response.headers
+    assert list(response.json) == ["error"]
+    assert list(response.json["error"]) == ["code", "message", "details"]
+    assert response.json["error"]["message"].strip().endswith(".")
+    return response.status_code, response.json["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1", "/api/v1/", "/api/v1/nothing", f"{PATH}/", f"{PATH}/1/images/", "/api/v1//properties"],
+)
+def test_404_where_no_route_is(app: Flask, alice: Person, path: str) -> None:
+    assert said(alice.api("GET", path)) == (404, "not_found")
+    assert said(app.test_client().post(path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", PATH, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("PUT", f"{PATH}/1", {"GET", "HEAD", "OPTIONS", "PATCH", "DELETE"}),
+        ("GET", f"{PATH}/1/images/presign/x", None),
+        ("DELETE", f"{PATH}/1/images/confirm", {"GET", "HEAD", "OPTIONS", "PATCH", "POST"}),
+    ],
+)
+def test_405_names_what_is_allowed(alice: Person, method: str, path: str, allowed: set[str] | None) -> None:
+    response = alice.api(method, path)
+    if allowed is None:
+        assert said(response) == (404, "not_found")
+        return
+    assert said(response) == (405, "method_not_allowed")
+    assert set(response.headers["Allow"].split(", ")) <= allowed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"{'a': 1}",
+        b"\xff\xfe\xff",
+        b'{"a":' * 10_000,
+        b"[" * 10_000 + b"]" * 10_000,
+        b"1" * 5_000,
+    ],
+)
+def test_400_for_a_body_that_is_no_json(alice: Person, body: bytes) -> None:
+    assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"1", b'"text"', b'"{\\"name\\": \\"Barn\\"}"', b"true"])
+def test_422_for_json_that_is_no_object(alice: Person, body: bytes) -> None:
+    assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (422, "fields")
+
+
+def test_of_two_fields_of_one_name_the_last_counts(alice: Person) -> None:
+    body = b'{"name": "First", "name": "Second"}'
+    response = alice.api("POST", PATH, data=body, content_type="application/json; charset=utf-8")
+    assert response.json["data"]["name"] == "Second"
+
+
+@pytest.mark.parametrize("type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_415_for_another_content_type(alice: Person, type: str | None) -> None:
+    response = alice.api("POST", PATH, data=b'{"name": "Barn"}', content_type=type)
+    assert said(response) == (415, "unsupported_media_type")
+
+
+def test_413_for_a_body_that_is_too_large(alice: Person) -> None:
+    body = b'{"name": "Barn", "more": "' + b"x" * (256 * 1024) + b'"}'
+    response = alice.api("POST", PATH, data=body, content_type="application/json")
+    assert said(response) == (413, "request_entity_too_large")
+
+
+def test_503_while_the_storage_is_away(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise StorageFailed("The photo storage did not answer. Nothing was changed.", details="EndpointError")
+
+    monkeypatch.setattr(storage.uploads, "presign_put", away)
+    body = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
+    response = alice.api("POST", f"{PATH}/{home.uuid}/images/presign", json=body)
+    assert said(response) == (503, "storage_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "Endpoint" not in response.text
+
+
+def test_503_while_the_database_is_away(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("password"))
+
+    monkeypatch.setattr(properties, "page", away)
+    response = alice.api("GET", PATH)
+    assert said(response) == (503, "unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "SELECT" not in response.text
+
+
+def test_500_tells_nothing_of_its_cause(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(properties, "page", broken)
+    response = alice.api("GET", PATH)
+    assert said(response) == (500, "internal_server_error")
+    assert "secret" not in response.text
+
+
+def test_other_paths_speak_no_dialect(app: Flask) -> None:
+    assert app.test_client().get("/api/v2/nothing").content_type != "application/json"
+
+
+def test_the_openapi_document_knows_every_route_and_every_error(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    for rule in app.url_map.iter_rules():
+        if not rule.rule.startswith("/api/v1"):
+            continue
+        path = rule.rule.replace("<", "{").replace(">", "}")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            operation = document["paths"][path][method.lower()]
+            assert operation["security"] == [{"apiKey": []}]
+            for status in ("401", "403", "404", "422", "429"):
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
+            named = [each["name"] for each in operation.get("parameters", ())]
+            assert ("Idempotency-Key" in named) == (method != "GET")

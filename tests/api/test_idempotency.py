@@ -1,0 +1,257 @@
+"""Idempotency-Key on the writes (contract.md, B6; reliability.md, G1 to G13)."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import update
+
+from portal import storage
+from portal.accounts import access
+from portal.accounts.models import IdempotencyRecord
+from portal.db import db, now
+from portal.errors import StorageFailed
+from portal.images.models import Image, Property, Upload
+from portal.work import work
+from tests import factories
+from tests.conftest import BOTH
+from tests.factories import Person
+
+PATH = "/api/v1/properties"
+BARN = {"name": "Barn"}
+KEY = {"Idempotency-Key": "6d1c"}
+
+
+def create(person: Person, body: Any = None, key: str = "6d1c", **kwargs: Any) -> Any:
+    return person.api("POST", PATH, json=body or BARN, headers={"Idempotency-Key": key}, **kwargs)
+
+
+def presign(person: Person, home: Property) -> Any:
+    body = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 2048}
+    return person.api("POST", f"{PATH}/{home.uuid}/images/presign", json=body, headers=KEY)
+
+
+def homes() -> int:
+    db.session.rollback()
+    return db.session.query(Property).count()
+
+
+def grow_old(**columns: timedelta) -> None:
+    """Let time pass for every record."""
+    with work():
+        for name, age in columns.items():
+            db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
+
+
+def test_g1_the_same_request_has_the_same_answer_and_no_second_effect(alice: Person) -> None:
+    first, second = create(alice), create(alice)
+    assert (second.status_code, second.data) == (201, first.data)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert second.content_type == first.content_type
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert homes() == 1
+
+
+def test_without_a_key_each_request_counts(alice: Person) -> None:
+    for _ in range(2):
+        alice.api("POST", PATH, json=BARN)
+    assert homes() == 2
+
+
+def test_g1_a_presign_is_answered_with_the_same_key_and_url(alice: Person, home: Property) -> None:
+    assert presign(alice, home).data == presign(alice, home).data
+    assert db.session.query(Upload).count() == 1
+
+
+def test_g1_a_confirm_a_change_and_a_delete_too(alice: Person, home: Property) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    said = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
+    at = f"{PATH}/{home.uuid}"
+    for method, path, body, status in (
+        ("POST", f"{at}/images/confirm", said, 201),
+        ("PATCH", at, {"name": "Elm"}, 200),
+        ("DELETE", at, None, 204),
+    ):
+        headers = {"Idempotency-Key": f"{method} it"}
+        first, second = (alice.api(method, path, json=body, headers=headers) for _ in range(2))
+        assert (first.status_code, second.status_code, second.data) == (status, status, first.data)
+        assert second.headers.get("Location") == first.headers.get("Location")
+        assert second.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("change", ["body", "spaces", "path", "method", "query"])
+def test_g2_g13_another_request_under_the_key_is_a_422(alice: Person, home: Property, change: str) -> None:
+    json = {"content_type": "application/json", "headers": KEY}
+    alice.api("PATCH", f"{PATH}/{home.uuid}", data=b'{"name":"Elm","sleeps":2}', **json)
+    method, path, body = "PATCH", f"{PATH}/{home.uuid}", b'{"name":"Elm","sleeps":2}'
+    match change:
+        case "body":
+            body = b'{"name":"Ash","sleeps":2}'
+        case "spaces":  # documented: compared byte for byte
+            body = b'{"name": "Elm", "sleeps": 2}'
+        case "path":
+            path = f"{PATH}/{home.id}"
+        case "query":
+            path += "?again=1"
+        case "method":
+            method, path = "POST", PATH
+    response = alice.api(method, path, data=body, **json)
+    assert (response.status_code, response.json["error"]["code"]) == (422, "idempotency_key_reused")
+    assert homes() == 1
+
+
+def test_g3_while_the_first_runs_it_is_a_409(alice: Person) -> None:
+    with work():  # as another process has claimed it
+        create_record(alice)
+    response = create(alice)
+    assert (response.status_code, response.json["error"]["code"]) == (409, "idempotency_in_flight")
+    assert response.headers["Retry-After"] == "1"
+    assert homes() == 0
+
+
+def test_g7_a_process_that_died_frees_the_key_after_a_minute(alice: Person) -> None:
+    with work():
+        create_record(alice)
+    grow_old(claimed_at=timedelta(seconds=61))
+    assert create(alice).status_code == 201
+    assert homes() == 1
+
+
+def create_record(person: Person) -> None:
+    """A claim of the very request that `create` sends, still running."""
+    asked = f"POST {PATH}?\n".encode() + b'{"name": "Barn"}'
+    db.session.add(
+        IdempotencyRecord(
+            workspace_id=person.workspace.id,
+            key="6d1c",
+            fingerprint=hashlib.sha256(asked).hexdigest(),
+            claim=uuid4(),
+            claimed_at=now(),
+        )
+    )
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_g4_fifty_at_once_have_one_effect_for_each_key(
+    app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storm(app, alice, at_once, monkeypatch, keys=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_g4_fifty_at_once_for_a_hundred_keys(
+    app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storm(app, alice, at_once, monkeypatch, keys=100)
+
+
+def storm(app: Flask, alice: Person, at_once: Any, monkeypatch: pytest.MonkeyPatch, *, keys: int) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "1000000 per minute")
+    for n in range(keys):
+        answers = at_once(lambda key: create(alice, key=key), *[(f"key-{n}",)] * 50)
+        assert {answer.status_code for answer in answers} <= {201, 409}
+        assert len({answer.data for answer in answers if answer.status_code == 201}) == 1
+    assert homes() == keys
+
+
+def test_g4_over_http_thirty_confirms_of_one_key_make_one_image(
+    live: str, alice: Person, home: Property, at_once: Callable[..., list[Any]]
+) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+    said = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
+    headers = {"Authorization": f"Bearer {alice.key}", **KEY}
+    url = f"{live}{PATH}/{home.uuid}/images/confirm"
+    answers = at_once(lambda: requests.post(url, json=said, headers=headers, timeout=30), *[()] * 30)
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
+    db.session.rollback()
+    assert db.session.query(Image).count() == 1
+
+
+def test_g5_a_refused_request_frees_its_key(alice: Person, home: Property) -> None:
+    assert create(alice, {"name": ""}).status_code == 422
+    assert create(alice, {"name": 1}).status_code == 422
+    absent = alice.api("PATCH", f"{PATH}/0", json=BARN, headers=KEY)
+    assert absent.status_code == 422
+    assert create(alice).status_code == 201
+
+
+def test_g6_a_failure_of_ours_has_no_effect_and_frees_its_key(
+    alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(error: Exception) -> Callable[..., Any]:
+        def fail(*_: Any, **__: Any) -> None:
+            raise error
+
+        return fail
+
+    for error, status in ((StorageFailed("Away."), 503), (ZeroDivisionError(), 500)):
+        with monkeypatch.context() as patch:
+            patch.setattr(storage.uploads, "presign_put", fails(error))  # after the row was made
+            assert presign(alice, home).status_code == status
+        assert db.session.query(Upload).count() == 0
+        assert db.session.query(IdempotencyRecord).count() == 0
+    assert presign(alice, home).status_code == 200
+    assert db.session.query(Upload).count() == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "a\tb", "a\x7fb", "a\x01", "a\x85b"])
+def test_g8_a_key_that_is_none_is_a_400(alice: Person, key: str) -> None:
+    assert create(alice, key=key).status_code == 400
+    assert homes() == 0
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, "'; DROP TABLE property; --", '"quoted"', "clé"])
+def test_any_printable_key_will_do(alice: Person, key: str) -> None:
+    assert create(alice, key=key).data == create(alice, key=key).data
+
+
+def test_a_key_on_a_read_is_ignored(alice: Person) -> None:
+    for _ in range(2):
+        assert alice.api("GET", PATH, headers=KEY).status_code == 200
+    assert db.session.query(IdempotencyRecord).count() == 0
+
+
+def test_g9_after_a_day_it_is_a_new_request(alice: Person) -> None:
+    create(alice)
+    grow_old(answered_at=timedelta(hours=24))
+    assert "Idempotent-Replayed" not in create(alice).headers
+    assert homes() == 2
+
+
+def test_g10_two_keys_of_a_workspace_share_it_and_two_workspaces_dont(
+    app: Flask, alice: Person, bob: Person, charlie: Person
+) -> None:
+    assert create(alice).data == create(bob).data
+    assert create(charlie).data != create(alice).data
+    assert homes() == 2
+
+
+def test_g11_a_presign_whose_url_is_over_has_the_same_key_and_a_new_url(alice: Person, home: Property) -> None:
+    first = presign(alice, home).json["data"]
+    grow_old(answered_at=timedelta(minutes=50))
+    assert presign(alice, home).json["data"] == first
+    grow_old(answered_at=timedelta(hours=1))
+    time.sleep(1.1)  # a URL is signed to the second
+    response = presign(alice, home)
+    again = response.json["data"]
+    assert again.pop("uploadUrl") != first.pop("uploadUrl")
+    assert again == first
+    assert response.headers["Idempotent-Replayed"] == "true"
+    assert db.session.query(Upload).count() == 1
+
+
+def test_a_revoked_key_gets_no_kept_answer(alice: Person) -> None:
+    create(alice)
+    access.revoke_api_key(alice.workspace, str(access.api_keys(alice.workspace)[0].uuid))
+    assert create(alice).status_code == 401

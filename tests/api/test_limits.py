@@ -1,0 +1,94 @@
+"""How often a key may call: on every route, whoever asks, whatever happens to Redis (reliability.md, H1 to H4).
+
+What one key and one address may do is in test_auth.py; here: no route and no way around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from limits.storage import storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+
+from portal.accounts.models import IdempotencyRecord
+from portal.db import db
+from portal.images.models import Property, Upload
+from portal.limits import limiter
+from tests.api.test_isolation import ABSENT, ROUTES
+from tests.factories import Person
+
+FILE = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
+
+
+def presign(person: Person, home: Any, **headers: str) -> Any:
+    path = f"/api/v1/properties/{home}/images/presign-batch"
+    return person.api("POST", path, json={"images": [FILE]}, headers=headers)
+
+
+@pytest.fixture
+def few(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "5 per minute")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_is_counted(few: None, alice: Person, route: str) -> None:
+    method, path = route.split(" ")
+    for name in ("<id>", "<imageId>", "<jobId>", "<deliveryId>"):
+        path = path.replace(name, ABSENT)
+    answers = [alice.api(method, path) for _ in range(6)]
+    assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True]
+    assert answers[5].json["error"]["code"] == "too_many_requests"
+    assert int(answers[5].headers["Retry-After"]) >= 1
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
+
+
+def test_h1_of_writes_from_twenty_threads_exactly_the_limit_has_an_effect(
+    few: None, alice: Person, home: Property, at_once: Callable[..., list[Any]]
+) -> None:
+    ref = home.uuid  # read here: a thread of its own can't read a row of this one
+    codes = [answer.status_code for answer in at_once(lambda: presign(alice, ref), *[()] * 20)]
+    assert (codes.count(200), codes.count(429)) == (5, 15)
+    assert db.session.query(Upload).count() == 5
+
+
+def test_a_429_claims_no_idempotency_key(few: None, alice: Person, home: Property) -> None:
+    for _ in range(5):
+        alice.api("GET", "/api/v1/usage")
+    assert presign(alice, home.uuid, **{"Idempotency-Key": "6d1c"}).status_code == 429
+    assert db.session.query(IdempotencyRecord).count() == 0
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Original-Forwarded-For"])
+def test_h4_no_header_is_a_way_around(few: None, alice: Person, header: str) -> None:
+    codes = [alice.api("GET", "/api/v1/usage", headers={header: f"192.0.2.{n}"}).status_code for n in range(6)]
+    assert codes == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded"])
+def test_h4_nor_for_strangers(app: Flask, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "2 per minute")
+    client = app.test_client()
+    codes = [client.get("/api/v1/usage", headers={header: f"192.0.2.{n}"}).status_code for n in range(3)]
+    assert codes == [401, 401, 429]
+
+
+def test_h2_redis_that_goes_away_in_between_costs_nobody_an_answer(
+    few: None, app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert presign(alice, home.uuid).status_code == 200
+    away = storage_from_string("redis://127.0.0.1:9", socket_connect_timeout=1)
+    monkeypatch.setattr(limiter, "_storage", away)
+    monkeypatch.setattr(limiter, "_limiter", FixedWindowRateLimiter(away))
+    monkeypatch.setattr(limiter, "_storage_dead", False)
+    answers = [presign(alice, home.uuid) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert answers[5].headers["Retry-After"]
+
+
+def test_the_documentation_asks_for_no_key_and_counts_nobody(few: None, app: Flask) -> None:
+    for path in ("/api/openapi.json", "/api/docs"):
+        codes = {app.test_client().get(path).status_code for _ in range(7)}
+        assert codes == {200}

@@ -1,0 +1,207 @@
+"""The API's routes beside a bare Flask JSON route in the same run: python -m tests.benchmarks.routes
+
+Calls go straight into the WSGI app, without a socket; bare and real calls are interleaved, and the figure is
+the ratio of the medians. Statements are counted for galleries of 2 and of 60 images, BEGIN and COMMIT aside.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from flask import Flask, jsonify, request
+from flask_migrate import upgrade
+from sqlalchemy import Engine, delete, event
+
+from app import create_app
+from portal import storage
+from portal.config import Settings
+from portal.db import db
+from portal.embedded import start_seaweedfs, start_valkey
+from portal.images.models import Image, Property, Upload
+from portal.images.uploads import Announced, presign, url_of
+from portal.work import work
+from tests import factories
+
+SIZES = (2, 60)  # with one image there is no order to change
+ROUNDS, CALLS = 5, 20
+PHOTO = factories.jpeg(640, 480)
+FILE = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": len(PHOTO)}
+Call = tuple[str, str, dict[str, Any] | None]
+
+
+@contextmanager
+def installation() -> Iterator[Flask]:
+    with tempfile.TemporaryDirectory(prefix="frontage-") as folder:
+        directory = Path(folder)
+        valkey, s3 = start_valkey(directory / "valkey"), start_seaweedfs(directory / "s3")
+        try:
+            secret = "only for measuring, only for measuring"
+            app = create_app(Settings(data_dir=directory, secret_key=secret, **valkey.settings, **s3.settings))
+            app.config["API_CALLS_PER_KEY"] = "100000000 per minute"
+            with app.app_context():
+                upgrade()
+                storage.uploads.prepare(("http://localhost",))
+                storage.cdn.prepare()
+                yield app
+        finally:
+            valkey.stop()
+            s3.stop()
+
+
+def bare() -> Flask:
+    """What a JSON route costs at least."""
+    app = Flask("bare")
+    app.add_url_rule("/", "echo", lambda: jsonify(data=request.get_json()), methods=["POST"])
+    return app
+
+
+def ask(app: Flask, key: str, call: Call) -> tuple[int, bytes]:
+    method, path, body = call
+    data = json.dumps(body).encode() if body is not None else b""
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(data)),
+        "HTTP_AUTHORIZATION": f"Bearer {key}",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(data),
+        "wsgi.errors": BytesIO(),
+    }
+    said: list[str] = []
+    answer = app(environ, lambda status, headers, exc_info=None: said.append(status))  # type: ignore[arg-type]
+    content = b"".join(answer)
+    getattr(answer, "close", lambda: None)()
+    db.session.rollback()
+    return int(said[0][:3]), content
+
+
+class Gallery:
+    """A home with this many images, and the calls that are measured on it."""
+
+    def __init__(self, person: factories.Person, size: int) -> None:
+        self.home = factories.home_of(person.workspace, f"{size} images")
+        self.size, self.at = size, f"/api/v1/properties/{self.home.uuid}/images"
+        self.fill()
+
+    def fill(self) -> None:
+        """Bring the gallery to its size: rows only, nobody looks at the pixels."""
+        with work():
+            db.session.execute(delete(Image).where(Image.property_id == self.home.id))
+            db.session.execute(delete(Upload).where(Upload.property_id == self.home.id))
+            db.session.add_all(row(self.home, position) for position in range(self.size))
+        found = db.session.query(Image.uuid).where(Image.property_id == self.home.id).order_by(Image.position)
+        self.uuids = [str(uuid) for (uuid,) in found]
+
+    def calls(self) -> dict[str, Callable[[], Call]]:
+        return {
+            "presign": lambda: ("POST", f"{self.at}/presign", FILE),
+            "presign-batch of 20": lambda: ("POST", f"{self.at}/presign-batch", {"images": [FILE] * 20}),
+            "confirm": lambda: ("POST", f"{self.at}/confirm", self.arrived(1)[0]),
+            "confirm-batch of 10": lambda: ("POST", f"{self.at}/confirm-batch", {"images": self.arrived(10)}),
+            "list": lambda: ("GET", self.at, None),
+            "reorder": self.reorder,
+        }
+
+    def arrived(self, count: int) -> list[dict[str, Any]]:
+        made = presign(self.home, [Announced("a.jpg", "image/jpeg", len(PHOTO))] * count)
+        for upload in made:
+            factories.put(url_of(upload), PHOTO, "image/jpeg")
+        return [{"r2Key": upload.key, "contentType": "image/jpeg", "sizeBytes": len(PHOTO)} for upload in made]
+
+    def reorder(self) -> Call:
+        """The last of the gallery comes first: every position changes."""
+        self.uuids = self.uuids[-1:] + self.uuids[:-1]
+        return "PATCH", f"{self.at}/reorder", {"imageIds": self.uuids[:20]}
+
+
+def row(home: Property, position: int) -> Image:
+    return Image(
+        property_id=home.id,
+        uuid=uuid4(),
+        key=str(uuid4()),
+        original_key=str(uuid4()),
+        file_name="a.jpg",
+        type="image/jpeg",
+        size_bytes=1,
+        width=1,
+        height=1,
+        sha256="",
+        position=position,
+        is_main=position == 0,
+    )
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """The statements of a block."""
+    said: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield said
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def statements(app: Flask, key: str, gallery: Gallery, name: str) -> int:
+    """How many statements a call has, the second time: the first notes that the key was used."""
+    for _ in range(2):
+        call = gallery.calls()[name]()
+        with counted() as said:
+            status, content = ask(app, key, call)
+        assert status < 300, (name, status, content)
+    return len(said)
+
+
+def seconds(app: Flask, key: str, gallery: Gallery, name: str) -> tuple[float, float]:
+    """The median time of a call, and of a bare one."""
+    plain, real, theirs = bare(), [], []
+    make = gallery.calls()[name]
+    for _ in range(ROUNDS):
+        gallery.fill()
+        for _ in range(1 if name == "confirm-batch of 10" else 4 if name == "presign-batch of 20" else CALLS):
+            for which, call, times in ((app, make(), real), (plain, ("POST", "/", FILE), theirs)):
+                began = time.perf_counter()
+                status, content = ask(which, key, call)
+                times.append(time.perf_counter() - began)
+                assert status < 300, (name, status, content)
+    return statistics.median(real), statistics.median(theirs)
+
+
+def main() -> None:
+    with installation() as app:
+        alice = factories.person(app, "Alma Stays", "alice@alma.example", admin=True, plan="unmeasured")
+        few, many = (Gallery(alice, size) for size in SIZES)
+        print(f"{'route':22}{'calls/s':>9}{'of bare':>9}{'SQL, 2 images':>14}{'60 images':>11}")
+        for name in few.calls():
+            counts = []
+            for gallery in (few, many):
+                gallery.fill()
+                counts.append(statements(app, alice.key, gallery, name))
+            took, plain = seconds(app, alice.key, many, name)
+            print(f"{name:22}{1 / took:9.0f}{plain / took:9.3f}{counts[0]:14}{counts[1]:11}")
+        print(f"{'bare Flask':22}{1 / plain:9.0f}")
+
+
+if __name__ == "__main__":
+    from portal.accounts.plans import PLANS, Plan
+
+    PLANS["unmeasured"] = Plan("unmeasured", "Unmeasured", images_per_property=1000, imports_per_month=0)
+    main()

@@ -1,0 +1,123 @@
+"""Pages in a real Chromium, against the real app, SeaweedFS and a worker. What the console says counts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal import jobs
+from portal.accounts import access
+from portal.accounts.models import User
+from portal.db import db
+from portal.images.models import Property
+from tests.factories import Person
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")
+
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """$CHROMIUM, or the one on the PATH."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("needs Chromium: set CHROMIUM, or have it on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the console said that it should not have; a test that provokes a failed request clears it."""
+    return []
+
+
+@pytest.fixture
+def tab(chromium: Any, live: str, complaints: list[str]) -> Iterator[Callable[..., Any]]:
+    """Open a page of a fresh browser profile; options are those of a Playwright context."""
+    contexts = []
+
+    def open_tab(**options: Any) -> Any:
+        context = chromium.new_context(
+            base_url=live,
+            **{"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options},
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return page
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(tab: Callable[..., Any]) -> Any:
+    return tab()
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> Callable[[Any, Person], None]:
+    """Sign somebody in as they would: by their link and its one button."""
+
+    def act(page: Any, person: Person) -> None:
+        token = access.create_sign_in_link(db.session.get_one(User, person.user.id))
+        page.goto(f"/sign-in/link?token={token}")
+        page.locator("main form button").click()
+        page.wait_for_url("**/properties")
+
+    return act
+
+
+@pytest.fixture
+def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[Property], Any]:
+    """Alice's browser on the gallery of a property."""
+
+    def open_sheet(home: Property) -> Any:
+        sign_in(page, alice)
+        page.goto(f"/properties/{home.uuid}/photos")
+        return page
+
+    return open_sheet
+
+
+@pytest.fixture
+def worker(app: Flask) -> Iterator[None]:
+    """A worker beside the browser: runs every job as it is rung for."""
+    stop = threading.Event()
+
+    def run() -> None:
+        queue = jobs.queue(jobs.PIXELS)
+        while not stop.wait(0.05):
+            while not stop.is_set() and not queue.is_empty():
+                job = queue.fetch_job(queue.pop_job_id())
+                if job:
+                    job.func(*job.args)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join(30)

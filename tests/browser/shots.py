@@ -1,0 +1,233 @@
+"""Pictures of every page and its states, to be looked at: `python -m tests.browser.shots OUT [NAME…]`.
+
+Each is taken 1440, 834 and 390 px wide, light and dark, of the demo property and a few photos more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask_migrate import upgrade
+from PIL import Image as Pillow
+from playwright.sync_api import sync_playwright
+from sqlalchemy import select, update
+from werkzeug.serving import make_server
+
+import workers
+from app import create_app
+from portal import jobs, storage
+from portal.accounts import access
+from portal.accounts.models import User
+from portal.config import Settings
+from portal.db import db
+from portal.demo import first_run
+from portal.embedded import start_seaweedfs, start_valkey
+from portal.images import gallery, properties
+from portal.images.models import FAILED, Image, Property
+from portal.work import work
+from tests import factories
+from tests.browser.conftest import QUIET
+
+SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as phones do
+
+
+@contextmanager
+def installation() -> Iterator[tuple[Flask, str]]:
+    """The app on servers of its own, under a real HTTP server."""
+    directory = Path(tempfile.mkdtemp(prefix="frontage-"))
+    valkey, s3 = start_valkey(directory / "valkey"), start_seaweedfs(directory / "s3")
+    server = None
+    try:
+        server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)
+        url = f"http://localhost:{server.server_port}"
+        app = create_app(
+            Settings(
+                port=server.server_port,
+                public_url=url,
+                cdn_url=f"{url}/cdn",
+                images_url=url,
+                data_dir=directory,
+                secret_key="only for pictures, only for pictures",
+                database_url=f"sqlite:///{directory / 'shots.db'}",
+                **valkey.settings,
+                **s3.settings,
+            )
+        )
+        server.app = app
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        workers.app = lambda: app  # type: ignore[assignment]
+        with app.app_context():
+            upgrade()
+            storage.uploads.prepare([url])
+            storage.cdn.prepare()
+            yield app, url
+    finally:
+        if server:
+            server.shutdown()
+        valkey.stop()
+        s3.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def work_off() -> None:
+    queue = jobs.queue(jobs.PIXELS)
+    while not queue.is_empty():
+        job = queue.fetch_job(queue.pop_job_id())
+        if job:
+            job.func(*job.args)
+
+
+def furnish() -> tuple[User, Property, Property, Property]:
+    """The demo property with a few photos more, one that is still new, one where a photo failed."""
+    first_run.prepare()
+    first_run.add_photos()
+    user = db.session.scalars(select(User)).one()
+    home = db.session.scalars(select(Property)).one()
+    for name, size, colour in [("hall.jpg", (1500, 1000), (150, 130, 110)), ("attic.jpg", (1200, 900), (90, 110, 140))]:
+        factories.photo_in(home, factories.jpeg(*size, colour), name=name)
+    work_off()
+    empty = properties.create(user.workspace, {"name": "Larch Cabin", "address": "Forest Way 9", "sleeps": 4})
+    broken = factories.home_of(user.workspace, "Quay Loft")
+    for number in range(3):
+        factories.photo_in(broken, factories.jpeg(900, 600, (90 + 40 * number, 120, 150)), name=f"quay-{number}.jpg")
+    work_off()
+    with work():
+        reason = "The file ends too early: a part of it is missing."
+        last = gallery.images(broken)[1].id
+        db.session.execute(update(Image).where(Image.id == last).values(variants=FAILED, failure_reason=reason))
+    return user, home, empty, broken
+
+
+class Album:
+    """Takes the pictures."""
+
+    def __init__(self, browser: Any, url: str, out: Path, wanted: set[str]) -> None:
+        self.browser, self.url, self.out, self.wanted = browser, url, out, wanted
+        self.state: Any = None
+
+    def sign_in(self, user: User) -> None:
+        context = self.browser.new_context(base_url=self.url)
+        page = context.new_page()
+        page.goto(f"/sign-in/link?token={access.create_sign_in_link(user)}")
+        page.locator("main form button").click()
+        page.wait_for_url("**/properties")
+        self.state = context.storage_state()
+        context.close()
+
+    def take(
+        self,
+        name: str,
+        path: str,
+        act: Callable[[Any], None] | None = None,
+        *,
+        full: bool = False,
+        widths: tuple[int, ...] = (1440, 834, 390),
+        signed_in: bool = True,
+    ) -> None:
+        """One page or state in every width and theme."""
+        if self.wanted and not any(name.startswith(start) for start in self.wanted):
+            return
+        for width in widths:
+            for theme in ("light", "dark"):
+                context = self.browser.new_context(
+                    base_url=self.url,
+                    viewport={"width": width, "height": SIZES[width]},
+                    device_scale_factor=2 if width == 390 else 1,
+                    has_touch=width == 390,
+                    is_mobile=width == 390,
+                    color_scheme=theme,
+                    reduced_motion="reduce",
+                    storage_state=self.state if signed_in else None,
+                )
+                page = context.new_page()
+                page.on("console", lambda said: said.type in ("error", "warning") and print(name, said.text))
+                page.goto(path)
+                if act:
+                    act(page)
+                page.wait_for_timeout(300)
+                page.screenshot(path=self.out / f"{name}-{width}-{theme}.png", full_page=full)
+                context.close()
+
+
+def hold_uploads(page: Any) -> None:
+    """Five uploads over a line so slow that they can be looked at."""
+    slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 160_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    noise = Pillow.effect_noise((1200, 800), 90)
+    files = []
+    for number in range(31, 36):
+        file = BytesIO()
+        Pillow.merge("RGB", [noise, noise.rotate(90).resize(noise.size), noise]).save(file, "JPEG", quality=60)
+        files.append({"name": f"DSC_04{number}.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
+    page.locator("[data-upload-input]").set_input_files(files)
+    page.wait_for_timeout(2500)
+    page.locator(".tile.up").first.scroll_into_view_if_needed()
+
+
+def refuse_uploads(page: Any) -> None:
+    page.locator("[data-upload-input]").set_input_files(
+        [
+            {"name": "floor plan.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"},
+            {"name": "panorama.jpg", "mimeType": "image/jpeg", "buffer": b"\xff" * (10 * 2**20 + 1)},
+        ]
+    )
+    page.locator(".tile.up[data-s=err]").nth(1).wait_for()
+
+
+def show_veil(page: Any) -> None:
+    page.evaluate("document.body.classList.add('dropping')")
+
+
+def main(out: Path, wanted: set[str]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with installation() as (_, url), sync_playwright() as playwright:
+        user, home, empty, broken = furnish()
+        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        album = Album(browser, url, out, wanted)
+        album.sign_in(user)
+        photos, first = f"/properties/{home.uuid}/photos", gallery.images(home)[3]
+        album.take("gallery", photos)
+        album.take("gallery-full", photos, full=True, widths=(1440, 390))
+        album.take("gallery-small", photos, lambda page: page.locator("[data-tiles=s]").click(), widths=(1440,))
+        album.take("gallery-undescribed", f"{photos}?f=alt")
+        album.take("gallery-failed", f"/properties/{broken.uuid}/photos")
+        album.take("gallery-empty", f"/properties/{empty.uuid}/photos")
+        album.take("photo", photos, lambda page: page.locator(f"#p-{first.uuid} a.shot").click())
+        album.take("photo-wrong", photos, lambda page: describe_too_much(page, str(first.uuid)))
+        album.take("uploading", f"/properties/{home.uuid}/photos", hold_uploads)
+        album.take("uploading-refused", f"/properties/{broken.uuid}/photos", refuse_uploads)
+        album.take("drop", photos, show_veil)
+        album.take("help", photos, lambda page: page.keyboard.press("?"), widths=(1440,))
+        album.take("account", photos, lambda page: page.locator(".avatar").click())
+        album.take("sign-in", "/sign-in", signed_in=False)
+        album.take("properties", "/properties")
+        album.take("property-new", "/properties/new")
+        album.take("property-edit", f"/properties/{home.uuid}/edit")
+        album.take("jobs", "/jobs")
+        album.take("settings-plan-and-keys", "/settings/plan-and-keys")
+        album.take("settings-people", "/settings/people")
+        album.take("settings-you", "/settings/you")
+        album.take("error-404", "/nowhere")
+        browser.close()
+
+
+def describe_too_much(page: Any, uuid: str) -> None:
+    page.locator(f"#p-{uuid} a.shot").click()
+    page.locator("#photo textarea").fill("A kitchen that goes on and on. " * 18)
+    page.locator("#photo .btn-pri").click()
+    page.locator("#photo .wrong").wait_for()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), set(sys.argv[2:]))

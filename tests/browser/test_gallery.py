@@ -1,0 +1,188 @@
+"""The gallery in the hands of its editor: open, describe, walk by keyboard, and without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import FAILED, Image, Property
+from portal.work import work
+from tests import factories
+from tests.factories import Person
+
+Sheet = Callable[[Property], Any]
+
+
+@pytest.fixture
+def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    """Seven finished photos, as many as two rows and a bit."""
+    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
+    work_off()
+    return images
+
+
+def described(image: Image) -> str | None:
+    db.session.rollback()
+    return gallery.find(image.property, str(image.uuid)).alt_text
+
+
+def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    tile = page.locator(f"#p-{photos[2].uuid}")
+    tile.get_by_text("Add a description").click()
+    page.locator("#photo textarea").fill("Kitchen with an oak island")
+    assert page.locator("#photo .count").inner_text() == "26 of 500"
+    page.get_by_role("button", name="Save").click()
+    page.locator("#photo").wait_for(state="hidden")
+    assert tile.locator(".alt").inner_text() == "Kitchen with an oak island"
+    assert page.locator(".chip b").nth(1).inner_text() == "6"
+    assert "6 without a description" in page.locator("#tray").inner_text()
+    assert page.locator("#save").inner_text().startswith("Saved")
+    assert described(photos[2]) == "Kitchen with an oak island"
+    assert page.evaluate("document.activeElement.closest('.tile')?.id") == f"p-{photos[2].uuid}"
+
+
+def test_a_description_that_is_too_long_stays_as_typed(
+    sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
+) -> None:
+    page = sheet(home)
+    page.locator(f"#p-{photos[0].uuid} a.shot").click()
+    field = page.locator("#photo textarea")
+    field.fill("x" * 501)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("at most 500 characters; this one has 501").wait_for()
+    assert field.get_attribute("aria-invalid") == "true"
+    assert field.input_value() == "x" * 501
+    field.fill("A hall")  # and the form is still alive
+    page.get_by_role("button", name="Save").click()
+    page.locator("#photo").wait_for(state="hidden")
+    assert described(photos[0]) == "A hall"
+    complaints.clear()  # an answer with 422
+
+
+def test_arrows_walk_the_grid_by_geometry(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    at = "document.activeElement.closest('.tile')?.dataset.at"
+    page.locator("#photos a.shot").first.focus()
+    walk = [
+        ("ArrowRight", "1"),  # the first is drawn two columns wide and two rows high
+        ("ArrowDown", "3"),
+        ("ArrowLeft", "2"),
+        ("Home", "0"),
+        ("ArrowDown", "5"),
+        ("End", "6"),
+        ("ArrowUp", "0"),
+    ]
+    for key, where in walk:
+        page.keyboard.press(key)
+        assert page.evaluate(at) == where, key
+    assert page.locator("#photos a.shot[tabindex='0']").count() == 1
+
+
+def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    dialog = page.locator("#photo")
+    page.locator("#photos a.shot").first.focus()
+    page.keyboard.press("Enter")
+    dialog.wait_for()
+    assert f"photo={photos[0].uuid}" in page.url
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    page.wait_for_url("**/photos")
+    assert page.evaluate("document.activeElement.closest('.tile')?.dataset.at") == "0"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("d")
+    dialog.wait_for()
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    page.keyboard.press("Escape")
+    page.keyboard.press("d")  # at once, while the address is still on its way back
+    dialog.wait_for()
+    page.wait_for_timeout(300)
+    assert dialog.is_visible()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    page.keyboard.press("?")
+    page.locator("#help").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+
+
+def test_back_closes_the_photo_and_leads_on(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    page.locator("#photos a.shot").nth(1).click()
+    page.locator("#photo").wait_for()
+    page.get_by_role("link", name="Photo after").click()
+    page.wait_for_url(f"**photo={photos[2].uuid}")
+    page.go_back()
+    page.locator("#photo").wait_for(state="hidden")
+    assert page.url.endswith("/photos")
+    page.go_forward()
+    page.locator("#photo").wait_for()
+    page.go_back()
+    page.locator("#photo").wait_for(state="hidden")
+    page.go_back()
+    page.wait_for_url("**/properties")
+
+
+def test_a_photo_has_an_address_of_its_own(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    page.goto(f"/properties/{home.uuid}/photos?photo={photos[4].uuid}")
+    assert page.locator("#photo").evaluate("box => box.matches(':modal')")
+    page.get_by_role("link", name="Close").click()
+    page.wait_for_url("**/photos")
+    assert page.locator("#photo").is_hidden()
+
+
+def test_a_failed_photo_says_why_and_is_tried_again(
+    sheet: Sheet, home: Property, photos: list[Image], worker: None
+) -> None:
+    with work():
+        image = db.session.get_one(Image, photos[1].id)
+        image.variants, image.failure_reason = FAILED, "The file ends too early: a part of it is missing."
+    page = sheet(home)
+    tile = page.locator(f"#p-{photos[1].uuid}")
+    assert "a part of it is missing" in tile.inner_text()
+    tile.get_by_role("button", name="Try again").click()
+    page.locator(f"#p-{photos[1].uuid}:not([data-s])").wait_for()
+    assert "could not be processed" not in page.locator("#tray").inner_text()
+
+
+def test_the_filter_shows_what_has_no_description(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    gallery.describe(home, str(photos[0].uuid), "A hall")
+    page = sheet(home)
+    page.get_by_role("link", name="No description 6").click()
+    page.wait_for_url("**?f=alt")
+    page.locator("#photos[data-filter]").wait_for()
+    assert page.locator("#photos .tile").count() == 6
+    assert page.locator("#photos .num").first.get_attribute("data-n") == "02"
+    page.go_back()
+    page.locator("#photos:not([data-filter]) .tile").nth(6).wait_for()
+
+
+def test_everything_but_the_upload_works_without_javascript(
+    tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, home: Property, photos: list[Image]
+) -> None:
+    page = tab(java_script_enabled=False)
+    sign_in(page, alice)
+    page.goto(f"/properties/{home.uuid}/photos")
+    assert page.get_by_role("button", name="Add photos").count() == 0
+    page.get_by_text("Add a description").nth(2).click()
+    page.locator("#photo textarea").fill("A garden gate")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(f"**/photos#p-{photos[2].uuid}")
+    assert page.locator(f"#p-{photos[2].uuid} .alt").inner_text() == "A garden gate"
+    page.get_by_role("link", name="No description 6").click()
+    assert page.locator("#photos .tile").count() == 6
+
+
+def test_the_theme_is_remembered_and_drawn_by_the_server(sheet: Sheet, home: Property) -> None:
+    page = sheet(home)
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert 'data-theme="dark"' in page.request.get(page.url).text()

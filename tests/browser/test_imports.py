@@ -1,0 +1,117 @@
+"""Photos are imported by link: the dialog, the card, photos that arrive one by one, and a reload in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal.db import db
+from portal.images import fetching, gallery
+from portal.images.models import Property
+from tests import factories
+from tests.outside import Outside, Reply, Seen, outside
+
+Sheet = Callable[[Property], Any]
+
+
+@pytest.fixture
+def gates() -> dict[str, threading.Event]:
+    """What holds a link back until a test lets it go."""
+    return {}
+
+
+@pytest.fixture
+def world(gates: dict[str, threading.Event]) -> Iterator[Outside]:
+    photo = factories.jpeg(300, 200)
+    there_again: set[str] = set()
+
+    def answer(seen: Seen) -> Reply:
+        if seen.path.startswith("/late") and seen.path not in there_again:
+            there_again.add(seen.path)
+            return Reply(404)
+        return Reply(404) if seen.path.startswith("/none") else Reply(body=photo, headers={"Content-Type": "image/jpeg"})
+
+    with outside(answer) as host:
+        yield host
+
+
+@pytest.fixture
+def importer(app: Flask) -> Iterator[threading.Event]:
+    """A worker for imports, that begins when it is told to."""
+    begin, stop = threading.Event(), threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.05):
+            if begin.is_set():
+                with app.app_context():
+                    fetching.run()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield begin
+    stop.set()
+    thread.join(30)
+
+
+def paste(page: Any, *links: str) -> None:
+    page.get_by_role("link", name="Import from links").locator("visible=true").first.click()
+    page.get_by_label("Links to photos").fill("\n".join(links))
+    page.get_by_role("button", name="Import", exact=True).click()
+
+
+@pytest.mark.usefixtures("worker")
+def test_photos_arrive_and_the_progress_survives_a_reload(
+    sheet: Sheet, home: Property, world: Outside, importer: threading.Event
+) -> None:
+    page = sheet(home)
+    polls: list[str] = []
+    page.on("request", lambda request: "/progress" in request.url and polls.append(request.url))
+    paste(page, *[f"{world.url}/{n}.jpg" for n in range(4)], f"{world.url}/late.jpg")
+    page.locator("#import").wait_for(state="hidden")
+    page.get_by_role("heading", name="Importing 5 photos").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="Importing 5 photos").wait_for()
+    importer.set()
+    page.locator("#photos .tile").nth(3).wait_for()
+    page.locator(".toast", has_text="Imported 4 of 5 photos.").wait_for()
+    page.get_by_role("heading", name="1 link failed").wait_for()
+    assert "late.jpg" in page.locator("#imports").inner_text()
+    assert polls
+    page.locator("#photos .tile:not([data-s])").nth(3).wait_for()
+    page.locator("#imports").get_by_role("button", name="Try again").click()
+    page.locator("#photos .tile").nth(4).wait_for()
+    page.locator("#imports .card").wait_for(state="detached")
+    page.locator(".toast", has_text="Imported 5 photos.").wait_for()
+    db.session.rollback()
+    assert gallery.room(home).used == 5
+    assert page.locator("#tray").count() == 1
+
+
+def test_a_line_that_is_wrong_is_named_and_the_text_stays(
+    sheet: Sheet, home: Property, complaints: list[str]
+) -> None:
+    page = sheet(home)
+    paste(page, "https://example.com/a.jpg", "no link at all")
+    page.locator("#import .wrong", has_text="Line 2").wait_for()
+    field = page.get_by_label("Links to photos")
+    assert field.input_value() == "https://example.com/a.jpg\nno link at all"
+    assert field.get_attribute("aria-invalid") == "true"
+    complaints.clear()  # an answer with 422
+
+
+def test_an_import_is_hidden_and_goes_on(
+    sheet: Sheet, home: Property, world: Outside, importer: threading.Event
+) -> None:
+    page = sheet(home)
+    paste(page, f"{world.url}/1.jpg")
+    page.get_by_role("button", name="Hide this import, it goes on").click()
+    assert page.locator("#imports .card").count() == 0
+    page.reload()
+    assert page.locator("#imports .card").count() == 0
+    importer.set()
+    page.locator(".toast", has_text="Imported 1 photo.").wait_for()
+    page.locator("#photos .tile").wait_for()

@@ -1,0 +1,160 @@
+"""What every page must hold: no sideways scroll, no barrier that axe finds, and a weight that stays small."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.accounts.models import Workspace
+from portal.db import db
+from portal.images import gallery, properties
+from portal.images.models import FAILED, Image, Property
+from portal.work import work
+from tests import factories
+from tests.factories import Person
+
+HERE = Path(__file__).parent
+STATIC = HERE.parents[1] / "static"
+AXE = (HERE / "vendor" / "axe-4.14.1.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WIDTHS = {390: 844, 834: 1112, 1440: 900}  # px
+
+JS_BUDGET, CSS_BUDGET, HTML_BUDGET = 30 * 1024, 14 * 1024, 12 * 1024  # bytes, gzipped: ux/README, section 4
+FONT_BUDGET, ICONS_BUDGET = 32 * 1024, 4 * 1024
+
+
+@pytest.fixture
+def rooms(home: Property, work_off: Callable[[], int]) -> Property:
+    """A gallery with what a gallery can have: described, not described, and one that failed."""
+    for number in range(6):
+        factories.photo_in(home, factories.jpeg(600, 400, (60 + 30 * number, 120, 90)), name=f"room {number}.jpg")
+    work_off()
+    images = gallery.images(home)
+    gallery.describe(home, str(images[0].uuid), "House and lawn at dusk")
+    with work():
+        failed = db.session.get_one(Image, images[3].id)
+        failed.variants, failed.failure_reason = FAILED, "The file is damaged and can't be opened."
+    return home
+
+
+def found_by_axe(page: Any) -> list[str]:
+    page.evaluate(AXE)
+    found = page.evaluate("tags => axe.run(document, { runOnly: tags })", TAGS)
+    return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
+
+
+def scrolls_sideways(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+def nothing(page: Any) -> None: ...
+
+
+def open_photo(page: Any) -> None:
+    page.locator("#photos a.shot").first.click()
+    page.locator("#photo .viewer").wait_for()
+
+
+def refuse(page: Any) -> None:
+    page.locator("[data-upload-input]").set_input_files(
+        {"name": "plan.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}
+    )
+    page.locator(".tile.up[data-s=err]").wait_for()
+
+
+def help_list(page: Any) -> None:
+    page.keyboard.press("?")
+    page.locator("#help").wait_for()
+
+
+STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "gallery": ("/properties/{rooms}/photos", nothing),
+    "undescribed": ("/properties/{rooms}/photos?f=alt", nothing),
+    "photo": ("/properties/{rooms}/photos", open_photo),
+    "refused": ("/properties/{rooms}/photos", refuse),
+    "help": ("/properties/{rooms}/photos", help_list),
+    "empty": ("/properties/{empty}/photos", nothing),
+    "properties": ("/properties", nothing),
+    "property": ("/properties/{rooms}/edit", nothing),
+    "jobs": ("/jobs", nothing),
+    "settings": ("/settings/plan-and-keys", nothing),
+    "people": ("/settings/people", nothing),
+    "missing": ("/nowhere", nothing),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_bars_the_way(
+    tab: Callable[..., Any],
+    sign_in: Callable[[Any, Person], None],
+    alice: Person,
+    rooms: Property,
+    theme: str,
+    complaints: list[str],
+) -> None:
+    """Each page and state, in each width: one browser session for all, since signing in is what takes long."""
+    empty = properties.create(db.session.get_one(Workspace, alice.workspace.id), {"name": "Larch Cabin"})
+    page = tab(color_scheme=theme)
+    sign_in(page, alice)
+    found = []
+    for state, (path, act) in STATES.items():
+        for width, height in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(path.format(rooms=rooms.uuid, empty=empty.uuid))
+            act(page)
+            found += [f"{state} at {width} px: {barrier}" for barrier in found_by_axe(page)]
+            found += [f"{state} at {width} px: scrolls sideways"] if scrolls_sideways(page) else []
+    assert found == []
+    complaints[:] = [said for said in complaints if "status of 4" not in said]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_way_in_is_open_to_all(tab: Callable[..., Any], theme: str) -> None:
+    page = tab(color_scheme=theme, viewport={"width": 390, "height": 844})
+    page.goto("/sign-in")
+    assert not scrolls_sideways(page)
+    assert found_by_axe(page) == []
+
+
+def test_what_a_page_loads_stays_small() -> None:
+    def packed(*names: str) -> int:
+        return sum(len(gzip.compress((STATIC / name).read_bytes(), 9)) for name in names)
+
+    own = [f"js/{name}.js" for name in ("app", "gallery", "uploader", "tray")]
+    assert packed("vendor/htmx-4.0.1.min.js", *own) <= JS_BUDGET  # what the heaviest page loads
+    assert packed("css/app.css") <= CSS_BUDGET
+    assert packed("icons.svg") <= ICONS_BUDGET
+    assert (STATIC / "font" / "instrument-sans-latin-wght-normal.woff2").stat().st_size <= FONT_BUDGET
+
+
+def test_a_page_of_24_photos_stays_small(alice: Person, home: Property) -> None:
+    with work():
+        db.session.get_one(Workspace, alice.workspace.id).plan_name = "pro"
+    for number in range(24):
+        image = factories.photo_in(home, factories.jpeg(1600, 1067), name=f"DSC_{number}.jpg")
+        gallery.describe(home, str(image.uuid), f"Room {number} with a view of the garden and the lake")
+    html = alice.browser().get(f"/properties/{home.uuid}/photos").data
+    assert len(gzip.compress(html, 9)) <= HTML_BUDGET
+
+
+def test_nothing_comes_from_elsewhere(sheet: Callable[[Property], Any], rooms: Property, live: str) -> None:
+    page = sheet(rooms)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload(wait_until="networkidle")
+    assert asked
+    assert [url for url in asked if not url.startswith((live, "data:", "blob:"))] == []
+
+
+def test_static_files_are_kept_for_good(sheet: Callable[[Property], Any], rooms: Property) -> None:
+    page = sheet(rooms)
+    answers: dict[str, str] = {}
+    page.on("response", lambda answer: answers.update({answer.url: answer.headers.get("cache-control", "")}))
+    page.reload(wait_until="networkidle")
+    static = {url: said for url, said in answers.items() if "/static/" in url}
+    assert len(static) > 5
+    assert set(static.values()) == {"public, max-age=31536000, immutable"}

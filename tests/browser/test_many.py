@@ -1,0 +1,76 @@
+"""312 photos on a property stay quick, and small on the wire."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from portal.accounts.models import Workspace
+from portal.db import db, now
+from portal.images import gallery
+from portal.images.keys import Place
+from portal.images.models import READY, Image, Property
+from portal.work import work
+from tests.factories import Person
+
+PHOTOS = 312
+HTML_BUDGET = 24 * 1024  # bytes, gzipped: ux/README, section 4
+ROOMS = ("Kitchen", "Main bedroom", "Courtyard", "Garden side", "Living room", "Bathroom", "Balcony")
+VIEWS = ("at dusk", "with an oak island", "from the door", "opening to the deck", "with a view of the lake", "")
+
+
+@pytest.fixture
+def many(alice: Person, home: Property) -> Property:
+    """Rows only: nobody looks at the pixels."""
+    with work():
+        db.session.get_one(Workspace, alice.workspace.id).plan_name = "business"
+        place = Place.of(home)
+        for number in range(PHOTOS):
+            image = Image(property_id=home.id, file_name=f"DSC_{number:04}.jpg", type="image/jpeg", size_bytes=2_400_000)
+            image.key, image.original_key = place.original_key("image/jpeg"), place.original_key("image/jpeg")
+            image.uuid, image.width, image.height, image.sha256 = uuid4(), 4032, 3024, f"{number:064}"
+            image.alt_text = f"{ROOMS[number % 7]} {VIEWS[number % 6]} {number}".strip() if number % 9 else None
+            image.position, image.is_main, image.placeholder = number, number == 0, (number * 7919) % 2**20 - 2**19
+            image.variants, image.pending_since, image.ready_at = READY, None, now()
+            db.session.add(image)
+    return home
+
+
+def test_a_page_of_312_photos_stays_small(alice: Person, many: Property) -> None:
+    html = alice.browser().get(f"/properties/{many.uuid}/photos").data
+    assert html.count(b'<li class="tile"') == PHOTOS
+    assert len(gzip.compress(html, 9)) <= HTML_BUDGET
+
+
+def test_among_312_photos_keys_and_moves_are_quick(
+    sheet: Callable[[Property], Any], many: Property, complaints: list[str]
+) -> None:
+    page = sheet(many)
+    page.locator("#photos a.shot").nth(1).focus()
+    spent = page.evaluate(
+        """async () => {
+          const press = (key) => document.activeElement.dispatchEvent(
+            new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+          const frame = () => new Promise(requestAnimationFrame);
+          const times = [];
+          for (const key of ['m', 'ArrowDown', 'ArrowDown', 'ArrowRight', 'Enter', 'ArrowUp', ' ', 'Escape']) {
+            const began = performance.now();
+            press(key);
+            await frame();
+            times.push(performance.now() - began);
+          }
+          return times.sort((a, b) => a - b)[4];
+        }"""
+    )
+    assert spent < 200  # ms, the median: a key that takes as long is felt
+    for _ in range(60):
+        db.session.rollback()
+        if gallery.images(many)[1].file_name != "DSC_0001.jpg":
+            break
+        page.wait_for_timeout(50)
+    assert gallery.images(many)[1].file_name == "DSC_0002.jpg"
+    complaints.clear()  # 404 for each photo: there are no pixels

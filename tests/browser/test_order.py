@@ -1,0 +1,295 @@
+"""Photos are put in order: by mouse, by touch, by keyboard, by number; and what two people do at once holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.images import deletion, gallery, order
+from portal.images.models import Image, Property
+from tests import factories
+from tests.factories import Person
+
+Sheet = Callable[[Property], Any]
+SHOWN = "[...document.querySelectorAll('#photos .tile')].map(tile => tile.id.slice(2))"
+ANNOUNCED = "document.querySelector('#live-now').textContent"
+
+
+@pytest.fixture
+def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
+    work_off()
+    return images
+
+
+@pytest.fixture
+def names(photos: list[Image]) -> dict[str, str]:
+    """The number in a photo's file name, by its id."""
+    return {str(image.uuid): image.file_name[0] for image in photos}
+
+
+def shown(page: Any, names: dict[str, str]) -> str:
+    return "".join(names[id] for id in page.evaluate(SHOWN))
+
+
+def stored(home: Property) -> str:
+    db.session.rollback()  # what is read from here on is read anew
+    return "".join(image.file_name[0] for image in gallery.images(home))
+
+
+def settles(page: Any, home: Property, expected: str) -> bool:
+    """Whether the gallery comes to be stored in this order."""
+    for _ in range(60):
+        if stored(home) == expected:
+            return True
+        page.wait_for_timeout(50)
+    return stored(home) == expected
+
+
+def until(page: Any, holds: str) -> None:
+    """Wait for a condition; Playwright's own way needs eval, which the pages forbid."""
+    for _ in range(180):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{holds} does not hold")
+
+
+def centre(page: Any, nth: int) -> tuple[float, float]:
+    box = page.locator("#photos a.shot").nth(nth).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def cover(page: Any) -> str:
+    return str(page.locator("#photos [data-cover]").get_attribute("id"))
+
+
+def test_a_photo_is_dragged_by_mouse(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.mouse.move(*centre(page, 1))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 4), steps=8)
+    assert page.locator(".ghost").count() == 1
+    page.mouse.up()
+    assert page.locator(".ghost").count() == 0
+    assert shown(page, names) == "0234156"
+    assert page.locator("#photo").is_hidden()  # the click that ends a drag opens nothing
+    assert settles(page, home, "0234156")
+    page.locator("#save").get_by_text("Saved ").wait_for()
+
+
+def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.mouse.move(*centre(page, 3))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 0), steps=8)
+    page.mouse.up()
+    assert cover(page) == f"p-{photos[3].uuid}"
+    assert settles(page, home, "3012456")
+    assert gallery.images(home)[0].is_main
+    page.get_by_role("button", name="Undo").click()
+    assert shown(page, names) == "0123456"
+    assert cover(page) == f"p-{photos[0].uuid}"
+    assert settles(page, home, "0123456")
+
+
+def test_escape_ends_a_drag_and_puts_the_photo_back(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.mouse.move(*centre(page, 1))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 4), steps=8)
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    assert shown(page, names) == "0123456"
+    assert page.locator(".lifted, .ghost").count() == 0
+
+
+def touch(finger: Any, type: str, *points: tuple[float, float]) -> None:
+    finger.send("Input.dispatchTouchEvent", {"type": type, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+
+
+def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
+    tab: Callable[..., Any],
+    sign_in: Callable[[Any, Person], None],
+    alice: Person,
+    home: Property,
+    photos: list[Image],
+    names: dict[str, str],
+) -> None:
+    page = tab(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    sign_in(page, alice)
+    page.goto(f"/properties/{home.uuid}/photos")
+    page.evaluate("scrollTo(0, 400)")
+    page.wait_for_timeout(100)
+    finger = page.context.new_cdp_session(page)
+    (x, y), (to_x, to_y) = centre(page, 1), centre(page, 4)
+    touch(finger, "touchStart", (x, y))
+    page.wait_for_timeout(420)
+    assert page.locator(".lifted").count() == 1
+    for step in range(1, 9):
+        touch(finger, "touchMove", (x + (to_x - x) * step / 8, y + (to_y - y) * step / 8))
+    touch(finger, "touchEnd")
+    assert shown(page, names) == "0234156"
+    assert settles(page, home, "0234156")
+    was = page.evaluate("scrollY")
+    touch(finger, "touchStart", (x, y))
+    for step in range(1, 7):
+        touch(finger, "touchMove", (x, y - 25 * step))
+    page.wait_for_timeout(420)
+    touch(finger, "touchEnd")
+    assert page.evaluate("scrollY") > was
+    assert shown(page, names) == "0234156"
+
+
+def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
+    page = sheet(home)
+    page.locator("#photos a.shot").nth(1).focus()
+    page.keyboard.press("m")
+    until(page, f"{ANNOUNCED}.startsWith('Picked up')")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    until(page, f"{ANNOUNCED} === 'Position 5 of 7'")
+    page.keyboard.press("Enter")
+    until(page, f"{ANNOUNCED} === 'Placed at position 5.'")
+    assert shown(page, names) == "0234156"
+    assert settles(page, home, "0234156")
+    page.keyboard.press("m")
+    page.keyboard.press("Home")
+    assert shown(page, names) == "1023456"
+    page.keyboard.press("Escape")
+    assert shown(page, names) == "0234156"
+    assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
+    page.keyboard.press("Tab")  # box
+    page.keyboard.press("Tab")  # grip
+    page.keyboard.press("Enter")
+    assert page.locator(".carry").count() == 1
+    page.keyboard.press("Escape")
+    page.locator("#photos a.shot").nth(2).focus()
+    page.keyboard.press("c")
+    page.locator(".toast", has_text="is the cover now").wait_for()
+    page.keyboard.press("Control+z")
+    assert shown(page, names) == "0234156"
+    assert settles(page, home, "0234156")
+
+
+def test_rapid_moves_are_all_saved_in_their_order(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    for _ in range(6):
+        page.locator("#photos a.shot").first.focus()
+        page.keyboard.press("m")
+        page.keyboard.press("End")
+        page.keyboard.press("Enter")
+    assert shown(page, names) == "6012345"
+    assert settles(page, home, "6012345")
+    page.wait_for_timeout(700)  # what the versions would bring, had they not been understood
+    assert shown(page, names) == "6012345"
+
+
+def test_a_photo_is_moved_to_a_position_and_by_one(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+
+    def choose(nth: int, what: str) -> None:
+        page.locator("#photos .tile").nth(nth).hover()
+        page.locator("#photos .more").nth(nth).click()
+        page.get_by_role("menuitem", name=what).click()
+
+    choose(1, "Move to position")
+    page.get_by_label("New position").fill("6")
+    page.keyboard.press("Enter")
+    assert settles(page, home, "0234516")
+    choose(5, "Move earlier")
+    assert settles(page, home, "0234156")
+    choose(0, "Move later")
+    assert settles(page, home, "2034156")
+    choose(2, "Make cover")
+    assert settles(page, home, "3204156")
+    page.goto(f"/properties/{home.uuid}/photos?photo={photos[5].uuid}")
+    page.get_by_label("Position", exact=True).fill("2")
+    page.get_by_role("button", name="Move", exact=True).click()
+    assert settles(page, home, "3520416")
+
+
+def test_several_are_moved_together_and_back(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    for nth in (1, 3):
+        page.locator("#photos .pick input").nth(nth).check()
+    page.get_by_role("button", name="Move to…").click()
+    page.get_by_label("New position").fill("5")
+    page.keyboard.press("Enter")
+    assert shown(page, names) == "0245136"
+    assert settles(page, home, "0245136")
+    page.get_by_role("button", name="Undo").click()
+    assert shown(page, names) == "0123456"
+    assert settles(page, home, "0123456")
+
+
+def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_dragging(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    order.move(home, str(photos[6].uuid), after=None)
+    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
+    page.mouse.move(*centre(page, 1))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 4), steps=8)
+    order.move(home, str(photos[5].uuid), after=None)
+    page.evaluate("document.body.dispatchEvent(new Event('slow-tick'))")
+    page.wait_for_timeout(900)
+    assert shown(page, names) == "6123045"
+    page.mouse.up()
+    until(page, f"{SHOWN}[0] === '{photos[5].uuid}'")
+    assert shown(page, names) == stored(home)
+
+
+def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
+) -> None:
+    page = sheet(home)
+    page.locator("#photos .pick input").nth(5).check()
+    deletion.delete(home, [str(photos[1].uuid)])
+    page.locator("#photos a.shot").nth(2).focus()
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    page.locator("#photos a.shot").nth(1).focus()  # the one that is gone
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_text("That photo is gone").first.wait_for()
+    page.locator(f"#p-{photos[1].uuid}").wait_for(state="detached")
+    assert shown(page, names) == stored(home) == "023456"
+    assert page.locator("#photos .pick :checked").evaluate_all("boxes => boxes.map(box => box.value)") == [
+        str(photos[5].uuid)
+    ]
+    assert page.evaluate("!!document.activeElement.closest('.tile')")
+    complaints.clear()  # an answer with 409
+
+
+def test_what_is_typed_stays_when_the_sheet_is_drawn_anew(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.locator("#photos a.shot").nth(2).click()
+    page.locator("#photo textarea").fill("A kitchen with")
+    order.move(home, str(photos[6].uuid), after=None)
+    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
+    assert page.locator("#photo textarea").input_value() == "A kitchen with"
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"

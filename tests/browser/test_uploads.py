@@ -1,0 +1,191 @@
+"""Photos go from a browser into the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Property
+from portal.images.uploads import MAX_SIZE_BYTES
+from tests import factories
+
+FIVE = [
+    "j13_s90_10mp.jpg",
+    "j16_iphone4s_8mp_or6.jpg",
+    "h2_iphone_12mp_gps.heic",
+    "p1_real_3mp.png",
+    "w1_real_1mp_lossless.webp",
+]
+FINISHED = "#photos .tile:not(.up):not([data-s])"
+LOADED = "img => img.decode().then(() => img.naturalWidth)"
+
+Sheet = Callable[[Property], Any]
+
+
+def add(page: Any, *files: dict[str, Any] | Path) -> None:
+    page.locator("[data-upload-input]").set_input_files(list(files))
+
+
+def jpeg(name: str = "photo.jpg", size: tuple[int, int] = (640, 480)) -> dict[str, Any]:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": factories.jpeg(*size)}
+
+
+def names(home: Property) -> list[str]:
+    db.session.rollback()  # what is read from here on is read anew
+    return [image.file_name for image in gallery.images(home)]
+
+
+@pytest.mark.usefixtures("worker")
+def test_five_photos_become_five_finished_tiles(
+    sheet: Sheet, home: Property, photo: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    page = sheet(home)
+    for name in FIVE:
+        (tmp_path / name).write_bytes(photo(name))
+    add(page, *[tmp_path / name for name in FIVE])
+    page.locator(FINISHED).nth(4).wait_for(timeout=60_000)
+    assert names(home) == FIVE
+    assert all(shown.evaluate(LOADED) > 0 for shown in page.locator(f"{FINISHED} img").all())
+    assert page.locator("#tray").get_attribute("hx-trigger") == "slow-tick from:body"  # the poll rests
+    assert page.locator("#photos [data-cover]").count() == 1
+    assert page.locator(".tile.up").count() == 0
+    assert page.locator("#uploads").is_hidden()
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_preview_stands_there_before_the_first_answer(sheet: Sheet, home: Property) -> None:
+    page = sheet(home)
+    held: list[Any] = []
+    page.route("**/uploads", lambda route: held.append(route))
+    add(page, jpeg("hall.jpg"))
+    preview = page.locator(".tile.up img")
+    preview.wait_for()
+    assert preview.evaluate(LOADED) == 640
+    held[0].continue_()
+    page.locator(FINISHED).wait_for()
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_broken_connection_recovers_by_itself(sheet: Sheet, home: Property, complaints: list[str]) -> None:
+    page = sheet(home)
+    broken: list[str] = []
+
+    def break_the_first(route: Any) -> None:
+        if route.request.method == "PUT" and not broken:
+            broken.append(route.request.url)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/frontage-uploads/**", break_the_first)
+    add(page, jpeg("one.jpg"), jpeg("two.jpg"))
+    page.locator(FINISHED).nth(1).wait_for()
+    assert len(broken) == 1
+    assert names(home) == ["one.jpg", "two.jpg"]
+    complaints.clear()  # Chromium reports the connection that we broke
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_stays_broken_says_so_and_can_be_tried_again(sheet: Sheet, home: Property, complaints: list[str]) -> None:
+    page = sheet(home)
+    page.clock.install()
+    page.route("**/frontage-uploads/**", lambda route: route.abort("connectionreset"))
+    add(page, jpeg("hall.jpg"))
+    failed = page.locator(".tile.up[data-s=err]")
+    for _ in range(12):
+        page.clock.run_for(6_000)
+        page.wait_for_timeout(50)
+        if failed.count():
+            break
+    assert "Connection dropped" in failed.inner_text()
+    assert "Nothing lost" in page.locator("#uploads").inner_text()
+    page.unroute("**/frontage-uploads/**")
+    page.clock.resume()
+    failed.get_by_role("button", name="Try again").click()
+    page.locator(FINISHED).wait_for()
+    assert names(home) == ["hall.jpg"]
+    complaints.clear()
+
+
+@pytest.mark.usefixtures("worker")
+def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
+    sheet: Sheet, home: Property, complaints: list[str]
+) -> None:
+    page = sheet(home)
+    add(
+        page,
+        {"name": "plan.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"},
+        {"name": "wide.jpg", "mimeType": "image/jpeg", "buffer": b"\xff" * (MAX_SIZE_BYTES + 1)},
+        {"name": "none.jpg", "mimeType": "image/jpeg", "buffer": b""},
+        {"name": "text.jpg", "mimeType": "image/jpeg", "buffer": b"not a photo at all"},
+        jpeg("good.jpg"),
+    )
+    page.locator(FINISHED).wait_for()
+    page.locator(".tile.up[data-s=err]").nth(3).wait_for()
+    said = page.locator("#uploads").inner_text()
+    assert "Not a photo we can read. Use JPEG, PNG, WebP or HEIC." in said
+    assert "Over 10 MB" in said
+    assert "The file is empty" in said
+    assert names(home) == ["good.jpg"]
+    page.locator("#uploads").get_by_role("button", name="Leave out plan.pdf").click()
+    assert page.locator(".tile.up").count() == 3
+    complaints.clear()  # four answers with 422
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_full_plan_says_so(sheet: Sheet, home: Property, complaints: list[str]) -> None:
+    for number in range(gallery.room(home).limit - 1):
+        factories.photo_in(home, factories.jpeg(60, 40), name=f"{number}.jpg")
+    page = sheet(home)
+    add(page, jpeg("last.jpg"))
+    page.locator("#photos .tile:not(.up)").nth(19).wait_for()
+    add(page, jpeg("one too many.jpg"))
+    page.locator(".tile.up[data-s=err]").wait_for()
+    assert "The plan is full. It has room for 20 photos" in page.locator("#uploads").inner_text()
+    complaints.clear()  # an answer with 402
+
+
+def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None:
+    page = sheet(home)
+    page.route("**/frontage-uploads/**", lambda _: None)  # on its way for good
+    add(page, jpeg("hall.jpg"))
+    page.get_by_role("button", name="Cancel hall.jpg").click()
+    assert page.locator(".tile.up").count() == 0
+    assert page.locator("#uploads").is_hidden()
+    assert names(home) == []
+    page.unroute_all(behavior="ignoreErrors")
+
+
+@pytest.mark.usefixtures("worker")
+def test_uploads_wait_while_there_is_no_network(sheet: Sheet, home: Property) -> None:
+    page = sheet(home)
+    page.context.set_offline(True)
+    add(page, jpeg("hall.jpg"))
+    page.get_by_text("You are offline").first.wait_for()
+    assert page.locator(".tile.up").count() == 1
+    page.context.set_offline(False)
+    page.locator(FINISHED).wait_for()
+
+
+def test_files_can_be_dropped_and_pasted(sheet: Sheet, home: Property) -> None:
+    page = sheet(home)
+    data = list(factories.jpeg(60, 40))
+    page.evaluate(
+        """bytes => {
+          const file = (name) => new File([new Uint8Array(bytes)], name, { type: 'image/jpeg' });
+          const carry = (name) => { const all = new DataTransfer(); all.items.add(file(name)); return all; };
+          const drag = (type) =>
+            dispatchEvent(new DragEvent(type, { dataTransfer: carry('dropped.jpg'), cancelable: true }));
+          drag('dragenter'); drag('dragover'); drag('drop');
+          const paste = { clipboardData: carry('pasted.jpg'), cancelable: true };
+          document.dispatchEvent(new ClipboardEvent('paste', paste));
+        }""",
+        data,
+    )
+    page.locator("#photos .tile:not(.up)").nth(1).wait_for()
+    assert names(home) == ["dropped.jpg", "pasted.jpg"]

@@ -1,0 +1,88 @@
+"""Schemathesis over our own OpenAPI file, against the running server, as two workspaces.
+
+`SCHEMATHESIS_EXAMPLES=200 pytest tests/contracts/test_schemathesis.py` asks as much of each operation; with a
+few, as by default, it also goes through every example of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from portal.images.models import Property
+from portal.webhooks import endpoints
+from tests import factories
+from tests.factories import Person
+
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "3"))
+CONFIG = """
+[auth.wfc]
+path = {auth}
+peers = ["alice", "charlie"]
+
+[checks.positive_data_acceptance]
+# What the schema can't say is a 422 of the domain: a key that was never presigned, a property that isn't there.
+# Doubtful text for a header is a 400, an If-Match that isn't the list's ETag a 412.
+expected-statuses = ["2xx", "304", "400", "404", "412", "422", "429"]
+"""
+
+
+def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspace(
+    app: Flask,
+    live: str,
+    alice: Person,
+    charlie: Person,
+    home: Property,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not find_spec("schemathesis"):
+        pytest.skip("needs the test extra: schemathesis")
+    for limit in ("API_CALLS_PER_KEY", "API_CALLS_PER_STRANGER"):
+        monkeypatch.setitem(app.config, limit, "100000000 per minute")
+    furnish(home, alice)
+    furnish(factories.home_of(charlie.workspace), charlie)
+    run = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={written(tmp_path, alice=alice, charlie=charlie)}",
+            "run",
+            f"{live}/api/openapi.json",
+            "--checks=all",
+            f"--max-examples={EXAMPLES}",
+            f"--phases={'examples,coverage,fuzzing,stateful' if EXAMPLES > 10 else 'examples,fuzzing'}",
+            "--workers=2",
+            "--warnings=off",
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    print(run.stdout)
+    assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]
+
+
+def furnish(home: Property, person: Person) -> None:
+    factories.photo_in(home)
+    endpoints.send_test(endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"]))
+
+
+def written(folder: Path, **people: Person) -> Path:
+    """The configuration, and beside it who is who."""
+    users = [
+        {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {person.key}"}]}
+        for name, person in people.items()
+    ]
+    auth = folder / "auth.json"
+    auth.write_text(json.dumps({"auth": users}))
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG.format(auth=json.dumps(str(auth))))
+    return config

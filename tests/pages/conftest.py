@@ -1,0 +1,32 @@
+"""For the tests of pages only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from portal.db import db
+
+
+@pytest.fixture
+def statements(app: Flask) -> Callable[..., int]:
+    """Call something and count the statements that it asks the database."""
+
+    def count(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+        said: list[str] = []
+
+        def note(*seen: Any) -> None:
+            said.append(seen[2])
+
+        event.listen(db.engine, "before_cursor_execute", note)
+        try:
+            function(*args, **kwargs)
+        finally:
+            event.remove(db.engine, "before_cursor_execute", note)
+        return len(said)
+
+    return count

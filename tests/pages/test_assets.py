@@ -1,0 +1,50 @@
+"""Static files: kept for good under their own address, the icons that templates name, and what others wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from portal.pages.assets import static_url
+
+ROOT = Path(__file__).parents[2]
+STATIC, TEMPLATES = ROOT / "static", ROOT / "templates"
+
+
+def test_a_file_is_kept_for_good_under_its_own_address(app: Flask) -> None:
+    with app.test_request_context():
+        url = static_url("css/app.css")
+    with app.test_client().get(url) as answer:
+        assert answer.data == (STATIC / "css" / "app.css").read_bytes()
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_under_an_old_address_the_new_file_is_asked_for_each_time(app: Flask) -> None:
+    with app.test_client().get("/static/v-000000000000/css/app.css") as answer:
+        assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["none.css", "../app.py", "%2e%2e/app.py"])
+def test_nothing_else_is_to_be_had(app: Flask, name: str) -> None:
+    assert app.test_client().get(f"/static/v-000000000000/{name}").status_code == 404
+
+
+def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:
+    there = set(re.findall(r'<symbol id="([^"]+)"', (STATIC / "icons.svg").read_text()))
+    templates = "".join(path.read_text() for path in TEMPLATES.rglob("*.html"))
+    named = set(re.findall(r'(?:icon|empty)\("([a-z0-9-]+)"', templates))
+    assert named
+    assert named <= there
+
+
+def test_what_others_wrote_is_as_it_was_fetched() -> None:
+    folder = STATIC / "vendor"
+    entries = re.findall(r"^(\S+)\n(?:  .*\n)*?  SHA-256 ([0-9a-f]{64})$", (folder / "VENDOR.txt").read_text(), re.M)
+    assert len(entries) >= 3
+    for name, sha256 in entries:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name

@@ -1,0 +1,102 @@
+"""An error page says what happened, what is safe and what to do; for htmx it is a toast."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from portal import jobs
+from portal.db import db
+from portal.errors import Conflict, Invalid, NotFound, OverQuota, StorageFailed, TooMany
+from portal.pages import errors
+from portal.pages.errors import WORDS
+from tests.factories import Person
+
+HTMX = {"HX-Request": "true"}
+
+
+def test_an_address_that_leads_nowhere(app: Flask) -> None:
+    answer = app.test_client().get("/nowhere")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text and 'href="/properties"' in answer.text
+
+
+def test_for_htmx_it_is_a_toast_and_the_page_stays(alice: Person) -> None:
+    answer = alice.browser().get("/properties?after=x", headers=HTMX)
+    assert (answer.status_code, answer.headers["HX-Reswap"]) == (422, "none")
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == answer.text
+
+
+def test_a_method_that_does_not_fit_says_which_do(alice: Person) -> None:
+    answer = alice.browser().post("/properties")
+    assert answer.status_code == 405 and "GET" in answer.headers["Allow"]
+
+
+def test_a_form_that_is_too_large(alice: Person) -> None:
+    answer = alice.browser().post("/properties/new", data={"name": "x" * 2_000_000})
+    assert answer.status_code == 413 and WORDS[413].title in answer.text
+
+
+@pytest.mark.parametrize("status", WORDS)
+def test_every_status_has_its_words(app: Flask, status: int) -> None:
+    with app.test_request_context("/"):
+        answer = errors._answer(status)
+    assert answer.status_code == status
+    assert WORDS[status].title in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"),
+    [
+        (NotFound("Secret."), 404),
+        (Invalid("Why."), 422),
+        (OverQuota("Why."), 422),
+        (Conflict("Why."), 409),
+        (StorageFailed("Why."), 503),
+        (TooMany("Why.", retry_after_s=7), 429),
+    ],
+)
+def test_each_problem_has_its_status(app: Flask, problem: Exception, status: int) -> None:
+    with app.test_request_context("/"):
+        answer = app.make_response(app.handle_user_exception(problem))
+    assert answer.status_code == status
+    assert "Secret" not in answer.get_data(as_text=True)
+    assert answer.headers.get("Retry-After") == ("7" if status == 429 else None)
+
+
+def test_with_the_database_away_the_page_says_so(alice: Person) -> None:
+    browser = alice.browser()
+
+    def refuse(*args: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("the disk is gone"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        answers = [browser.get("/properties"), browser.get("/jobs", headers=HTMX), browser.get("/nowhere")]
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
+    assert [answer.status_code for answer in answers] == [503, 503, 404]
+    assert "doesn’t answer" in answers[0].text and "disk" not in answers[0].text
+
+
+def test_with_redis_away_people_can_still_sign_in(app: Flask, alice: Person) -> None:
+    assert jobs.connection().ping()
+    assert app.test_client().post("/sign-in", data={"email": "x@y.zz"}).status_code == 422
+
+
+def test_what_broke_on_our_side_says_nothing_of_the_inside(app: Flask, alice: Person) -> None:
+    browser = alice.browser()
+    browser.application.config["PROPAGATE_EXCEPTIONS"] = False
+    view = app.view_functions["jobs.overview"]
+    app.view_functions["jobs.overview"] = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    try:
+        answer = browser.get("/jobs")
+    finally:
+        app.view_functions["jobs.overview"] = view
+        browser.application.config["PROPAGATE_EXCEPTIONS"] = None
+    assert answer.status_code == 500
+    assert "Something broke on our side" in answer.text and "division" not in answer.text

@@ -1,0 +1,198 @@
+"""The gallery editor: the sheet, one photo, describing it, and the poll."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from sqlalchemy import event
+
+from portal.db import db
+from portal.images import gallery, properties
+from portal.images.models import FAILED, PENDING, Image, Property
+from portal.work import work
+from tests import factories
+from tests.factories import Person
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def image(home: Property) -> Image:
+    """A photo that is still being processed."""
+    return factories.photo_in(home, name="hall.jpg")
+
+
+def sheet_of(home: Property) -> str:
+    return f"/properties/{home.uuid}/photos"
+
+
+def test_the_sheet_shows_the_photos_in_their_order(alice: Person, home: Property) -> None:
+    images = [factories.photo_in(home, name=f"{n}.jpg") for n in range(3)]
+    page = alice.browser().get(sheet_of(home)).text
+    places = [page.index(f'id="p-{image.uuid}"') for image in images]
+    assert places == sorted(places)
+    assert "<b>3</b> of 20 photos" in page
+
+
+def test_a_photo_may_be_opened_by_its_address(alice: Person, home: Property, image: Image) -> None:
+    page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
+    assert '<dialog class="dialog dialog-l" id="photo" aria-labelledby="photo-t" open>' in page
+    assert "hall.jpg" in page
+
+
+def test_a_photo_that_is_not_there_is_a_404(alice: Person, home: Property) -> None:
+    other = factories.photo_in(factories.home_of(alice.workspace, "Elm House"))
+    browser = alice.browser()
+    for uuid in ("nonsense", "00000000-0000-4000-8000-000000000000", other.uuid):
+        assert browser.get(f"{sheet_of(home)}?photo={uuid}").status_code == 404
+
+
+def test_htmx_gets_the_region_and_not_the_page(alice: Person, home: Property, image: Image) -> None:
+    browser = alice.browser()
+    sheet = browser.get(f"{sheet_of(home)}?f=alt", headers=FRAGMENT).text
+    photo = browser.get(f"{sheet_of(home)}?photo={image.uuid}", headers=FRAGMENT).text
+    assert 'id="sheet"' in sheet
+    assert "<html" not in sheet
+    assert photo.startswith('<div class="viewer"')
+
+
+def test_the_filter_leaves_out_what_is_described(alice: Person, home: Property, image: Image) -> None:
+    described = factories.photo_in(home, name="described.jpg")
+    gallery.describe(home, str(described.uuid), "A hall")
+    page = alice.browser().get(f"{sheet_of(home)}?f=alt").text
+    assert f"p-{image.uuid}" in page
+    assert f'id="p-{described.uuid}"' not in page
+
+
+def test_describing_answers_with_the_tile_and_the_counts(alice: Person, home: Property, image: Image) -> None:
+    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "A hall"}, headers=FRAGMENT)
+    assert answer.status_code == 200
+    assert answer.text.lstrip().startswith(f'<li class="tile" id="p-{image.uuid}"')
+    assert '<hx-partial hx-target="#chips"' in answer.text
+    db.session.rollback()
+    assert gallery.find(home, str(image.uuid)).alt_text == "A hall"
+
+
+def test_describing_without_htmx_leads_back_to_the_photo(alice: Person, home: Property, image: Image) -> None:
+    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}?f=alt", data={"alt": "A hall"})
+    assert answer.status_code == 303
+    assert answer.location == f"{sheet_of(home)}?f=alt#p-{image.uuid}"
+
+
+def test_a_line_end_counts_once_as_it_does_in_the_browser(alice: Person, home: Property, image: Image) -> None:
+    text = "x" * 498 + "\r\n" + "y"
+    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": text}, headers=FRAGMENT)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+def test_a_description_that_is_too_long_comes_back_as_typed(
+    alice: Person, home: Property, image: Image, headers: dict[str, str]
+) -> None:
+    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "x" * 501}, headers=headers)
+    assert answer.status_code == 422
+    assert "x" * 501 in answer.text
+    assert 'aria-invalid="true"' in answer.text
+    assert ("<html" in answer.text) is not bool(headers)
+
+
+def test_what_people_write_is_escaped(alice: Person, image: Image) -> None:
+    home = properties.update(image.property, {"name": "<script>alert(1)</script>"})
+    gallery.describe(home, str(image.uuid), '"><img src=x onerror=alert(1)>')
+    page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+def test_the_poll_answers_304_until_something_moved(
+    alice: Person, home: Property, image: Image, work_off: Callable[[], int]
+) -> None:
+    browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
+    first = browser.get(url, headers=FRAGMENT)
+    assert first.status_code == 200
+    assert 'hx-trigger="tick from' in first.text
+    seen = FRAGMENT | {"HX-PTag": first.headers["HX-PTag"]}
+    assert browser.get(url, headers=seen).status_code == 304
+    work_off()
+    done = browser.get(url, headers=seen)
+    assert done.status_code == 200
+    assert f'<hx-partial hx-target="#p-{image.uuid}"' in done.text
+    assert 'hx-trigger="slow-tick from' in done.text  # and so the poll rests
+
+
+def test_a_tile_that_was_finished_between_two_polls_is_brought_all_the_same(
+    alice: Person, home: Property, image: Image, work_off: Callable[[], int]
+) -> None:
+    work_off()
+    factories.photo_in(home)
+    browser, url = alice.browser(), f"{sheet_of(home)}/progress"
+    tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]  # another answer told the page this state already
+    answer = browser.get(f"{url}?waiting={image.uuid}", headers=FRAGMENT | {"HX-PTag": tag})
+    assert f'<hx-partial hx-target="#p-{image.uuid}"' in answer.text
+
+
+def test_the_poll_tells_of_other_peoples_changes(alice: Person, home: Property, image: Image) -> None:
+    browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
+    tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
+    factories.photo_in(home)
+    answer = browser.get(url, headers=FRAGMENT | {"HX-PTag": tag})
+    assert "photos:changed" in answer.headers["HX-Trigger"]
+
+
+def test_a_failed_photo_is_tried_again(alice: Person, home: Property, image: Image) -> None:
+    with work():
+        image.variants, image.failure_reason, image.pending_since = FAILED, "The file is damaged.", None
+    browser = alice.browser()
+    assert "The file is damaged." in browser.get(sheet_of(home)).text
+    answer = browser.post(f"{sheet_of(home)}/{image.uuid}/try-again", headers=FRAGMENT)
+    assert 'data-s="proc"' in answer.text
+    db.session.rollback()
+    assert gallery.find(home, str(image.uuid)).variants == PENDING
+
+
+def test_the_sheet_asks_the_database_as_often_for_many_photos_as_for_one(
+    alice: Person, home: Property, image: Image
+) -> None:
+    browser, address = alice.browser(), sheet_of(home)
+    counts = []
+    for _ in range(2):
+        asked: list[str] = []
+        note = partial(_note, asked)
+        event.listen(db.engine, "before_cursor_execute", note)
+        browser.get(address)
+        event.remove(db.engine, "before_cursor_execute", note)
+        counts.append(len(asked))
+        for _ in range(5):
+            factories.photo_in(home, factories.jpeg(30, 20))
+    assert counts[0] == counts[1] > 0
+
+
+def _note(asked: list[str], _connection: object, _cursor: object, statement: str, *_more: object) -> None:
+    asked.append(statement)
+
+
+def test_charlie_sees_no_difference_between_alices_gallery_and_none(
+    charlie: Person, home: Property, image: Image
+) -> None:
+    browser, nowhere = charlie.browser(), "00000000-0000-4000-8000-000000000000"
+    for method, path in [
+        ("GET", "/properties/{home}/photos"),
+        ("GET", "/properties/{home}/photos?photo={image}"),
+        ("GET", "/properties/{home}/photos/progress"),
+        ("POST", "/properties/{home}/photos/{image}"),
+        ("POST", "/properties/{home}/photos/{image}/try-again"),
+        ("POST", "/properties/{home}/photos/order"),
+        ("POST", "/properties/{home}/photos/bulk"),
+        ("GET", "/properties/{home}/photos/import"),
+        ("POST", "/properties/{home}/photos/import"),
+        ("POST", "/properties/{home}/uploads"),
+        ("POST", "/properties/{home}/uploads/confirm"),
+    ]:
+        foreign, absent = (
+            browser.open(path.format(home=home_uuid, image=image_uuid), method=method)
+            for home_uuid, image_uuid in [(home.uuid, image.uuid), (nowhere, nowhere)]
+        )
+        assert foreign.status_code == 404, path
+        assert foreign.data == absent.data, path

@@ -1,0 +1,115 @@
+"""Import by link from the gallery editor: the form, the card, the poll, another try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from portal.db import db
+from portal.images import fetching, gallery, imports
+from portal.images.models import Property
+from tests import factories
+from tests.factories import Person
+from tests.outside import Outside, Reply, Seen, outside
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def world() -> Iterator[Outside]:
+    """Photos under /photo…, nothing elsewhere."""
+
+    def answer(seen: Seen) -> Reply:
+        return Reply(body=factories.jpeg(60, 40)) if seen.path.startswith("/photo") else Reply(404)
+
+    with outside(answer) as host:
+        yield host
+
+
+def sheet_of(home: Property) -> str:
+    return f"/properties/{home.uuid}/photos"
+
+
+def start(person: Person, home: Property, links: str, headers: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+    return person.browser().post(f"{sheet_of(home)}/import", data={"links": links}, headers=headers or {})
+
+
+def test_links_are_accepted_and_shown_as_going_on(alice: Person, home: Property, world: Outside) -> None:
+    links = f"{world.url}/photo/1.jpg\n\n  {world.url}/photo/2.jpg\r\n"
+    answer = start(alice, home, links, FRAGMENT)
+    assert answer.status_code == 200
+    assert json.loads(answer.headers["HX-Trigger"]) == {"import:started": {"links": 2}}
+    assert "Importing 2 photos" in answer.text
+    assert 'hx-trigger="tick from' in answer.text
+    assert "Importing 2 photos" in alice.browser().get(sheet_of(home)).text  # and after a reload
+
+
+def test_without_htmx_it_leads_back_to_the_gallery(alice: Person, home: Property, world: Outside) -> None:
+    assert '<dialog class="dialog dialog-s" id="import" aria-labelledby="import-t" open>' in (
+        alice.browser().get(f"{sheet_of(home)}/import").text
+    )
+    assert start(alice, home, f"{world.url}/photo/1.jpg").location == sheet_of(home)
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ("", "Paste at least one link."),
+        ("https://example.com/a.jpg\n" * 21, "Paste up to 20 links; these are 21."),
+        ("https://example.com/a.jpg\n\nnonsense", "Line 3: "),
+        ("https://example.com/" + "a" * 2048, "Line 1: A URL has at most 2048 characters."),
+    ],
+)
+def test_what_is_wrong_is_said_in_place(alice: Person, home: Property, links: str, said: str) -> None:
+    for headers in ({}, FRAGMENT):
+        answer = start(alice, home, links, headers)
+        assert answer.status_code == 422
+        assert said in answer.text
+        assert 'aria-invalid="true"' in answer.text
+        assert links.strip()[:40] in answer.text
+        assert ("<html" in answer.text) is not bool(headers)
+
+
+def test_what_the_plan_has_no_room_for_is_said_in_place(alice: Person, home: Property) -> None:
+    for _ in range(gallery.room(home).limit):
+        factories.photo_in(home, factories.jpeg(30, 20))
+    answer = start(alice, home, "https://example.com/a.jpg", FRAGMENT)
+    assert answer.status_code == 422
+    assert "there is no room for 1 more" in answer.text
+
+
+def test_the_poll_tells_how_it_ended_and_which_links_failed(alice: Person, home: Property, world: Outside) -> None:
+    start(alice, home, f"{world.url}/photo/1.jpg\n{world.url}/none.jpg", FRAGMENT)
+    (job,) = imports.recent(home, fetching.LEASE)
+    browser, url = alice.browser(), f"{sheet_of(home)}/progress?importing={job.uuid}"
+    tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
+    assert browser.get(url, headers=FRAGMENT | {"HX-PTag": tag}).status_code == 304
+    fetching.run()
+    answer = browser.get(url, headers=FRAGMENT | {"HX-PTag": tag})
+    events = json.loads(answer.headers["HX-Trigger"])
+    assert events["imports:ended"] == {"text": "Imported 1 of 2 photos."}
+    assert "photos:changed" in events
+    assert "1 link failed" in answer.text
+    assert "none.jpg" in answer.text
+
+
+def test_what_failed_is_tried_again(alice: Person, home: Property, world: Outside) -> None:
+    start(alice, home, f"{world.url}/none.jpg", FRAGMENT)
+    fetching.run()
+    (job,) = imports.recent(home, fetching.LEASE)
+    answer = alice.browser().post(f"{sheet_of(home)}/imports/{job.uuid}/try-again", headers=FRAGMENT)
+    assert "Importing 1 photo" in answer.text
+    db.session.rollback()
+    assert imports.find(home, str(job.uuid)).completed_at is None
+
+
+def test_a_hidden_import_is_not_drawn_but_still_told_of(alice: Person, home: Property, world: Outside) -> None:
+    start(alice, home, f"{world.url}/photo/1.jpg", FRAGMENT)
+    (job,) = imports.recent(home, fetching.LEASE)
+    browser = alice.browser()
+    browser.set_cookie("imports", str(job.id))
+    page = browser.get(sheet_of(home)).text
+    assert "Importing" not in page
+    assert f'name="importing" value="{job.uuid}"' in page

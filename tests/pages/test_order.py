@@ -1,0 +1,79 @@
+"""Order and cover by the gallery editor's form."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Image, Property
+from tests import factories
+from tests.factories import Person
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def photos(home: Property) -> list[Image]:
+    return [factories.photo_in(home, factories.jpeg(60, 40), name=f"{n}.jpg") for n in range(4)]
+
+
+def names(home: Property) -> str:
+    db.session.rollback()
+    return "".join(image.file_name[0] for image in gallery.images(home))
+
+
+def move(person: Person, home: Property, headers: dict[str, str] | None = None, **fields: object):  # type: ignore[no-untyped-def]
+    return person.browser().post(f"/properties/{home.uuid}/photos/order", data=fields, headers=headers or FRAGMENT)
+
+
+def test_a_move_is_saved_and_says_when(alice: Person, home: Property, photos: list[Image]) -> None:
+    answer = move(alice, home, id=photos[0].uuid, after=photos[2].uuid, version=0)
+    assert answer.status_code == 200
+    assert "Saved <time" in answer.text
+    assert names(home) == "1203"
+
+
+def test_an_old_version_refuses_nothing(alice: Person, home: Property, photos: list[Image]) -> None:
+    for _ in range(2):
+        assert move(alice, home, id=photos[3].uuid, after="", version=0).status_code == 200
+    assert names(home) == "3012"
+
+
+def test_the_answer_carries_the_version_that_it_made(alice: Person, home: Property, photos: list[Image]) -> None:
+    answer = move(alice, home, id=photos[0].uuid, after=photos[2].uuid)
+    db.session.rollback()
+    assert f'data-version="{home.gallery_version}" data-own' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("position", "order"), [("1", "2013"), ("3", "0123"), ("99", "0132"), ("0", "2013"), ("x", "0132"), ("9" * 99, "0132")]
+)
+def test_a_photo_goes_to_a_position(
+    alice: Person, home: Property, photos: list[Image], position: str, order: str
+) -> None:
+    assert move(alice, home, id=photos[2].uuid, position=position).status_code == 200
+    assert names(home) == order
+
+
+def test_a_photo_becomes_the_cover(alice: Person, home: Property, photos: list[Image]) -> None:
+    move(alice, home, id=photos[2].uuid, position="3", do="cover")
+    assert names(home) == "2013"
+    assert gallery.images(home)[0].is_main
+
+
+def test_without_htmx_a_move_leads_back_to_the_photo(alice: Person, home: Property, photos: list[Image]) -> None:
+    answer = move(alice, home, {"Accept": "text/html"}, id=photos[0].uuid, position="2")
+    assert answer.status_code == 303
+    assert answer.location == f"/properties/{home.uuid}/photos#p-{photos[0].uuid}"
+
+
+def test_where_a_photo_is_gone_the_fresh_gallery_comes(alice: Person, home: Property, photos: list[Image]) -> None:
+    gone = "00000000-0000-4000-8000-000000000000"
+    for fields in ({"id": gone}, {"id": photos[0].uuid, "after": gone}, {"id": gone, "position": "2"}, {}):
+        answer = move(alice, home, **fields)
+        assert answer.status_code == 409
+        assert answer.text.lstrip().startswith('<section class="sheet" id="sheet"')
+        assert "That photo is gone" in answer.headers["HX-Trigger"]
+    assert move(alice, home, {"Accept": "text/html"}, id=gone).status_code == 409
+    assert names(home) == "0123"

@@ -1,0 +1,131 @@
+"""The browser's own uploads: presign, the PUT, confirm, and a word for each refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Property
+from portal.images.uploads import MAX_SIZE_BYTES
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+
+
+def presign(person: Person, home: Property, **file: Any) -> TestResponse:
+    body = {"name": "hall.jpg", "type": "image/jpeg", "size": 1000} | file
+    return person.browser().post(f"/properties/{home.uuid}/uploads", json=body)
+
+
+def test_a_file_becomes_a_tile(alice: Person, home: Property) -> None:
+    data = factories.jpeg()
+    grant = presign(alice, home, size=len(data)).json
+    assert grant
+    assert factories.put(grant["url"], data, grant["headers"]["Content-Type"]).ok
+    answer = alice.browser().post(grant["done"], data={"key": grant["key"]})
+    assert answer.status_code == 200
+    assert 'data-s="proc"' in answer.text
+    db.session.rollback()
+    (image,) = gallery.images(home)
+    assert (image.file_name, image.added_by) == ("hall.jpg", "Alice")
+
+
+def test_confirming_twice_answers_with_the_same_tile(alice: Person, home: Property) -> None:
+    data = factories.jpeg()
+    grant = presign(alice, home, size=len(data)).json
+    assert grant
+    factories.put(grant["url"], data, "image/jpeg")
+    answers = [alice.browser().post(grant["done"], data={"key": grant["key"]}) for _ in range(2)]
+    assert answers[0].data == answers[1].data
+
+
+@pytest.mark.parametrize(
+    ("name", "type", "signed"),
+    [
+        ("IMG_1.HEIC", "", "image/heic"),
+        ("IMG_1.heif", "image/heif", "image/heic"),
+        ("scan.jfif", "", "image/jpeg"),
+        ("hall.jpg", "image/jpg", "image/jpeg"),
+    ],
+)
+def test_the_type_is_understood_as_browsers_say_it(
+    alice: Person, home: Property, name: str, type: str, signed: str
+) -> None:
+    grant = presign(alice, home, name=name, type=type).json
+    assert grant
+    assert grant["headers"] == {"Content-Type": signed}
+
+
+@pytest.mark.parametrize(
+    ("file", "title"),
+    [
+        ({"name": "plan.pdf", "type": "application/pdf"}, "Not a photo we can read"),
+        ({"name": "plan", "type": ""}, "Not a photo we can read"),
+        ({"size": MAX_SIZE_BYTES + 1}, "Over 10 MB"),
+        ({"size": 0}, "The file is empty"),
+        ({"size": "1000"}, "The file is empty"),
+        ({"name": "x" * 256 + ".jpg"}, "The file’s name is too long"),
+    ],
+)
+def test_each_refusal_has_its_words(alice: Person, home: Property, file: dict[str, Any], title: str) -> None:
+    answer = presign(alice, home, **file)
+    assert answer.status_code == 422
+    assert answer.json
+    assert answer.json["title"] == title
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "nonsense", '{"size": 1e400}'])
+def test_what_is_no_file_at_all_is_refused(alice: Person, home: Property, body: str) -> None:
+    answer = alice.browser().post(f"/properties/{home.uuid}/uploads", data=body, content_type="application/json")
+    assert answer.status_code == 422
+
+
+def test_a_full_plan_is_402(alice: Person, home: Property) -> None:
+    for _ in range(gallery.room(home).limit):
+        factories.photo_in(home, factories.jpeg(30, 20))
+    answer = presign(alice, home)
+    assert answer.status_code == 402
+    assert answer.json == {
+        "error": "quota_exceeded",
+        "title": "The plan is full",
+        "text": "It has room for 20 photos a property, and all are taken.",
+    }
+
+
+def test_bytes_that_are_no_photo_are_refused_at_the_confirm(alice: Person, home: Property, buckets: Buckets) -> None:
+    data = b"not a photo at all"
+    grant = presign(alice, home, size=len(data)).json
+    assert grant
+    factories.put(grant["url"], data, "image/jpeg")
+    before = buckets.listing()
+    answer = alice.browser().post(grant["done"], data={"key": grant["key"]})
+    assert answer.status_code == 422
+    assert answer.json
+    assert answer.json["text"]
+    assert buckets.listing() <= before
+    assert gallery.room(home).used == 0
+
+
+def test_a_confirm_before_the_put_says_that_nothing_is_there(alice: Person, home: Property) -> None:
+    grant = presign(alice, home).json
+    assert grant
+    answer = alice.browser().post(grant["done"], data={"key": grant["key"]})
+    assert answer.status_code == 422
+    assert answer.json
+    assert answer.json["error"] == "not_uploaded"
+
+
+def test_charlie_can_confirm_no_key_of_alices(alice: Person, charlie: Person, home: Property) -> None:
+    data = factories.jpeg()
+    grant = presign(alice, home, size=len(data)).json
+    assert grant
+    factories.put(grant["url"], data, "image/jpeg")
+    own = factories.home_of(charlie.workspace)
+    url = f"/properties/{own.uuid}/uploads/confirm"
+    foreign, absent = (charlie.browser().post(url, data={"key": key}) for key in (grant["key"], "images/x/y/z.jpg"))
+    assert (foreign.status_code, foreign.data) == (absent.status_code, absent.data)
+    assert foreign.status_code == 404

@@ -1,0 +1,65 @@
+"""Endpoints: only where we would ever call, each with a secret of its own, each its workspace's own."""
+
+from dataclasses import replace
+
+import pytest
+
+from portal import config
+from portal.errors import Invalid, NotFound
+from portal.webhooks import endpoints
+from tests.factories import Person
+
+WANTED = ["property.updated"]
+
+
+def test_an_endpoint_has_a_secret_of_256_random_bits(alice: Person) -> None:
+    first, second = (endpoints.create(alice.workspace, "https://a.example/hook", WANTED) for _ in range(2))
+    assert first.secret.startswith("whsec_")
+    assert first.secret != second.secret
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://10.0.0.8/hook",
+        "http://[::1]/",
+        "http://169.254.169.254/",
+        "https://168.63.129.16/",
+        "ftp://a.example/",
+        "http://u:p@a.example/",
+        "http://a.example:6379/",
+        "javascript:alert(1)",
+        "/hook",
+        "",
+    ],
+)
+def test_f1_an_address_that_we_never_call_is_refused_at_once(app: object, alice: Person, url: str) -> None:
+    config.use(replace(config.settings(), allowed_private_nets=()))
+    with pytest.raises(Invalid):
+        endpoints.create(alice.workspace, url, WANTED)
+    assert endpoints.all_of(alice.workspace) == []
+
+
+@pytest.mark.parametrize("wanted", [[], ["property.exploded"], [*WANTED, "webhook.test"]])
+def test_events_that_there_are_not_are_refused(alice: Person, wanted: list[str]) -> None:
+    with pytest.raises(Invalid):
+        endpoints.create(alice.workspace, "https://a.example/hook", wanted)
+
+
+def test_a_workspace_has_twenty_at_most(alice: Person) -> None:
+    for _ in range(endpoints.MAX_ENDPOINTS):
+        endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
+    with pytest.raises(Invalid, match="at most 20"):
+        endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
+
+
+def test_d12_charlie_finds_none_of_alices(alice: Person, charlie: Person) -> None:
+    hers = endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
+    delivery = endpoints.send_test(hers)
+    for uuid in (str(hers.uuid), "nonsense"):
+        with pytest.raises(NotFound):
+            endpoints.find(charlie.workspace, uuid)
+    his = endpoints.create(charlie.workspace, "https://c.example/hook", WANTED)
+    with pytest.raises(NotFound):
+        endpoints.find_delivery(his, str(delivery.uuid))
