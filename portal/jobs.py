@@ -14,8 +14,8 @@ from rq.worker import BaseWorker
 
 from portal.config import Settings
 
-PIXELS, NETWORK, SCHEDULE = "pixels", "network", "schedule"
-QUEUES = (PIXELS, NETWORK, SCHEDULE)
+PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
+QUEUES = (PIXELS, NETWORK, WEBHOOKS, SCHEDULE)
 
 # Without Retry a killed job is failed at once (reliability.md, decision 9). At first without delay: case I1.
 RETRY_INTERVALS_S = [0, 10, 60]
@@ -51,7 +51,7 @@ def run_imports() -> Job:
 
 
 def deliver_webhooks() -> Job:
-    return Job("workers.webhooks.deliver_webhooks", (), NETWORK, timeout_s=180)
+    return Job("workers.webhooks.deliver_webhooks", (), WEBHOOKS, timeout_s=180)
 
 
 def ring_again() -> Job:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Sealed(TypeDecorator[str]):
     """A text column that holds only cipher text: a dump of the database reveals nothing.
 
-    With another SECRET_KEY than it was written with, it reads as an empty string.
+    With another SECRET_KEY than it was written with, it reads as None.
     """
 
     impl = Text
@@ -34,7 +34,7 @@ class Sealed(TypeDecorator[str]):
             return _box(config.settings().secret_key).decrypt(value.encode()).decode()
         except InvalidToken:
             log.warning("a sealed value can't be read: has SECRET_KEY changed?")
-            return ""
+            return None
 
 
 @lru_cache(maxsize=2)

@@ -141,6 +141,7 @@ class TestTheWhole:
                 "cdn_bucket",
                 "pixels_worker",
                 "network_worker",
+                "webhooks_worker",
                 "schedule_worker",
             ),
             "ready",

@@ -161,6 +161,15 @@ def key_of_secret(secret: str) -> ApiKey:
     return key
 
 
+def is_operator(user: User) -> bool:
+    """Whether this is an admin of the installation itself: of the workspace that was made first.
+
+    What shows the jobs of all workspaces (RQ's dashboard) is for operators alone.
+    """
+    first = db.session.scalar(select(Workspace.id).order_by(Workspace.id).limit(1))
+    return user.is_admin and user.workspace_id == first
+
+
 def demand(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
     """Raise Forbidden where the key lacks the scope, or the admin role."""
     if scope and scope not in key.scopes:

@@ -112,7 +112,7 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
             return None
         answer = None
     else:
-        if record.answered_at <= now() - KEPT or (record.body == "" and record.status != 204):
+        if record.answered_at <= now() - KEPT or record.body is None:
             return None  # forgotten; or sealed with another SECRET_KEY, and not to be read any more
         answer = Answer(record.status, record.body or "", record.location, record.answered_at)
     if record.fingerprint != fingerprint:

@@ -8,7 +8,7 @@ from pydantic import Field
 from portal.api import auth, bodies, dialects
 from portal.api.bodies import ERRORS, Path
 
-PREFIX = dialects.B.prefix
+PREFIX = f"{dialects.B.prefix}/v1"
 
 
 class PropertyPath(Path):

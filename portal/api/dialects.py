@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 from flask import Response, jsonify, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.openapi import OpenAPI
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData, ParseException
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound, default_exceptions
 from werkzeug.routing import RequestRedirect
 
 from portal import errors
@@ -27,6 +28,12 @@ log = logging.getLogger(__name__)
 
 STORAGE_RETRY_S = 5  # seconds that a client waits before it tries a storage or database that was away
 READS = ("GET", "HEAD")
+BROKEN_BODY = (
+    ParseException,
+    InvalidChunkSize,
+    ChunkMissingTerminator,
+    NoMoreData,
+)  # what gunicorn finds while we read
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ STATUSES_B = {
     errors.TooMany: 429,
     errors.StorageFailed: 503,
 }
-B = Dialect("/api/v1", _status_b, _body_b)
+B = Dialect("/api", _status_b, _body_b)
 ALL = (B,)
 
 
@@ -93,6 +100,10 @@ def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
     Each status by its number: a handler for a number on the app would win over one for all on the blueprint.
     """
     blueprint.register_error_handler(Problem, lambda error: dialect.answer(_of_problem(error, dialect)))
+    for broken in BROKEN_BODY:
+        blueprint.register_error_handler(
+            broken, lambda _: dialect.answer(_of_framework(BadRequest("The body broke off.")))
+        )
     for away in (OperationalError, PoolTimeout):
         blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error)))
     for status in default_exceptions:

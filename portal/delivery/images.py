@@ -38,7 +38,7 @@ def stored(key: str) -> Response:
 
 def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Response:
     etag = sha256(key.encode()).hexdigest()[:32]  # a key is written once, so its name is its content's
-    if request.if_none_match.contains(etag):
+    if request.if_none_match.contains(etag) and storage.cdn.head(key):  # what is deleted has not "not changed"
         response = Response(status=304)
     else:
         data = storage.cdn.get(key)

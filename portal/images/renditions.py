@@ -1,6 +1,7 @@
 """Renditions: the best form of an image for one width and one browser, made once and kept."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -190,14 +191,22 @@ _turns = _Turns()
 
 @contextmanager
 def _turn(what: object) -> Iterator[bool]:
-    """Wait for this rendering's turn; True when it is ours, False when the wait was too long."""
+    """Wait for this rendering's turn; True when it is ours, False when the wait was too long, or the queue is."""
+    deadline = time.monotonic() + WAIT_FOR_TURN_S
     with _turns.guard:
         _turns.slots = _turns.slots or threading.BoundedSemaphore(settings().pixel_workers)
+        crowd = len(_turns.locks) - (what in _turns.locks)
         mine, waiting = _turns.locks.get(what, (threading.Lock(), 0))
         _turns.locks[what] = (mine, waiting + 1)
+    if crowd >= max(2, settings().web_threads // 2):  # the other threads are for other requests
+        deadline = 0
     try:
-        with _acquired(mine) as first, _acquired(_turns.slots) as slot:
-            yield first and slot
+        with _acquired(mine, deadline) as first:
+            if not first:
+                yield False
+                return
+            with _acquired(_turns.slots, deadline) as slot:
+                yield slot
     finally:
         with _turns.guard:
             mine, waiting = _turns.locks.pop(what)
@@ -206,8 +215,8 @@ def _turn(what: object) -> Iterator[bool]:
 
 
 @contextmanager
-def _acquired(lock: "threading.Lock | threading.BoundedSemaphore") -> Iterator[bool]:
-    got = lock.acquire(timeout=WAIT_FOR_TURN_S)
+def _acquired(lock: "threading.Lock | threading.BoundedSemaphore", deadline: float) -> Iterator[bool]:
+    got = lock.acquire(timeout=max(0, deadline - time.monotonic()))
     try:
         yield got
     finally:

@@ -42,7 +42,7 @@ class Sheet:
             return [image for image in self.images if short(image) in chosen]
         return self.undescribed if self.filter == UNDESCRIBED else self.images
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether every photo is shown: only then can they be put in another order by hand."""
         return not (self.filter or self.only)
@@ -73,7 +73,7 @@ class Sheet:
         words += [f"photo={image.uuid}"] if image else []
         return f"{self.url}?{'&'.join(words)}" if words else self.url
 
-    @property
+    @cached_property
     def query(self) -> str:
         if self.only:
             return f"?only={self.only}"
@@ -97,7 +97,7 @@ class Sheet:
         jobs = imports.recent(self.property, IMPORTS_SHOWN_FOR)
         return [(job, imports.progress(job, job.items)) for job in jobs]
 
-    @property
+    @cached_property
     def is_moving(self) -> bool:
         """Whether something changes by itself: a photo is being made, or a link fetched."""
         return bool(self.waiting) or any(job.completed_at is None for job, _ in self.imports)
@@ -106,7 +106,8 @@ class Sheet:
     def tag(self) -> str:
         """Which state this is, for the poll."""
         settled = sum(progress.imported + progress.failed for _, progress in self.imports)
-        return f"{self.property.gallery_version}.{len(self.waiting)}.{len(self.failed)}.{len(self.imports)}.{settled}"
+        counts = (len(self.waiting), len(self.failed), len(self.imports), settled, self.hidden_imports)
+        return ".".join(map(str, (self.property.gallery_version, *counts)))
 
 
 @blueprint.app_template_global()

@@ -1,4 +1,4 @@
-"""RQ's own dashboard at /rq, for admins: the queues as Redis has them (cases D13 and I16)."""
+"""RQ's own dashboard at /rq, for operators: the queues as Redis has them (cases D13 and I16)."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ from rq.worker import BaseWorker
 from rq_dashboard import web
 
 from portal import config, jobs
-from portal.pages.session import demand_admin
+from portal.accounts import access
+from portal.errors import Forbidden
+from portal.pages.session import current_user, demand_admin
 
 
 class _Job(Job):
@@ -41,14 +43,21 @@ def init_app(app: Flask) -> None:
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.redis_conn = jobs.connection()  # type: ignore[attr-defined]
     app.before_request(_guard)
+    app.add_template_global(_is_operator, "is_operator")
     app.register_blueprint(web.blueprint, url_prefix="/rq")
 
 
+def _is_operator() -> bool:
+    return access.is_operator(current_user())
+
+
 def _guard() -> None:
-    """Only admins; only POST changes anything (its Origin is checked as for every page); one Redis, not any."""
+    """Only operators; only POST changes anything (its Origin is checked as for every page); one Redis, not any."""
     if request.path != "/rq" and not request.path.startswith("/rq/"):
         return
     demand_admin()
+    if not _is_operator():
+        raise Forbidden("Only the operators of this installation see every workspace's queues.")
     if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
         abort(405)
     if (request.view_args or {}).get("instance_number"):

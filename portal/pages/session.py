@@ -158,5 +158,8 @@ def _here() -> str:
     """The page the reader sees: not the fragment it asks for, nor the form it sends."""
     if request.method == "GET" and not request.headers.get("HX-Request"):
         return own_path(request.full_path.removesuffix("?"))
-    seen = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    try:
+        seen = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    except ValueError:
+        return own_path("")
     return own_path(f"{seen.path}?{seen.query}" if seen.query else seen.path)

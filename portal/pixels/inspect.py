@@ -1,7 +1,9 @@
 """What are these bytes, and may we open them? Reads headers only; no pixel is decoded."""
 
+import threading
 from dataclasses import dataclass
 
+from portal.errors import TooMany
 from portal.pixels import child, exif, jpeg
 from portal.pixels.opening import opened, split
 from portal.pixels.refused import Refused, truncated
@@ -27,6 +29,11 @@ class Picture:
         return EXTENSIONS[self.type]
 
 
+DECODES_AT_ONCE = 2
+WAIT_FOR_DECODE_S = 5
+_decodes = threading.BoundedSemaphore(DECODES_AT_ONCE)
+
+
 def inspect(data: bytes) -> Picture:
     """Say what picture `data` is, from its bytes alone; raise `Refused` if it may not be opened.
 
@@ -44,4 +51,10 @@ def inspect(data: bytes) -> Picture:
 
 
 def _has_all_pixels(pixels: bytes) -> bool:
-    return child.limited(jpeg.has_all_pixels, pixels, cpu_s=5, memory_bytes=1024**3, timeout_s=10)
+    """Decode, a few at a time: many at once would take the memory and the time of everything else."""
+    if not _decodes.acquire(timeout=WAIT_FOR_DECODE_S):
+        raise TooMany("Too many unusual photos at once. Try again in a moment.", retry_after_s=5)
+    try:
+        return child.limited(jpeg.has_all_pixels, pixels, cpu_s=5, memory_bytes=1024**3, timeout_s=20)
+    finally:
+        _decodes.release()

@@ -23,7 +23,8 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
-SIDE_BY_SIDE, PER_ENDPOINT = 32, 4  # so that one slow receiver delays nobody else (case F6)
+SIDE_BY_SIDE, PER_ENDPOINT, PER_WORKSPACE = 32, 4, 8  # so that slow receivers delay nobody else (cases F6, H7)
+CANDIDATES = 200
 RUN_FOR_S = 60
 KEPT_ANSWER = 2_000  # characters of an answer, for the page
 KEPT = timedelta(days=30)  # the log of what was sent
@@ -36,6 +37,7 @@ class _Parcel:
 
     delivery_id: int
     endpoint_id: int
+    workspace_id: int
     url: str
     headers: dict[str, str]
     body: bytes
@@ -62,8 +64,7 @@ def run() -> int:
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         while True:
             if time.monotonic() - began < RUN_FOR_S:
-                busy = Counter(parcel.endpoint_id for parcel in on_the_way.values())
-                for parcel in _claim(SIDE_BY_SIDE - len(on_the_way), busy):
+                for parcel in _claim(SIDE_BY_SIDE - len(on_the_way), list(on_the_way.values())):
                     on_the_way[pool.submit(_post, parcel)] = parcel
             if not on_the_way:
                 return attempts
@@ -121,13 +122,13 @@ def forget() -> int:
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
-def _claim(most: int, busy: Counter[int]) -> list[_Parcel]:
+def _claim(most: int, on_the_way: Sequence[_Parcel]) -> list[_Parcel]:
     """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
     if most <= 0 or not db.session.scalar(select(Delivery.id).where(Delivery.next_at <= now()).limit(1)):
         db.session.rollback()
         return []
     with work():
-        rows = select(Delivery).where(Delivery.id.in_(_in_turn(most, busy)), Delivery.next_at <= now())
+        rows = select(Delivery).where(Delivery.id.in_(_in_turn(most, on_the_way)), Delivery.next_at <= now())
         parcels = []
         for delivery in db.session.scalars(rows.with_for_update(skip_locked=True, of=Delivery)):
             if why := _why_never(delivery):
@@ -149,19 +150,29 @@ def _why_never(delivery: Delivery) -> str | None:
     return None
 
 
-def _in_turn(most: int, busy: Counter[int]) -> list[int]:
-    """Choose among what is due, so that no endpoint has more than its share on the way."""
-    full = [endpoint_id for endpoint_id, count in busy.items() if count >= PER_ENDPOINT]
+def _in_turn(most: int, on_the_way: Sequence[_Parcel]) -> list[int]:
+    """Choose among what is due, so that no endpoint and no workspace has more than its share on the way."""
+    endpoints = Counter(parcel.endpoint_id for parcel in on_the_way)
+    workspaces = Counter(parcel.workspace_id for parcel in on_the_way)
     turn = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
     due = (
-        select(Delivery.id, Delivery.endpoint_id, turn.label("turn"))
-        .where(Delivery.next_at <= now(), Delivery.endpoint_id.not_in(full))
+        select(Delivery.id, Delivery.endpoint_id, Endpoint.workspace_id, turn.label("turn"))
+        .join(Endpoint, Delivery.endpoint_id == Endpoint.id)
+        .where(
+            Delivery.next_at <= now(),
+            Delivery.endpoint_id.not_in([one for one, count in endpoints.items() if count >= PER_ENDPOINT]),
+            Endpoint.workspace_id.not_in([one for one, count in workspaces.items() if count >= PER_WORKSPACE]),
+        )
         .subquery()
     )
-    found = db.session.execute(
-        select(due).where(due.c.turn <= PER_ENDPOINT).order_by(due.c.turn, due.c.id).limit(most)
-    ).all()
-    return [row.id for row in found if row.turn + busy[row.endpoint_id] <= PER_ENDPOINT]
+    first = select(due).where(due.c.turn <= PER_ENDPOINT).order_by(due.c.turn, due.c.id).limit(CANDIDATES)
+    chosen = []
+    for row in db.session.execute(first):
+        if endpoints[row.endpoint_id] < PER_ENDPOINT and workspaces[row.workspace_id] < PER_WORKSPACE:
+            endpoints[row.endpoint_id] += 1
+            workspaces[row.workspace_id] += 1
+            chosen.append(row.id)
+    return chosen[:most]
 
 
 def _parcel(delivery: Delivery) -> _Parcel:
@@ -174,7 +185,14 @@ def _parcel(delivery: Delivery) -> _Parcel:
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-    return _Parcel(delivery.id, delivery.endpoint_id, delivery.endpoint.url, headers, delivery.body.encode())
+    return _Parcel(
+        delivery.id,
+        delivery.endpoint_id,
+        delivery.endpoint.workspace_id,
+        delivery.endpoint.url,
+        headers,
+        delivery.body.encode(),
+    )
 
 
 def _post(parcel: _Parcel) -> _Outcome:

@@ -55,7 +55,7 @@ document.addEventListener('htmx:after:swap', async (event) => {
   await leaving;
   const hasAddress = new URL(location).searchParams.has('photo');
   if (hasAddress) history.replaceState(history.state, '', ctx.request.action);
-  else history.pushState({ photo: true }, '', ctx.request.action);
+  else history.pushState({ htmx: true, photo: true }, '', ctx.request.action); // without its mark, htmx takes the entry for none
   opened(!dialog().open);
 });
 /** Saved, and the next one is here: the dialog stays, its address goes along. */

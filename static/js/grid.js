@@ -99,9 +99,11 @@ export function flip(change) {
 
 /** Put a tile at an index among the others. */
 export function put(tile, index) {
-  const others = tiles().filter((other) => other !== tile);
+  const others = tiles().filter((other) => other !== tile),
+    focused = document.activeElement;
   if (others[index]) others[index].before(tile);
   else others.at(-1)?.after(tile);
+  if (tile.contains(focused)) focused.focus({ preventScroll: true }); // what is moved loses it
   crown();
 }
 
@@ -112,7 +114,8 @@ export function crown() {
   if (!isWhole() || !first) return;
   if (first !== was) {
     const [image, other] = [$('img', first), $('img', was)];
-    if (image && other) [image.sizes, other.sizes] = [other.sizes, image.sizes];
+    if (image && !image.srcset) image.src = image.src.replace(/w=\d+$/, 'w=1280'); // from far down: one width only
+    else if (image && other) [image.sizes, other.sizes] = [other.sizes, image.sizes];
     was.removeAttribute('data-large');
     first.setAttribute('data-large', '');
   }

@@ -104,11 +104,9 @@ export function carryKey(event) {
     if (!tile || !isWhole() || !(event.key === 'm' || onGrip)) return false;
     lift(tile);
   } else if (/^(Arrow|Home|End)/.test(event.key)) {
-    const other = neighbour(carried.tile, event.key),
-      focused = document.activeElement;
+    const other = neighbour(carried.tile, event.key);
     if (other) {
       flip(() => put(carried.tile, position(other) - 1));
-      focused.focus({ preventScroll: true });
       carried.tile.scrollIntoView({ block: 'nearest' });
       say(`Position ${position(carried.tile)} of ${tiles().length}`, true);
     }

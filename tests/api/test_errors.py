@@ -129,8 +129,14 @@ def test_500_tells_nothing_of_its_cause(alice: Person, monkeypatch: pytest.Monke
     assert "secret" not in response.text
 
 
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/nothing", "/api//v1/properties", "/api/openapi.json/"])
+def test_x2_whatever_lies_under_api_is_answered_in_json(app: Flask, path: str) -> None:
+    response = app.test_client().get(path)
+    assert (response.status_code, response.content_type) == (404, "application/json")
+
+
 def test_other_paths_speak_no_dialect(app: Flask) -> None:
-    assert app.test_client().get("/api/v2/nothing").content_type != "application/json"
+    assert app.test_client().get("/apiary").content_type != "application/json"
 
 
 def test_the_openapi_document_knows_every_route_and_every_error(app: Flask) -> None:

@@ -42,7 +42,7 @@ def dying(module, name, after):
 
 app = create_app(settings)
 if step == "claimed":
-    dying(properties.properties, "create", after=False)
+    dying(homes.properties, "create", after=False)
     dying(images.uploads, "confirm", after=False)
 if step == "changed":
     dying(idempotency, "keep", after=False)

@@ -32,7 +32,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.demo import first_run
 from portal.embedded import start_seaweedfs, start_valkey
-from portal.images import gallery, properties
+from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
 from tests import factories
@@ -188,6 +188,63 @@ def show_veil(page: Any) -> None:
     page.evaluate("document.body.classList.add('dropping')")
 
 
+def select_three(page: Any) -> None:
+    page.locator("#photos .tile").nth(1).scroll_into_view_if_needed()
+    for nth in (1, 3, 6):
+        page.locator("#photos .pick input").nth(nth).check()
+
+
+def open_menu(page: Any) -> None:
+    page.locator("#photos .tile").nth(2).hover()
+    page.locator("#photos .more").nth(2).click()
+
+
+def carry(page: Any, *, keep: bool = False) -> None:
+    page.locator("#photos a.shot").nth(5).focus()
+    page.keyboard.press("m")
+    if keep:
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        page.keyboard.press("c")
+        page.wait_for_timeout(500)
+        page.keyboard.press("Control+z")
+        page.keyboard.press("c")
+
+
+def drag(page: Any) -> None:
+    box, onto = (page.locator("#photos a.shot").nth(nth).bounding_box() for nth in (1, 3))
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(onto["x"] + 90, onto["y"] + 90, steps=9)
+
+
+def ask_for_position(page: Any) -> None:
+    open_menu(page)
+    page.get_by_role("menuitem", name="Move to position").click()
+
+
+def open_import(page: Any, links: str = "") -> None:
+    page.locator("[data-action=import]:visible").first.click()
+    if links:
+        page.get_by_label("Links to photos").fill(links)
+        page.get_by_role("button", name="Import", exact=True).click()
+        page.locator("#import .wrong").wait_for()
+
+
+def importing_into(home: Property) -> Property:
+    """Two imports: one on its way, one that ended with links that failed."""
+    done = imports.start(home, [f"https://photos.example/{name}.jpg" for name in ("garden", "attic")])
+    with work() as w:
+        reasons = [("not_found", "The server answers 404."), ("unreachable", "The server doesn’t answer.")]
+        for item, (code, message) in zip(imports.items(done), reasons, strict=True):
+            imports.settle(w, item, code=code, message=message)
+    going = imports.start(home, [f"https://photos.example/{number}.jpg" for number in range(6)])
+    with work() as w:
+        for item in imports.items(going)[:2]:
+            imports.settle(w, item)
+    return home
+
+
 def main(out: Path, wanted: set[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -205,6 +262,15 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("gallery-empty", f"/properties/{empty.uuid}/photos")
         album.take("photo", photos, lambda page: page.locator(f"#p-{first.uuid} a.shot").click())
         album.take("photo-wrong", photos, lambda page: describe_too_much(page, str(first.uuid)))
+        album.take("state-select", photos, select_three)
+        album.take("state-menu", photos, open_menu)
+        album.take("state-carry", photos, carry)
+        album.take("state-drag", photos, drag, widths=(1440, 834))
+        album.take("state-toast", photos, lambda page: carry(page, keep=True))
+        album.take("state-moveto", photos, ask_for_position, widths=(1440, 390))
+        album.take("state-import", photos, lambda page: open_import(page))
+        album.take("state-import-wrong", photos, lambda page: open_import(page, "https://example.com/a.jpg\nno link"))
+        album.take("state-importing", f"/properties/{importing_into(broken).uuid}/photos")
         album.take("uploading", f"/properties/{home.uuid}/photos", hold_uploads)
         album.take("uploading-refused", f"/properties/{broken.uuid}/photos", refuse_uploads)
         album.take("drop", photos, show_veil)

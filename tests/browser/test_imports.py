@@ -33,7 +33,9 @@ def world(gates: dict[str, threading.Event]) -> Iterator[Outside]:
         if seen.path.startswith("/late") and seen.path not in there_again:
             there_again.add(seen.path)
             return Reply(404)
-        return Reply(404) if seen.path.startswith("/none") else Reply(body=photo, headers={"Content-Type": "image/jpeg"})
+        return (
+            Reply(404) if seen.path.startswith("/none") else Reply(body=photo, headers={"Content-Type": "image/jpeg"})
+        )
 
     with outside(answer) as host:
         yield host
@@ -91,9 +93,7 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     assert page.locator("#tray").count() == 1
 
 
-def test_a_line_that_is_wrong_is_named_and_the_text_stays(
-    sheet: Sheet, home: Property, complaints: list[str]
-) -> None:
+def test_a_line_that_is_wrong_is_named_and_the_text_stays(sheet: Sheet, home: Property, complaints: list[str]) -> None:
     page = sheet(home)
     paste(page, "https://example.com/a.jpg", "no link at all")
     page.locator("#import .wrong", has_text="Line 2").wait_for()
@@ -109,7 +109,7 @@ def test_an_import_is_hidden_and_goes_on(
     page = sheet(home)
     paste(page, f"{world.url}/1.jpg")
     page.get_by_role("button", name="Hide this import, it goes on").click()
-    assert page.locator("#imports .card").count() == 0
+    page.locator("#imports .card").wait_for(state="detached")
     page.reload()
     assert page.locator("#imports .card").count() == 0
     importer.set()

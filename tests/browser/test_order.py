@@ -67,9 +67,7 @@ def cover(page: Any) -> str:
     return str(page.locator("#photos [data-cover]").get_attribute("id"))
 
 
-def test_a_photo_is_dragged_by_mouse(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
-) -> None:
+def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
     page = sheet(home)
     page.mouse.move(*centre(page, 1))
     page.mouse.down()

@@ -47,7 +47,8 @@ def test_the_answer_carries_the_version_that_it_made(alice: Person, home: Proper
 
 
 @pytest.mark.parametrize(
-    ("position", "order"), [("1", "2013"), ("3", "0123"), ("99", "0132"), ("0", "2013"), ("x", "0132"), ("9" * 99, "0132")]
+    ("position", "order"),
+    [("1", "2013"), ("3", "0123"), ("99", "0132"), ("0", "2013"), ("x", "0132"), ("9" * 99, "0132")],
 )
 def test_a_photo_goes_to_a_position(
     alice: Person, home: Property, photos: list[Image], position: str, order: str

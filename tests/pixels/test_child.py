@@ -70,9 +70,7 @@ def test_a_child_gives_the_same_as_a_call() -> None:
     data = drawn("JPEG", halves(3000, 2000))
     picture = inspect(data)
     assert limited(render, data, picture, 1, **LIMITS) == render(data, picture, 1)
-    assert limited(resize, data, picture, 320, "image/jpeg", **LIMITS) == resize(
-        data, picture, 320, "image/jpeg"
-    )
+    assert limited(resize, data, picture, 320, "image/jpeg", **LIMITS) == resize(data, picture, 320, "image/jpeg")
 
 
 def test_large_arguments_and_results_pass_through() -> None:

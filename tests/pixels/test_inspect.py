@@ -114,9 +114,7 @@ def test_b18_nothing_and_one_byte_are_refused() -> None:
 
 
 def webp_of(width: int, height: int) -> bytes:
-    body = (
-        b"VP8L" + struct.pack("<I", 6) + b"\x2f" + struct.pack("<I", (height - 1) << 14 | width - 1) + b"\0"
-    )
+    body = b"VP8L" + struct.pack("<I", 6) + b"\x2f" + struct.pack("<I", (height - 1) << 14 | width - 1) + b"\0"
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 

@@ -76,9 +76,7 @@ def test_b15_real_photos_keep_their_looks_and_lose_their_metadata(path: Path) ->
         assert not dict(image.getexif())
 
 
-@pytest.mark.parametrize(
-    "path", corpus("exif-orientation/Landscape_[1-8].jpg", "exif-orientation/Portrait_[367].jpg")
-)
+@pytest.mark.parametrize("path", corpus("exif-orientation/Landscape_[1-8].jpg", "exif-orientation/Portrait_[367].jpg"))
 def test_b14_every_orientation_comes_out_upright(path: Path) -> None:
     large, thumb = rendered(path.read_bytes())
     upright = decoded(path.with_name(path.stem[:-1] + "1.jpg").read_bytes())
@@ -185,9 +183,7 @@ def test_b13_a_wide_colour_is_converted_not_relabelled() -> None:
     assert difference(thumb, right) < difference(thumb, untouched)
 
 
-@pytest.mark.parametrize(
-    "icc", [b"x", bytes(200), ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()]
-)
+@pytest.mark.parametrize("icc", [b"x", bytes(200), ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()])
 def test_b13_a_broken_or_foreign_profile_is_passed_over(icc: bytes) -> None:
     large, _ = rendered(drawn("JPEG", icc_profile=icc))
     assert difference(large, halves()) < LIKE
@@ -287,9 +283,7 @@ def test_the_placeholder_is_light_where_the_photo_is() -> None:
     assert lightness[2] - max(lightness[:2] + lightness[3:]) > 0.3
 
 
-@pytest.mark.parametrize(
-    ("colour", "axis", "sign"), [("red", 1, 1), ("green", 1, -1), ("gold", 2, 1), ("blue", 2, -1)]
-)
+@pytest.mark.parametrize(("colour", "axis", "sign"), [("red", 1, 1), ("green", 1, -1), ("gold", 2, 1), ("blue", 2, -1)])
 def test_the_placeholder_has_the_photos_tint(colour: str, axis: int, sign: int) -> None:
     cells = shown(placeholder(Image.new("RGB", (30, 20), colour)))
     assert all(cell[axis] * sign > 0.03 for cell in cells)

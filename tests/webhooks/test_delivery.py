@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -235,10 +234,26 @@ def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, monkeypatch:
         assert len(slow.seen) == delivery.PER_ENDPOINT
 
 
+def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
+    alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "DEADLINE_S", 3)
+    monkeypatch.setattr(delivery, "RUN_FOR_S", 1)
+    with outside(lambda _: Reply(after_s=60)) as slow, outside(ok) as quick:
+        for _ in range(10):
+            endpoints.send_test(listening(charlie, slow.url))
+        endpoints.send_test(listening(alice, quick.url))
+        began = time.monotonic()
+        delivery.run()
+        assert len(quick.seen) == 1
+        assert len(slow.seen) == delivery.PER_WORKSPACE
+        assert time.monotonic() - began < 8
+
+
 def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
-        (parcel,) = delivery._claim(10, Counter())
+        (parcel,) = delivery._claim(10, [])
         delivery._post(parcel)
         assert delivery.run() == 0, "its lease still holds"
         make_due()
