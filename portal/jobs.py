@@ -71,6 +71,8 @@ _redis: Redis | None = None
 def connect(settings: Settings) -> None:
     """Make the client that rings. Never blocks: Redis answers within a second or it isn't there (decision 8)."""
     global _redis
+    if _redis is not None:
+        _redis.close()
     _redis = Redis.from_url(
         settings.redis_url or "redis://localhost",
         socket_connect_timeout=1,

@@ -21,6 +21,8 @@ UNDESCRIBED = "alt"  # the word of `?f=` for photos without a description
 IMPORTS_SHOWN_FOR = timedelta(hours=1)  # after their end, where a link failed
 LARGEST_PX = 1280  # in the sheet; the viewer goes to the top of the ladder
 
+ONLY_CHARACTERS = "0123456789abcdef-."
+
 blueprint = Blueprint("gallery", __name__)
 
 
@@ -225,7 +227,7 @@ def find_sheet(uuid: UUID) -> Sheet:
     """Return the gallery of this address as the reader wants to see it. Raises NotFound."""
     property = _find(uuid)
     filter = UNDESCRIBED if request.args.get("f") == UNDESCRIBED else ""
-    only = request.args.get("only", "")
+    only = "".join(c for c in request.args.get("only", "") if c in ONLY_CHARACTERS)  # it goes into a Location
     hidden = request.cookies.get("imports", default=0, type=int)
     is_small = request.cookies.get("tiles") == "s"
     return Sheet(property, gallery.images(property), filter, only, is_small, hidden)

@@ -153,10 +153,13 @@ def test_nothing_bars_the_way(
         act(page)
         for width, height in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("scrollTo(0, 0)")  # what lies half under a sticky bar is no small target
             found += [f"{state} at {width} px: {barrier}" for barrier in found_by_axe(page)]
             found += [f"{state} at {width} px: scrolls sideways"] if scrolls_sideways(page) else []
     assert found == []
-    complaints[:] = [said for said in complaints if "status of 4" not in said]
+    # A refusal is what some states show; a window that was resized takes another size than was preloaded.
+    meant = ("status of 4", "preloaded using link preload")
+    complaints[:] = [said for said in complaints if not any(word in said for word in meant)]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -196,3 +196,11 @@ def test_charlie_sees_no_difference_between_alices_gallery_and_none(
         )
         assert foreign.status_code == 404, path
         assert foreign.data == absent.data, path
+
+
+def test_what_an_address_opens_cannot_reach_into_a_header(alice: Person, home: Property) -> None:
+    photo = factories.photo_in(home)
+    path = f"/properties/{home.uuid}/photos/bulk?only=a%0d%0aX:y"
+    response = alice.browser().post(path, data={"do": "describe", "ids": str(photo.uuid)})
+    assert response.status_code < 500
+    assert "X" not in response.headers
