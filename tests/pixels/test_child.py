@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -52,7 +53,19 @@ def limit_and_hold(size_bytes: int) -> int:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The nursery and what it forked; not the servers and browsers that other tests left running below us."""
+    ours: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if _is_ours(process, {one.pid for one in ours}):
+                ours.append(process)
+    return ours
+
+
+def _is_ours(process: psutil.Process, nurseries: set[int]) -> bool:
+    if process.status() == psutil.STATUS_ZOMBIE:  # has no command line any more
+        return process.ppid() in nurseries
+    return "import nursery" in " ".join(process.cmdline())
 
 
 def settled(count: int) -> bool:
