@@ -30,7 +30,7 @@ peers = ["alice", "charlie"]
 [checks.positive_data_acceptance]
 # What the schema can't say is a 422 of the domain: a key that was never presigned, a property that isn't there.
 # Doubtful text for a header is a 400, an If-Match that isn't the list's ETag a 412.
-expected-statuses = ["2xx", "304", "400", "404", "412", "422", "429"]
+expected-statuses = ["2xx", "304", "400", "404", "409", "412", "422", "429"]
 """
 
 
@@ -57,6 +57,7 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
             f"{live}/api/openapi.json",
             "--checks=all",
             f"--max-examples={EXAMPLES}",
+            "--seed=20261123",  # the same cases each time: a random find must not stop somebody else's change
             f"--phases={'examples,coverage,fuzzing,stateful' if EXAMPLES > 10 else 'examples,fuzzing'}",
             "--workers=2",
             "--warnings=off",
