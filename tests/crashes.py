@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import cache
+from multiprocessing.connection import Connection
 from typing import Any
 
 from sqlalchemy import event
@@ -20,18 +22,41 @@ FORKSERVER.set_forkserver_preload(["tests.crashes"])
 
 
 def dies_at(step: int, settings: Settings, action: Callable[..., Any], *args: Any) -> bool:
-    """Run `action(*args)` in a child with an app of its own; True when it lived to the end.
+    """Run `action(*args)` in a process of its own; True when it lived to the end.
 
-    The child is killed at its nth step, so a caller counts up until one lives.
+    It is killed at its nth step, so a caller counts up until one lives.
     """
-    child = FORKSERVER.Process(target=_run, args=(step, settings, action, args))
-    child.start()
-    child.join(60)
-    assert child.exitcode in (0, -signal.SIGKILL), f"step {step}: it ended with {child.exitcode}"
-    return child.exitcode == 0
+    host = _host(settings)
+    host.send((step, action, args))
+    assert host.poll(60), f"step {step}: it hangs"
+    status = host.recv()
+    assert status in (0, -signal.SIGKILL), f"step {step}: it ended with {status}"
+    return bool(status == 0)
 
 
-def _run(step: int, settings: Settings, action: Callable[..., Any], args: tuple[Any, ...]) -> None:
+@cache
+def _host(settings: Settings) -> Connection:
+    """Return the way to a process that has an app ready, and forks what is to die: an app takes half a second."""
+    ours, theirs = FORKSERVER.Pipe()
+    FORKSERVER.Process(target=_serve, args=(settings, theirs), daemon=True).start()
+    return ours
+
+
+def _serve(settings: Settings, caller: Connection) -> None:
+    app = create_app(settings)
+    while True:
+        step, action, args = caller.recv()
+        child = os.fork()
+        if not child:
+            with app.app_context():
+                _die_at(step)
+                action(*args)
+            os._exit(0)
+        caller.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _die_at(step: int) -> None:
+    """Have this process kill itself at its nth step."""
     left = step
 
     def count_down(*_: Any, **__: Any) -> None:
@@ -40,11 +65,8 @@ def _run(step: int, settings: Settings, action: Callable[..., Any], args: tuple[
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    app = create_app(settings)
-    with app.app_context():
-        for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
-            event.listen(db.engine, moment, count_down)
-        event.listen(db.session, "after_commit", count_down)
-        for moment in ("before-call.s3", "after-call.s3"):
-            storage.uploads._client.meta.events.register(moment, count_down)
-        action(*args)
+    for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        event.listen(db.engine, moment, count_down)
+    event.listen(db.session, "after_commit", count_down)
+    for moment in ("before-call.s3", "after-call.s3"):
+        storage.uploads._client.meta.events.register(moment, count_down)

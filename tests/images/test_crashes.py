@@ -14,10 +14,9 @@ from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.conftest import BOTH, Buckets
 from tests.crashes import dies_at
 
-EACH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]  # a minute for each database
 TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
 AT_ONCE = timedelta(seconds=-60)
 
@@ -55,7 +54,7 @@ def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
     assert {key for _, key in buckets.listing()} == named | awaited
 
 
-@pytest.mark.parametrize("database", EACH, indirect=True)
+@pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
     home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +78,7 @@ def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
     assert deaths >= 15 * TIMES, "the steps of a confirm were not found"
 
 
-@pytest.mark.parametrize("database", EACH, indirect=True)
+@pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_a_variant_job_killed_at_any_step_is_finished_by_the_next(
     home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

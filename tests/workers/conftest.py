@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from rq.serializers import JSONSerializer
 
 from portal.embedded import Server, start_valkey
 from portal.leash import on_leash
+from tests.conftest import scratch
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +132,7 @@ def _ps(pid: int, what: str) -> str:
 
 @pytest.fixture
 def yard() -> Iterator[Yard]:
-    directory = Path(tempfile.mkdtemp(prefix="yard-"))
+    directory = scratch("yard-")
     made = Yard(directory)
     yield made
     made.close()
