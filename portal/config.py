@@ -44,6 +44,7 @@ class Settings:
     trusted_proxies: int = 0  # how many proxies in front of us set X-Forwarded-*
     allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
     web_threads: int = 16
+    max_file_mb: int = 20  # MiB, of each file in a multipart request (contract.md, X7)
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
 
@@ -91,6 +92,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         trusted_proxies=_integer(env, "TRUSTED_PROXIES", 0, 0, 10),
         allowed_private_nets=_networks(env, "ALLOWED_PRIVATE_NETS"),
         web_threads=_integer(env, "WEB_THREADS", 16, 1, 256),
+        max_file_mb=_integer(env, "MAX_FILE_MB", 20, 1, 200),
         pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
         network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),
     )

@@ -3,7 +3,7 @@
 from flask import Response, request
 from flask_openapi.openapi import OpenAPI
 
-from portal.api import dialects, docs, document, homes, images_batch, imports, usage, webhooks
+from portal.api import dialects, docs, document, homes, images_batch, imports, properties, usage, webhooks
 
 
 def init_app(app: OpenAPI) -> None:
@@ -11,7 +11,7 @@ def init_app(app: OpenAPI) -> None:
     app.config.setdefault("API_CALLS_PER_STRANGER", "30 per minute")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers in the order of the contract
     dialects.init_app(app)
-    for routes in (homes, images_batch, imports, usage, webhooks):
+    for routes in (homes, images_batch, imports, usage, webhooks, properties):
         app.register_api(routes.blueprint)
     document.init_app(app)
     docs.init_app(app)

@@ -14,9 +14,11 @@ READ_SCOPE, WRITE_SCOPE, WEBHOOKS_SCOPE = "images:read", "images:write", "webhoo
 READS = ("GET", "HEAD", "OPTIONS")
 
 
-def guard(blueprint: APIBlueprint, read: str = READ_SCOPE, write: str = WRITE_SCOPE) -> None:
-    """Let nobody into a blueprint without a good key that has the scope for the method."""
-    blueprint.before_request(lambda: _admit(read if request.method in READS else write))
+def guard(
+    blueprint: APIBlueprint, read: str = READ_SCOPE, write: str = WRITE_SCOPE, *, admins_only: bool = False
+) -> None:
+    """Let nobody into a blueprint without a good key that has the scope for the method, and is an admin's."""
+    blueprint.before_request(lambda: _admit(read if request.method in READS else write, admins_only))
 
 
 def api_key() -> ApiKey:
@@ -29,14 +31,14 @@ def workspace() -> Workspace:
     return api_key().workspace
 
 
-def _admit(scope: str) -> None:
+def _admit(scope: str, admins_only: bool) -> None:
     try:
         g.api_key = access.key_of_secret(_secret())
     except Unauthorized:
         _count_stranger()
         raise
     _count_call()
-    access.demand(g.api_key, scope)
+    access.demand(g.api_key, scope, admin=admins_only)
 
 
 def _secret() -> str:

@@ -1,4 +1,6 @@
-"""Blueprints in seed B's dialect: guarded, bodies read first, failures in B's form."""
+"""Blueprints in a dialect: guarded, failures in its form; in seed B's the bodies are read first."""
+
+from typing import Any
 
 from flask import Response, current_app, request
 from flask_openapi.blueprint import APIBlueprint
@@ -19,17 +21,29 @@ def speaking_b(
     name: str, path: str, tag: Tag, *, read: str = auth.READ_SCOPE, write: str = auth.WRITE_SCOPE
 ) -> APIBlueprint:
     """Make a blueprint under /api/v1; `read` and `write` are the scopes that a key needs for them."""
+    blueprint = _speaking(dialects.B, name, PREFIX + path, tag, ERRORS)
+    auth.guard(blueprint, read, write)
+    blueprint.before_request(bodies.read)
+    return blueprint
+
+
+def speaking_c(name: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
+    """Make the blueprint of seed C, for admins' keys. Its bodies are forms: each route reads its own."""
+    blueprint = _speaking(dialects.C, name, dialects.C.prefix, tag, failures)
+    auth.guard(blueprint, admins_only=True)
+    return blueprint
+
+
+def _speaking(dialect: dialects.Dialect, name: str, prefix: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
     blueprint = APIBlueprint(
         name,
         __name__,
-        url_prefix=PREFIX + path,
+        url_prefix=prefix,
         abp_tags=[tag],
         abp_security=[{"apiKey": []}],
-        abp_responses=ERRORS,
+        abp_responses=failures,
     )
-    dialects.speak(blueprint, dialects.B)
-    auth.guard(blueprint, read, write)
-    blueprint.before_request(bodies.read)
+    dialects.speak(blueprint, dialect)
     blueprint.after_request(_name_methods)
     return blueprint
 

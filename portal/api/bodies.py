@@ -87,8 +87,16 @@ def read() -> None:
         return
     if not request.is_json:
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
-    if not isinstance(_parsed(request), dict):
+    json_object()
+
+
+def json_object() -> dict[str, Any]:
+    """Return the body, a JSON object. Raises BadRequest, Invalid, RequestEntityTooLarge."""
+    request.max_content_length = MAX_BODY_BYTES
+    found = _parsed(request)
+    if not isinstance(found, dict):
         raise Invalid("The body must be a JSON object.", code="fields")
+    return found
 
 
 @lru_cache

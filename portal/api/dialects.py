@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from uuid import uuid4
 
 from flask import Response, jsonify, request
 from flask_openapi.blueprint import APIBlueprint
@@ -23,6 +24,7 @@ from werkzeug.routing import RequestRedirect
 
 from portal import errors
 from portal.errors import Problem
+from portal.images import making
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,32 @@ STATUSES_B = {
     errors.StorageFailed: 503,
 }
 B = Dialect("/api", _status_b, _body_b)
-ALL = (B,)
+
+
+def _status_c(problem: Problem) -> int:
+    """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3)."""
+    if problem.code in UPDATE_FAILED or isinstance(problem, errors.StorageFailed):
+        return 500
+    return next((status for kind, status in STATUSES_C.items() if isinstance(problem, kind)), 400)
+
+
+def _body_c(failure: Failure) -> dict[str, Any]:
+    """Three keys, but for the 500 of a change: its two are the document's to the letter."""
+    if failure.status == 500 and request.method not in READS:
+        return {"success": False, "message": "Failed to update property"}
+    return {"success": False, "message": failure.message, "data": None}
+
+
+UPDATE_FAILED = {"image_not_found", making.FAILED}
+STATUSES_C = {
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooMany: 429,
+}
+C = Dialect("/api/properties", _status_c, _body_c)
+ALL = (C, B)  # the narrower prefix first
 
 
 def init_app(app: OpenAPI) -> None:
@@ -131,6 +158,9 @@ def _refuse(error: ValidationError) -> NoReturn:
 
 def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
     headers = {}
+    if dialect.status(problem) == 500:  # planned, so it must not look like a crash
+        headers["X-Error-Id"] = error_id = uuid4().hex[:12]
+        log.warning("%s: %s (%s, %s)", error_id, problem.message, problem.code, problem.details)
     if isinstance(problem, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(problem, errors.TooMany):

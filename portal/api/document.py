@@ -10,6 +10,7 @@ from flask_openapi.openapi import OpenAPI
 from portal import config
 from portal.accounts.idempotency import MAX_KEY_LENGTH
 from portal.api.bodies import ErrorAnswer
+from portal.api.forms import JSON_FIELDS, MAX_FILE_COUNT, UpdateBody
 
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
@@ -36,6 +37,7 @@ ETAGS: dict[tuple[str, str], dict[str, Any]] = {
         "schema": {"type": "string"},
     },
 }
+SCHEMAS = "#/components/schemas/{model}"
 WRITES = ("post", "put", "patch", "delete")
 DESCRIPTION = """\
 The photos of rental properties. Send your key with each request: `Authorization: Bearer YOUR_KEY`.
@@ -69,4 +71,22 @@ def _document(app: OpenAPI) -> dict[str, Any]:
                 headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
                 headers += [IDEMPOTENCY_KEY] if method in WRITES else []
                 operation.setdefault("parameters", []).extend(headers)
+        _add_form(app.spec_json)
     return app.spec_json
+
+
+def _add_form(document: dict[str, Any]) -> None:
+    """Describe the body of seed C's PUT, which the library never sees: its files go to disk."""
+    schema = UpdateBody.model_json_schema(ref_template=SCHEMAS)
+    document["components"]["schemas"].update(schema.pop("$defs"))
+    photo = {"type": "string", "format": "binary"}
+    photos = {"type": "array", "maxItems": MAX_FILE_COUNT, "items": photo, "description": "Image files."}
+    form = schema | {"title": "UpdateForm", "properties": {"images": photos, **schema["properties"]}}
+    as_json = {name: {"contentType": "application/json"} for name in JSON_FIELDS}
+    document["paths"]["/api/properties/{id}"]["put"]["requestBody"] = {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form, "encoding": as_json},
+            "application/json": {"schema": schema},
+        },
+    }

@@ -19,12 +19,12 @@ View = Callable[P, Response]
 Renew = Callable[[Answer], Answer]
 
 
-def idempotent(view: View[P], renew: Renew | None = None) -> View[P]:
+def idempotent(view: View[P], renew: Renew | None = None, body: Callable[[], bytes] | None = None) -> View[P]:
     """Keep the answer of a write in the commit of its effect, and give it again to the same request.
 
     The same is: workspace, key, method, path and body, byte for byte. A run that raises has had no effect,
     since its change is undone, so its key is free again; one whose process dies holds it for a minute.
-    `renew` may freshen what an old answer says.
+    `renew` may freshen what an old answer says; `body` says what stands for the body where that is long.
     """
 
     @wraps(view)
@@ -32,7 +32,7 @@ def idempotent(view: View[P], renew: Renew | None = None) -> View[P]:
         key = _key()
         if key is None:
             return view(*args, **kwargs)
-        claimed = idempotency.claim(auth.workspace(), key, _fingerprint())
+        claimed = idempotency.claim(auth.workspace(), key, _fingerprint(body or request.get_data))
         if isinstance(claimed, Answer):
             return _again(renew(claimed) if renew else claimed)
         try:
@@ -53,10 +53,10 @@ def _key() -> str | None:
     return key
 
 
-def _fingerprint() -> str:
+def _fingerprint(body: Callable[[], bytes]) -> str:
     """Two bodies that differ only in their white space are two requests (case G13)."""
     asked = f"{request.method} {request.full_path}\n".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(asked + request.get_data()).hexdigest()
+    return hashlib.sha256(asked + body()).hexdigest()
 
 
 def _kept(response: Response) -> Answer:

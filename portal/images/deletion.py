@@ -17,6 +17,23 @@ from portal.work import Work, work
 UNDO_KEPT = timedelta(minutes=10)  # the page offers its undo for 12 s; a slow line must not lose it
 
 
+KEPT_COLUMNS = (
+    "key",
+    "file_name",
+    "type",
+    "size_bytes",
+    "width",
+    "height",
+    "sha256",
+    "alt_text",
+    "position",
+    "is_main",
+    "turns",
+    "version",
+    "added_by",
+)
+
+
 class Deletion(NamedTuple):
     """How many images went, and the word that brings them back, where there is one."""
 
@@ -35,7 +52,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
         rows = gallery.hold(property)
         gone = [image for image in rows if image.uuid in wanted]
         for image in gone:
-            _forget(w, image, token)
+            forget(w, image, token)
         kept = [image for image in rows if image not in gone]
         if kept and not any(image.is_main for image in kept):
             db.session.flush()
@@ -67,24 +84,8 @@ def undelete(property: Property, token: str) -> int:
     return len(found)
 
 
-KEPT_COLUMNS = (
-    "key",
-    "file_name",
-    "type",
-    "size_bytes",
-    "width",
-    "height",
-    "sha256",
-    "alt_text",
-    "position",
-    "is_main",
-    "turns",
-    "version",
-    "added_by",
-)
-
-
-def _forget(w: Work, image: Image, token: UUID | None) -> None:
+def forget(w: Work, image: Image, token: UUID | None = None) -> None:
+    """Take an image out of the gallery with all its objects; with a token its row and original are kept a while."""
     w.drop(storage.cdn, image.large_key, image.thumb_key)
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     if token:

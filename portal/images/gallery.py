@@ -126,6 +126,14 @@ def place(w: Work, property: Property, before: list[Image], order: list[Image]) 
         tell(w, property)
 
 
+def note(w: Work, property: Property, *, moved: bool, renamed: bool) -> None:
+    """Count a change of the gallery, and tell of any, once. Under the property's lock."""
+    if moved:
+        touch(property)
+    if moved or renamed:
+        tell(w, property)
+
+
 def crown(cover: Image, rows: Sequence[Image]) -> None:
     """Make one image the cover. In two steps: the database allows one at a time."""
     for image in rows:

@@ -14,6 +14,9 @@ EXTENSIONS: dict[str, Sequence[str]] = {  # the first is the canonical one
     "image/webp": ("webp",),
     "image/heic": ("heic", "heif"),
     "image/avif": ("avif",),
+    "image/gif": ("gif",),  # these three come through seed C alone (contract.md, X8)
+    "image/bmp": ("bmp",),
+    "image/tiff": ("tif", "tiff"),
 }
 
 

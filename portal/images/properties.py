@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 
 def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
     """Make a property. Raises Invalid; its details name each field that is wrong."""
-    values = _checked({"name": "", **fields})
+    values = checked({"name": "", **fields})
     with work():
         property = Property(workspace_id=workspace.id, **values)
         db.session.add(property)
@@ -46,16 +46,21 @@ def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
 
 def update(property: Property, changes: Mapping[str, Any]) -> Property:
     """Change the fields that are named. Raises Invalid, or NotFound when it has just been deleted."""
-    values = _checked(changes)
+    values = checked(changes)
     with work() as w:
         if not lock(property):
             raise _absent()
-        before = {name: getattr(property, name) for name in values}
-        for name, value in values.items():
-            setattr(property, name, value)
-        if before != values:
+        if assign(property, values):
             gallery.tell(w, property)
     return property
+
+
+def assign(property: Property, values: Mapping[str, Any]) -> bool:
+    """Set checked values; return whether any of them is another one now. Under the property's lock."""
+    before = {name: getattr(property, name) for name in values}
+    for name, value in values.items():
+        setattr(property, name, value)
+    return before != values
 
 
 def delete(property: Property) -> None:
@@ -134,7 +139,7 @@ def _position(cursor: str) -> int:
     raise Invalid("That cursor is not one of ours.", code="cursor")
 
 
-def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values to store, or raise Invalid with a sentence for each field that is wrong."""
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}

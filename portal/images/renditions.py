@@ -13,17 +13,15 @@ from portal import jobs, storage
 from portal.config import settings
 from portal.db import db, is_storable
 from portal.errors import NotFound, TooMany
+from portal.images import making
 from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
-from portal.pixels.child import limited
 from portal.pixels.inspect import inspect
 from portal.pixels.render import resize
 from portal.work import lock, quietly, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # seed C's large variant, see contract.md C17
-RENDER_CPU_S, RENDER_TIMEOUT_S = 20, 30
-RENDER_MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_TURN_S = 10
 
 
@@ -129,17 +127,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The bytes of this photo are missing.", code="image_missing")
-        rendition = limited(
-            resize,
-            data,
-            inspect(data),
-            width,
-            type,
-            source.turns,
-            cpu_s=RENDER_CPU_S,
-            memory_bytes=RENDER_MEMORY_BYTES,
-            timeout_s=RENDER_TIMEOUT_S,
-        )
+        rendition = making.in_child(resize, data, inspect(data), width, type, source.turns)
         return _keep(image, source, width, type, rendition.data)
 
 
@@ -183,7 +171,6 @@ class _Turns:
     def __init__(self) -> None:
         self.guard = threading.Lock()
         self.locks: dict[object, tuple[threading.Lock, int]] = {}
-        self.slots: threading.BoundedSemaphore | None = None
 
 
 _turns = _Turns()
@@ -194,7 +181,6 @@ def _turn(what: object) -> Iterator[bool]:
     """Wait for this rendering's turn; True when it is ours, False when the wait was too long, or the queue is."""
     deadline = time.monotonic() + WAIT_FOR_TURN_S
     with _turns.guard:
-        _turns.slots = _turns.slots or threading.BoundedSemaphore(settings().pixel_workers)
         crowd = len(_turns.locks) - (what in _turns.locks)
         mine, waiting = _turns.locks.get(what, (threading.Lock(), 0))
         _turns.locks[what] = (mine, waiting + 1)
@@ -205,7 +191,7 @@ def _turn(what: object) -> Iterator[bool]:
             if not first:
                 yield False
                 return
-            with _acquired(_turns.slots, deadline) as slot:
+            with _acquired(making.slots(), deadline) as slot:
                 yield slot
     finally:
         with _turns.guard:

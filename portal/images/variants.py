@@ -46,10 +46,10 @@ def make(image_id: int) -> None:
             return _fail(image, seen, ORIGINAL_IS_GONE)
         rendered = render(original, inspect(original), seen.turns)
         with work() as w:
-            large_key, thumb_key = _store(w, seen.place, rendered)
+            large_key, thumb_key = store(w, seen.place, rendered)
             if not _is_still(image, seen):
                 return w.drop(storage.cdn, large_key, thumb_key)
-            _swap(w, image, rendered, large_key, thumb_key)
+            swap(w, image, rendered, large_key, thumb_key)
     except Invalid as refusal:
         _fail(image, seen, refusal.message)
     except StorageFailed:
@@ -89,6 +89,25 @@ def ring_again() -> int:
     return len(lost)
 
 
+def store(w: Work, place: Place, rendered: Rendered) -> tuple[str, str]:
+    """Put both variants under fresh keys, and return these. Nothing shows them yet."""
+    large_key, thumb_key = place.variant_keys()
+    w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
+    w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
+    return large_key, thumb_key
+
+
+def swap(w: Work, image: Image, rendered: Rendered, large_key: str, thumb_key: str) -> None:
+    """Have the image show what was stored; what it showed goes after the commit. Under the image's lock."""
+    w.drop(storage.cdn, image.large_key, image.thumb_key)
+    image.large_key, image.thumb_key = large_key, thumb_key
+    image.large_size_bytes = len(rendered.large.data)
+    image.placeholder = rendered.placeholder
+    image.width, image.height = rendered.width, rendered.height
+    image.variants, image.pending_since, image.ready_at = READY, None, now()
+    image.failure_reason = None
+
+
 def _start(image: Image) -> _Seen | None:
     """Count the attempt before anything can break; None where there is nothing to do."""
     with work():
@@ -102,25 +121,8 @@ def _start(image: Image) -> _Seen | None:
         return _Seen(image.version, image.original_key, image.turns, Place.of(image.property))
 
 
-def _store(w: Work, place: Place, rendered: Rendered) -> tuple[str, str]:
-    large_key, thumb_key = place.variant_keys()
-    w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
-    w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
-    return large_key, thumb_key
-
-
 def _is_still(image: Image, seen: _Seen) -> bool:
     return lock(image) and image.variants == PENDING and image.version == seen.version
-
-
-def _swap(w: Work, image: Image, rendered: Rendered, large_key: str, thumb_key: str) -> None:
-    w.drop(storage.cdn, image.large_key, image.thumb_key)
-    image.large_key, image.thumb_key = large_key, thumb_key
-    image.large_size_bytes = len(rendered.large.data)
-    image.placeholder = rendered.placeholder
-    image.width, image.height = rendered.width, rendered.height
-    image.variants, image.pending_since, image.ready_at = READY, None, now()
-    image.failure_reason = None
 
 
 def _fail(image: Image, seen: _Seen, reason: str) -> None:

@@ -1,0 +1,153 @@
+"""The body of seed C's PUT: a multipart form whose files lie on disk, or JSON where there are no files."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Annotated, Any, NamedTuple, cast
+
+from flask import g, request
+from flask_openapi.blueprint import APIBlueprint
+from pydantic import Field, StringConstraints, ValidationError
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from portal import config, spool
+from portal.api import bodies
+from portal.api.bodies import Body, Text
+from portal.errors import Invalid
+from portal.images import properties
+from portal.images.change import Added, Arranged, Change
+from portal.spool import SpooledFile
+
+MAX_FILE_COUNT = 20  # seed C: "Maximum 20 files total"
+IMAGES = ("images", "images[]")  # the second as PHP's clients spell it
+NUMBERS = {*properties.NUMBERS}
+JSON_FIELDS = {  # a form has texts only: these are JSON in it
+    "mainNewImageIndex",
+    "newImageRotations",
+    "imagesToDelete",
+    "existingImageRotations",
+    "imagesMeta",
+    *NUMBERS,
+}
+Rotation = Annotated[int, Field(ge=0, le=3, description="Clockwise quarters: 0 = 0°, 1 = 90°, 2 = 180°, 3 = 270°.")]
+ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
+
+
+class MetaBody(Body):
+    id: int = Field(description="Image ID.")
+    url: Text = Field(description="Image URL: must match the existing one, host and query aside.")
+    order_index: int = Field(ge=0, description="Display order, from 0.")
+    is_main: bool
+
+
+class UpdateBody(Body):
+    """What the PUT does, in the order delete, rotate, upload, arrange; and other fields of the property."""
+
+    main_new_image_index: int | None = Field(None, ge=0, description="Which of the new images is the main one.")
+    new_image_rotations: list[Rotation] = Field([], description="For each file of `images`; missing ones are 0.")
+    images_to_delete: list[int] = Field([], description="Image IDs; unknown ones are skipped.")
+    existing_image_rotations: dict[ImageId, Rotation] = Field({}, description="Image ID → rotation.")
+    images_meta: list[MetaBody] | None = Field(
+        None, description="Order and main image. All images are first set to `isMain: false`."
+    )
+    name: Text | None = Field(None, description="1 to 200 characters.")
+    address: Text | None = Field(None, description="Max 300 characters.")
+    bedrooms: int | None = None
+    bathrooms: float | None = None
+    sleeps: int | None = None
+    external_ref: Text | None = Field(None, description="Your own name for it. Max 120 characters.")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is changed of the property itself."""
+        return self.model_dump(include={*properties.TEXTS, *properties.NUMBERS}, exclude_unset=True)
+
+
+class Sent(NamedTuple):
+    """A body as it came: values by name, the photos, and what tells it from another one."""
+
+    values: dict[str, Any]
+    photos: list[SpooledFile]
+    digest: Callable[[], bytes]
+
+
+def read_on(blueprint: APIBlueprint) -> None:
+    """Have the body of each PUT read before anything looks at it, and its files closed after the answer."""
+    blueprint.before_request(_read)
+    blueprint.teardown_request(_close)
+
+
+def sent() -> Sent:
+    """The body of this request."""
+    return cast(Sent, g.sent)
+
+
+def change(added_by: str) -> Change:
+    """What the body asks for. Raises Invalid with the field and what is wrong with it."""
+    values, photos, _ = sent()
+    try:
+        body = UpdateBody.model_validate(_parsed(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", code="fields") from None
+    turns = body.new_image_rotations
+    if len(turns) > len(photos):
+        raise Invalid(f"newImageRotations has {len(turns)} rotations for {len(photos)} files.", code="rotation")
+    return Change(
+        deleted=frozenset(body.images_to_delete),
+        turned={int(image_id): turns for image_id, turns in body.existing_image_rotations.items()},
+        added=[
+            Added(photo.read, _file_name(photo.file_name), (turns + [0] * len(photos))[index])
+            for index, photo in enumerate(photos)
+        ],
+        main_added=body.main_new_image_index,
+        arranged=None
+        if body.images_meta is None
+        else [Arranged(one.id, one.url, one.order_index, one.is_main) for one in body.images_meta],
+        fields=body.fields,
+        added_by=added_by,
+    )
+
+
+def _read() -> None:
+    if request.method != "PUT":
+        return
+    if request.mimetype == spool.MULTIPART:
+        most = config.settings().max_file_mb * 1024 * 1024
+        g.files = ExitStack()
+        form = g.files.enter_context(spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
+        photos = [file for file in form.files if file.field in IMAGES]
+        g.sent = Sent(form.fields.to_dict(), photos, form.digest)
+    elif request.is_json:
+        g.sent = Sent(bodies.json_object(), [], request.get_data)
+    else:
+        raise UnsupportedMediaType("Send multipart/form-data, or application/json where there are no files.")
+
+
+def _close(_: BaseException | None) -> None:
+    if "files" in g:
+        g.pop("files").close()
+
+
+def _parsed(values: dict[str, Any]) -> dict[str, Any]:
+    """Read the JSON that stands in texts; an empty text for a number is none."""
+    if any(each is not None for each in values.get("images") or ()):
+        raise Invalid("images: send files as multipart/form-data.", code="fields")
+    found = dict(values)
+    for name in JSON_FIELDS & values.keys():
+        if isinstance(text := values[name], str):
+            found[name] = None if name in NUMBERS and not text else _json(name, text)
+    return found
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRequest(f"{name} is not JSON.") from None
+
+
+def _file_name(name: str) -> str:
+    """A name as it can be kept: browsers of old send a whole path."""
+    name = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+    return name.encode("utf-8", "ignore").decode()[:255] or "photo"

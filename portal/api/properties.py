@@ -1,0 +1,109 @@
+"""Seed C, "Manage Property Images": one PUT deletes, turns, uploads and arranges, all or nothing."""
+
+from functools import partial
+from typing import Any
+
+from flask import Response
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel, Field
+
+from portal.api import auth, forms
+from portal.api.blueprints import speaking_c
+from portal.api.bodies import STATUSES, Data, Path, answer
+from portal.api.idempotency import idempotent
+from portal.db import is_id
+from portal.errors import NotFound
+from portal.images import change, gallery, keys, properties
+from portal.images.models import Property
+
+UPDATED = "Property updated successfully"  # seed C
+
+
+class Failed(BaseModel):
+    """A failure; the 500 of a PUT has no `data`."""
+
+    success: bool = Field(examples=[False])
+    message: str = Field(examples=["Failed to update property"])
+    data: None = None
+
+
+class PropertyPath(Path):
+    id: str = Field(description="The property ID, a number.")
+
+
+class ImageMeta(Data):
+    id: int
+    url: str
+    order_index: int
+    is_main: bool
+
+
+class PropertyData(Data):
+    id: str
+    images: list[str] = Field(description="The large variants, in display order.")
+    images_meta: list[ImageMeta]
+    name: str
+    address: str
+    bedrooms: int | None
+    bathrooms: float | None
+    sleeps: int | None
+    external_ref: str
+
+
+class PropertyAnswer(Data):
+    success: bool
+    message: str
+    data: PropertyData
+
+
+FAILURES: dict[Any, Any] = dict.fromkeys(STATUSES, Failed)
+
+blueprint = speaking_c(
+    "properties_c",
+    Tag(name="Manage property images", description="One PUT deletes, rotates, uploads and arranges, all or nothing."),
+    FAILURES,
+)
+forms.read_on(blueprint)
+
+
+@blueprint.get("/<id>", responses={200: PropertyAnswer})
+def show(path: PropertyPath) -> Response:
+    """Get a property with its images, as the PUT answers it."""
+    return _answer(_find(path), "Property found")
+
+
+@blueprint.put("/<id>", responses={200: PropertyAnswer})
+@partial(idempotent, body=lambda: forms.sent().digest())
+def update(path: PropertyPath) -> Response:
+    """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
+    property = _find(path)
+    change.apply(property, forms.change(added_by=auth.api_key().name))
+    return _answer(property, UPDATED)
+
+
+def _find(path: PropertyPath) -> Property:
+    """This dialect speaks of numbers only (contract.md, X1)."""
+    if not is_id(path.id):
+        raise NotFound("There is no such property.", code="property_not_found")
+    return properties.find(auth.workspace(), path.id)
+
+
+def _answer(property: Property, message: str) -> Response:
+    """The property with the images that have their variants: no URL is told whose object isn't there (X16)."""
+    shown = [
+        ImageMeta(id=image.id, url=keys.cdn_url(image.large_key), order_index=image.position, is_main=image.is_main)
+        for image in gallery.images(property)
+        if image.large_key
+    ]
+    data = PropertyData(
+        id=str(property.id),
+        images=[image.url for image in shown],
+        images_meta=shown,
+        name=property.name,
+        address=property.address,
+        bedrooms=property.bedrooms,
+        bathrooms=property.bathrooms,
+        sleeps=property.sleeps,
+        external_ref=property.external_ref,
+    )
+    return answer(PropertyAnswer(success=True, message=message, data=data))

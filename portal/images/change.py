@@ -1,0 +1,201 @@
+"""One change of many parts to a property: delete, turn, add and arrange images, all or nothing (seed C)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from sqlalchemy import delete, select
+
+from portal import storage
+from portal.db import db
+from portal.errors import Conflict, Invalid, NotFound
+from portal.images import deletion, gallery, keys, making, properties, variants
+from portal.images.keys import Place
+from portal.images.making import Made, Source
+from portal.images.models import PENDING, Image, Property, Rendition
+from portal.work import Work, work
+
+TURNS = range(4)  # seed C: 0 = 0°, 1 = 90° clockwise, 2 = 180°, 3 = 270°
+
+
+@dataclass(frozen=True)
+class Added:
+    """A file that comes with the change. `read` gives its bytes, as often as they are asked for."""
+
+    read: Callable[[], bytes]
+    file_name: str
+    turns: int = 0  # on top of what the file's EXIF says
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Where an image shall stand. `url` is the one that it had before this change (contract.md, C8)."""
+
+    image_id: int
+    url: str
+    position: int
+    is_main: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """What shall happen, in the order of these fields (contract.md, C3)."""
+
+    deleted: frozenset[int] = frozenset()
+    turned: Mapping[int, int] = field(default_factory=dict)  # image id → clockwise quarters
+    added: Sequence[Added] = ()
+    main_added: int | None = None  # which of `added` becomes the cover
+    arranged: Sequence[Arranged] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of the property
+    added_by: str = ""
+
+
+def apply(property: Property, change: Change) -> None:
+    """Do all of it, and tell of it once. Images whose variants wait for a worker get them here (X5).
+
+    Raises Invalid for what makes no sense, NotFound for an image to turn or arrange that isn't here, Invalid
+    (making.FAILED) for a file that can't become a photo, OverQuota, Conflict where an image was turned
+    meanwhile, StorageFailed, TooMany. Whatever is raised, nothing has changed.
+    """
+    _demand_sense(change)
+    values = properties.checked(change.fields)
+    here = gallery.images(property)
+    _demand_known(change, here)
+    added = len(change.added)
+    if added:  # before any pixel is made; under the lock once more
+        gallery.demand_room(property, added - sum(image.id in change.deleted for image in here))
+    sources = [Source(file.read, file.turns) for file in change.added] + list(_remade(change, here))
+    where = Place.of(property)
+    with work() as w:
+        # No statement before the lock: the transaction begins there, and the pixels are made by then.
+        made = making.make_all(w, where, sources)
+        rows = gallery.hold(property)
+        _demand_known(change, rows)
+        before = _state_of(rows)
+        kept = _delete(w, rows, change.deleted)
+        for remade in made[added:]:
+            _renew(w, where, {image.id: image for image in kept}, remade)
+        done = zip(change.added, made[:added], strict=True)
+        fresh = [_image(property, where, file, its, change.added_by) for file, its in done if its]
+        order = _arrange(property, kept, fresh, change)
+        is_renamed = properties.assign(property, values)
+        gallery.note(w, property, moved=before != _state_of(order), renamed=is_renamed)
+
+
+def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
+    """Turn some images by clockwise quarters; those that aren't here are skipped. Raises as `apply` does."""
+    ids = {str(image.uuid): image.id for image in gallery.images(property)}
+    apply(property, Change(turned={ids[uuid]: turns for uuid in map(str.lower, uuids) if uuid in ids}))
+
+
+def _demand_sense(change: Change) -> None:
+    turns = [*change.turned.values(), *(file.turns for file in change.added)]
+    if any(each not in TURNS for each in turns):
+        raise Invalid("A rotation is 0, 1, 2 or 3 quarters clockwise.", code="rotation")
+    if change.main_added is not None and not 0 <= change.main_added < len(change.added):
+        raise Invalid("The main image is none of the files that came with the request.", code="main_image")
+    named = [one.image_id for one in change.arranged or ()]
+    if len(set(named)) < len(named):
+        raise Invalid("Each image is arranged once.", code="image_ids")
+
+
+def _demand_known(change: Change, images: Sequence[Image]) -> None:
+    """Each image to be turned or arranged is here, stays here, and has the URL that was said."""
+    here = {image.id: image for image in images if image.id not in change.deleted}
+    for image_id in (*change.turned, *(one.image_id for one in change.arranged or ())):
+        if image_id not in here:
+            raise NotFound("There is no such photo.", code="image_not_found", details={"id": image_id})
+    for one in change.arranged or ():
+        if urlsplit(one.url).path not in _paths(here[one.image_id]):
+            raise NotFound("That is not the photo's URL.", code="image_not_found", details={"id": one.image_id})
+
+
+def _paths(image: Image) -> set[str]:
+    urls = [keys.image_url(image)] + ([keys.cdn_url(image.large_key)] if image.large_key else [])
+    return {urlsplit(url).path for url in urls}
+
+
+def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
+    """Choose the images whose variants are made: those that turn, and those that wait for a worker."""
+    for image in images:
+        turns = change.turned.get(image.id, 0)
+        if image.id not in change.deleted and (turns or image.variants == PENDING):
+            read = making.reader(image.original_key)
+            yield Source(read, (image.turns + turns) % 4, image.id, image.version, may_fail=not turns)
+
+
+def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
+    """Take images out of the gallery; return those that stay."""
+    for image in rows:
+        if image.id in ids:
+            deletion.forget(w, image)
+    db.session.flush()
+    return [image for image in rows if image.id not in ids]
+
+
+def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made | None) -> None:
+    """Have an image show its new variants. A turn has a new public name, so that no cache shows the old one."""
+    if made is None:
+        return None
+    image = here.get(made.source.image_id)
+    is_same = image is not None and image.version == made.source.version
+    if made.source.may_fail and image and is_same and image.variants == PENDING:
+        return variants.swap(w, image, made.rendered, made.large_key, made.thumb_key)
+    if made.source.may_fail:  # a worker was first, or it is gone
+        return w.drop(storage.cdn, made.large_key, made.thumb_key)
+    if image is None or not is_same:
+        raise Conflict("The photo was turned by somebody else. Look again, then try again.", code="gallery_changed")
+    w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
+    db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
+    image.turns, image.version, image.key = made.source.turns, image.version + 1, where.original_key(image.type)
+    return variants.swap(w, image, made.rendered, made.large_key, made.thumb_key)
+
+
+def _image(property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
+    image = Image(
+        uuid=uuid4(),
+        property_id=property.id,
+        key=where.original_key(made.picture.type),
+        original_key=made.original_key,
+        file_name=file.file_name,
+        type=made.picture.type,
+        size_bytes=made.size_bytes,
+        sha256=made.sha256,
+        turns=made.source.turns,
+        added_by=added_by,
+    )
+    variants.swap(Work(), image, made.rendered, made.large_key, made.thumb_key)  # there is nothing to drop
+    return image
+
+
+def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
+    """Put the named ones first, by position, the others behind them, new ones last (C5, C15); then the cover."""
+    gallery.demand_room(property, len(fresh))
+    named = sorted(change.arranged or (), key=lambda one: one.position)
+    here = {image.id: image for image in kept}
+    order = [here.pop(one.image_id) for one in named] + list(here.values()) + list(fresh)
+    for position, image in enumerate(order):
+        image.position = position
+    db.session.add_all(fresh)
+    db.session.flush()
+    if order:
+        gallery.crown(_cover(order, fresh, change), order)
+    return order
+
+
+def _cover(order: Sequence[Image], fresh: Sequence[Image], change: Change) -> Image:
+    """Choose the cover (C6, C7): whom the metadata names, else the new one, else who is it now, else the first."""
+    named = sorted((one for one in change.arranged or () if one.is_main), key=lambda one: one.position)
+    if named:
+        return next(image for image in order if image.id == named[0].image_id)
+    if change.main_added is not None:
+        return fresh[change.main_added]
+    is_cleared = change.arranged is not None  # seed C: "all images … are first set to isMain: false"
+    return next((image for image in order if image.is_main and not is_cleared), order[0])
+
+
+def _state_of(images: Sequence[Image]) -> list[tuple[int, int, bool, int]]:
+    """What a change of the gallery would change."""
+    return [(image.id, image.position, image.is_main, image.version) for image in images]

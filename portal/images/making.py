@@ -1,0 +1,116 @@
+"""Pixels made inside a request: in limited children, at most as many at once as there are cores."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from portal import storage
+from portal.config import settings
+from portal.errors import Invalid, TooMany
+from portal.images import variants
+from portal.images.keys import Place
+from portal.pixels.child import limited
+from portal.pixels.inspect import Picture, inspect
+from portal.pixels.render import Rendered, render
+from portal.work import Work
+
+T = TypeVar("T")
+
+CPU_S, TIMEOUT_S = 20, 30
+MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
+WAIT_FOR_SLOT_S = 60  # a request of twenty photos may have twenty before it
+FAILED = "upload_failed"  # the code of a file that can't become a photo
+ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
+
+
+@dataclass(frozen=True)
+class Source:
+    """What variants are made from, as plain values: threads have no session."""
+
+    read: Callable[[], bytes]  # as often as it is asked
+    turns: int
+    image_id: int | None = None  # None: it becomes a new image, whose original is kept
+    version: int = 0
+    may_fail: bool = False  # nobody asked for it by name: its worker will say so on its row
+
+
+@dataclass(frozen=True)
+class Made:
+    """Variants, and a new image's original, safe in the buckets under keys that nothing names yet."""
+
+    source: Source
+    picture: Picture
+    rendered: Rendered
+    large_key: str
+    thumb_key: str
+    original_key: str | None
+    sha256: str
+    size_bytes: int
+
+
+@cache
+def slots() -> threading.BoundedSemaphore:
+    """What every request of this process shares: a place for each core."""
+    return threading.BoundedSemaphore(settings().pixel_workers)
+
+
+def in_child(function: Callable[..., T], *args: object) -> T:
+    """Run in a child that may use so much time and memory, in a place that the caller holds. Raises Refused."""
+    return limited(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
+
+
+def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | None]:
+    """Make and store variants side by side, as the cores allow; None for one that may fail and did.
+
+    Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
+    """
+    with ThreadPoolExecutor(settings().pixel_workers) as pool:
+        futures = [pool.submit(_make, w, where, source, index) for index, source in enumerate(sources)]
+        try:
+            return [future.result() for future in futures]
+        finally:  # the first failure is enough: what has not begun never does
+            pool.shutdown(cancel_futures=True)
+
+
+def reader(key: str) -> Callable[[], bytes]:
+    """What reads an original. Raises Invalid where it is gone."""
+
+    def read() -> bytes:
+        data = storage.uploads.get(key)
+        if data is None:
+            raise Invalid(ORIGINAL_IS_GONE, code="missing")
+        return data
+
+    return read
+
+
+def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
+    try:
+        data = source.read()
+        picture = inspect(data)
+        rendered = _variants(data, picture, source.turns)
+    except Invalid as refused:
+        if source.may_fail:
+            return None
+        details = {"index": index, "reason": refused.code}
+        raise Invalid(refused.message, code=FAILED, details=details) from refused
+    original_key = None
+    if source.image_id is None:
+        original_key = where.original_key(picture.type)
+        w.put(storage.uploads, original_key, data, picture.type)
+    large_key, thumb_key = variants.store(w, where, rendered)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Made(source, picture, rendered, large_key, thumb_key, original_key, sha256, len(data))
+
+
+def _variants(data: bytes, picture: Picture, turns: int) -> Rendered:
+    if not slots().acquire(timeout=WAIT_FOR_SLOT_S):
+        raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
+    try:
+        return in_child(render, data, picture, turns)
+    finally:
+        slots().release()
