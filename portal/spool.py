@@ -114,7 +114,7 @@ def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> li
     files = []
     for part in sent:
         file: SpooledFile = part.stream  # type: ignore[assignment]
-        file.field, file.file_name = part.name or "", part.filename or ""
+        file.field, file.file_name = part.name or "", _plain(part.filename or "")
         if file.file_name or file.size_bytes:
             files.append(file)
     if len(files) > max_files:
@@ -122,3 +122,9 @@ def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> li
     if any(file.size_bytes > max_file_bytes for file in files):
         raise RequestEntityTooLarge()
     return files
+
+
+def _plain(name: str) -> str:
+    """A name as it can be kept: browsers of old send a whole path."""
+    name = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+    return name.encode("utf-8", "ignore").decode()[:255]

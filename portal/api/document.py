@@ -10,7 +10,8 @@ from flask_openapi.openapi import OpenAPI
 from portal import config
 from portal.accounts.idempotency import MAX_KEY_LENGTH
 from portal.api.bodies import ErrorAnswer
-from portal.api.forms import JSON_FIELDS, MAX_FILE_COUNT, UpdateBody
+from portal.api.forms import JSON_FIELDS, UpdateBody
+from portal.images.change import MAX_FILE_COUNT
 
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",

@@ -15,10 +15,9 @@ from portal.api import bodies
 from portal.api.bodies import Body, Text
 from portal.errors import Invalid
 from portal.images import properties
-from portal.images.change import Added, Arranged, Change
+from portal.images.change import MAX_FILE_COUNT, Added, Arranged, Change
 from portal.spool import SpooledFile
 
-MAX_FILE_COUNT = 20  # seed C: "Maximum 20 files total"
 IMAGES = ("images", "images[]")  # the second as PHP's clients spell it
 NUMBERS = {*properties.NUMBERS}
 JSON_FIELDS = {  # a form has texts only: these are JSON in it
@@ -97,8 +96,7 @@ def change(added_by: str) -> Change:
         deleted=frozenset(body.images_to_delete),
         turned={int(image_id): turns for image_id, turns in body.existing_image_rotations.items()},
         added=[
-            Added(photo.read, _file_name(photo.file_name), (turns + [0] * len(photos))[index])
-            for index, photo in enumerate(photos)
+            Added(photo.read, photo.file_name, (turns + [0] * len(photos))[index]) for index, photo in enumerate(photos)
         ],
         main_added=body.main_new_image_index,
         arranged=None
@@ -145,9 +143,3 @@ def _json(name: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise BadRequest(f"{name} is not JSON.") from None
-
-
-def _file_name(name: str) -> str:
-    """A name as it can be kept: browsers of old send a whole path."""
-    name = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-    return name.encode("utf-8", "ignore").decode()[:255] or "photo"

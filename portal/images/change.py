@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 
 from portal import storage
-from portal.db import db
+from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound
 from portal.images import deletion, gallery, keys, making, properties, variants
 from portal.images.keys import Place
@@ -17,6 +17,7 @@ from portal.images.making import Made, Source
 from portal.images.models import PENDING, Image, Property, Rendition
 from portal.work import Work, work
 
+MAX_FILE_COUNT = 20  # seed C: "Maximum 20 files total"
 TURNS = range(4)  # seed C: 0 = 0°, 1 = 90° clockwise, 2 = 180°, 3 = 270°
 
 
@@ -85,9 +86,19 @@ def apply(property: Property, change: Change) -> None:
 
 
 def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
-    """Turn some images by clockwise quarters; those that aren't here are skipped. Raises as `apply` does."""
-    ids = {str(image.uuid): image.id for image in gallery.images(property)}
-    apply(property, Change(turned={ids[uuid]: turns for uuid in map(str.lower, uuids) if uuid in ids}))
+    """Turn some images by clockwise quarters; those that aren't here are skipped. Raises as `apply` does.
+
+    Relative, so that two people's turns both hold: where somebody was faster, it is done on top of theirs.
+    """
+    wanted = {as_uuid(uuid) for uuid in uuids}
+    for tries_left in (2, 1, 0):
+        ids = [image.id for image in gallery.images(property) if image.uuid in wanted]
+        try:
+            return apply(property, Change(turned=dict.fromkeys(ids, turns)))
+        except Conflict:
+            if not tries_left:
+                raise
+    return None
 
 
 def _demand_sense(change: Change) -> None:

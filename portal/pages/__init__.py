@@ -12,10 +12,12 @@ from portal.pages import (
     jobs,
     order,
     properties,
+    rotation,
     rq,
     security,
     session,
     settings,
+    upload_form,
     uploads,
     webhooks,
     words,
@@ -25,7 +27,8 @@ from portal.pages import (
 def init_app(app: Flask) -> None:
     """Register every page and what all pages share."""
     Htmx(app)
-    for entrance in (session, properties, gallery, order, deletion, imports, uploads, settings, webhooks):
+    parts = (session, properties, gallery, order, deletion, rotation, imports, uploads, upload_form, settings, webhooks)
+    for entrance in parts:
         app.register_blueprint(entrance.blueprint)
     for part in (security, assets, jobs, rq, words, errors):
         part.init_app(app)

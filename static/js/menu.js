@@ -3,6 +3,7 @@ import { $, $$ } from './app.js';
 import { isWhole, linkOf, position, tileOf, tiles } from './grid.js';
 import { makeCover, move } from './order.js';
 import { clear, picked, remove } from './select.js';
+import { turn } from './turn.js';
 
 const menu = $('#tile-menu'),
   ask = $('#moveto'),
@@ -49,6 +50,7 @@ menu.addEventListener('click', (event) => {
   menu.hidePopover();
   if (what === 'open') linkOf(tile).click();
   if (what === 'cover') makeCover(tile);
+  if (what === 'rotate') turn([tile]);
   if (what === 'earlier') move([tile], position(tile) - 2);
   if (what === 'later') move([tile], position(tile));
   if (what === 'move') askFor([tile]);

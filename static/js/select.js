@@ -3,8 +3,12 @@ import { $, $$, say, shortcut } from './app.js';
 import { changing, refresh } from './fresh.js';
 import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
 import { carryKey, makeCover } from './order.js';
+import { post } from './post.js';
+import { turn } from './turn.js';
 
 export const picked = () => tiles().filter((tile) => boxOf(tile).checked);
+/** What a key on a tile is for: the selected photos where it is one of them, else this one. */
+const chosenWith = (tile) => (picked().includes(tile) ? picked() : [tile]);
 const mode = () => $('[data-action="select-mode"]');
 let last; // where a range begins
 
@@ -96,10 +100,8 @@ document.addEventListener('keydown', (event) => {
     event.preventDefault();
     linkOf(tile).click();
   } else if (event.key === 'c') makeCover(tile);
-  else if (event.key === 'Delete' || event.key === 'Backspace') {
-    const chosen = picked();
-    remove(chosen.includes(tile) ? chosen : [tile]);
-  }
+  else if (event.key.toLowerCase() === 'r') turn(chosenWith(tile), event.shiftKey ? -1 : 1);
+  else if (event.key === 'Delete' || event.key === 'Backspace') remove(chosenWith(tile));
 });
 
 /* ---------- gone at once; the answer brings the undo ---------- */
@@ -108,7 +110,6 @@ export function remove(list) {
   const all = tiles(),
     next = all.slice(all.indexOf(list.at(-1)) + 1).find((tile) => !list.includes(tile));
   const other = next ?? all.findLast((tile) => !list.includes(tile));
-  const values = new URLSearchParams([['do', 'delete'], ...list.map((tile) => ['photo', idOf(tile)])]);
   flip(() => {
     list.forEach((tile) => tile.remove());
     crown();
@@ -117,46 +118,21 @@ export function remove(list) {
   count(false);
   rove(other);
   if (!other) $('#main').focus({ preventScroll: true });
-  post(values);
+  erase(list.map(idOf));
 }
 
-async function post(values) {
-  const form = $('#bulk'),
-    chosen = values.getAll('photo');
+async function erase(ids) {
   changing.count++;
-  try {
-    form.replaceChildren(
-      ...chosen.map((value) => Object.assign(document.createElement('input'), { type: 'hidden', name: 'photo', value })),
-    );
-    const answer = await send(form);
-    if (!(answer?.status < 300)) refresh(true);
-  } finally {
-    changing.count--;
-  }
-}
-
-/** By a form of its own, so that nothing else of the page goes along. */
-function send(form) {
-  const source = document.createElement('form');
-  source.hidden = true;
-  source.append(...form.children);
-  source.setAttribute('hx-swap', 'none');
-  document.body.append(source);
-  let answer;
-  source.addEventListener('htmx:after:request', (event) => (answer = event.detail.ctx.response));
-  return window.htmx
-    .ajax('POST', form.action, { source, swap: 'none', values: { do: 'delete' } })
-    .catch(() => null)
-    .then(() => {
-      source.remove();
-      return answer;
-    });
+  const answer = await post($('#bulk').action, [['do', 'delete'], ...ids.map((id) => ['photo', id])]);
+  changing.count--;
+  if (!(answer?.status < 300)) refresh(true);
 }
 
 document.addEventListener('submit', (event) => {
   if (event.target.id === 'bulk') {
     event.preventDefault();
     if (event.submitter.value === 'delete') remove(picked());
+    else if (event.submitter.value === 'rotate') turn(picked());
     else describe(picked());
   } else if (event.target.id === 'bulk-one') {
     event.preventDefault();

@@ -1,0 +1,38 @@
+"""Turning photos from the gallery editor: the answer brings their tiles as they are now."""
+
+import json
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import Conflict, Invalid, StorageFailed, TooMany
+from portal.images import change, properties
+from portal.pages.gallery import find_sheet
+from portal.pages.session import current_user, signed_in
+
+blueprint = Blueprint("rotation", __name__)
+
+
+@blueprint.post("/properties/<uuid:uuid>/photos/rotate")
+@signed_in
+def rotate(uuid: UUID) -> ResponseReturnValue:
+    """Turn each `photo` by `turns` quarters clockwise."""
+    return turned(uuid, request.form.getlist("photo"), request.form.get("turns", 1, type=int))
+
+
+def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
+    """Turn the chosen photos, all or none, and answer with their tiles; a refusal is a toast over what was."""
+    property = properties.find(current_user().workspace, str(uuid))
+    is_fragment, headers = request.headers.get("HX-Request"), {}
+    try:
+        change.turn(property, chosen, turns)
+    except (Invalid, Conflict, TooMany, StorageFailed) as refusal:
+        if not is_fragment:
+            raise
+        headers["HX-Trigger"] = json.dumps({"toast": {"text": f"Nothing was turned. {refusal.message}"}})
+    sheet = find_sheet(uuid)
+    if not is_fragment:
+        return redirect(f"{sheet.address()}#p-{chosen[0]}" if chosen else sheet.address(), 303)
+    images = [image for image in sheet.shown if str(image.uuid) in chosen]
+    return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=not headers), headers

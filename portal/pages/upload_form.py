@@ -1,0 +1,61 @@
+"""Adding photos without JavaScript: an ordinary form, whose files go the way of seed C's PUT."""
+
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from portal import config, spool
+from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
+from portal.images import change
+from portal.images.change import MAX_FILE_COUNT, Added, Change
+from portal.images.models import Property
+from portal.pages.gallery import find_sheet
+from portal.pages.session import current_user, signed_in
+
+blueprint = Blueprint("upload_form", __name__)
+
+
+@blueprint.get("/properties/<uuid:uuid>/photos/upload")
+@signed_in
+def form(uuid: UUID) -> ResponseReturnValue:
+    return _form(uuid)
+
+
+@blueprint.post("/properties/<uuid:uuid>/photos/upload")
+@signed_in
+def upload(uuid: UUID) -> ResponseReturnValue:
+    """Add all of the files, or none: then the form comes again and says why."""
+    sheet = find_sheet(uuid)
+    if request.mimetype != spool.MULTIPART:
+        raise UnsupportedMediaType
+    try:
+        _add(sheet.property)
+    except RequestEntityTooLarge:
+        return _form(uuid, f"A photo has at most {config.settings().max_file_mb} MB. Nothing was added.", 413)
+    except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as refusal:
+        return _form(uuid, f"Nothing was added. {refusal.message}", 422)
+    return redirect(sheet.url, 303)
+
+
+def _add(property: Property) -> None:
+    user = current_user()
+    most = config.settings().max_file_mb * 1024 * 1024
+    with spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most) as sent:
+        if not sent.files:
+            raise Invalid("Choose one or more photos.", code="empty")
+        added = [Added(file.read, file.file_name) for file in sent.files]
+        try:
+            change.apply(property, Change(added=added, added_by=user.name or user.email))
+        except Invalid as refused:
+            index = (refused.details or {}).get("index", -1)
+            if 0 <= index < len(added):
+                raise Invalid(f"{added[index].file_name}: {refused.message}", code=refused.code) from refused
+            raise
+
+
+def _form(uuid: UUID, wrong: str | None = None, status: int = 200) -> ResponseReturnValue:
+    most = config.settings().max_file_mb
+    page = render_template("gallery/upload.html", sheet=find_sheet(uuid), wrong=wrong, most=most, files=MAX_FILE_COUNT)
+    return page, status

@@ -1,0 +1,82 @@
+// Turn photos: at once in the tile, then on the server, whose answer brings the tile with the real picture.
+import { $, say, toast } from './app.js';
+import { changing, refresh } from './fresh.js';
+import { nameOf } from './grid.js';
+import { post } from './post.js';
+
+const PAUSE_MS = 300; // of pressing the key: R, R, R is one turn of three quarters
+const AT_ONCE = 4; // a few photos an answer, so that many show that they go on
+const todo = new Map(); // tile's id → quarters clockwise that the server doesn't know of yet
+let timer, isSending;
+
+const tileBy = (id) => document.getElementById(id);
+const quarters = (number) => ((number % 4) + 4) % 4;
+
+/** Draw a tile as far turned as it will be. */
+function draw(tile, by) {
+  if (!tile) return;
+  if (by) tile.dataset.turn = by;
+  else tile.removeAttribute('data-turn');
+}
+
+export function turn(list, by = 1) {
+  if (!list.length) return;
+  for (const tile of list) {
+    todo.set(tile.id, quarters((todo.get(tile.id) ?? 0) + by));
+    draw(tile, quarters(+(tile.dataset.turn ?? 0) + by));
+  }
+  const words = list.length === 1 ? `Turned ${nameOf(list[0])}` : `Turned ${list.length} photos.`;
+  if (list.length > 1) toast(words, { undo: () => turn(list.filter((tile) => tile.isConnected), -by) });
+  else say(words);
+  clearTimeout(timer);
+  timer = setTimeout(send, PAUSE_MS);
+}
+
+/** Send what is to be done, one request at a time. */
+async function send() {
+  if (isSending) return;
+  isSending = true;
+  changing.count++;
+  while (todo.size) {
+    const [, by] = todo.entries().next().value;
+    const ids = [...todo].filter(([, other]) => other === by).slice(0, AT_ONCE).map(([id]) => id);
+    ids.forEach((id) => todo.delete(id));
+    if (by && !(await ask(ids, by))) break;
+  }
+  changing.count--;
+  isSending = false;
+}
+
+async function ask(ids, by) {
+  const address = $('#bulk').action.replace(/bulk(\?.*)?$/, 'rotate$1');
+  const answer = await post(address, [['turns', by], ...ids.map((id) => ['photo', id.slice(2)])]);
+  const isDone = answer?.status < 300;
+  ids.forEach((id) => (isDone ? settle(id, by) : draw(tileBy(id), 0)));
+  if (!isDone) {
+    for (const id of todo.keys()) draw(tileBy(id), 0);
+    todo.clear();
+    refresh(true);
+  }
+  return isDone;
+}
+
+/** The tile is the server's now; it stays turned by hand until its new picture is here. */
+function settle(id, by) {
+  const tile = tileBy(id),
+    image = tile && $('img', tile);
+  const rest = () => draw(tileBy(id), todo.get(id) ?? 0);
+  if (!image || image.complete) return rest();
+  draw(tile, quarters(by + (todo.get(id) ?? 0)));
+  for (const end of ['load', 'error']) image.addEventListener(end, rest, { once: true });
+}
+
+// The opened photo turns too, and its dialog goes: the tile behind it shows the turn.
+document.addEventListener('submit', (event) => {
+  const way = event.target.id === 'bulk-one' && { rotate: 1, 'rotate-left': -1 }[event.submitter?.value];
+  if (!way) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const tile = tileBy(`p-${event.target.elements.photo.value}`);
+  $('#photo').close();
+  if (tile) turn([tile], way);
+}, true);

@@ -1,0 +1,117 @@
+"""Photos are turned by key, menu, button and many at once; and added without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Image, Property
+from tests import factories
+from tests.factories import Person
+
+Sheet = Callable[[Property], Any]
+
+
+@pytest.fixture
+def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(6)]
+    work_off()
+    return images
+
+
+def turns(home: Property) -> list[int]:
+    db.session.rollback()  # what is read from here on is read anew
+    return [image.turns for image in gallery.images(home)]
+
+
+def settles(page: Any, home: Property, *expected: int) -> bool:
+    for _ in range(100):
+        if turns(home) == [*expected]:
+            break
+        page.wait_for_timeout(50)
+    return turns(home) == [*expected]
+
+
+def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
+    """Wait until a tile shows its real picture, of that shape, and is no longer turned by hand."""
+    page.wait_for_function(
+        """([nth, width, height]) => {
+          const tile = document.querySelectorAll('#photos .tile')[nth], image = tile.querySelector('img');
+          return !tile.dataset.turn && image.complete && image.naturalWidth > 0
+            && +image.getAttribute('width') === width && +image.getAttribute('height') === height;
+        }""",
+        arg=[nth, width, height],
+    )
+
+
+def test_r_turns_at_once_and_then_for_good(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    tile = page.locator("#photos .tile").nth(1)
+    tile.locator("a.shot").focus()
+    page.keyboard.press("r")
+    assert tile.get_attribute("data-turn") == "1"
+    for _ in range(2):
+        page.keyboard.press("r")
+    assert tile.get_attribute("data-turn") == "3"
+    assert settles(page, home, 0, 3, 0, 0, 0, 0)
+    is_drawn(page, 1, 200, 300)
+    page.keyboard.press("Shift+R")
+    assert settles(page, home, 0, 2, 0, 0, 0, 0)
+    is_drawn(page, 1, 300, 200)
+    assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
+
+
+def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    boxes = page.locator("#photos .pick input")
+    boxes.nth(0).click()
+    boxes.nth(4).click(modifiers=["Shift"])
+    page.locator(".bulk").get_by_role("button", name="Rotate").click()
+    assert settles(page, home, 1, 1, 1, 1, 1, 0)
+    for nth in range(5):
+        is_drawn(page, nth, 200, 300)
+    page.locator(".toast", has_text="Turned 5 photos.").get_by_role("button", name="Undo").click()
+    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    is_drawn(page, 4, 300, 200)
+
+
+def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+    page = sheet(home)
+    page.locator("#photos .tile").nth(2).hover()
+    page.locator("#photos .more").nth(2).click()
+    page.get_by_role("menuitem", name="Rotate right").click()
+    assert settles(page, home, 0, 0, 1, 0, 0, 0)
+    is_drawn(page, 2, 200, 300)
+    page.locator("#photos a.shot").nth(0).click()
+    page.locator("#photo").get_by_role("button", name="Rotate left").click()
+    assert settles(page, home, 3, 0, 1, 0, 0, 0)
+    is_drawn(page, 0, 200, 300)
+
+
+def test_without_javascript_photos_are_turned_and_added(
+    tab: Callable[..., Any],
+    sign_in: Callable[[Any, Person], None],
+    alice: Person,
+    home: Property,
+    photos: list[Image],
+    tmp_path: Path,
+) -> None:
+    page = tab(java_script_enabled=False)
+    sign_in(page, alice)
+    page.goto(f"/properties/{home.uuid}/photos")
+    page.locator("#photos .pick input").nth(1).check()
+    page.locator(".bulk").get_by_role("button", name="Rotate").click()
+    assert turns(home) == [0, 1, 0, 0, 0, 0]
+    (tmp_path / "new.jpg").write_bytes(factories.jpeg(120, 80))
+    page.get_by_role("link", name="Add photos").click()
+    page.get_by_label("Photos", exact=True).set_input_files(tmp_path / "new.jpg")
+    page.get_by_role("button", name="Add photos").click()
+    page.wait_for_url(f"**/properties/{home.uuid}/photos")
+    assert page.locator("#photos .tile").count() == 7
+    db.session.rollback()
+    assert gallery.images(home)[-1].file_name == "new.jpg"

@@ -1,0 +1,101 @@
+"""Turning photos from the gallery editor: one or many, with htmx and without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+from PIL import Image as Pillow
+
+from portal import storage
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import Image, Property
+from portal.work import work
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    images = [factories.photo_in(home, factories.jpeg(60, 40), name=f"{n}.jpg") for n in range(3)]
+    work_off()
+    return images
+
+
+def url_of(home: Property, end: str = "rotate") -> str:
+    return f"/properties/{home.uuid}/photos/{end}"
+
+
+def sizes(home: Property) -> list[tuple[int, int]]:
+    db.session.rollback()
+    return [(image.width, image.height) for image in gallery.images(home)]
+
+
+def stored_size(image: Image) -> tuple[int, int]:
+    return Pillow.open(BytesIO(storage.cdn.get(image.large_key or "") or b"")).size
+
+
+def test_chosen_photos_turn_and_their_tiles_come_back(alice: Person, home: Property, photos: list[Image]) -> None:
+    chosen, old_url = [str(photos[0].uuid), str(photos[2].uuid)], photos[0].key
+    answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
+    assert answer.status_code == 200
+    assert sizes(home) == [(40, 60), (60, 40), (40, 60)]
+    assert answer.text.count('hx-target="#p-') == 2
+    assert "data-own" in answer.text
+    assert old_url not in answer.text and gallery.images(home)[0].key in answer.text
+    assert stored_size(gallery.images(home)[0]) == (40, 60)
+
+
+def test_turns_add_up_and_a_whole_one_is_none(alice: Person, home: Property, photos: list[Image]) -> None:
+    before = storage.cdn.get(photos[0].large_key or "")
+    for turns in (1, 2, 1):
+        alice.browser().post(url_of(home), data={"photo": str(photos[0].uuid), "turns": str(turns)}, headers=FRAGMENT)
+    db.session.rollback()
+    image = gallery.images(home)[0]
+    assert image.turns == 0 and image.version == 4
+    assert storage.cdn.get(image.large_key or "") == before
+
+
+@pytest.mark.parametrize(("button", "turns"), [("rotate", 1), ("rotate-left", 3)])
+def test_without_htmx_the_buttons_do_the_same(
+    alice: Person, home: Property, photos: list[Image], button: str, turns: int
+) -> None:
+    answer = alice.browser().post(url_of(home, "bulk"), data={"do": button, "photo": str(photos[1].uuid)})
+    assert (answer.status_code, answer.location) == (303, f"{url_of(home, '')[:-1]}#p-{photos[1].uuid}")
+    db.session.rollback()
+    assert [image.turns for image in gallery.images(home)] == [0, turns, 0]
+
+
+def test_a_photo_that_cannot_be_turned_stays_as_it_is(
+    alice: Person, home: Property, photos: list[Image], buckets: Buckets
+) -> None:
+    with work() as w:
+        w.drop(storage.uploads, photos[1].original_key)
+    before = buckets.listing()
+    chosen = [str(image.uuid) for image in photos]
+    answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("Nothing was turned. The original")
+    assert sizes(home) == [(60, 40)] * 3
+    assert buckets.listing() == before
+
+
+@pytest.mark.parametrize("turns", ["4", "-1", "many", ""])
+def test_a_turn_that_is_none_changes_nothing(alice: Person, home: Property, photos: list[Image], turns: str) -> None:
+    data = {"photo": str(photos[0].uuid), "turns": turns}
+    alice.browser().post(url_of(home), data=data, headers=FRAGMENT)
+    expected = (40, 60) if turns in ("many", "") else (60, 40)  # what is no number is one turn
+    assert sizes(home)[0] == expected
+
+
+def test_photos_of_others_stay_as_they_are(charlie: Person, alice: Person, home: Property, photos: list[Image]) -> None:
+    den = factories.home_of(charlie.workspace)
+    chosen = {"photo": str(photos[0].uuid), "turns": "1"}
+    assert charlie.browser().post(url_of(home), data=chosen, headers=FRAGMENT).status_code == 404
+    assert charlie.browser().post(url_of(den), data=chosen, headers=FRAGMENT).status_code == 200
+    assert sizes(home) == [(60, 40)] * 3

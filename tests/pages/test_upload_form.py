@@ -1,0 +1,69 @@
+"""Adding photos by an ordinary form, as a browser without JavaScript sends it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.test import TestResponse, encode_multipart
+
+from portal.db import db
+from portal.images import gallery
+from portal.images.models import READY, Property
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+
+PHOTO = factories.jpeg(60, 40)
+
+
+def send(person: Person, home: Property, *files: tuple[str, bytes]) -> TestResponse:
+    sent = MultiDict([("images", FileStorage(BytesIO(content), name)) for name, content in files])
+    boundary, body = encode_multipart(sent)
+    content_type = f"multipart/form-data; boundary={boundary}"
+    return person.browser().post(f"/properties/{home.uuid}/photos/upload", data=body, content_type=content_type)
+
+
+def test_photos_are_there_with_their_variants(alice: Person, bob: Person, home: Property) -> None:
+    assert 'enctype="multipart/form-data"' in alice.browser().get(f"/properties/{home.uuid}/photos/upload").text
+    answer = send(bob, home, ("a.jpg", PHOTO), ("old/photos/b.jpg", PHOTO))
+    assert (answer.status_code, answer.location) == (303, f"/properties/{home.uuid}/photos")
+    db.session.rollback()
+    images = gallery.images(home)
+    assert [image.file_name for image in images] == ["a.jpg", "b.jpg"]
+    assert {(image.variants, image.added_by) for image in images} == {(READY, "Bob")}
+    assert [image.is_main for image in images] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "Choose one or more photos."),
+        ([("", b"")], "Choose one or more photos."),
+        ([("a.jpg", PHOTO), ("notes.txt", b"Milk, eggs")], "notes.txt: The file is not a picture"),
+        ([("a.jpg", PHOTO)] * 21, "Maximum 20 files total; there are 21."),
+    ],
+)
+def test_all_or_none_with_a_word_why(
+    alice: Person, home: Property, buckets: Buckets, files: list[tuple[str, bytes]], said: str
+) -> None:
+    answer = send(alice, home, *files)
+    assert answer.status_code == 422
+    assert "Nothing was added." in answer.text and said in answer.text
+    assert gallery.images(home) == []
+    assert buckets.listing() == set()
+
+
+def test_a_full_plan_says_so(alice: Person, home: Property, buckets: Buckets) -> None:
+    for _ in range(2):
+        send(alice, home, *[("a.jpg", PHOTO)] * 10)
+    before = buckets.listing()
+    assert "no room for 1 more" in send(alice, home, ("a.jpg", PHOTO)).text
+    assert buckets.listing() == before
+
+
+def test_a_file_that_is_too_large_is_told_so(alice: Person, home: Property) -> None:
+    answer = send(alice, home, ("a.jpg", PHOTO + b"\0" * 20 * 1024 * 1024))
+    assert answer.status_code == 413
+    assert "at most 20 MB" in answer.text
