@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import config
+from portal import config, errands
 from portal.db import db, now
 from portal.errors import Invalid, NotFound, OverQuota
 from portal.images import fetching, gallery, imports
@@ -196,13 +196,13 @@ def test_a28_one_slow_host_delays_no_other_import(
             imports.start(factories.home_of(alice.workspace, f"House {n}"), urls(slow, 20))
         quick = imports.start(factories.home_of(charlie.workspace), urls(host, 8))
         began = time.monotonic()
-        monkeypatch.setattr(fetching, "RUN_FOR_S", 1.5)
+        monkeypatch.setattr(errands, "RUN_FOR_S", 1.5)
         fetching.run()
         assert how(quick).imported == 8
         assert quick.completed_at
         assert (quick.completed_at - quick.created_at).total_seconds() < 2.5
         assert time.monotonic() - began < 8
-        assert len(slow.seen) <= fetching.PER_HOST
+        assert len(slow.seen) <= fetching.SHARES.per_place
 
 
 def test_two_workers_at_once_import_nothing_twice(

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from portal import errands
 from portal.db import db, now
 from portal.images import deletion, gallery, order
 from portal.images.models import Property
@@ -227,18 +228,18 @@ def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, monkeypatch:
             for _ in range(40):
                 happen(w, alice)
         began = time.monotonic()
-        monkeypatch.setattr(delivery, "RUN_FOR_S", 2)
+        monkeypatch.setattr(errands, "RUN_FOR_S", 2)
         delivery.run()
         assert len(arrived) == 40
         assert max(arrived) - began < 2.5
-        assert len(slow.seen) == delivery.PER_ENDPOINT
+        assert len(slow.seen) == delivery.SHARES.per_place
 
 
 def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
     alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "DEADLINE_S", 3)
-    monkeypatch.setattr(delivery, "RUN_FOR_S", 1)
+    monkeypatch.setattr(errands, "RUN_FOR_S", 1)
     with outside(lambda _: Reply(after_s=60)) as slow, outside(ok) as quick:
         for _ in range(10):
             endpoints.send_test(listening(charlie, slow.url))
@@ -246,7 +247,7 @@ def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
         began = time.monotonic()
         delivery.run()
         assert len(quick.seen) == 1
-        assert len(slow.seen) == delivery.PER_WORKSPACE
+        assert len(slow.seen) == delivery.SHARES.per_workspace
         assert time.monotonic() - began < 8
 
 
