@@ -22,7 +22,7 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
-SHARES = Shares(side_by_side=64, per_place=4, per_workspace=8)  # a place is an endpoint (cases F6, H7)
+SHARES = Shares(side_by_side=128, per_place=4, per_workspace=8)  # a place is an endpoint (cases F6, H7)
 CANDIDATES = 1000
 KEPT_ANSWER = 2_000  # characters of an answer, for the page
 KEPT = timedelta(days=30)  # the log of what was sent

@@ -1,6 +1,5 @@
 """Import by URL: each URL becomes one image or one reason, whoever is slow, gone or killed."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import config, errands
+from portal import config
 from portal.db import db, now
 from portal.errors import Invalid, NotFound, OverQuota
 from portal.images import fetching, gallery, imports
@@ -185,24 +184,6 @@ def test_an_import_of_another_property_or_workspace_is_absent(home: Property, ho
         with pytest.raises(NotFound):
             imports.find(other, str(job.uuid))
     assert imports.find(home, str(job.uuid)).id == job.id
-
-
-def test_a28_one_slow_host_delays_no_other_import(
-    alice: Person, charlie: Person, host: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetching, "DEADLINE_S", 3)
-    with outside(lambda _: Reply(after_s=60)) as slow:
-        for n in range(3):
-            imports.start(factories.home_of(alice.workspace, f"House {n}"), urls(slow, 20))
-        quick = imports.start(factories.home_of(charlie.workspace), urls(host, 8))
-        began = time.monotonic()
-        monkeypatch.setattr(errands, "RUN_FOR_S", 1.5)
-        fetching.run()
-        assert how(quick).imported == 8
-        assert quick.completed_at
-        assert (quick.completed_at - quick.created_at).total_seconds() < 2.5
-        assert time.monotonic() - began < 8
-        assert len(slow.seen) <= fetching.SHARES.per_place
 
 
 def test_two_workers_at_once_import_nothing_twice(
