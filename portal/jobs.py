@@ -74,6 +74,7 @@ def connect(settings: Settings) -> None:
     global _redis
     if _redis is not None:
         _redis.close()
+    patience.forget()
     _redis = Redis.from_url(
         settings.redis_url or "redis://localhost",
         socket_connect_timeout=1,

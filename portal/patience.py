@@ -28,6 +28,10 @@ class Patience:
         except (ConnectionError, TimeoutError):
             self._asked_again_at = time.monotonic() + PAUSE_S
             raise
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask as if it had always answered: for a new client, to another Redis maybe."""
         self._asked_again_at = 0.0
 
 

@@ -140,7 +140,7 @@ def _empty() -> None:
     with db.engine.begin() as connection:
         for table in reversed(db.metadata.sorted_tables):
             connection.execute(table.delete())
-    patience._asked_again_at = 0.0  # to the last test, Redis may have been away
+    patience.forget()  # to the last test, Redis may have been away
     jobs.connection().flushall()
     for bucket in (storage.uploads, storage.cdn):
         bucket.delete(*[stored.key for stored in bucket.list()])

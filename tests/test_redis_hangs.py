@@ -82,23 +82,30 @@ def test_calls_that_need_no_redis_go_on(
     said = f"median {took[len(took) // 2]:.3f} s, p99 {p99:.2f} s, longest {took[-1]:.2f} s"
     print(f"\n{len(took)} calls: {said}; {sum(one > 0.9 for one in took)} waited")
     assert p99 <= 2
-    assert took[-1] < 1.5
+    assert took[-1] < 1.9, "nobody waits twice"
 
 
 def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
     alice: Person, home: Property, hanging: Hanging, work_off: Callable[[], int]
 ) -> None:
-    arrived = [factories.uploaded(home, factories.jpeg(32, 24, (n, 9, 9))) for n in range(8)]
-    files = [{"r2Key": one.key, "contentType": one.content_type, "sizeBytes": one.size_bytes} for one in arrived]
-    path = f"/api/v1/properties/{home.uuid}/images/confirm-batch"
-    with hanging():
+    def confirm() -> float:
+        arrived = [factories.uploaded(home, factories.jpeg(32, 24, (n, 9, 9))) for n in range(8)]
+        files = [{"r2Key": one.key, "contentType": one.content_type, "sizeBytes": one.size_bytes} for one in arrived]
+        path = f"/api/v1/properties/{home.uuid}/images/confirm-batch"
         response, took_s = timed(lambda: alice.api("POST", path, json={"images": files}))
-    assert response.status_code == 201, response.text
-    print(f"\nconfirm-batch of 8: {took_s:.2f} s")
-    assert took_s < 1.5
+        assert response.status_code == 201, response.text
+        return took_s
+
+    usual_s = confirm()
+    work_off()
+    with hanging():
+        took_s = confirm()
+    print(f"\nconfirm-batch of 8: {took_s:.2f} s, else {usual_s:.2f} s")
+    assert took_s - usual_s < 1.5
     until(answers, within_s=10)
     with work():
-        db.session.execute(update(Image).values(pending_since=now() - variants.WAITS_TOO_LONG))
+        waiting = update(Image).where(Image.variants == "pending")
+        db.session.execute(waiting.values(pending_since=now() - variants.WAITS_TOO_LONG))
     assert variants.ring_again() == 8
     work_off()
     assert {image.variants for image in db.session.scalars(select(Image))} == {"ready"}
