@@ -81,7 +81,8 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
 def _due(busy: Sequence[Turn]) -> list[Turn]:
     """Return the first of each workspace that are due, one of each import after the other: no queue hides another."""
     hosts, workspaces = SHARES.full(busy)
-    place = func.row_number().over(partition_by=Property.workspace_id, order_by=(ImportItem.position, ImportItem.id))
+    order = (ImportItem.attempts, ImportItem.position, ImportItem.id)  # what failed before comes after what is new
+    place = func.row_number().over(partition_by=Property.workspace_id, order_by=order)
     due = (
         select(
             ImportItem.id,

@@ -108,10 +108,14 @@ def forget() -> int:
 def _claim(most: int, on_the_way: Sequence[_Parcel]) -> list[_Parcel]:
     """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
     turns = [parcel.turn for parcel in on_the_way]
-    chosen = SHARES.choose(_due(turns), turns, most)
-    if not chosen:
-        db.session.rollback()
-        return []
+    while chosen := SHARES.choose(_due(turns), turns, most):
+        if parcels := _take(chosen):  # none: they were all given up, or another worker was first
+            return parcels
+    db.session.rollback()
+    return []
+
+
+def _take(chosen: Sequence[int]) -> list[_Parcel]:
     with work():
         rows = select(Delivery).where(Delivery.id.in_(chosen), Delivery.next_at <= now())
         parcels = []

@@ -125,3 +125,11 @@ def test_a_delivery_can_be_sent_again_by_hand(alice: Person) -> None:
         delivery.send_again(sent()[0])
         delivery.run()
         assert len(receiver.seen) == 2
+
+
+def test_what_waits_for_a_webhook_that_is_switched_off_is_given_up_at_once(alice: Person) -> None:
+    endpoint = listening(alice, "http://127.0.0.1:9/")
+    happen(alice, 30)
+    endpoints.update(endpoint, enabled=False)
+    assert delivery.run() == 0
+    assert {(one.state, one.attempts, one.answer) for one in sent()} == {("failed", 0, "The webhook is switched off.")}
