@@ -13,6 +13,7 @@ from rq.utils import as_text
 from rq.worker import BaseWorker
 
 from portal.config import Settings
+from portal.patience import patience
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
 QUEUES = (PIXELS, NETWORK, WEBHOOKS, SCHEDULE)
@@ -73,6 +74,7 @@ def connect(settings: Settings) -> None:
     global _redis
     if _redis is not None:
         _redis.close()
+    patience.forget()
     _redis = Redis.from_url(
         settings.redis_url or "redis://localhost",
         socket_connect_timeout=1,
@@ -98,22 +100,25 @@ def enqueue(job: Job) -> None:
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
     waiting = queue(job.queue)
-    if not job.args and connection().lpos(waiting.key, job.id) is not None:
-        return
-    waiting.enqueue_call(
-        job.name,
-        args=job.args,
-        timeout=job.timeout_s,
-        result_ttl=RESULT_TTL_S,
-        failure_ttl=FAILURE_TTL_S,
-        job_id=job.id,
-        retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
-    )
+    with patience.ask():
+        if not job.args and connection().lpos(waiting.key, job.id) is not None:
+            return
+        waiting.enqueue_call(
+            job.name,
+            args=job.args,
+            timeout=job.timeout_s,
+            result_ttl=RESULT_TTL_S,
+            failure_ttl=FAILURE_TTL_S,
+            job_id=job.id,
+            retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+        )
 
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:
     """Ring for a job that is a luxury: once in a while, however often it is wished for."""
-    if connection().set(f"frontage:rung:{job.id}", 1, nx=True, ex=every_s):
+    with patience.ask():
+        is_first = connection().set(f"frontage:rung:{job.id}", 1, nx=True, ex=every_s)
+    if is_first:
         enqueue(job)
 
 
@@ -121,11 +126,8 @@ def lost(wanted: list[Job]) -> list[Job]:
     """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
     known: set[str] = set()
     for name in {job.queue for job in wanted}:
-        q = queue(name)
-        known.update(q.get_job_ids())
-        for registry in (q.started_job_registry, q.scheduled_job_registry, q.deferred_job_registry):
-            known.update(registry.get_job_ids(cleanup=False))
-        known.update(_ids(q.intermediate_queue_key))
+        with patience.ask():
+            known |= _known(queue(name))
     return [job for job in wanted if job.id not in known]
 
 
@@ -141,10 +143,17 @@ class Worker:
 def workers() -> list[Worker]:
     """Return the workers that live, by queue. Raises redis.RedisError where Redis is away."""
     found = []
-    for worker in RqWorker.all(connection=connection(), serializer=JSONSerializer):
-        queues = worker.queue_names()
-        found.append(_at_work(queues[0] if queues else "", worker))
+    with patience.ask():
+        for worker in RqWorker.all(connection=connection(), serializer=JSONSerializer):
+            queues = worker.queue_names()
+            found.append(_at_work(queues[0] if queues else "", worker))
     return sorted(found, key=lambda worker: (worker.queue, worker.job is None))
+
+
+def _known(waiting: Queue) -> set[str]:
+    registries = (waiting.started_job_registry, waiting.scheduled_job_registry, waiting.deferred_job_registry)
+    ids = {job_id for registry in registries for job_id in registry.get_job_ids(cleanup=False)}
+    return ids.union(waiting.get_job_ids(), _ids(waiting.intermediate_queue_key))
 
 
 def _at_work(queue_name: str, worker: BaseWorker) -> Worker:

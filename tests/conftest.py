@@ -27,6 +27,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
+from portal.patience import patience
 from tests import factories
 from tests.factories import Person
 
@@ -149,6 +150,7 @@ def _empty() -> None:
     with db.engine.begin() as connection:
         for table in reversed(db.metadata.sorted_tables):
             connection.execute(table.delete())
+    patience.forget()  # to the last test, Redis may have been away
     jobs.connection().flushall()
     for bucket in (storage.uploads, storage.cdn):
         bucket.delete(*[stored.key for stored in bucket.list()])

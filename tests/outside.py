@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ class Reply:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     after_s: float = 0
+    is_reset: bool = False  # no answer at all: the connection breaks off
 
 
 @dataclass
@@ -55,6 +58,11 @@ def outside(answer: Callable[[Seen], Reply]) -> Iterator[Outside]:
                 host.seen.append(seen)
                 reply = answer(seen)
             host.closed.wait(reply.after_s)
+            if reply.is_reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.shutdown(socket.SHUT_RD)  # what the server would still read
+                self.connection.close()
+                raise ConnectionResetError
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)

@@ -1,18 +1,16 @@
 """Fetching what was imported: a few at a time from each host and for each workspace, so nobody waits for others."""
 
 import hashlib
-import logging
-import time
-from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
-from portal import jobs, remote, storage
+from portal import errands, jobs, remote, storage
 from portal.db import db, now
+from portal.errands import Shares, Turn
 from portal.errors import Invalid, OverQuota, StorageFailed
 from portal.images import gallery, imports, uploads
 from portal.images.keys import Place
@@ -20,13 +18,10 @@ from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 from portal.pixels.inspect import Picture, inspect
 from portal.work import lock, work
 
-log = logging.getLogger(__name__)
-
 DEADLINE_S = 20  # for one URL, everything included (reliability.md, A21)
 LEASE = timedelta(seconds=60)  # an item whose worker died is due again then
-SIDE_BY_SIDE, PER_HOST, PER_WORKSPACE = 16, 4, 8
-CANDIDATES = 200
-RUN_FOR_S = 60
+SHARES = Shares(side_by_side=16, per_place=4, per_workspace=8)  # a place is a host (cases A28, H7)
+CANDIDATES, PER_WORKSPACE = 1000, 40  # that are looked at for each choice
 RETRY_AFTER_S = (2, 10)
 MAX_ATTEMPTS = 10  # interruptions included
 
@@ -52,85 +47,68 @@ class _Found:
     again_in_s: float | None = None
 
 
+BROKEN = _Found(code="internal", message="Something went wrong on our side.")
+
+
 def run() -> int:
     """Fetch what is due, side by side, until nothing is; return how many URLs were looked at."""
-    began, looked_at = time.monotonic(), 0
-    on_the_way: dict[Future[_Found], _Errand] = {}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        while True:
-            if time.monotonic() - began < RUN_FOR_S:
-                for errand in _claim(SIDE_BY_SIDE - len(on_the_way)):
-                    on_the_way[pool.submit(_fetch, errand)] = errand
-            if not on_the_way:
-                return looked_at
-            done, _ = wait(on_the_way, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in done:
-                _settle(on_the_way.pop(future), _result(future))
-                looked_at += 1
-
-
-def _result(future: Future[_Found]) -> _Found:
-    """A URL that breaks our own code fails alone, and not its neighbours with it."""
-    try:
-        return future.result()
-    except Exception:
-        log.exception("fetching broke")
-        return _Found(code="internal", message="Something went wrong on our side.")
+    return errands.run(_claim, _fetch, _settle_all, side_by_side=SHARES.side_by_side, broken=BROKEN)
 
 
 def ring_again() -> int:
     """Ring where URLs are due and no worker is on its way to them; return how many are due."""
-    due = db.session.scalar(select(func.count(ImportItem.id)).where(ImportItem.next_at <= now())) or 0
-    if due:
-        for job in jobs.lost([jobs.run_imports()]):
-            jobs.enqueue(job)
-    return due
+    return errands.ring_again(ImportItem.next_at, jobs.run_imports())
 
 
-def _claim(most: int) -> list[_Errand]:
-    """Take what is due, within the caps, with a lease; count the attempts before they are made."""
-    if most <= 0 or not db.session.scalar(select(ImportItem.id).where(ImportItem.next_at <= now()).limit(1)):
+def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
+    """Take what is due, within the shares, with a lease; count the attempts before they are made."""
+    busy = _busy()
+    chosen = SHARES.choose(_due(busy), busy, most)
+    if not chosen:
         db.session.rollback()
         return []
     with work():
-        hosts, workspaces = _busy()
-        errands: list[_Errand] = []
-        for item in db.session.scalars(_in_turn(hosts)):
-            workspace_id = item.job.property.workspace_id
-            if hosts[item.host] >= PER_HOST or workspaces[workspace_id] >= PER_WORKSPACE or len(errands) == most:
-                continue
-            hosts[item.host] += 1
-            workspaces[workspace_id] += 1
+        rows = select(ImportItem).where(ImportItem.id.in_(chosen), ImportItem.next_at <= now())
+        rows = rows.options(joinedload(ImportItem.job)).with_for_update(skip_locked=True, of=ImportItem)
+        taken: list[_Errand] = []
+        for item in db.session.scalars(rows):
             item.attempts += 1
             item.fetching_until = item.next_at = now() + LEASE
-            errands.append(_Errand(item.id, item.url, Place.of(item.job.property), item.attempts))
-    return errands
+            taken.append(_Errand(item.id, item.url, Place.of(item.job.property), item.attempts))
+    return taken
 
 
-def _in_turn(hosts: Counter[str]) -> Select[ImportItem]:
-    """Choose among what is due the first few of each host and import: a long queue hides no short one."""
-    full = [host for host, count in hosts.items() if count >= PER_HOST]
-    turn = func.row_number().over(partition_by=(ImportItem.host, ImportItem.job_id), order_by=ImportItem.id)
+def _due(busy: Sequence[Turn]) -> list[Turn]:
+    """Return the first of each workspace that are due, one of each import after the other: no queue hides another."""
+    hosts, workspaces = SHARES.full(busy)
+    order = (ImportItem.attempts, ImportItem.position, ImportItem.id)  # what failed before comes after what is new
+    place = func.row_number().over(partition_by=Property.workspace_id, order_by=order)
     due = (
-        select(ImportItem.id, turn.label("turn"))
-        .where(ImportItem.next_at <= now(), ImportItem.host.not_in(full))
+        select(
+            ImportItem.id,
+            ImportItem.host,
+            Property.workspace_id,
+            (ImportItem.attempts > 0).label("is_retry"),
+            place.label("place"),
+        )
+        .join(ImportJob, ImportItem.job_id == ImportJob.id)
+        .join(Property, ImportJob.property_id == Property.id)
+        .where(ImportItem.next_at <= now(), ImportItem.host.not_in(hosts), Property.workspace_id.not_in(workspaces))
         .subquery()
     )
-    first = select(due.c.id).where(due.c.turn <= PER_HOST).order_by(due.c.turn, due.c.id).limit(CANDIDATES)
-    rows = select(ImportItem).where(ImportItem.id.in_(first.scalar_subquery()), ImportItem.next_at <= now())
-    return rows.options(joinedload(ImportItem.job)).with_for_update(skip_locked=True, of=ImportItem)
+    first = select(due).where(due.c.place <= PER_WORKSPACE).order_by(due.c.place, due.c.id).limit(CANDIDATES)
+    return [Turn(*row[:4]) for row in db.session.execute(first)]
 
 
-def _busy() -> tuple[Counter[str], Counter[int]]:
-    """Count what every worker is fetching now, by host and by workspace."""
+def _busy() -> list[Turn]:
+    """Return what every worker is fetching now."""
     busy = (
-        select(ImportItem.host, Property.workspace_id)
+        select(ImportItem.id, ImportItem.host, Property.workspace_id, ImportItem.attempts > 1)
         .join(ImportJob, ImportItem.job_id == ImportJob.id)
         .join(Property, ImportJob.property_id == Property.id)
         .where(ImportItem.fetching_until > now())
     )
-    rows = db.session.execute(busy).all()
-    return Counter(host for host, _ in rows), Counter(workspace for _, workspace in rows)
+    return [Turn(*row) for row in db.session.execute(busy)]
 
 
 def _fetch(errand: _Errand) -> _Found:
@@ -147,6 +125,11 @@ def _fetch(errand: _Errand) -> _Found:
     if picture.type not in uploads.TYPES:
         return _Found(code="content_type_not_allowed", message=f"A photo's type is one of {', '.join(uploads.TYPES)}.")
     return _Found(fetched.data, picture)
+
+
+def _settle_all(results: Sequence[tuple[_Errand, _Found]]) -> None:
+    for errand, found in results:
+        _settle(errand, found)
 
 
 def _settle(errand: _Errand, found: _Found) -> None:

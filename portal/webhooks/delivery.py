@@ -2,9 +2,7 @@
 
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -12,8 +10,9 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, func, select
 from standardwebhooks import Webhook
 
-from portal import jobs, remote
+from portal import errands, jobs, remote
 from portal.db import db, now
+from portal.errands import Shares, Turn
 from portal.errors import Conflict, NotFound
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import lock, work
@@ -23,9 +22,8 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
-SIDE_BY_SIDE, PER_ENDPOINT, PER_WORKSPACE = 32, 4, 8  # so that slow receivers delay nobody else (cases F6, H7)
-CANDIDATES = 200
-RUN_FOR_S = 60
+SHARES = Shares(side_by_side=128, per_place=4, per_workspace=8)  # a place is an endpoint (cases F6, H7)
+CANDIDATES = 1000
 KEPT_ANSWER = 2_000  # characters of an answer, for the page
 KEPT = timedelta(days=30)  # the log of what was sent
 OFF_AFTER = timedelta(days=5)  # of nothing but failures
@@ -35,9 +33,7 @@ OFF_AFTER = timedelta(days=5)  # of nothing but failures
 class _Parcel:
     """A delivery as plain values: it is sent in a thread, without the database."""
 
-    delivery_id: int
-    endpoint_id: int
-    workspace_id: int
+    turn: Turn
     url: str
     headers: dict[str, str]
     body: bytes
@@ -57,21 +53,12 @@ class _Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
+BROKEN = _Outcome(None, "Something went wrong on our side.", 0)
+
+
 def run() -> int:
     """Send what is due, many side by side, until nothing is; return how many attempts were made."""
-    began, attempts = time.monotonic(), 0
-    on_the_way: dict[Future[_Outcome], _Parcel] = {}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        while True:
-            if time.monotonic() - began < RUN_FOR_S:
-                for parcel in _claim(SIDE_BY_SIDE - len(on_the_way), list(on_the_way.values())):
-                    on_the_way[pool.submit(_post, parcel)] = parcel
-            if not on_the_way:
-                return attempts
-            done, _ = wait(on_the_way, timeout=0.2, return_when=FIRST_COMPLETED)
-            if done:
-                _note([(on_the_way.pop(future), future.result()) for future in done])
-                attempts += len(done)
+    return errands.run(_claim, _post, _note, side_by_side=SHARES.side_by_side, broken=BROKEN)
 
 
 def send_again(delivery: Delivery) -> None:
@@ -104,11 +91,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
 
 def ring_again() -> int:
     """Ring where deliveries are due and no worker is on its way to them; return how many are due."""
-    due = db.session.scalar(select(func.count(Delivery.id)).where(Delivery.next_at <= now())) or 0
-    if due:
-        for job in jobs.lost([jobs.deliver_webhooks()]):
-            jobs.enqueue(job)
-    return due
+    return errands.ring_again(Delivery.next_at, jobs.deliver_webhooks())
 
 
 def _renew(delivery: Delivery) -> None:
@@ -124,11 +107,17 @@ def forget() -> int:
 
 def _claim(most: int, on_the_way: Sequence[_Parcel]) -> list[_Parcel]:
     """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
-    if most <= 0 or not db.session.scalar(select(Delivery.id).where(Delivery.next_at <= now()).limit(1)):
-        db.session.rollback()
-        return []
+    turns = [parcel.turn for parcel in on_the_way]
+    while chosen := SHARES.choose(_due(turns), turns, most):
+        if parcels := _take(chosen):  # none: they were all given up, or another worker was first
+            return parcels
+    db.session.rollback()
+    return []
+
+
+def _take(chosen: Sequence[int]) -> list[_Parcel]:
     with work():
-        rows = select(Delivery).where(Delivery.id.in_(_in_turn(most, on_the_way)), Delivery.next_at <= now())
+        rows = select(Delivery).where(Delivery.id.in_(chosen), Delivery.next_at <= now())
         parcels = []
         for delivery in db.session.scalars(rows.with_for_update(skip_locked=True, of=Delivery)):
             if why := _why_never(delivery):
@@ -150,29 +139,28 @@ def _why_never(delivery: Delivery) -> str | None:
     return None
 
 
-def _in_turn(most: int, on_the_way: Sequence[_Parcel]) -> list[int]:
-    """Choose among what is due, so that no endpoint and no workspace has more than its share on the way."""
-    endpoints = Counter(parcel.endpoint_id for parcel in on_the_way)
-    workspaces = Counter(parcel.workspace_id for parcel in on_the_way)
-    turn = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
+def _due(on_the_way: Sequence[Turn]) -> list[Turn]:
+    """Return the first few of each endpoint that are due, but for those that have their share on the way."""
+    endpoints, workspaces = SHARES.full(on_the_way)
+    place = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
     due = (
-        select(Delivery.id, Delivery.endpoint_id, Endpoint.workspace_id, turn.label("turn"))
+        select(
+            Delivery.id,
+            Delivery.endpoint_id,
+            Endpoint.workspace_id,
+            Endpoint.failing_since.is_not(None).label("is_failing"),
+            place.label("place"),
+        )
         .join(Endpoint, Delivery.endpoint_id == Endpoint.id)
         .where(
             Delivery.next_at <= now(),
-            Delivery.endpoint_id.not_in([one for one, count in endpoints.items() if count >= PER_ENDPOINT]),
-            Endpoint.workspace_id.not_in([one for one, count in workspaces.items() if count >= PER_WORKSPACE]),
+            Delivery.endpoint_id.not_in(endpoints),
+            Endpoint.workspace_id.not_in(workspaces),
         )
         .subquery()
     )
-    first = select(due).where(due.c.turn <= PER_ENDPOINT).order_by(due.c.turn, due.c.id).limit(CANDIDATES)
-    chosen = []
-    for row in db.session.execute(first):
-        if endpoints[row.endpoint_id] < PER_ENDPOINT and workspaces[row.workspace_id] < PER_WORKSPACE:
-            endpoints[row.endpoint_id] += 1
-            workspaces[row.workspace_id] += 1
-            chosen.append(row.id)
-    return chosen[:most]
+    first = select(due).where(due.c.place <= SHARES.per_place).order_by(due.c.place, due.c.id).limit(CANDIDATES)
+    return [Turn(*row[:4]) for row in db.session.execute(first)]
 
 
 def _parcel(delivery: Delivery) -> _Parcel:
@@ -185,14 +173,9 @@ def _parcel(delivery: Delivery) -> _Parcel:
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-    return _Parcel(
-        delivery.id,
-        delivery.endpoint_id,
-        delivery.endpoint.workspace_id,
-        delivery.endpoint.url,
-        headers,
-        delivery.body.encode(),
-    )
+    endpoint = delivery.endpoint
+    turn = Turn(delivery.id, endpoint.id, endpoint.workspace_id, is_suspect=endpoint.failing_since is not None)
+    return _Parcel(turn, endpoint.url, headers, delivery.body.encode())
 
 
 def _post(parcel: _Parcel) -> _Outcome:
@@ -211,16 +194,12 @@ def _post(parcel: _Parcel) -> _Outcome:
 
 def _note(outcomes: Sequence[tuple[_Parcel, _Outcome]]) -> None:
     """Write down what came of some attempts, in one change."""
-    found = {parcel.delivery_id: outcome for parcel, outcome in outcomes}
+    found = {parcel.turn.id: outcome for parcel, outcome in outcomes}
     with work():
         rows = select(Delivery).where(Delivery.id.in_(found), Delivery.state == PENDING)
         for delivery in db.session.scalars(rows.with_for_update(of=Delivery).order_by(Delivery.id)):
             outcome = found[delivery.id]
-            delivery.status, delivery.answer, delivery.took_ms = (
-                outcome.status,
-                outcome.answer,
-                outcome.took_ms,
-            )
+            delivery.status, delivery.answer, delivery.took_ms = outcome.status, outcome.answer, outcome.took_ms
             if outcome.arrived:
                 delivery.state, delivery.next_at = DELIVERED, None
                 delivery.endpoint.failing_since = None

@@ -18,15 +18,18 @@ import pytest
 from flask import Flask
 from rq import Retry
 from rq.job import Job
+from sqlalchemy import select, update
 
 from portal import jobs
 from portal.config import Settings
-from portal.db import db
-from portal.images import tidying
-from portal.images.models import Image
+from portal.db import db, now
+from portal.images import imports, tidying
+from portal.images.models import Image, ImportItem, ImportJob, Property
 from portal.leash import on_leash
+from portal.work import work
 from tests import factories
 from tests.factories import Person
+from tests.outside import Reply, Seen, outside
 from tests.workers.conftest import ROOT, Yard, descendants, parent_of, until
 
 KILLS, WORKERS, WAITING = 100, 4, 2
@@ -63,7 +66,7 @@ def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
 ) -> None:
     homes = [factories.home_of(alice.workspace, f"House {n}") for n in range(PHOTOS // 20)]
     images = [factories.photo_in(home, factories.jpeg(2400, 1800)) for home in homes for _ in range(20)]
-    with _pool(settings, app) as pool:
+    with _pool(settings, app, "pixels", "pixels", "schedule") as pool:
         chance = random.Random(3)
         until(lambda: _ready(app) > PHOTOS // 10, within_s=20)
         for n in range(KILLS_OF_PHOTOS):
@@ -83,8 +86,57 @@ def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
     assert {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket} == named
 
 
+def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_none_twice(
+    app: Flask, home: Property, buckets: Any, settings: Settings
+) -> None:
+    def photo(seen: Seen) -> Reply:
+        n = int("".join(c for c in seen.path if c.isdigit()))
+        return Reply(body=factories.jpeg(64, 48, (n * 11, n * 7, 90)), after_s=0.5)
+
+    with outside(photo) as host, _pool(settings, app, "network", "schedule") as pool:
+        job = imports.start(home, [f"{host.url}/{n}.jpg" for n in range(20)])
+        for kills in range(1, 6):
+            until(lambda: _fetching(app), within_s=100)  # RQ waits 60 s after a third death
+            time.sleep(0.2 * kills)  # in another moment each time
+            _kill_workers(pool)
+            _let_leases_run_out()
+        took_s = until(lambda: _is_over(job), within_s=60)
+    done = imports.progress(job, imports.items(job))
+    images = list(db.session.scalars(select(Image)))
+    print(f"\n5 kills, {len(host.seen)} requests for 20 links; done {took_s:.1f} s after the last kill")
+    assert (done.status, done.imported, done.failed) == ("completed", 20, 0)
+    assert len({image.sha256 for image in images}) == len(images) == 20
+    assert imports.budget(home.workspace).used == 20
+    tidying.collect_orphans(grace=timedelta(seconds=-60))
+    kept = {key for image in images for key in (image.original_key, image.large_key, image.thumb_key) if key}
+    assert {key for _, key in buckets.listing()} == kept
+
+
+def _fetching(app: Flask) -> bool:
+    db.session.rollback()
+    return db.session.query(ImportItem).filter(ImportItem.fetching_until > now()).count() > 0
+
+
+def _is_over(job: ImportJob) -> bool:
+    db.session.rollback()
+    return job.completed_at is not None
+
+
+def _kill_workers(pool: subprocess.Popen[bytes]) -> None:
+    """The workers of both queues, and whatever they run."""
+    for pid in descendants(pool.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _let_leases_run_out() -> None:
+    with work():
+        busy = update(ImportItem).where(ImportItem.fetching_until.is_not(None))
+        db.session.execute(busy.values(fetching_until=now() - timedelta(seconds=1), next_at=now()))
+
+
 @contextmanager
-def _pool(settings: Settings, app: Flask) -> Iterator[subprocess.Popen[bytes]]:
+def _pool(settings: Settings, app: Flask, *queues: str) -> Iterator[subprocess.Popen[bytes]]:
     """The real workers on the tests' servers."""
     env = {
         "DATA_DIR": str(settings.data_dir),
@@ -93,8 +145,9 @@ def _pool(settings: Settings, app: Flask) -> Iterator[subprocess.Popen[bytes]]:
         "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
         "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
         "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
+        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
     }
-    command = on_leash([sys.executable, "-m", "workers.pool", "pixels", "pixels", "schedule"])
+    command = on_leash([sys.executable, "-m", "workers.pool", *queues])
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env)
     try:
         yield process

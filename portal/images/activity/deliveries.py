@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, case, false, func, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, now
@@ -16,6 +16,8 @@ from portal.images.activity.shapes import (
     Columns,
     Counts,
     Job,
+    counted,
+    in_each,
     in_state,
     matching,
 )
@@ -43,12 +45,7 @@ def find(workspace: Workspace, uuid: str) -> Job | None:
 
 
 def counts(workspace: Workspace) -> Counts:
-    states = _states(now())
-    sums = [
-        func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in (states[WAITING], states[FAILED])
-    ]
-    waiting, failed = db.session.execute(_mine(select(*sums), workspace).where(IS_OPEN)).one()
-    return Counts(0, int(waiting), int(failed), 0)
+    return counted(_mine(in_each(_states(now()), false()), workspace).where(IS_OPEN))
 
 
 def failed(workspace: Workspace) -> Select[int]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, extract, func, not_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, select
 from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import Workspace
@@ -19,6 +19,10 @@ from portal.images.activity.shapes import (
     Columns,
     Counts,
     Job,
+    by_minute,
+    counted,
+    in_each,
+    in_each_minute,
     in_state,
     matching,
 )
@@ -52,11 +56,7 @@ def find(workspace: Workspace, uuid: str) -> Job | None:
 
 def counts(workspace: Workspace) -> Counts:
     at = now()
-    states = _states(at)
-    states[DONE] = and_(states[DONE], ImportJob.completed_at > at - DONE_SINCE)
-    wanted = (states[RUNNING], states[WAITING], states[FAILED], states[DONE])
-    sums = [func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted]
-    return Counts(*map(int, db.session.execute(_mine(select(*sums), workspace)).one()))
+    return counted(_mine(in_each(_states(at), ImportJob.completed_at > at - DONE_SINCE), workspace))
 
 
 def failed(workspace: Workspace) -> Select[int]:
@@ -85,9 +85,7 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
 
 
 def done_by_minute(workspace: Workspace, since: datetime) -> dict[int, int]:
-    minute = extract("minute", ImportJob.completed_at)
-    done = _mine(select(minute, func.count()), workspace).where(ImportJob.completed_at >= since).group_by(minute)
-    return {int(number): jobs for number, jobs in db.session.execute(done)}
+    return by_minute(_mine(in_each_minute(ImportJob.completed_at, since), workspace))
 
 
 def _mine(found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, or_
+from sqlalchemy import ColumnElement, Select, and_, case, extract, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
-from portal.db import NO_UUID, as_uuid
+from portal.db import NO_UUID, as_uuid, db
 from portal.images.models import FAILED, Image, ImportJob
 from portal.webhooks.models import Delivery
 
@@ -70,3 +71,23 @@ def matching(
 def in_state(found: Select[*Columns], states: dict[str, ColumnElement[bool]], state: str | None) -> Select[*Columns]:
     """Keep what is in that state; without one, what is in any."""
     return found.where(or_(*states.values()) if state is None else states[state])
+
+
+def in_each(states: dict[str, ColumnElement[bool]], is_lately: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Count what is in each state, as Counts has them; of what is done only what was done lately."""
+    wanted = (states[RUNNING], states[WAITING], states[FAILED], and_(states[DONE], is_lately))
+    return select(*(func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted))
+
+
+def counted(found: Select[*tuple[Any, ...]]) -> Counts:
+    return Counts(*map(int, db.session.execute(found).one()))
+
+
+def in_each_minute(done_at: InstrumentedAttribute[datetime | None], since: datetime) -> Select[int, int]:
+    """Count what was done in each minute of an hour; within one each minute's number comes once."""
+    minute = extract("minute", done_at)
+    return select(minute, func.count()).where(done_at >= since).group_by(minute)
+
+
+def by_minute(found: Select[int, int]) -> dict[int, int]:
+    return {int(minute): jobs for minute, jobs in db.session.execute(found)}

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, case, extract, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, now
@@ -18,6 +18,10 @@ from portal.images.activity.shapes import (
     Columns,
     Counts,
     Job,
+    by_minute,
+    counted,
+    in_each,
+    in_each_minute,
     in_state,
     matching,
 )
@@ -51,11 +55,7 @@ def find(workspace: Workspace, uuid: str) -> Job | None:
 
 def counts(workspace: Workspace) -> Counts:
     at = now()
-    states = _states(at)
-    states[DONE] = and_(states[DONE], Image.ready_at > at - DONE_SINCE)
-    wanted = (states[RUNNING], states[WAITING], states[FAILED], states[DONE])
-    sums = [func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted]
-    return Counts(*map(int, db.session.execute(_mine(select(*sums), workspace)).one()))
+    return counted(_mine(in_each(_states(at), Image.ready_at > at - DONE_SINCE), workspace))
 
 
 def failed(workspace: Workspace) -> Select[int]:
@@ -78,10 +78,7 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
 
 
 def done_by_minute(workspace: Workspace, since: datetime) -> dict[int, int]:
-    """Return how many were done in each minute of an hour; within one each minute's number comes once."""
-    minute = extract("minute", Image.ready_at)
-    done = _mine(select(minute, func.count()), workspace).where(Image.ready_at >= since).group_by(minute)
-    return {int(number): jobs for number, jobs in db.session.execute(done)}
+    return by_minute(_mine(in_each_minute(Image.ready_at, since), workspace))
 
 
 def file_names(workspace: Workspace, image_ids: Collection[int | str]) -> dict[int | str, str]:

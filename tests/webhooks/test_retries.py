@@ -1,0 +1,135 @@
+"""Deliveries are tried until they arrive: on the schedule, after a crash, by hand; and then given up."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from portal.db import db, now
+from portal.webhooks import delivery, endpoints
+from portal.work import work
+from tests.factories import Person
+from tests.outside import Reply, outside
+from tests.webhooks.sending import happen, listening, make_due, ok, sent
+
+
+def test_f3_a_retry_has_the_same_id_and_bytes_and_a_new_time_and_signature(alice: Person) -> None:
+    answers = iter([Reply(500, b"not now"), Reply()])
+    with outside(lambda _: next(answers)) as receiver:
+        endpoint = listening(alice, receiver.url)
+        endpoints.send_test(endpoint)
+        delivery.run()
+        (one,) = sent()
+        assert (one.state, one.status, one.answer) == ("pending", 500, "not now")
+        assert one.next_at
+        assert timedelta(seconds=3) < one.next_at - now() < timedelta(seconds=7)
+        time.sleep(1)
+        make_due()
+        delivery.run()
+        first, second = receiver.seen
+    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    Webhook(endpoint.secret).verify(second.body, second.headers)
+    assert sent()[0].state == "delivered"
+
+
+def test_f7_failures_follow_the_schedule_and_then_end(alice: Person) -> None:
+    with outside(lambda _: Reply(503)) as receiver:
+        endpoints.send_test(listening(alice, receiver.url))
+        pauses = []
+        for _ in range(len(delivery.RETRY_AFTER_S)):
+            delivery.run()
+            (one,) = sent()
+            assert one.next_at
+            pauses.append((one.next_at - now()).total_seconds())
+            make_due()
+        delivery.run()
+        assert (sent()[0].state, sent()[0].next_at, len(receiver.seen)) == ("failed", None, 8)
+    for pause_s, wanted_s in zip(pauses, (5, 300, 1800, 7200, 18000, 36000, 36000), strict=True):
+        assert wanted_s - 3 < pause_s < wanted_s * 1.1 + 3
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 404, 429, 500])
+def test_f7_anything_but_2xx_is_tried_again(alice: Person, status: int) -> None:
+    with outside(lambda _: Reply(status, headers={"Location": "http://127.0.0.1:1/"})) as receiver:
+        endpoints.send_test(listening(alice, receiver.url))
+        delivery.run()
+        assert len(receiver.seen) == 1, "no redirect is followed"
+    assert (sent()[0].state, sent()[0].status) == ("pending", status)
+
+
+def test_f7_retry_after_is_honoured(alice: Person) -> None:
+    with outside(lambda _: Reply(429, headers={"Retry-After": "1234"})) as receiver:
+        endpoints.send_test(listening(alice, receiver.url))
+        delivery.run()
+    next_at = sent()[0].next_at
+    assert next_at
+    assert 1200 < (next_at - now()).total_seconds() <= 1234
+
+
+def test_f7_a_receiver_that_is_gone_is_switched_off(alice: Person) -> None:
+    with outside(lambda _: Reply(410)) as receiver:
+        endpoint = listening(alice, receiver.url)
+        endpoints.send_test(endpoint)
+        delivery.run()
+        db.session.rollback()
+        assert endpoint.disabled_at
+        assert "410" in str(endpoint.disabled_reason)
+        happen(alice)
+        assert len(sent()) == 1, "nothing more is put on its way"
+        endpoints.update(endpoint, enabled=True)
+        assert endpoint.disabled_at is None
+
+
+def test_f7_days_of_failure_switch_an_endpoint_off(alice: Person) -> None:
+    with outside(lambda _: Reply(500)) as receiver:
+        endpoint = listening(alice, receiver.url)
+        with work():
+            endpoint.failing_since = now() - timedelta(days=6)
+        endpoints.send_test(endpoint)
+        delivery.run()
+    db.session.rollback()
+    assert endpoint.disabled_reason == "Nothing arrived for 5 days."
+    assert sent()[0].state == "failed"
+
+
+def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
+    with outside(ok) as receiver:
+        endpoints.send_test(listening(alice, receiver.url))
+        (parcel,) = delivery._claim(10, [])
+        delivery._post(parcel)
+        assert delivery.run() == 0, "its lease still holds"
+        make_due()
+        assert delivery.run() == 1
+        first, second = receiver.seen
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert sent()[0].state == "delivered"
+
+
+def test_two_workers_at_once_send_nothing_twice(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+    with outside(ok) as receiver:
+        listening(alice, receiver.url)
+        happen(alice, 60)
+        assert sum(at_once(delivery.run, *[()] * 4)) == 60
+        assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == len(receiver.seen) == 60
+
+
+def test_a_delivery_can_be_sent_again_by_hand(alice: Person) -> None:
+    with outside(ok) as receiver:
+        endpoints.send_test(listening(alice, receiver.url))
+        delivery.run()
+        delivery.send_again(sent()[0])
+        delivery.run()
+        assert len(receiver.seen) == 2
+
+
+def test_what_waits_for_a_webhook_that_is_switched_off_is_given_up_at_once(alice: Person) -> None:
+    endpoint = listening(alice, "http://127.0.0.1:9/")
+    happen(alice, 30)
+    endpoints.update(endpoint, enabled=False)
+    assert delivery.run() == 0
+    assert {(one.state, one.attempts, one.answer) for one in sent()} == {("failed", 0, "The webhook is switched off.")}
