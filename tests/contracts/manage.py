@@ -116,6 +116,7 @@ def failed(response: requests.Response) -> None:
     assert response.status_code == 500, response.text
     assert response.json() == FAILED
     assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Error-Id"], "planned: a crash has none"
 
 
 def stored(url: str) -> dict[str, Pillow.Image]:
