@@ -1,11 +1,11 @@
 """Seed C, "Manage Property Images": one PUT deletes, turns, uploads and arranges, all or nothing."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from portal.api import auth, forms
 from portal.api.blueprints import speaking_c
@@ -20,11 +20,20 @@ UPDATED = "Property updated successfully"  # seed C
 
 
 class Failed(BaseModel):
-    """A failure; the 500 of a PUT has no `data`."""
+    """Any failure but the one of an update that was begun."""
 
-    success: bool = Field(examples=[False])
-    message: str = Field(examples=["Failed to update property"])
-    data: None = None
+    success: Literal[False]
+    message: str
+    data: None
+
+
+class UpdateFailed(BaseModel):
+    """Seed C's "Upload Failed" and "Invalid Image ID": nothing has changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    success: Literal[False]
+    message: Literal["Failed to update property"]
 
 
 class PropertyPath(Path):
@@ -72,7 +81,7 @@ def show(path: PropertyPath) -> Response:
     return _answer(_find(path), "Property found")
 
 
-@blueprint.put("/<id>", responses={200: PropertyAnswer})
+@blueprint.put("/<id>", responses={200: PropertyAnswer, 500: UpdateFailed})
 @partial(idempotent, body=lambda: forms.sent().digest())
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""

@@ -22,18 +22,39 @@ def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> N
     there = {
         f"{method} {rule.rule}".replace("<", "{").replace(">", "}")
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/api/v1")
+        if rule.rule.startswith("/api/") and rule.rule not in ("/api/openapi.json", "/api/docs")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert said == there
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            assert {"401", "403", "422", "429", "500"} <= set(operation["responses"]), path
+            failure = "ErrorAnswer" if path.startswith("/api/v1") else "Failed"
+            for status in ("400", "401", "403", "404", "413", "415", "422", "429"):
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": f"#/components/schemas/{failure}"}, path
+            assert "500" in operation["responses"], path
             assert operation["security"] == [{"apiKey": []}]
             assert operation["summary"]
             names = [each["name"] for each in operation["parameters"]]
             assert ("Idempotency-Key" in names) == (method != "get"), path
     assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+
+
+def test_the_put_of_seed_c_is_described_in_both_encodings(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    operation = document["paths"]["/api/properties/{id}"]["put"]
+    form, plain = (operation["requestBody"]["content"][type] for type in ("multipart/form-data", "application/json"))
+    photos = form["schema"]["properties"].pop("images")
+    assert (photos["maxItems"], photos["items"]["format"]) == (20, "binary")
+    assert form["schema"]["properties"] == plain["schema"]["properties"]
+    names = {"mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingImageRotations", "imagesMeta"}
+    assert names < set(plain["schema"]["properties"])
+    assert names < set(form["encoding"]), "JSON in texts"
+    failed = operation["responses"]["500"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    said = {"success": False, "message": "Failed to update property"}
+    schema = document["components"]["schemas"][failed]
+    assert {name: field["const"] for name, field in schema["properties"].items()} == said
+    assert schema["additionalProperties"] is False
 
 
 def test_it_has_the_contracts_examples(app: Flask) -> None:
