@@ -47,7 +47,7 @@ class ImageMeta(Data):
     is_main: bool
 
 
-class PropertyData(Data):
+class ManagedProperty(Data):
     id: str
     images: list[str] = Field(description="The large variants, in display order.")
     images_meta: list[ImageMeta]
@@ -59,10 +59,10 @@ class PropertyData(Data):
     external_ref: str
 
 
-class PropertyAnswer(Data):
+class ManagedPropertyAnswer(Data):
     success: bool
     message: str
-    data: PropertyData
+    data: ManagedProperty
 
 
 FAILURES: dict[Any, Any] = dict.fromkeys(STATUSES, Failed)
@@ -75,13 +75,13 @@ blueprint = speaking_c(
 forms.read_on(blueprint)
 
 
-@blueprint.get("/<id>", responses={200: PropertyAnswer})
+@blueprint.get("/<id>", responses={200: ManagedPropertyAnswer})
 def show(path: PropertyPath) -> Response:
     """Get a property with its images, as the PUT answers it."""
     return _answer(_find(path), "Property found")
 
 
-@blueprint.put("/<id>", responses={200: PropertyAnswer, 500: UpdateFailed})
+@blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
 @partial(idempotent, body=lambda: forms.sent().digest())
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
@@ -104,7 +104,7 @@ def _answer(property: Property, message: str) -> Response:
         for image in gallery.images(property)
         if image.large_key
     ]
-    data = PropertyData(
+    data = ManagedProperty(
         id=str(property.id),
         images=[image.url for image in shown],
         images_meta=shown,
@@ -115,4 +115,4 @@ def _answer(property: Property, message: str) -> Response:
         sleeps=property.sleeps,
         external_ref=property.external_ref,
     )
-    return answer(PropertyAnswer(success=True, message=message, data=data))
+    return answer(ManagedPropertyAnswer(success=True, message=message, data=data))

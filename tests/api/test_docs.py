@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from pydantic import BaseModel
 
 from portal.images.models import Property
 from tests.factories import Person
@@ -55,6 +57,19 @@ def test_the_put_of_seed_c_is_described_in_both_encodings(app: Flask) -> None:
     schema = document["components"]["schemas"][failed]
     assert {name: field["const"] for name, field in schema["properties"].items()} == said
     assert schema["additionalProperties"] is False
+
+
+def test_no_two_models_have_one_name_in_the_file(app: Flask) -> None:
+    """The library would describe one dialect's answers with the other's."""
+    schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
+    ours = [model for model in models(BaseModel) if model.__module__.startswith("portal.api.")]
+    named = Counter(model.__name__ for model in ours if model.__name__ in schemas)
+    assert len(named) > 20
+    assert [name for name, count in named.items() if count > 1] == []
+
+
+def models(base: type[BaseModel]) -> set[type[BaseModel]]:
+    return {base}.union(*(models(each) for each in base.__subclasses__()))
 
 
 def test_it_has_the_contracts_examples(app: Flask) -> None:
