@@ -4,7 +4,7 @@
     the trade     images (properties, galleries, uploads, imports, variants) over webhooks (who is told)
                   over accounts (who may what)
     the seam      work (commit or undo; lock)
-    ground floor  jobs · storage · remote · pixels · db · sealed · limits · presign, over errors and config
+    ground floor  jobs · storage · remote · pixels · db · sealed · limits · spool · presign, over errors and config
 
 `app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.
 """

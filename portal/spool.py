@@ -1,6 +1,7 @@
 """Multipart forms whose files go to disk, not to memory. Nothing is left of them, whatever becomes of the process."""
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,14 +29,14 @@ class SpooledFile:
         self.field, self.file_name, self.size_bytes = "", "", 0
         self.sha256 = hashlib.sha256()
         self._max_bytes = max_bytes
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (close() is the form's)
+        self._file: io.FileIO | None = None  # opened for the first byte: an empty part costs no descriptor
 
     def write(self, data: bytes) -> int:
         """Keep what comes, and only count what is too much: the rest of the form is still to be read."""
         self.size_bytes += len(data)
         if self.size_bytes <= self._max_bytes:
             self.sha256.update(data)
-            self._file.write(data)
+            self._keep(data)
         return len(data)
 
     def seek(self, position: int) -> None:
@@ -43,10 +44,17 @@ class SpooledFile:
 
     def read(self) -> bytes:
         """All of it; any thread may ask, any number of times."""
-        return os.pread(self._file.fileno(), self.size_bytes, 0)
+        return os.pread(self._file.fileno(), self.size_bytes, 0) if self._file else b""
 
     def close(self) -> None:
-        self._file.close()
+        if self._file:
+            self._file.close()
+
+    def _keep(self, data: bytes) -> None:
+        self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (close() is the form's)
+        rest = memoryview(data)
+        while rest:  # a disk that fills up takes the first half of it without a word
+            rest = rest[self._file.write(rest) :]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from portal.work import lock, work
 KEPT = timedelta(hours=24)  # contract.md, B6
 LEASE = timedelta(seconds=60)  # reliability.md, G7: a claim whose process died is free again after this
 MAX_KEY_LENGTH = 255
+REUSED = "idempotency_key_reused"  # the code of a key that stands for another request
 
 
 class Answer(NamedTuple):
@@ -118,7 +119,7 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
     if record.fingerprint != fingerprint:
         raise Invalid(
             "This Idempotency-Key was used for another request: another method, path or body, byte for byte.",
-            code="idempotency_key_reused",
+            code=REUSED,
         )
     if answer is None:
         raise _running()

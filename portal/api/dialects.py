@@ -23,6 +23,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound, default_exc
 from werkzeug.routing import RequestRedirect
 
 from portal import errors
+from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images import making
 
@@ -90,17 +91,27 @@ B = Dialect("/api", _status_b, _body_b)
 
 
 def _status_c(problem: Problem) -> int:
-    """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3)."""
+    """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3).
+
+    Idempotency-Key is no word of seed C's: whoever knows the header knows its statuses, 422 too (B6).
+    """
+    if problem.code == idempotency.REUSED:
+        return 422
     if problem.code in UPDATE_FAILED or isinstance(problem, errors.StorageFailed):
         return 500
     return next((status for kind, status in STATUSES_C.items() if isinstance(problem, kind)), 400)
 
 
 def _body_c(failure: Failure) -> dict[str, Any]:
-    """Three keys, but for the 500 of a change: its two are the document's to the letter."""
+    """Three keys, but for the 500 of a change: its two are the document's to the letter.
+
+    There is no place for details, so the sentence names the fields that are wrong.
+    """
     if failure.status == 500 and request.method not in READS:
         return {"success": False, "message": "Failed to update property"}
-    return {"success": False, "message": failure.message, "data": None}
+    named = failure.details.items() if failure.code == "fields" and failure.details else ()
+    message = " ".join([failure.message, *(f"{name}: {what}" for name, what in named)])
+    return {"success": False, "message": message, "data": None}
 
 
 UPDATE_FAILED = {"image_not_found", making.FAILED}

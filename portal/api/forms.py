@@ -88,7 +88,8 @@ def change(added_by: str) -> Change:
         body = UpdateBody.model_validate(_parsed(values))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", code="fields") from None
+        details = {".".join(map(str, first["loc"])): f"{first['msg']}."}
+        raise Invalid("Some fields can't be used as they are.", code="fields", details=details) from None
     turns = body.new_image_rotations
     if len(turns) > len(photos):
         raise Invalid(f"newImageRotations has {len(turns)} rotations for {len(photos)} files.", code="rotation")
@@ -129,7 +130,8 @@ def _close(_: BaseException | None) -> None:
 
 def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     """Read the JSON that stands in texts; an empty text for a number is none."""
-    if any(each is not None for each in values.get("images") or ()):
+    images = values.get("images") or []
+    if not isinstance(images, list) or any(each is not None for each in images):
         raise Invalid("images: send files as multipart/form-data.", code="fields")
     found = dict(values)
     for name in JSON_FIELDS & values.keys():

@@ -24,7 +24,7 @@ class ListQuery(Query):
     limit: int = Field(50, ge=1, le=properties.MAX_PAGE)
 
 
-class ChangeBody(Body):
+class ChangePropertyBody(Body):
     """Fields that are not sent stay as they are."""
 
     name: Text | None = Field(None, description="1 to 200 characters.")
@@ -39,7 +39,7 @@ class ChangeBody(Body):
         return self.model_dump(exclude_unset=True)
 
 
-class CreateBody(ChangeBody):
+class CreatePropertyBody(ChangePropertyBody):
     name: Text = Field(description="1 to 200 characters.")
 
 
@@ -68,7 +68,7 @@ class PropertiesAnswer(Data):
 
 @blueprint.post("", responses={201: PropertyAnswer})
 @idempotent
-def create(body: CreateBody) -> Response:
+def create(body: CreatePropertyBody) -> Response:
     """Create a property."""
     property = properties.create(auth.workspace(), body.fields)
     location = url_for(".show", id=property.uuid)
@@ -90,7 +90,7 @@ def show(path: PropertyPath) -> Response:
 
 @blueprint.patch("/<id>", responses={200: PropertyAnswer})
 @idempotent
-def change(path: PropertyPath, body: ChangeBody) -> Response:
+def change(path: PropertyPath, body: ChangePropertyBody) -> Response:
     """Change the fields that are sent."""
     property = properties.update(properties.find(auth.workspace(), path.id), body.fields)
     return answer(PropertyAnswer(data=_data([property])[0]))

@@ -1,11 +1,11 @@
 """Seed C, "Manage Property Images": one PUT deletes, turns, uploads and arranges, all or nothing."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from portal.api import auth, forms
 from portal.api.blueprints import speaking_c
@@ -20,11 +20,20 @@ UPDATED = "Property updated successfully"  # seed C
 
 
 class Failed(BaseModel):
-    """A failure; the 500 of a PUT has no `data`."""
+    """Any failure but the one of an update that was begun."""
 
-    success: bool = Field(examples=[False])
-    message: str = Field(examples=["Failed to update property"])
-    data: None = None
+    success: Literal[False]
+    message: str
+    data: None
+
+
+class UpdateFailed(BaseModel):
+    """Seed C's "Upload Failed" and "Invalid Image ID": nothing has changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    success: Literal[False]
+    message: Literal["Failed to update property"]
 
 
 class PropertyPath(Path):
@@ -38,7 +47,7 @@ class ImageMeta(Data):
     is_main: bool
 
 
-class PropertyData(Data):
+class ManagedProperty(Data):
     id: str
     images: list[str] = Field(description="The large variants, in display order.")
     images_meta: list[ImageMeta]
@@ -50,10 +59,10 @@ class PropertyData(Data):
     external_ref: str
 
 
-class PropertyAnswer(Data):
+class ManagedPropertyAnswer(Data):
     success: bool
     message: str
-    data: PropertyData
+    data: ManagedProperty
 
 
 FAILURES: dict[Any, Any] = dict.fromkeys(STATUSES, Failed)
@@ -66,13 +75,13 @@ blueprint = speaking_c(
 forms.read_on(blueprint)
 
 
-@blueprint.get("/<id>", responses={200: PropertyAnswer})
+@blueprint.get("/<id>", responses={200: ManagedPropertyAnswer})
 def show(path: PropertyPath) -> Response:
     """Get a property with its images, as the PUT answers it."""
     return _answer(_find(path), "Property found")
 
 
-@blueprint.put("/<id>", responses={200: PropertyAnswer})
+@blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
 @partial(idempotent, body=lambda: forms.sent().digest())
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
@@ -95,7 +104,7 @@ def _answer(property: Property, message: str) -> Response:
         for image in gallery.images(property)
         if image.large_key
     ]
-    data = PropertyData(
+    data = ManagedProperty(
         id=str(property.id),
         images=[image.url for image in shown],
         images_meta=shown,
@@ -106,4 +115,4 @@ def _answer(property: Property, message: str) -> Response:
         sleeps=property.sleeps,
         external_ref=property.external_ref,
     )
-    return answer(PropertyAnswer(success=True, message=message, data=data))
+    return answer(ManagedPropertyAnswer(success=True, message=message, data=data))

@@ -119,13 +119,21 @@ def _demand_known(change: Change, images: Sequence[Image]) -> None:
         if image_id not in here:
             raise NotFound("There is no such photo.", code="image_not_found", details={"id": image_id})
     for one in change.arranged or ():
-        if urlsplit(one.url).path not in _paths(here[one.image_id]):
+        if _path(one.url) not in _paths(here[one.image_id]):
             raise NotFound("That is not the photo's URL.", code="image_not_found", details={"id": one.image_id})
 
 
 def _paths(image: Image) -> set[str]:
     urls = [keys.image_url(image)] + ([keys.cdn_url(image.large_key)] if image.large_key else [])
-    return {urlsplit(url).path for url in urls}
+    return {_path(url) for url in urls}
+
+
+def _path(url: str) -> str:
+    """A URL without its host and query; of what is no URL, the path of none of ours."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
@@ -183,7 +191,8 @@ def _image(property: Property, where: Place, file: Added, made: Made, added_by: 
 
 def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
     """Put the named ones first, by position, the others behind them, new ones last (C5, C15); then the cover."""
-    gallery.demand_room(property, len(fresh))
+    if fresh:  # a property that has too many since its plan shrank may still be put in order
+        gallery.demand_room(property, len(fresh))
     named = sorted(change.arranged or (), key=lambda one: one.position)
     here = {image.id: image for image in kept}
     order = [here.pop(one.image_id) for one in named] + list(here.values()) + list(fresh)

@@ -1,0 +1,209 @@
+"""PUT /api/properties/:id: who may, what is there, and the same request twice, all in seed C's envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from werkzeug.test import TestResponse
+
+from portal.accounts import access
+from portal.accounts.models import IdempotencyRecord
+from portal.db import db, now
+from portal.images.models import Image, Property
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery
+from portal.work import work
+from tests import factories
+from tests.api.test_manage_images_bodies import PHOTO, Unread, form, put, put_raw, refused
+from tests.conftest import Buckets
+from tests.factories import Person
+
+ANOTHER = factories.jpeg(48, 64)
+
+
+def with_key(app: Flask, method: str, path: str, secret: str | None) -> TestResponse:
+    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+    return app.test_client().open(path, method=method, headers=headers, json={"name": "Elm"})
+
+
+def test_the_get_answers_as_the_put_does(alice: Person, home: Property) -> None:
+    made = put(alice, home, images=[PHOTO]).json
+    found = alice.api("GET", f"/api/properties/{home.id}")
+    assert found.status_code == 200
+    assert found.json == made | {"message": "Property found"}
+    assert found.headers["Cache-Control"] == "no-store"
+    assert alice.api("HEAD", f"/api/properties/{home.id}").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("secret", [None, "", "fr_live_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
+def test_without_a_good_key_it_is_a_401(app: Flask, home: Property, method: str, secret: str | None) -> None:
+    for path in (f"/api/properties/{home.id}", "/api/properties/987654321"):
+        response = with_key(app, method, path, secret)
+        assert "API key" in refused(response, 401)
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_x11_an_editors_key_and_one_of_another_scope_are_a_403(
+    app: Flask, alice: Person, bob: Person, home: Property, method: str
+) -> None:
+    scope = "images:write" if method == "GET" else "images:read"
+    half = access.create_api_key(alice.workspace, "Half a key", scopes={scope}, admin=True).secret
+    for path in (f"/api/properties/{home.id}", "/api/properties/987654321"):
+        assert "admin" in refused(with_key(app, method, path, bob.key), 403)
+        assert "scope" in refused(with_key(app, method, path, half), 403)
+
+
+def test_a_key_is_refused_before_its_body_is_read(app: Flask, bob: Person, home: Property) -> None:
+    response = bob.api("PUT", f"/api/properties/{home.id}", environ_overrides=Unread.body(1000))
+    refused(response, 403)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_what_is_absent_foreign_or_no_number_is_one_404(
+    alice: Person, charlie: Person, home: Property, method: str
+) -> None:
+    refs = (home.id, home.uuid, 987654321, 0, "-1", "1.0", "0x1", "prop456", "9" * 30, "%20", "١")
+    said = {refused(charlie.api(method, f"/api/properties/{ref}", json={}), 404) for ref in refs}
+    assert said == {"There is no such property."}
+
+
+@pytest.mark.parametrize(("path", "status"), [("", 404), ("/", 404), ("/1/", 404), ("/1/images", 404), ("//1", 404)])
+def test_x2_paths_that_no_route_knows_speak_c(app: Flask, path: str, status: int) -> None:
+    refused(app.test_client().put(f"/api/properties{path}", json={}), status)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_x2_a_405_names_what_is_allowed(alice: Person, home: Property, method: str) -> None:
+    response = alice.api(method, f"/api/properties/{home.id}", json={})
+    refused(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PUT"}
+
+
+def test_x2_a_429_says_when(app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "1 per minute")
+    assert put(alice, home, name="Elm").status_code == 200
+    response = put(alice, home, name="Ash")
+    refused(response, 429)
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+
+
+@pytest.fixture
+def told(alice: Person) -> Callable[[], int]:
+    """How many events there were."""
+    endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
+
+    def count() -> int:
+        db.session.rollback()
+        return db.session.query(Delivery).count()
+
+    return count
+
+
+def send(person: Person, home: Property, body: tuple[bytes, str], key: str = "6d1c") -> TestResponse:
+    return put_raw(person, home, *body, headers={"Idempotency-Key": key})
+
+
+def test_g1_the_same_form_under_another_boundary_is_the_same_request(
+    alice: Person, home: Property, buckets: Buckets, told: Callable[[], int]
+) -> None:
+    first = send(alice, home, form("one", PHOTO, ANOTHER, newImageRotations="[1]"))
+    assert first.status_code == 200
+    objects, events = buckets.listing(), told()
+    for boundary in ("one", "another"):
+        again = send(alice, home, form(boundary, PHOTO, ANOTHER, newImageRotations="[1]"))
+        assert (again.status_code, again.data) == (200, first.data)
+        assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert (buckets.listing(), told()) == (objects, events)
+    assert db.session.query(Image).count() == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        form("x", ANOTHER, name="Elm"),
+        form("x", PHOTO, PHOTO, name="Elm"),
+        form("x", name="Elm"),
+        form("x", PHOTO, name="Ash"),
+        form("x", PHOTO),
+        form("x", PHOTO, name="Elm", imagesToDelete="[1]"),
+        (b'{"name":"Elm"}', "application/json"),
+    ],
+)
+def test_g2_another_form_under_the_key_is_a_422_as_in_b(
+    alice: Person, home: Property, buckets: Buckets, told: Callable[[], int], other: tuple[bytes, str]
+) -> None:
+    assert send(alice, home, form("x", PHOTO, name="Elm")).status_code == 200
+    objects, events = buckets.listing(), told()
+    assert "Idempotency-Key" in refused(send(alice, home, other), 422)
+    assert (buckets.listing(), told()) == (objects, events)
+
+
+def test_g2_the_key_of_a_request_of_b_is_used_up_in_c_too(alice: Person, home: Property) -> None:
+    headers = {"Idempotency-Key": "6d1c"}
+    alice.api("POST", "/api/v1/properties", json={"name": "Barn"}, headers=headers)
+    refused(send(alice, home, form("x", PHOTO)), 422)
+
+
+def test_g3_while_the_first_runs_it_is_a_409_and_a_run_that_died_frees_the_key(alice: Person, home: Property) -> None:
+    send(alice, home, form("x", PHOTO))
+    with work():  # as if it had not ended yet
+        unanswered = {"status": None, "body": None, "answered_at": None, "claim": uuid4(), "claimed_at": now()}
+        db.session.execute(update(IdempotencyRecord).values(unanswered))
+    response = send(alice, home, form("y", PHOTO))
+    refused(response, 409)
+    assert response.headers["Retry-After"] == "1"
+    with work():
+        db.session.execute(update(IdempotencyRecord).values(claimed_at=now() - timedelta(seconds=61)))
+    assert send(alice, home, form("z", PHOTO)).status_code == 200
+
+
+def test_g5_a_request_that_failed_leaves_its_key_free(alice: Person, home: Property, told: Callable[[], int]) -> None:
+    for body, status in (
+        (form("x", PHOTO, newImageRotations="[4]"), 400),
+        (form("x", b"no photo"), 500),
+        (form("x", PHOTO, existingImageRotations='{"987654321":1}'), 500),
+    ):
+        assert send(alice, home, body).status_code == status
+        assert db.session.scalar(select(IdempotencyRecord.id)) is None
+    assert told() == 0
+    assert send(alice, home, form("x", PHOTO)).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "a\tb"])
+def test_g8_a_key_that_is_none_is_a_400(alice: Person, home: Property, key: str) -> None:
+    refused(send(alice, home, form("x", PHOTO), key), 400)
+    assert db.session.query(Image).count() == 0
+
+
+def test_g4_ten_at_once_are_one_effect(
+    alice: Person, home: Property, told: Callable[[], int], at_once: Callable[..., list[Any]]
+) -> None:
+    path, headers = f"/api/properties/{home.id}", {"Idempotency-Key": "6d1c"}
+
+    def ask(number: int) -> TestResponse:
+        body, type = form(f"x{number}", PHOTO)
+        return alice.api("PUT", path, data=body, content_type=type, headers=headers)
+
+    answers = at_once(ask, *[(number,) for number in range(10)])
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) <= {200, 409}
+    assert 200 in codes
+    assert db.session.query(Image).count() == 1
+    assert told() == 1
+
+
+def test_a_json_body_is_compared_byte_for_byte(alice: Person, home: Property) -> None:
+    body = json.dumps({"name": "Elm"}).encode()
+    first = send(alice, home, (body, "application/json"))
+    assert send(alice, home, (body, "application/json")).data == first.data
+    refused(send(alice, home, (body + b" ", "application/json")), 422)

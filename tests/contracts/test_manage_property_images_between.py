@@ -1,0 +1,207 @@
+"""Seed C beside the other two (contract.md, section 1): one gallery, whichever API it is seen through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import pytest
+import requests
+from flask import Flask
+from PIL import Image as Pillow
+
+from portal import storage
+from portal.images import order
+from portal.images.models import Property
+from portal.webhooks import endpoints
+from tests import factories
+from tests.contracts.manage import Manager, Photo, done, events, failed, stored
+from tests.factories import Person
+from tests.pixels.files import drawn, halves
+
+
+@pytest.fixture
+def manager(live: str, alice: Person, home: Property) -> Manager:
+    endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
+    return Manager(live, alice, home)
+
+
+def test_x1_c_speaks_numbers_alone_and_b_uuids(manager: Manager) -> None:
+    (image,) = manager.add(factories.jpeg())
+    (row,) = manager.rows()
+    data = manager.get()
+    assert (data["id"], image["id"]) == (str(manager.home.id), row.id)
+    assert str(row.uuid) not in json.dumps(data)
+    assert str(manager.home.uuid) not in json.dumps(data)
+    (seen,) = manager.seen_in_b()
+    assert UUID(seen["id"]) == row.uuid
+    by_uuid = manager.url.replace(str(manager.home.id), str(manager.home.uuid))
+    assert requests.put(by_uuid, json={}, headers=manager.headers, timeout=30).status_code == 404
+
+
+def test_x5_a_photo_born_in_b_has_its_variants_made_by_the_put(manager: Manager) -> None:
+    image = factories.photo_in(manager.home, factories.jpeg(900, 600))
+    assert manager.get()["images"] == [], "no URL of an object that isn't there (X16)"
+    told = events()
+    (meta,) = done(manager.put_json({}))["imagesMeta"]
+    assert (meta["id"], meta["orderIndex"], meta["isMain"]) == (image.id, 0, True)
+    assert stored(meta["url"])["lg"].size == (900, 600)
+    assert events() == told, "its variants are no news"
+
+
+def test_x5_what_the_put_has_made_is_not_made_again(manager: Manager, app: Flask, work_off: Callable[[], int]) -> None:
+    factories.photo_in(manager.home)
+    before = done(manager.put_json({}))
+    assert work_off() >= 1
+    assert manager.get() == before
+
+
+def test_x5_a_waiting_photo_from_b_is_turned_arranged_and_deleted_as_any(
+    manager: Manager, work_off: Callable[[], int]
+) -> None:
+    first, second, third = (factories.photo_in(manager.home, factories.jpeg(640, 320)) for _ in range(3))
+    url = manager.seen_in_b()[1]["url"]
+    body = {
+        "imagesToDelete": [third.id],
+        "existingImageRotations": {str(first.id): 1},
+        "imagesMeta": [{"id": second.id, "url": url, "orderIndex": 0, "isMain": True}],
+    }
+    data = done(manager.put_json(body))
+    assert [image["id"] for image in data["imagesMeta"]] == [second.id, first.id]
+    assert [stored(url)["lg"].size for url in data["images"]] == [(640, 320), (320, 640)]
+    work_off()
+    assert manager.get() == data
+
+
+def test_x5_a_photo_born_in_c_is_in_bs_list_with_a_url_that_answers(manager: Manager) -> None:
+    manager.add(factories.jpeg(640, 320), factories.jpeg(320, 640))
+    seen = manager.seen_in_b()
+    assert [(image["order"], image["altText"]) for image in seen] == [(0, None), (1, None)]
+    for image, size in zip(seen, [(640, 320), (320, 640)], strict=True):
+        shown = requests.get(image["url"], timeout=60)
+        assert shown.status_code == 200
+        assert Pillow.open(BytesIO(shown.content)).size == size
+
+
+def test_x5_a_photo_turned_in_c_is_turned_in_b_under_another_url(manager: Manager) -> None:
+    (image,) = manager.add(factories.jpeg(640, 320))
+    (before,) = manager.seen_in_b()
+    requests.get(f"{before['url']}?w=320", timeout=60)
+    done(manager.put_json({"existingImageRotations": {str(image["id"]): 1}}))
+    (after,) = manager.seen_in_b()
+    assert (after["id"], after["url"] == before["url"]) == (before["id"], False)
+    for query in ("", "?w=320"):
+        shown = requests.get(after["url"] + query, timeout=60)
+        width, height = Pillow.open(BytesIO(shown.content)).size
+        assert (width, height) == (320, 640)
+
+
+def test_x6_one_order_and_one_cover_in_both(manager: Manager) -> None:
+    first, second, third = manager.add(*[factories.jpeg()] * 3)
+    entries = [third | {"orderIndex": 0, "isMain": False}, first | {"orderIndex": 1, "isMain": True}]
+    data = done(manager.put_json({"imagesMeta": entries}))
+    uuids = {row.id: str(row.uuid) for row in manager.rows()}
+    assert [image["id"] for image in manager.seen_in_b()] == [uuids[each["id"]] for each in data["imagesMeta"]]
+    order.reorder(manager.home, [uuids[second["id"]]])
+    seen = [(image["id"], image["isMain"]) for image in manager.get()["imagesMeta"]]
+    assert seen == [(second["id"], False), (third["id"], False), (first["id"], True)]
+    assert [image["id"] for image in manager.seen_in_b()] == [uuids[number] for number, _ in seen]
+
+
+def test_x4_c_and_b_have_their_own_key_layouts_in_two_buckets(manager: Manager) -> None:
+    (image,) = manager.add(factories.jpeg())
+    (row,) = manager.rows()
+    workspace = manager.person.workspace.uuid
+    assert row.key.startswith(f"images/{workspace}/{manager.home.uuid}/")
+    assert row.original_key.startswith(f"images/{workspace}/{manager.home.uuid}/")
+    assert (row.large_key or "").startswith(f"properties/{manager.home.id}/")
+    assert image["url"] == f"{manager.host}/cdn/{row.large_key}"
+    assert storage.uploads.head(row.original_key)
+    assert not storage.cdn.head(row.original_key)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_x8_any_common_format_is_a_photo(manager: Manager, format_: str) -> None:
+    (url,) = done(manager.put(drawn(format_, halves(640, 320)), newImageRotations="[1]"))["images"]
+    large = stored(url)["lg"].convert("RGB")
+    assert large.size == (320, 640)
+    top, bottom = large.getpixel((160, 10)), large.getpixel((160, 630))
+    assert top[0] > 190 > 60 > top[2], "red, which was on the left"  # type: ignore[index,operator]
+    assert bottom[2] > 190 > 60 > bottom[0]  # type: ignore[index,operator]
+    assert requests.get(manager.seen_in_b()[0]["url"], timeout=60).status_code == 200
+
+
+def test_x8_heic_too(manager: Manager, photo: Photo) -> None:
+    (url,) = done(manager.put(photo("h2_iphone_12mp_gps.heic")))["images"]
+    large = stored(url)["lg"]
+    assert max(large.size) > 1700
+
+
+def test_x8_of_an_animation_the_first_frame(manager: Manager) -> None:
+    red, blue = (Pillow.new("RGB", (64, 64), colour) for colour in ((220, 30, 30), (30, 30, 220)))
+    for format_ in ("GIF", "WEBP"):
+        file = BytesIO()
+        red.save(file, format_, save_all=True, append_images=[blue] * 3)
+        url = done(manager.put(file.getvalue()))["images"][-1]
+        colour = stored(url)["lg"].convert("RGB").getpixel((32, 32))
+        assert colour[0] > 190 > 60 > colour[2]  # type: ignore[index,operator]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"just text",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>",
+        b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7",
+        b"\xff\xd8\xff",
+        factories.jpeg()[:2000],
+        b"\0\0\0\x18ftypmp42\0\0\0\0isommp42",
+    ],
+)
+def test_x8_svg_text_and_halves_of_photos_are_the_upload_that_failed(manager: Manager, data: bytes) -> None:
+    failed(manager.put(factories.jpeg(), data))
+    assert manager.get()["images"] == []
+
+
+def test_x9_twenty_of_a_call_and_twenty_of_a_property(manager: Manager) -> None:
+    small = factories.jpeg(64, 48)
+    there = manager.add(*[small] * 20)
+    refused = manager.put(small)
+    assert (refused.status_code, list(refused.json())) == (400, ["success", "message", "data"])
+    assert "20" in refused.json()["message"]
+    two = json.dumps([image["id"] for image in there[:2]])
+    assert manager.put(*[small] * 3, imagesToDelete=two).status_code == 400
+    assert len(done(manager.put(*[small] * 2, imagesToDelete=two))["images"]) == 20
+    elsewhere = manager.put(*[small] * 21)
+    assert (elsewhere.status_code, "20" in elsewhere.json()["message"]) == (400, True)
+
+
+def test_x13_one_event_for_each_request_that_changed_something(manager: Manager) -> None:
+    first, second = manager.add(*[factories.jpeg()] * 2)
+    assert events() == 1
+    turned = {str(first["id"]): 1, str(second["id"]): 2}
+    meta: list[Any] = [first | {"orderIndex": 1}, second | {"orderIndex": 0}]
+    done(
+        manager.put(factories.jpeg(), existingImageRotations=json.dumps(turned), imagesMeta=json.dumps(meta), name="E")
+    )
+    assert events() == 2
+    done(manager.put_json({"name": "Elm"}))
+    assert events() == 3
+    done(manager.put_json({"imagesToDelete": [first["id"]]}))
+    assert events() == 4
+    done(manager.put_json({"name": "Elm"}))
+    failed(manager.put_json({"existingImageRotations": {str(first["id"]): 1}}))
+    assert manager.put_json({"bedrooms": -1}).status_code == 400
+    assert events() == 4
+
+
+def test_x16_every_url_that_is_told_answers_at_once(manager: Manager, photo: Photo) -> None:
+    data = done(manager.put(photo("w1_real_1mp_lossless.webp"), factories.jpeg(4032, 3024), drawn("PNG")))
+    assert [requests.get(url, timeout=30).status_code for url in data["images"]] == [200, 200, 200]
+    for url in data["images"]:
+        assert requests.get(url.replace("-lg.webp", "-thumb.webp"), timeout=30).status_code == 200
