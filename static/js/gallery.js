@@ -10,6 +10,9 @@ document.addEventListener('focusin', (event) => {
 });
 
 /* ---------- a photo opened ---------- */
+const isPlain = (click) => !(click.button || click.ctrlKey || click.metaKey || click.shiftKey || click.altKey);
+const open = (address) => window.htmx.ajax('GET', address, { source: dialog(), target: dialog() });
+
 function opened(isNew) {
   const box = dialog();
   if (box.open && !box.matches(':modal')) box.removeAttribute('open'); // drawn open by the server
@@ -79,9 +82,9 @@ document.addEventListener('click', (event) => {
     event.preventDefault();
     close.closest('dialog').close();
   }
-  if (event.target.closest('[data-describe]')) {
+  if (event.target.closest('a.shot, [data-describe]') && tileOf(event.target) && isPlain(event)) {
     event.preventDefault();
-    linkOf(event.target.closest('.tile')).click();
+    open(linkOf(tileOf(event.target)).href);
   }
   const size = event.target.closest('[data-tiles]')?.dataset.tiles;
   if (size) {
@@ -101,8 +104,7 @@ document.addEventListener('keydown', (event) => {
 addEventListener('popstate', () => {
   const wanted = new URL(location).searchParams.has('photo');
   if (!wanted && dialog().open) dialog().close();
-  if (wanted && !dialog().open && isThisSheet())
-    window.htmx.ajax('GET', location.href, { source: dialog(), target: dialog() });
+  if (wanted && !dialog().open && isThisSheet()) open(location.href);
 });
 document.addEventListener('htmx:before:history:restore', (event) => isThisSheet() && event.preventDefault());
 // htmx takes part in every step back, and with that the browser would drop the focus.

@@ -7,7 +7,7 @@ export const tileOf = (node) => node?.closest?.('#photos .tile:not(.up)');
 export const linkOf = (tile) => $('a.shot', tile);
 export const boxOf = (tile) => $('.pick input', tile);
 export const idOf = (tile) => tile.id.slice(2);
-export const nameOf = (tile) => $('img', tile)?.alt || $('.name', tile).textContent;
+export const nameOf = (tile) => boxOf(tile).ariaLabel.replace('Select ', '');
 export const position = (tile) => tiles().indexOf(tile) + 1;
 /** Whether every photo is shown, so that they can be put in another order by hand. */
 export const isWhole = () => !photos().dataset.filter;
@@ -30,6 +30,17 @@ export function rove(tile, focus = true) {
 }
 export const here = () => current;
 
+/** The grip and the menu's button: they do nothing without these modules, so the page doesn't carry them 300 times. */
+function equip(tile) {
+  const tools = $('.tools', tile),
+    name = nameOf(tile);
+  if (!tools.firstChild) tools.append($('#tile-tools').content.cloneNode(true));
+  const [grip, more] = tools.children;
+  grip.hidden = !isWhole();
+  grip.ariaLabel = `Move ${name}`;
+  more.ariaLabel = `Actions for ${name}`;
+}
+
 let focused; // where the focus was before something new came in
 document.addEventListener('htmx:before:swap', () => {
   const tile = tileOf(document.activeElement);
@@ -43,6 +54,7 @@ export function settleTiles() {
     rove(all[Math.min(focused.at, all.length - 1)]);
   focused = null;
   for (const tile of all) {
+    equip(tile);
     reach(tile, -1);
     eye.observe(tile);
   }
