@@ -5,6 +5,7 @@ from htmx_flask import Htmx
 
 from portal.pages import (
     assets,
+    compression,
     deletion,
     errors,
     gallery,
@@ -27,5 +28,5 @@ def init_app(app: Flask) -> None:
     Htmx(app)
     for entrance in (session, properties, gallery, order, deletion, imports, uploads, settings, webhooks):
         app.register_blueprint(entrance.blueprint)
-    for part in (security, assets, jobs, rq, words, errors):
+    for part in (security, compression, assets, jobs, rq, words, errors):
         part.init_app(app)
