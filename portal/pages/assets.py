@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 
 from flask import Blueprint, Flask, Response, abort, current_app, request, send_from_directory, url_for
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 from portal.pages import compression
 

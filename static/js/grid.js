@@ -16,7 +16,9 @@ export const calm = matchMedia('(prefers-reduced-motion: reduce)');
 /* ---------- one tab stop: the tile one was at last, with its buttons ---------- */
 let current;
 const controls = (tile) => $$('a.shot, .pick input, .tools button', tile);
-const reach = (tile, index) => controls(tile).forEach((control) => (control.tabIndex = index));
+/** What is so already is left alone: a change, even to the same, has the browser style 300 tiles anew. */
+const set = (element, name, value) => element[name] === value || (element[name] = value);
+const reach = (tile, index) => controls(tile).forEach((control) => set(control, 'tabIndex', index));
 
 export function rove(tile, focus = true) {
   if (current && current !== tile) reach(current, -1);
@@ -36,9 +38,9 @@ function equip(tile) {
     name = nameOf(tile);
   if (!tools.firstChild) tools.append($('#tile-tools').content.cloneNode(true));
   const [grip, more] = tools.children;
-  grip.hidden = !isWhole();
-  grip.ariaLabel = `Move ${name}`;
-  more.ariaLabel = `Actions for ${name}`;
+  set(grip, 'hidden', !isWhole());
+  set(grip, 'ariaLabel', `Move ${name}`);
+  set(more, 'ariaLabel', `Actions for ${name}`);
 }
 
 let focused; // where the focus was before something new came in

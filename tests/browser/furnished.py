@@ -62,6 +62,7 @@ def called(user: User) -> Endpoint:
         for endpoint, statuses in ((fine, [200] * 18), (failing, [200] * 5 + [500, 0, 503, 500])):
             for number, status in enumerate(statuses):
                 call = events.send(w, endpoint, events.PROPERTY_UPDATED, {"id": str(uuid4()), "numericId": number})
+                db.session.flush()  # a new row is due at once, whatever is said of it before
                 call.attempts, call.status, call.took_ms, call.last_at = 1, status or None, 84 + number, now()
                 call.answer = "ok" if status == 200 else "Out of order" if status else "The server doesn’t answer."
                 call.state, call.next_at = ("delivered" if status == 200 else "failed"), None
