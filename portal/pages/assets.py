@@ -13,7 +13,7 @@ from portal.pages import compression
 IMMUTABLE = "public, max-age=31536000, immutable"  # a year, in seconds: the most that anybody keeps
 TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
 
-NOTES = re.compile(r"^\s*(?:/\*.*?\*/|//[^\n]*)\s*$\n|^\s+|(?<=[;{]) // [^\n]*$", re.MULTILINE | re.DOTALL)
+NOTES = re.compile(r"^\s*(?:/\*.*?\*/|//[^\n]*)\s*$\n|^\s+|(?<=[;{,]) // [^\n]*$", re.MULTILINE | re.DOTALL)
 
 blueprint = Blueprint("assets", __name__)
 

@@ -1,6 +1,6 @@
 // The sheet's photos open in a dialog, with an address of their own.
 import { $, $$, remember, say, typing } from './app.js';
-import { linkOf, rove, settleTiles, tileOf } from './grid.js';
+import { rove, settleTiles, tileOf } from './grid.js';
 
 const dialog = () => $('#photo');
 
@@ -10,7 +10,6 @@ document.addEventListener('focusin', (event) => {
 });
 
 /* ---------- a photo opened ---------- */
-const isPlain = (click) => !(click.button || click.ctrlKey || click.metaKey || click.shiftKey || click.altKey);
 const open = (address) => window.htmx.ajax('GET', address, { source: dialog(), target: dialog() });
 
 function opened(isNew) {
@@ -82,9 +81,10 @@ document.addEventListener('click', (event) => {
     event.preventDefault();
     close.closest('dialog').close();
   }
-  if (event.target.closest('a.shot, [data-describe]') && tileOf(event.target) && isPlain(event)) {
+  const link = event.target.closest('.tile a');
+  if (link && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) {
     event.preventDefault();
-    open(linkOf(tileOf(event.target)).href);
+    open(link.href);
   }
   const size = event.target.closest('[data-tiles]')?.dataset.tiles;
   if (size) {
