@@ -13,7 +13,7 @@ from portal.db import db, now
 from portal.errands import Shares, Turn
 from portal.errors import Invalid, OverQuota, StorageFailed
 from portal.images import gallery, imports, uploads
-from portal.images.keys import Place
+from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 from portal.pixels.inspect import Picture, inspect
 from portal.work import lock, work
@@ -156,6 +156,7 @@ def _add(errand: _Errand, found: _Found, picture: Picture) -> None:
         if item is None:
             return w.drop(storage.uploads, original_key)
         image = Image(
+            uuid=uuid_in(key),
             property_id=item.job.property_id,
             key=key,
             original_key=original_key,

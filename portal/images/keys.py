@@ -53,6 +53,11 @@ class Place:
         return f"{stem}-lg.webp", f"{stem}-thumb.webp"
 
 
+def uuid_in(key: str) -> uuid.UUID:
+    """The uuid that a key ends with: an image's id is the one in its public name, so that a page says each once."""
+    return uuid.UUID(key.rpartition("/")[2].partition(".")[0])
+
+
 def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
     return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{EXTENSIONS[type][0]}"
 

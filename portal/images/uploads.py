@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import func, select
 
@@ -184,7 +184,7 @@ def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) ->
 
 def _image(upload: Upload, received: Received) -> Image:
     return Image(
-        uuid=uuid4(),
+        uuid=keys.uuid_in(upload.key),
         property_id=upload.property_id,
         key=upload.key,
         original_key=received.original_key,

@@ -5,6 +5,7 @@ from htmx_flask import Htmx
 
 from portal.pages import (
     assets,
+    compression,
     deletion,
     errors,
     gallery,
@@ -30,5 +31,5 @@ def init_app(app: Flask) -> None:
     parts = (session, properties, gallery, order, deletion, rotation, imports, uploads, upload_form, settings, webhooks)
     for entrance in parts:
         app.register_blueprint(entrance.blueprint)
-    for part in (security, assets, jobs, rq, words, errors):
+    for part in (security, compression, assets, jobs, rq, words, errors):
         part.init_app(app)

@@ -3,13 +3,17 @@
 import hashlib
 import re
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from flask import Blueprint, Flask, Response, current_app, send_from_directory, url_for
+from flask import Blueprint, Flask, Response, abort, current_app, request, send_from_directory, url_for
+from werkzeug.security import safe_join
+
+from portal.pages import compression
 
 IMMUTABLE = "public, max-age=31536000, immutable"  # a year, in seconds: the most that anybody keeps
+TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
 
-NOTES = re.compile(r"^\s*(?:/\*.*?\*/|//[^\n]*)\s*$\n|^\s+|(?<=[;{]) // [^\n]*$", re.MULTILINE | re.DOTALL)
+NOTES = re.compile(r"^\s*(?:/\*.*?\*/|//[^\n]*)\s*$\n|^\s+|(?<=[;{,]) // [^\n]*$", re.MULTILINE | re.DOTALL)
 
 blueprint = Blueprint("assets", __name__)
 
@@ -31,12 +35,33 @@ def static_url(name: str) -> str:
 @blueprint.get("/static/v-<version>/<path:name>")
 def versioned(version: str, name: str) -> Response:
     """Answer with the file as it is now; kept for good only under the address that belongs to it."""
-    response = send_from_directory(_folder(), name)
-    if name.startswith("js/") and response.status_code == 200:
-        response.direct_passthrough = False
-        response.set_data(lean(response.get_data(as_text=True)))
+    response = _text(name) if PurePath(name).suffix in TEXTS else send_from_directory(_folder(), name)
     response.headers["Cache-Control"] = IMMUTABLE if version == _version() else "no-cache"
     return response
+
+
+def _text(name: str) -> Response:
+    """A text, packed where that is welcome: two forms of it, so each has an ETag of its own."""
+    is_packed = compression.is_welcome()
+    response = Response(_forms(_version(), name)[is_packed], mimetype=TEXTS[PurePath(name).suffix])
+    response.vary.add("Accept-Encoding")
+    if is_packed:
+        response.content_encoding = "gzip"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+@lru_cache(maxsize=64)
+def _forms(_version: str, name: str) -> tuple[bytes, bytes]:
+    """Return a text of this version plain and packed: done once for each version, so as tightly as can be."""
+    path = safe_join(_folder(), name)
+    if path is None or not Path(path).is_file():
+        abort(404)
+    data = Path(path).read_bytes()
+    if name.startswith("js/"):
+        data = lean(data.decode()).encode()
+    return data, compression.pack(data, 9)
 
 
 def lean(module: str) -> str:

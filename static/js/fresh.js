@@ -17,7 +17,7 @@ function look() {
   if (changing.count || changing.hands) return refresh();
   if (!wanted && $('#photos').dataset.version === $('#tray').dataset.version) return;
   wanted = false;
-  const address = location.pathname.replace(/\/import$/, '') + ($('#photos').dataset.filter ?? '');
+  const address = location.pathname + ($('#photos').dataset.filter ?? '');
   window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
 }
 
@@ -67,4 +67,5 @@ document.addEventListener('imports:ended', (event) => toast(event.detail.text));
 if (box().open) {
   box().removeAttribute('open');
   box().showModal();
+  history.replaceState(history.state, '', location.pathname.replace(/\/import$/, '') + location.search); // the sheet's own
 }

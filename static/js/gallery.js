@@ -1,6 +1,6 @@
 // The sheet's photos open in a dialog, with an address of their own.
 import { $, $$, remember, say, typing } from './app.js';
-import { linkOf, rove, settleTiles, tileOf } from './grid.js';
+import { rove, settleTiles, tileOf } from './grid.js';
 
 const dialog = () => $('#photo');
 
@@ -10,6 +10,8 @@ document.addEventListener('focusin', (event) => {
 });
 
 /* ---------- a photo opened ---------- */
+const open = (address) => window.htmx.ajax('GET', address, { source: dialog(), target: dialog() });
+
 function opened(isNew) {
   const box = dialog();
   if (box.open && !box.matches(':modal')) box.removeAttribute('open'); // drawn open by the server
@@ -79,9 +81,10 @@ document.addEventListener('click', (event) => {
     event.preventDefault();
     close.closest('dialog').close();
   }
-  if (event.target.closest('[data-describe]')) {
+  const link = event.target.closest('.tile a');
+  if (link && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) {
     event.preventDefault();
-    linkOf(event.target.closest('.tile')).click();
+    open(link.href);
   }
   const size = event.target.closest('[data-tiles]')?.dataset.tiles;
   if (size) {
@@ -101,8 +104,7 @@ document.addEventListener('keydown', (event) => {
 addEventListener('popstate', () => {
   const wanted = new URL(location).searchParams.has('photo');
   if (!wanted && dialog().open) dialog().close();
-  if (wanted && !dialog().open && isThisSheet())
-    window.htmx.ajax('GET', location.href, { source: dialog(), target: dialog() });
+  if (wanted && !dialog().open && isThisSheet()) open(location.href);
 });
 document.addEventListener('htmx:before:history:restore', (event) => isThisSheet() && event.preventDefault());
 // htmx takes part in every step back, and with that the browser would drop the focus.

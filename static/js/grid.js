@@ -7,7 +7,7 @@ export const tileOf = (node) => node?.closest?.('#photos .tile:not(.up)');
 export const linkOf = (tile) => $('a.shot', tile);
 export const boxOf = (tile) => $('.pick input', tile);
 export const idOf = (tile) => tile.id.slice(2);
-export const nameOf = (tile) => $('img', tile)?.alt || $('.name', tile).textContent;
+export const nameOf = (tile) => boxOf(tile).ariaLabel.replace('Select ', '');
 export const position = (tile) => tiles().indexOf(tile) + 1;
 /** Whether every photo is shown, so that they can be put in another order by hand. */
 export const isWhole = () => !photos().dataset.filter;
@@ -16,7 +16,9 @@ export const calm = matchMedia('(prefers-reduced-motion: reduce)');
 /* ---------- one tab stop: the tile one was at last, with its buttons ---------- */
 let current;
 const controls = (tile) => $$('a.shot, .pick input, .tools button', tile);
-const reach = (tile, index) => controls(tile).forEach((control) => (control.tabIndex = index));
+/** What is so already is left alone: a change, even to the same, has the browser style 300 tiles anew. */
+const set = (element, name, value) => element[name] === value || (element[name] = value);
+const reach = (tile, index) => controls(tile).forEach((control) => set(control, 'tabIndex', index));
 
 export function rove(tile, focus = true) {
   if (current && current !== tile) reach(current, -1);
@@ -29,6 +31,17 @@ export function rove(tile, focus = true) {
   }
 }
 export const here = () => current;
+
+/** The grip and the menu's button: they do nothing without these modules, so the page doesn't carry them 300 times. */
+function equip(tile) {
+  const tools = $('.tools', tile),
+    name = nameOf(tile);
+  if (!tools.firstChild) tools.append($('#tile-tools').content.cloneNode(true));
+  const [grip, more] = tools.children;
+  set(grip, 'hidden', !isWhole());
+  set(grip, 'ariaLabel', `Move ${name}`);
+  set(more, 'ariaLabel', `Actions for ${name}`);
+}
 
 let focused; // where the focus was before something new came in
 document.addEventListener('htmx:before:swap', () => {
@@ -43,6 +56,7 @@ export function settleTiles() {
     rove(all[Math.min(focused.at, all.length - 1)]);
   focused = null;
   for (const tile of all) {
+    equip(tile);
     reach(tile, -1);
     eye.observe(tile);
   }

@@ -146,7 +146,7 @@ document.addEventListener('submit', (event) => {
 function describe(list) {
   if (!list.length) return;
   const only = list.map((tile) => idOf(tile).slice(0, 8)).join('.');
-  const address = `${new URL($('#bulk').action).pathname.replace(/bulk$/, '').replace(/\/$/, '')}?only=${only}&photo=${idOf(list[0])}`;
+  const address = `${$('#bulk').action.replace(/\/bulk.*/, '')}?only=${only}&photo=${idOf(list[0])}`;
   clear();
   window.htmx.ajax('GET', address, { source: '#photo', target: '#photo' });
 }

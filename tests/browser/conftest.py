@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from portal import jobs
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.db import db
-from portal.images.models import Property
+from portal.images import gallery
+from portal.images.models import Image, Property
+from tests import factories
 from tests.factories import Person
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")
@@ -30,6 +33,10 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+Sheet = Callable[[Property], Any]
+SHOWN = "[...document.querySelectorAll('#photos .tile')].map(tile => tile.id.slice(2))"
+ANNOUNCED = "document.querySelector('#live-now').textContent"
 
 
 @pytest.fixture(scope="session")
@@ -104,20 +111,75 @@ def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> C
 
 
 @pytest.fixture
+def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+    """Seven finished photos, as many as two rows and a bit."""
+    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
+    work_off()
+    return images
+
+
+@pytest.fixture
+def names(photos: list[Image]) -> dict[str, str]:
+    """The number in a photo's file name, by its id."""
+    return {str(image.uuid): image.file_name[0] for image in photos}
+
+
+@pytest.fixture
 def worker(app: Flask) -> Iterator[None]:
-    """A worker beside the browser: runs every job as it is rung for."""
+    """A worker beside the browser that makes photos."""
+    with at_work(jobs.PIXELS):
+        yield
+
+
+@contextmanager
+def at_work(*names: str) -> Iterator[None]:
+    """A worker for each of these queues: runs every job as it is rung for."""
     stop = threading.Event()
 
-    def run() -> None:
-        queue = jobs.queue(jobs.PIXELS)
+    def run(name: str) -> None:
+        queue = jobs.queue(name)
         while not stop.wait(0.05):
             while not stop.is_set() and not queue.is_empty():
                 job = queue.fetch_job(queue.pop_job_id())
                 if job:
                     job.func(*job.args)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
     yield
     stop.set()
-    thread.join(30)
+    for thread in threads:
+        thread.join(30)
+
+
+def shown(page: Any, names: dict[str, str]) -> str:
+    return "".join(names[id] for id in page.evaluate(SHOWN))
+
+
+def stored(home: Property) -> str:
+    db.session.rollback()  # what is read from here on is read anew
+    return "".join(image.file_name[0] for image in gallery.images(home))
+
+
+def settles(page: Any, home: Property, expected: str) -> bool:
+    """Whether the gallery comes to be stored in this order."""
+    for _ in range(60):
+        if stored(home) == expected:
+            return True
+        page.wait_for_timeout(50)
+    return stored(home) == expected
+
+
+def until(page: Any, holds: str) -> None:
+    """Wait for a condition; Playwright's own way needs eval, which the pages forbid."""
+    for _ in range(180):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{holds} does not hold")
+
+
+def centre(page: Any, nth: int) -> tuple[float, float]:
+    box = page.locator("#photos a.shot").nth(nth).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

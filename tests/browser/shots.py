@@ -20,22 +20,17 @@ from flask import Flask
 from flask_migrate import upgrade
 from PIL import Image as Pillow
 from playwright.sync_api import sync_playwright
-from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import jobs, storage
+from portal import storage
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.config import Settings
-from portal.db import db
-from portal.demo import first_run
 from portal.embedded import start_seaweedfs, start_valkey
-from portal.images import gallery, imports, properties
-from portal.images.models import FAILED, Image, Property
-from portal.work import work
-from tests import factories
+from portal.images import gallery
+from tests.browser import furnished
 from tests.browser.conftest import QUIET
 
 SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as phones do
@@ -77,35 +72,6 @@ def installation() -> Iterator[tuple[Flask, str]]:
         valkey.stop()
         s3.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def work_off() -> None:
-    queue = jobs.queue(jobs.PIXELS)
-    while not queue.is_empty():
-        job = queue.fetch_job(queue.pop_job_id())
-        if job:
-            job.func(*job.args)
-
-
-def furnish() -> tuple[User, Property, Property, Property]:
-    """The demo property with a few photos more, one that is still new, one where a photo failed."""
-    first_run.prepare()
-    first_run.add_photos()
-    user = db.session.scalars(select(User)).one()
-    home = db.session.scalars(select(Property)).one()
-    for name, size, colour in [("hall.jpg", (1500, 1000), (150, 130, 110)), ("attic.jpg", (1200, 900), (90, 110, 140))]:
-        factories.photo_in(home, factories.jpeg(*size, colour), name=name)
-    work_off()
-    empty = properties.create(user.workspace, {"name": "Larch Cabin", "address": "Forest Way 9", "sleeps": 4})
-    broken = factories.home_of(user.workspace, "Quay Loft")
-    for number in range(3):
-        factories.photo_in(broken, factories.jpeg(900, 600, (90 + 40 * number, 120, 150)), name=f"quay-{number}.jpg")
-    work_off()
-    with work():
-        reason = "The file ends too early: a part of it is missing."
-        last = gallery.images(broken)[1].id
-        db.session.execute(update(Image).where(Image.id == last).values(variants=FAILED, failure_reason=reason))
-    return user, home, empty, broken
 
 
 class Album:
@@ -231,25 +197,18 @@ def open_import(page: Any, links: str = "") -> None:
         page.locator("#import .wrong").wait_for()
 
 
-def importing_into(home: Property) -> Property:
-    """Two imports: one on its way, one that ended with links that failed."""
-    done = imports.start(home, [f"https://photos.example/{name}.jpg" for name in ("garden", "attic")])
-    with work() as w:
-        reasons = [("not_found", "The server answers 404."), ("unreachable", "The server doesn’t answer.")]
-        for item, (code, message) in zip(imports.items(done), reasons, strict=True):
-            imports.settle(w, item, code=code, message=message)
-    going = imports.start(home, [f"https://photos.example/{number}.jpg" for number in range(6)])
-    with work() as w:
-        for item in imports.items(going)[:2]:
-            imports.settle(w, item)
-    return home
+def make_webhook(page: Any) -> None:
+    page.get_by_text("New webhook").click()
+    page.get_by_label("Address").fill("https://site.example/hooks")
+    page.get_by_role("button", name="Make webhook").click()
+    page.locator("#secret").wait_for()
 
 
 def main(out: Path, wanted: set[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with installation() as (_, url), sync_playwright() as playwright:
-        user, home, empty, broken = furnish()
+        user, home, empty, broken = furnished.homes()
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         album = Album(browser, url, out, wanted)
         album.sign_in(user)
@@ -270,7 +229,7 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("state-moveto", photos, ask_for_position, widths=(1440, 390))
         album.take("state-import", photos, lambda page: open_import(page))
         album.take("state-import-wrong", photos, lambda page: open_import(page, "https://example.com/a.jpg\nno link"))
-        album.take("state-importing", f"/properties/{importing_into(broken).uuid}/photos")
+        album.take("state-importing", f"/properties/{furnished.importing(broken).uuid}/photos")
         album.take("uploading", f"/properties/{home.uuid}/photos", hold_uploads)
         album.take("uploading-refused", f"/properties/{broken.uuid}/photos", refuse_uploads)
         album.take("drop", photos, show_veil)
@@ -280,7 +239,13 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("properties", "/properties")
         album.take("property-new", "/properties/new")
         album.take("property-edit", f"/properties/{home.uuid}/edit")
+        failing = furnished.called(user)
         album.take("jobs", "/jobs")
+        album.take("jobs-failed", "/jobs?state=failed")
+        album.take("settings-webhooks", "/settings/webhooks")
+        album.take("settings-webhook", f"/settings/webhooks/{failing.uuid}", full=True)
+        album.take("settings-webhook-delete", f"/settings/webhooks/{failing.uuid}/delete", widths=(1440, 390))
+        album.take("settings-webhook-made", "/settings/webhooks", make_webhook, widths=(1440, 390))
         album.take("settings-plan-and-keys", "/settings/plan-and-keys")
         album.take("settings-people", "/settings/people")
         album.take("settings-you", "/settings/you")

@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
-from tests import factories
+from tests.browser.conftest import Sheet
 from tests.factories import Person
 
-Sheet = Callable[[Property], Any]
-
-
-@pytest.fixture
-def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
-    """Seven finished photos, as many as two rows and a bit."""
-    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
-    work_off()
-    return images
+AT = "[...document.querySelectorAll('#photos .tile')].indexOf(document.activeElement.closest('.tile'))"
 
 
 def described(image: Image) -> str | None:
@@ -46,6 +36,17 @@ def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image])
     assert page.evaluate("document.activeElement.closest('.tile')?.id") == f"p-{photos[2].uuid}"
 
 
+def test_a_photo_opens_in_a_tab_of_its_own_where_that_is_wanted(
+    sheet: Sheet, home: Property, photos: list[Image]
+) -> None:
+    page = sheet(home)
+    with page.context.expect_page() as opened:
+        page.locator(f"#p-{photos[2].uuid} a.shot").click(modifiers=["ControlOrMeta"])
+    opened.value.locator("#photo .viewer").wait_for()
+    assert opened.value.url.endswith(f"/properties/{home.uuid}/photos?photo={photos[2].uuid}")
+    assert page.locator("#photo").is_hidden()
+
+
 def test_a_description_that_is_too_long_stays_as_typed(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
@@ -66,20 +67,19 @@ def test_a_description_that_is_too_long_stays_as_typed(
 
 def test_arrows_walk_the_grid_by_geometry(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
-    at = "document.activeElement.closest('.tile')?.dataset.at"
     page.locator("#photos a.shot").first.focus()
     walk = [
-        ("ArrowRight", "1"),  # the first is drawn two columns wide and two rows high
-        ("ArrowDown", "3"),
-        ("ArrowLeft", "2"),
-        ("Home", "0"),
-        ("ArrowDown", "5"),
-        ("End", "6"),
-        ("ArrowUp", "0"),
+        ("ArrowRight", 1),  # the first is drawn two columns wide and two rows high
+        ("ArrowDown", 3),
+        ("ArrowLeft", 2),
+        ("Home", 0),
+        ("ArrowDown", 5),
+        ("End", 6),
+        ("ArrowUp", 0),
     ]
     for key, where in walk:
         page.keyboard.press(key)
-        assert page.evaluate(at) == where, key
+        assert page.evaluate(AT) == where, key
     assert page.locator("#photos a.shot[tabindex='0']").count() == 1
 
 
@@ -93,7 +93,7 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     page.wait_for_url("**/photos")
-    assert page.evaluate("document.activeElement.closest('.tile')?.dataset.at") == "0"
+    assert page.evaluate(AT) == 0
     page.keyboard.press("ArrowRight")
     page.keyboard.press("d")
     dialog.wait_for()

@@ -115,3 +115,16 @@ def test_an_import_is_hidden_and_goes_on(
     importer.set()
     page.locator(".toast", has_text="Imported 1 photo.").wait_for()
     page.locator("#photos .tile").wait_for()
+
+
+def test_the_dialog_that_came_by_its_address_leaves_the_sheets(sheet: Sheet, home: Property, worker: None) -> None:
+    image = factories.photo_in(home)
+    page = sheet(home)
+    page.goto(f"/properties/{home.uuid}/photos/import")
+    assert page.locator("#import").evaluate("box => box.matches(':modal')")
+    assert page.url.endswith("/photos")
+    page.locator("#import").get_by_role("link", name="Close").click()
+    page.locator(f"#p-{image.uuid}:not([data-s])").wait_for()
+    page.locator(f"#p-{image.uuid} a.shot").click()
+    page.locator("#photo .viewer").wait_for()
+    assert page.url.endswith(f"/photos?photo={image.uuid}")

@@ -1,66 +1,14 @@
-"""Photos are put in order: by mouse, by touch, by keyboard, by number; and what two people do at once holds."""
+"""Photos are put in order: by mouse, by touch, by keyboard, by number."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from portal.db import db
-from portal.images import deletion, gallery, order
+from portal.images import gallery
 from portal.images.models import Image, Property
-from tests import factories
+from tests.browser.conftest import ANNOUNCED, Sheet, centre, settles, shown, until
 from tests.factories import Person
-
-Sheet = Callable[[Property], Any]
-SHOWN = "[...document.querySelectorAll('#photos .tile')].map(tile => tile.id.slice(2))"
-ANNOUNCED = "document.querySelector('#live-now').textContent"
-
-
-@pytest.fixture
-def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
-    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
-    work_off()
-    return images
-
-
-@pytest.fixture
-def names(photos: list[Image]) -> dict[str, str]:
-    """The number in a photo's file name, by its id."""
-    return {str(image.uuid): image.file_name[0] for image in photos}
-
-
-def shown(page: Any, names: dict[str, str]) -> str:
-    return "".join(names[id] for id in page.evaluate(SHOWN))
-
-
-def stored(home: Property) -> str:
-    db.session.rollback()  # what is read from here on is read anew
-    return "".join(image.file_name[0] for image in gallery.images(home))
-
-
-def settles(page: Any, home: Property, expected: str) -> bool:
-    """Whether the gallery comes to be stored in this order."""
-    for _ in range(60):
-        if stored(home) == expected:
-            return True
-        page.wait_for_timeout(50)
-    return stored(home) == expected
-
-
-def until(page: Any, holds: str) -> None:
-    """Wait for a condition; Playwright's own way needs eval, which the pages forbid."""
-    for _ in range(180):
-        if page.evaluate(holds):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{holds} does not hold")
-
-
-def centre(page: Any, nth: int) -> tuple[float, float]:
-    box = page.locator("#photos a.shot").nth(nth).bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def cover(page: Any) -> str:
@@ -234,60 +182,3 @@ def test_several_are_moved_together_and_back(
     page.get_by_role("button", name="Undo").click()
     assert shown(page, names) == "0123456"
     assert settles(page, home, "0123456")
-
-
-def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_dragging(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
-) -> None:
-    page = sheet(home)
-    order.move(home, str(photos[6].uuid), after=None)
-    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
-    page.mouse.move(*centre(page, 1))
-    page.mouse.down()
-    page.mouse.move(*centre(page, 4), steps=8)
-    order.move(home, str(photos[5].uuid), after=None)
-    page.evaluate("document.body.dispatchEvent(new Event('slow-tick'))")
-    page.wait_for_timeout(900)
-    assert shown(page, names) == "6123045"
-    page.mouse.up()
-    until(page, f"{SHOWN}[0] === '{photos[5].uuid}'")
-    assert shown(page, names) == stored(home)
-
-
-def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
-) -> None:
-    page = sheet(home)
-    page.locator("#photos .pick input").nth(5).check()
-    deletion.delete(home, [str(photos[1].uuid)])
-    page.locator("#photos a.shot").nth(2).focus()
-    page.keyboard.press("m")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("Escape")
-    page.locator("#photos a.shot").nth(1).focus()  # the one that is gone
-    page.keyboard.press("m")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Enter")
-    page.get_by_text("That photo is gone").first.wait_for()
-    page.locator(f"#p-{photos[1].uuid}").wait_for(state="detached")
-    assert shown(page, names) == stored(home) == "023456"
-    assert page.locator("#photos .pick :checked").evaluate_all("boxes => boxes.map(box => box.value)") == [
-        str(photos[5].uuid)
-    ]
-    assert page.evaluate("!!document.activeElement.closest('.tile')")
-    complaints.clear()  # an answer with 409
-
-
-def test_what_is_typed_stays_when_the_sheet_is_drawn_anew(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
-) -> None:
-    page = sheet(home)
-    page.locator("#photos a.shot").nth(2).click()
-    page.locator("#photo textarea").fill("A kitchen with")
-    order.move(home, str(photos[6].uuid), after=None)
-    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
-    assert page.locator("#photo textarea").input_value() == "A kitchen with"
-    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"

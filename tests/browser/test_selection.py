@@ -5,35 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests import factories
+from tests.browser.conftest import Sheet, settles, stored
 from tests.factories import Person
-
-Sheet = Callable[[Property], Any]
-
-
-@pytest.fixture
-def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
-    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
-    work_off()
-    return images
-
-
-def stored(home: Property) -> str:
-    db.session.rollback()  # what is read from here on is read anew
-    return "".join(image.file_name[0] for image in gallery.images(home))
-
-
-def settles(page: Any, home: Property, expected: str) -> bool:
-    for _ in range(60):
-        if stored(home) == expected:
-            return True
-        page.wait_for_timeout(50)
-    return stored(home) == expected
 
 
 def picked(page: Any) -> str:

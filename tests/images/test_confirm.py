@@ -41,6 +41,7 @@ def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> 
     arrived = factories.uploaded(home, factories.jpeg(colour=(10, 90, 200)))
     second = confirm(home, Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "Pool at dusk"))
     assert [image.uuid for image in gallery.images(home)] == [first.uuid, second.uuid]
+    assert str(second.uuid) in arrived.key == second.key  # one name for the API, the pages and the address
     assert (first.position, first.is_main, second.position, second.is_main) == (0, True, 1, False)
     assert (first.width, first.height, first.type, first.variants) == (800, 600, "image/jpeg", "pending")
     assert second.alt_text == "Pool at dusk"

@@ -57,6 +57,7 @@ def test_urls_become_images_of_the_gallery(home: Property, host: Outside, alice:
     assert job.completed_at
     assert sorted(image.file_name for image in gallery.images(home)) == [f"photo-{n}.jpg" for n in range(3)]
     assert [image.position for image in gallery.images(home)] == [0, 1, 2]
+    assert all(str(image.uuid) in image.key for image in gallery.images(home))
     assert used(alice) == 3
 
 

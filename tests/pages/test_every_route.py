@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urljoin
 
 from flask import Flask
 from sqlalchemy import select
@@ -22,7 +23,7 @@ ADMINS = {
     *("webhooks.create", "webhooks.update", "webhooks.switch", "webhooks.rotate", "webhooks.send_test"),
     *("webhooks.confirm_delete", "webhooks.delete"),
 }
-HREF = re.compile(r'(?:href|action|hx-get)="(/[^"]*)"')
+HREF = re.compile(r'(?:href|action|hx-get)="([/?][^"]*)"')
 
 
 def dump() -> list[tuple[Any, ...]]:
@@ -127,7 +128,7 @@ def test_opening_every_link_changes_nothing(app: Flask, alice: Person, home: Pro
             answer = browser.get(path, headers=headers)
             assert answer.status_code < 500, path
             links = HREF.findall(answer.text) + ([answer.location] if answer.location else [])
-            fresh = {link.replace("&amp;", "&").partition("#")[0] for link in links} - known
+            fresh = {urljoin(path, link.replace("&amp;", "&")).partition("#")[0] for link in links} - known
             fresh = {link for link in fresh if not link.startswith(("/static/", "/rq"))}
             known |= fresh
             waiting += fresh

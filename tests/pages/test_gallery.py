@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urljoin
 
 import pytest
 from sqlalchemy import event
@@ -16,6 +18,8 @@ from tests import factories
 from tests.factories import Person
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+SHOT = re.compile(r'<a class="shot" href="([^"]+)"')
 
 
 @pytest.fixture
@@ -38,8 +42,22 @@ def test_the_sheet_shows_the_photos_in_their_order(alice: Person, home: Property
 
 def test_a_photo_may_be_opened_by_its_address(alice: Person, home: Property, image: Image) -> None:
     page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
-    assert '<dialog class="dialog dialog-l" id="photo" aria-labelledby="photo-t" open>' in page
+    assert '<dialog class="dialog dialog-l" id="photo" aria-labelledby="photo-t" hx-sync="this:replace" open>' in page
     assert "hall.jpg" in page
+
+
+def test_a_link_to_a_photo_holds_wherever_the_sheet_is_drawn(alice: Person, home: Property, image: Image) -> None:
+    """On its own page without the path; where another address shows the sheet, with it."""
+    browser, there = alice.browser(), f"{sheet_of(home)}?photo={image.uuid}"
+    pages = {
+        sheet_of(home): browser.get(sheet_of(home)),
+        f"{sheet_of(home)}?f=alt": browser.get(f"{sheet_of(home)}?f=alt"),
+        f"{sheet_of(home)}/import": browser.get(f"{sheet_of(home)}/import"),
+        f"{sheet_of(home)}/{image.uuid}": browser.post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "x" * 501}),
+    }
+    for path, page in pages.items():
+        (link,) = SHOT.findall(page.text)
+        assert urljoin(path, link.replace("&amp;", "&")) == there.replace("?", "?f=alt&" if "f=alt" in path else "?")
 
 
 def test_a_photo_that_is_not_there_is_a_404(alice: Person, home: Property) -> None:

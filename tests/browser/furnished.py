@@ -1,0 +1,78 @@
+"""What the pictures of the pages show: homes, imports and webhooks in the states that people meet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import select, update
+
+from portal import jobs
+from portal.accounts.models import User
+from portal.db import db, now
+from portal.demo import first_run
+from portal.images import gallery, imports, properties
+from portal.images.models import FAILED, Image, Property
+from portal.webhooks import endpoints, events
+from portal.webhooks.models import Endpoint
+from portal.work import work
+from tests import factories
+
+
+def homes() -> tuple[User, Property, Property, Property]:
+    """The demo property with a few photos more, one that is still new, one where a photo failed."""
+    first_run.prepare()
+    first_run.add_photos()
+    user = db.session.scalars(select(User)).one()
+    home = db.session.scalars(select(Property)).one()
+    for name, size, colour in [("hall.jpg", (1500, 1000), (150, 130, 110)), ("attic.jpg", (1200, 900), (90, 110, 140))]:
+        factories.photo_in(home, factories.jpeg(*size, colour), name=name)
+    _work_off()
+    empty = properties.create(user.workspace, {"name": "Larch Cabin", "address": "Forest Way 9", "sleeps": 4})
+    broken = factories.home_of(user.workspace, "Quay Loft")
+    for number in range(3):
+        factories.photo_in(broken, factories.jpeg(900, 600, (90 + 40 * number, 120, 150)), name=f"quay-{number}.jpg")
+    _work_off()
+    with work():
+        reason = "The file ends too early: a part of it is missing."
+        last = gallery.images(broken)[1].id
+        db.session.execute(update(Image).where(Image.id == last).values(variants=FAILED, failure_reason=reason))
+    return user, home, empty, broken
+
+
+def importing(home: Property) -> Property:
+    """Two imports: one on its way, one that ended with links that failed."""
+    done = imports.start(home, [f"https://photos.example/{name}.jpg" for name in ("garden", "attic")])
+    with work() as w:
+        reasons = [("not_found", "The server answers 404."), ("unreachable", "The server doesn’t answer.")]
+        for item, (code, message) in zip(imports.items(done), reasons, strict=True):
+            imports.settle(w, item, code=code, message=message)
+    going = imports.start(home, [f"https://photos.example/{number}.jpg" for number in range(6)])
+    with work() as w:
+        for item in imports.items(going)[:2]:
+            imports.settle(w, item)
+    return home
+
+
+def called(user: User) -> Endpoint:
+    """Two webhooks: one that is on, one whose receiver has been out of order for a while."""
+    fine = endpoints.create(user.workspace, "https://book.example/hooks/photos", ["property.updated"])
+    failing = endpoints.create(user.workspace, "https://channel.example/frontage", ["property.updated"])
+    with work() as w:
+        for endpoint, statuses in ((fine, [200] * 18), (failing, [200] * 5 + [500, 0, 503, 500])):
+            for number, status in enumerate(statuses):
+                call = events.send(w, endpoint, events.PROPERTY_UPDATED, {"id": str(uuid4()), "numericId": number})
+                db.session.flush()  # a new row is due at once, whatever is said of it before
+                call.attempts, call.status, call.took_ms, call.last_at = 1, status or None, 84 + number, now()
+                call.answer = "ok" if status == 200 else "Out of order" if status else "The server doesn’t answer."
+                call.state, call.next_at = ("delivered" if status == 200 else "failed"), None
+        db.session.get_one(Endpoint, failing.id).failing_since = now() - timedelta(hours=3)
+    return failing
+
+
+def _work_off() -> None:
+    queue = jobs.queue(jobs.PIXELS)
+    while not queue.is_empty():
+        job = queue.fetch_job(queue.pop_job_id())
+        if job:
+            job.func(*job.args)

@@ -1,0 +1,105 @@
+"""The jobs page: what failed and why, and all of it live, so that nobody has to reload."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from portal import jobs
+from portal.db import db
+from portal.images import imports
+from portal.images.models import FAILED, Image, Property
+from portal.work import work
+from tests import factories
+from tests.browser.conftest import at_work
+from tests.factories import Person
+from tests.outside import Reply, Seen, outside
+
+TOO_SHORT, TOO_LARGE = "The file ends too early: a part of it is missing.", "It has more pixels than we open."
+
+
+@pytest.fixture
+def overview(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
+    """Alice's browser on the jobs page, which notices when somebody loads it again."""
+
+    def open_page(query: str = "") -> Any:
+        sign_in(page, alice)
+        page.goto(f"/jobs{query}")
+        page.evaluate("window.isTheSame = true")
+        return page
+
+    return open_page
+
+
+def broken(home: Property, reasons: dict[str, str], work_off: Callable[[], int]) -> None:
+    """Photos that could not be made once, each for its reason; their files are fine."""
+    for name in reasons:
+        factories.photo_in(home, factories.jpeg(300, 200), name=name)
+    work_off()
+    with work():
+        for name, reason in reasons.items():
+            failed = update(Image).where(Image.file_name == name)
+            db.session.execute(failed.values(variants=FAILED, attempts=5, failure_reason=reason))
+
+
+def job(page: Any, name: str) -> Any:
+    return page.locator("#jobs .job", has_text=name)
+
+
+def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(
+    overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
+) -> None:
+    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE}, work_off)
+    page = overview()
+    assert TOO_SHORT in job(page, "hall.jpg").inner_text()
+    job(page, "hall.jpg").get_by_text("Technical detail").click()
+    page.wait_for_timeout(1500)  # what is open stays open while the page goes on
+    assert "5 attempts" in job(page, "hall.jpg").locator("pre").inner_text()
+    page.get_by_role("button", name="Run again: hall.jpg").click()
+    job(page, "hall.jpg").locator(".badge", has_text="Waiting").wait_for()
+    with at_work(jobs.PIXELS):
+        job(page, "hall.jpg").locator(".badge", has_text="Done").wait_for()
+    assert TOO_LARGE in job(page, "attic.jpg").inner_text()
+    assert page.locator(".pulse [data-s=fail] dd").inner_text() == "1"
+    assert page.evaluate("window.isTheSame")
+
+
+def test_all_that_failed_for_one_cause_is_run_again(
+    overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
+) -> None:
+    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE, "bath.jpg": TOO_SHORT}, work_off)
+    page = overview("?state=failed")
+    causes = page.get_by_role("list", name="Why jobs failed").get_by_role("listitem")
+    assert sorted(text.split(" photo")[0] for text in causes.all_inner_texts()) == ["1", "2"]
+    page.get_by_role("button", name=f"Run all of these again: {TOO_SHORT}").click()
+    job(page, "bath.jpg").wait_for(state="detached")
+    assert page.locator("#jobs .job").count() == 1
+    assert TOO_LARGE in page.locator("#jobs").inner_text()
+    assert page.evaluate("window.isTheSame")
+    assert work_off() == 2
+    page.goto("/jobs")
+    assert page.locator("#jobs .badge", has_text="Done").count() == 2
+
+
+def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: Property) -> None:
+    turns = threading.Semaphore(0)  # each lets one more photo go
+
+    def answer(_: Seen) -> Reply:
+        turns.acquire(timeout=20)
+        return Reply(body=factories.jpeg(300, 200), headers={"Content-Type": "image/jpeg"})
+
+    with outside(answer) as host, at_work(jobs.NETWORK):
+        imports.start(home, [f"{host.url}/{number}.jpg" for number in range(3)], added_by="Alice")
+        page = overview()
+        importing = job(page, "Import 3 photos by link")
+        for done in (1, 2):
+            turns.release()
+            importing.get_by_text(f"{done} of 3 photos").wait_for()
+        assert importing.get_by_role("progressbar").get_attribute("aria-valuenow") == "67"
+        turns.release()
+        importing.locator(".badge", has_text="Done").wait_for()
+    assert page.evaluate("window.isTheSame")

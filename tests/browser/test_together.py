@@ -1,0 +1,77 @@
+"""What two people do at once holds, and nobody loses what is in their hands."""
+
+from __future__ import annotations
+
+from portal.images import deletion, gallery, order
+from portal.images.models import Image, Property
+from tests.browser.conftest import SHOWN, Sheet, centre, shown, stored, until
+
+
+def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_dragging(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    order.move(home, str(photos[6].uuid), after=None)
+    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
+    page.mouse.move(*centre(page, 1))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 4), steps=8)
+    order.move(home, str(photos[5].uuid), after=None)
+    page.evaluate("document.body.dispatchEvent(new Event('slow-tick'))")
+    page.wait_for_timeout(900)
+    assert shown(page, names) == "6123045"
+    page.mouse.up()
+    until(page, f"{SHOWN}[0] === '{photos[5].uuid}'")
+    assert shown(page, names) == stored(home)
+
+
+def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
+) -> None:
+    page = sheet(home)
+    page.locator("#photos .pick input").nth(5).check()
+    deletion.delete(home, [str(photos[1].uuid)])
+    page.locator("#photos a.shot").nth(2).focus()
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    page.locator("#photos a.shot").nth(1).focus()  # the one that is gone
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_text("That photo is gone").first.wait_for()
+    page.locator(f"#p-{photos[1].uuid}").wait_for(state="detached")
+    assert shown(page, names) == stored(home) == "023456"
+    assert page.locator("#photos .pick :checked").evaluate_all("boxes => boxes.map(box => box.value)") == [
+        str(photos[5].uuid)
+    ]
+    assert page.evaluate("!!document.activeElement.closest('.tile')")
+    complaints.clear()  # an answer with 409
+
+
+def test_the_focus_stays_on_what_the_page_gave_a_tile_by_itself(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.locator(f"#p-{photos[2].uuid} .more").focus()
+    order.move(home, str(photos[6].uuid), after=None)
+    gallery.describe(home, str(photos[2].uuid), "A hall")
+    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Actions for A hall"
+    named = page.locator("#photos .grip").evaluate_all("grips => grips.map(grip => grip.ariaLabel)")
+    assert named == [f"Move {name}" for name in page.locator("#photos img").evaluate_all("all => all.map(i => i.alt)")]
+
+
+def test_what_is_typed_stays_when_the_sheet_is_drawn_anew(
+    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = sheet(home)
+    page.locator("#photos a.shot").nth(2).click()
+    page.locator("#photo textarea").fill("A kitchen with")
+    order.move(home, str(photos[6].uuid), after=None)
+    until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
+    assert page.locator("#photo textarea").input_value() == "A kitchen with"
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
