@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from sqlalchemy import delete, select
 
@@ -173,10 +172,11 @@ def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made |
 
 
 def _image(property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
+    key = where.original_key(made.picture.type)
     image = Image(
-        uuid=uuid4(),
+        uuid=keys.uuid_in(key),
         property_id=property.id,
-        key=where.original_key(made.picture.type),
+        key=key,
         original_key=made.original_key,
         file_name=file.file_name,
         type=made.picture.type,
