@@ -161,7 +161,6 @@ SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method; the Allow header names those it takes.",
     413: "The request is too large.",
-    429: "Too many requests. Try again when the Retry-After header says.",
     500: "Something went wrong on our side.",
 }
 

@@ -91,8 +91,7 @@ def _http(error: HTTPException) -> Response:
     """What the framework raised. Other entrances answer for their own paths."""
     if not is_page() or error.code is None or error.code < 400:
         return error.get_response()
-    said = "Wait a few minutes, then try again." if error.code == 429 else None
-    answer = _answer(error.code, said)
+    answer = _answer(error.code)
     if error.code == 405:
         answer.headers["Allow"] = error.get_response().headers.get("Allow", "")
     return answer

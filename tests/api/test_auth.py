@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from limits.storage import storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 
 from portal.accounts import access
 from portal.accounts.models import ApiKey
 from portal.db import db, now
 from portal.images.models import Property
-from portal.limits import limiter
 from portal.work import work
 from tests.factories import Person
 
@@ -160,12 +157,3 @@ def test_e12_strangers_are_counted_by_address_and_lock_nobody_out(
     elsewhere = call(app, headers=bearer("x"), environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert elsewhere.status_code == 401
     assert alice.api("GET", PATH).status_code == 200
-
-
-def test_h2_while_redis_is_away_it_counts_in_memory(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    away = storage_from_string("redis://127.0.0.1:9", socket_connect_timeout=1)
-    monkeypatch.setattr(limiter, "_storage", away)
-    monkeypatch.setattr(limiter, "_limiter", FixedWindowRateLimiter(away))
-    monkeypatch.setattr(limiter, "_storage_dead", False)
-    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "3 per minute")
-    assert [alice.api("GET", PATH).status_code for _ in range(4)] == [200, 200, 200, 429]

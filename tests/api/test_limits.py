@@ -5,18 +5,22 @@ What one key and one address may do is in test_auth.py; here: no route and no wa
 
 from __future__ import annotations
 
+import socket
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from limits.storage import storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 
+from portal import limits
 from portal.accounts.models import IdempotencyRecord
 from portal.db import db
+from portal.embedded import start_valkey
 from portal.images.models import Property, Upload
-from portal.limits import limiter
 from tests.api.test_isolation import ABSENT, ROUTES
 from tests.factories import Person
 
@@ -76,16 +80,38 @@ def test_h4_nor_for_strangers(app: Flask, monkeypatch: pytest.MonkeyPatch, heade
 
 
 def test_h2_redis_that_goes_away_in_between_costs_nobody_an_answer(
-    few: None, app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+    apart: Callable[..., Flask], alice: Person, home: Property
 ) -> None:
-    assert presign(alice, home.uuid).status_code == 200
-    away = storage_from_string("redis://127.0.0.1:9", socket_connect_timeout=1)
-    monkeypatch.setattr(limiter, "_storage", away)
-    monkeypatch.setattr(limiter, "_limiter", FixedWindowRateLimiter(away))
-    monkeypatch.setattr(limiter, "_storage_dead", False)
-    answers = [presign(alice, home.uuid) for _ in range(6)]
+    valkey = start_valkey(Path(tempfile.mkdtemp(prefix="frontage-")))
+    alone = apart(**valkey.settings)
+    alone.config["API_CALLS_PER_KEY"] = "5 per minute"
+    try:
+        assert presign(replace(alice, app=alone), home.uuid).status_code == 200
+    finally:
+        valkey.stop()
+    answers = [presign(replace(alice, app=alone), home.uuid) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert answers[5].headers["Retry-After"]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
+
+
+def test_h2_a_redis_that_hangs_holds_up_one_call_and_not_each(apart: Callable[..., Flask], alice: Person) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
+        alone = apart(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        answers = [replace(alice, app=alone).api("GET", "/api/v1/usage") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert time.monotonic() - began < 3, "a second each would be four"
+
+
+def test_memory_is_bounded_and_its_windows_end() -> None:
+    counter = limits.Counter(None)
+    assert [counter.hit("a", 60)[0] for _ in range(3)] == [1, 2, 3]
+    assert [counter.hit("b", 0)[0] for _ in range(3)] == [1, 1, 1], "a window that is over begins anew"
+    for number in range(limits.MEMORY_KEPT + 50):
+        counter.hit(f"stranger {number}", 0)
+    assert len(counter._memory) < limits.MEMORY_KEPT
+    assert counter.hit("a", 60)[0] == 4, "what still counts is kept"
 
 
 def test_the_documentation_asks_for_no_key_and_counts_nobody(few: None, app: Flask) -> None:
