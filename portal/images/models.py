@@ -1,6 +1,6 @@
 """Property, Image, Rendition, Upload, ImportJob, ImportItem …: columns, constraints and one-line questions."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
@@ -91,6 +91,15 @@ class Image(Base):
 
     property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
     renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
+
+
+class Listed(NamedTuple):
+    """An image as a list tells of it: four columns, for who reads a whole gallery and changes nothing."""
+
+    uuid: UUID
+    key: str
+    alt_text: str | None
+    position: int
 
 
 class Rendition(Base):
