@@ -51,12 +51,13 @@ class Image(Base):
             postgresql_where=text("is_main"),
         ),
         Index("ix_image_pending_since", "pending_since"),
-        Index("ix_image_ready_at", "ready_at"),  # what was done today, a minute: the jobs page
+        Index("ix_image_property_ready_at", "property_id", "ready_at"),  # what was done today, a minute: the jobs page
         Index(
-            "ix_image_failed",
+            "ix_image_open",
             "property_id",
-            sqlite_where=text("variants = 'failed'"),
-            postgresql_where=text("variants = 'failed'"),
+            "variants",
+            sqlite_where=text("variants != 'ready'"),
+            postgresql_where=text("variants != 'ready'"),
         ),
     )
 

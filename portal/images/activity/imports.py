@@ -84,10 +84,9 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
         imports.try_again(job, because=(cause.place, cause.reason) if cause else None)
 
 
-def done_by_minute(workspace: Workspace, since: datetime) -> dict[int, int]:
+def done_by_minute(workspace: Workspace, since: datetime) -> Select[int, int]:
     minute = extract("minute", ImportJob.completed_at)
-    done = _mine(select(minute, func.count()), workspace).where(ImportJob.completed_at >= since).group_by(minute)
-    return {int(number): jobs for number, jobs in db.session.execute(done)}
+    return _mine(select(minute, func.count()), workspace).where(ImportJob.completed_at >= since).group_by(minute)
 
 
 def _mine(found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:

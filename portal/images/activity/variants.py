@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, case, extract, func, select
+from sqlalchemy import ColumnElement, Select, and_, extract, func, literal_column, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, now
@@ -23,6 +23,7 @@ from portal.images.activity.shapes import (
 )
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 
+IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # written out, so that SQLite sees that an index has it
 RUNS_AT_MOST = timedelta(seconds=120)  # the time limit of portal.jobs.make_variants; after it, it waits again
 
 
@@ -38,7 +39,9 @@ def page(workspace: Workspace, state: str | None, search: str, before: int, most
     at = now()
     texts = [Image.file_name, Property.name]
     found = matching(_mine(select(Image.id), workspace), search, [Image.uuid, Property.uuid], texts)
-    found = in_state(found, _states(at), state).where(Image.id < before)
+    if state is not None:  # every photo is in one: asking which would read each row, where an index has the ids
+        found = in_state(found, _states(at), state)
+    found = found.where(Image.id < before)
     ids = found.order_by(Image.id.desc()).limit(most)  # ids alone are sorted 8 times as fast as rows
     rows = db.session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id.desc()))
     return [Job(PHOTO, state_of(image, at), image) for image in rows]
@@ -50,21 +53,22 @@ def find(workspace: Workspace, uuid: str) -> Job | None:
 
 
 def counts(workspace: Workspace) -> Counts:
+    """Count in one statement, each state by the index that has it: most photos were done long ago."""
     at = now()
     states = _states(at)
     states[DONE] = and_(states[DONE], Image.ready_at > at - DONE_SINCE)
     wanted = (states[RUNNING], states[WAITING], states[FAILED], states[DONE])
-    sums = [func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted]
-    return Counts(*map(int, db.session.execute(_mine(select(*sums), workspace)).one()))
+    sums = [_mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in wanted]
+    return Counts(*db.session.execute(select(*sums)).one())
 
 
 def failed(workspace: Workspace) -> Select[int]:
-    return _mine(select(Image.id), workspace).where(Image.variants == FAILED)
+    return _mine(select(Image.id), workspace).where(IS_OPEN, Image.variants == FAILED)
 
 
 def causes(workspace: Workspace) -> list[Cause]:
     reason = func.coalesce(Image.failure_reason, "")
-    found = _mine(select(reason, func.count()), workspace).where(Image.variants == FAILED)
+    found = _mine(select(reason, func.count()), workspace).where(IS_OPEN, Image.variants == FAILED)
     return [Cause(PHOTO, text, "", number) for text, number in db.session.execute(found.group_by(reason))]
 
 
@@ -77,11 +81,10 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
     variants.try_all_again(workspace, None if cause is None else cause.reason)
 
 
-def done_by_minute(workspace: Workspace, since: datetime) -> dict[int, int]:
-    """Return how many were done in each minute of an hour; within one each minute's number comes once."""
+def done_by_minute(workspace: Workspace, since: datetime) -> Select[int, int]:
+    """Select how many were done in each minute of an hour; within one each minute's number comes once."""
     minute = extract("minute", Image.ready_at)
-    done = _mine(select(minute, func.count()), workspace).where(Image.ready_at >= since).group_by(minute)
-    return {int(number): jobs for number, jobs in db.session.execute(done)}
+    return _mine(select(minute, func.count()), workspace).where(Image.ready_at >= since).group_by(minute)
 
 
 def file_names(workspace: Workspace, image_ids: Collection[int | str]) -> dict[int | str, str]:
@@ -99,8 +102,8 @@ def _mine(found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
 def _states(at: datetime) -> dict[str, ColumnElement[bool]]:
     started = and_(Image.started_at.is_not(None), Image.started_at > at - RUNS_AT_MOST)
     return {
-        FAILED: Image.variants == FAILED,
+        FAILED: and_(IS_OPEN, Image.variants == FAILED),
         DONE: Image.variants == READY,
-        RUNNING: and_(Image.variants == PENDING, started),
-        WAITING: and_(Image.variants == PENDING, ~started),
+        RUNNING: and_(IS_OPEN, Image.variants == PENDING, started),
+        WAITING: and_(IS_OPEN, Image.variants == PENDING, ~started),
     }
