@@ -149,3 +149,4 @@ def test_the_openapi_document_knows_every_route_and_every_error(app: Flask) -> N
                 assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
             named = [each["name"] for each in operation.get("parameters", ())]
             assert ("Idempotency-Key" in named) == (method != "GET")
+            assert ("409" in operation["responses"]) == (method != "GET"), "nothing that only reads is in a conflict"

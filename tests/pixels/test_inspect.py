@@ -38,27 +38,23 @@ def test_a_jpeg_is_seen_as_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format_", "type_", "extension"),
+    ("format_", "type_"),
     [
-        ("JPEG", "image/jpeg", "jpg"),
-        ("PNG", "image/png", "png"),
-        ("WEBP", "image/webp", "webp"),
-        ("AVIF", "image/avif", "avif"),
-        ("GIF", "image/gif", "gif"),
-        ("BMP", "image/bmp", "bmp"),
-        ("TIFF", "image/tiff", "tif"),
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WEBP", "image/webp"),
+        ("AVIF", "image/avif"),
+        ("GIF", "image/gif"),
+        ("BMP", "image/bmp"),
+        ("TIFF", "image/tiff"),
     ],
 )
-def test_the_type_comes_from_the_bytes(format_: str, type_: str, extension: str) -> None:
-    picture = inspect(drawn(format_))
-    assert picture == Picture(type_, 64, 32, 1)
-    assert picture.extension == extension
+def test_the_type_comes_from_the_bytes(format_: str, type_: str) -> None:
+    assert inspect(drawn(format_)) == Picture(type_, 64, 32, 1)
 
 
 def test_a_phones_heic_is_seen_as_displayed() -> None:
-    picture = inspect(photo("h2_iphone_12mp_gps.heic"))
-    assert picture == Picture("image/heic", 4032, 3024, 1)
-    assert picture.extension == "heic"
+    assert inspect(photo("h2_iphone_12mp_gps.heic")) == Picture("image/heic", 4032, 3024, 1)
 
 
 @pytest.mark.parametrize("path", corpus("exif-orientation/*_[0-8].jpg"))
