@@ -6,16 +6,15 @@ compares the two byte for byte. Source: "Authenticating Requests: Using Query Pa
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 SIGNED_HEADERS = "content-length;content-type;host"
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     access_key: str
     secret_key: str
     session_token: str | None = None
@@ -37,7 +36,7 @@ def presign_put(
     `base_url` is the bucket's: `https://host/bucket` (path style) or `https://bucket.host` (virtual host).
     """
     url = urlsplit(base_url)
-    path = quote(f"{url.path}/{key}", safe="/-_.~")
+    path = quote(f"{url.path}/{key}")
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     day = stamp[:8]
     scope = f"{day}/{region}/s3/aws4_request"
@@ -58,7 +57,7 @@ def presign_put(
 @lru_cache(maxsize=32)
 def _quoted(value: str) -> str:
     """The few values that are the same all day; quoting them anew would be half of the work."""
-    return quote(value, safe="-_.~")
+    return quote(value, safe="")
 
 
 @lru_cache(maxsize=8)
