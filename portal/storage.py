@@ -70,11 +70,6 @@ class Bucket:
             return None
         return Stored(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"))
 
-    def copy(self, key: str, to_key: str) -> None:
-        """Copy an object within the bucket, without its bytes passing here."""
-        with _said_clearly():
-            self._client.copy_object(Bucket=self.name, Key=to_key, CopySource={"Bucket": self.name, "Key": key})
-
     def delete(self, *keys: str) -> None:
         """Delete objects; one that isn't there is no error."""
         with _said_clearly():

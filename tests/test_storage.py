@@ -58,17 +58,6 @@ def test_a_listing_names_everything_under_a_prefix(app: Flask) -> None:
     assert [stored.key for stored in storage.uploads.list("images/a/")] == ["images/a/1", "images/a/2"]
 
 
-def test_a_copy_has_the_same_bytes(app: Flask) -> None:
-    storage.uploads.put(KEY, b"photo", TYPE)
-    storage.uploads.copy(KEY, "images/a/b/copy.jpg")
-    assert storage.uploads.get("images/a/b/copy.jpg") == b"photo"
-
-
-def test_an_absent_source_cannot_be_copied(app: Flask) -> None:
-    with pytest.raises(StorageFailed):
-        storage.uploads.copy("images/none", "images/copy")
-
-
 def test_a_presigned_url_takes_what_was_signed(url: str) -> None:
     assert put(url) == 200
     assert storage.uploads.get(KEY) == b"photo"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from inspect import signature
 from typing import Annotated, Any
 
-from flask import Request, Response, current_app, jsonify, request
+from flask import Request, Response, current_app, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
@@ -121,8 +121,7 @@ def example(value: dict[str, Any]) -> ConfigDict:
 
 
 def answer(body: BaseModel, status: int = 200, location: str | None = None) -> Response:
-    response = jsonify(body.model_dump(mode="json", by_alias=True))
-    response.status_code = status
+    response = Response(body.model_dump_json(by_alias=True), status, mimetype="application/json")
     if location:
         response.headers["Location"] = location
     return response

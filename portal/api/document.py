@@ -65,7 +65,7 @@ def _serve(app: OpenAPI) -> Response:
 
 
 def _document(app: OpenAPI) -> dict[str, Any]:
-    """The library's document, and the headers that are read behind its back."""
+    """The library's document, with the headers that are read behind its back and without a 409 for reads."""
     if not app.spec_json:
         app.generate_spec_json()  # type: ignore[no-untyped-call]
         for path, operations in app.spec_json["paths"].items():
@@ -73,6 +73,8 @@ def _document(app: OpenAPI) -> dict[str, Any]:
                 headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
                 headers += [IDEMPOTENCY_KEY] if method in WRITES else []
                 operation.setdefault("parameters", []).extend(headers)
+                if method not in WRITES:  # an Idempotency-Key in flight, a webhook that is off: writes alone meet them
+                    del operation["responses"]["409"]
         _add_form(app.spec_json)
     return app.spec_json
 

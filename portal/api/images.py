@@ -17,7 +17,7 @@ from portal.api.bodies import Body, Data, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.db import now
 from portal.images import gallery, keys, properties, uploads
-from portal.images.models import Image, Property
+from portal.images.models import Image, Listed, Property
 from portal.images.uploads import Announced, Arrived
 
 R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE: the document's examples
@@ -99,7 +99,7 @@ def list_images(path: PropertyPath) -> Response:
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.images(property)]))
+        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.listed(property)]))
     response.set_etag(etag)
     return response
 
@@ -127,8 +127,8 @@ def with_good_urls(kept: Answer) -> Answer:
 def presign(path: PropertyPath, body: PresignBody) -> Response:
     """Get a presigned URL for one file."""
     property = properties.find(auth.workspace(), path.id)
+    most = property.workspace.plan.images_per_property  # before the commit: after it, this would be read anew
     (upload,) = uploads.presign(property, [announced(body)])
-    most = property.workspace.plan.images_per_property
     data = Presigned(upload_url=uploads.url_of(upload), r2_key=upload.key, max_images=most)
     return answer(PresignAnswer(data=data))
 
@@ -169,6 +169,6 @@ def arrived(body: ConfirmBody) -> Arrived:
     return Arrived(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
 
 
-def shown(image: Image) -> ImageData:
+def shown(image: Image | Listed) -> ImageData:
     """An image as this dialect shows it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

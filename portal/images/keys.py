@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portal import config
-from portal.images.models import Image, Property
+from portal.images.models import Image, Listed, Property
 
 LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths that delivery makes
 EXTENSIONS: dict[str, Sequence[str]] = {  # the first is the canonical one
@@ -62,7 +62,7 @@ def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
     return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{EXTENSIONS[type][0]}"
 
 
-def image_url(image: Image, width_px: int | None = None) -> str:
+def image_url(image: Image | Listed, width_px: int | None = None) -> str:
     """The image's URL in B: answered by delivery from the moment of the confirm."""
     url = f"{config.settings().images_url}/{image.key}"
     return f"{url}?w={width_px}" if width_px else url

@@ -1,6 +1,6 @@
 """Property, Image, Rendition, Upload, ImportJob, ImportItem …: columns, constraints and one-line questions."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
@@ -51,12 +51,13 @@ class Image(Base):
             postgresql_where=text("is_main"),
         ),
         Index("ix_image_pending_since", "pending_since"),
-        Index("ix_image_ready_at", "ready_at"),  # what was done today, a minute: the jobs page
+        Index("ix_image_property_ready_at", "property_id", "ready_at"),  # what was done today, a minute: the jobs page
         Index(
-            "ix_image_failed",
+            "ix_image_open",
             "property_id",
-            sqlite_where=text("variants = 'failed'"),
-            postgresql_where=text("variants = 'failed'"),
+            "variants",
+            sqlite_where=text("variants != 'ready'"),
+            postgresql_where=text("variants != 'ready'"),
         ),
     )
 
@@ -91,6 +92,15 @@ class Image(Base):
 
     property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
     renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
+
+
+class Listed(NamedTuple):
+    """An image as a list tells of it: four columns, for who reads a whole gallery and changes nothing."""
+
+    uuid: UUID
+    key: str
+    alt_text: str | None
+    position: int
 
 
 class Rendition(Base):

@@ -31,8 +31,8 @@ def move(property: Property, uuid: str, after: str | None) -> None:
     """
     with work() as w:
         rows = gallery.hold(property)
-        here = {str(image.uuid): image for image in rows}
-        moved, anchor = here.get(uuid), here.get(after or "")
+        here = {image.uuid: image for image in rows}
+        moved, anchor = here.get(as_uuid(uuid)), here.get(as_uuid(after or ""))
         if moved is None or (after and anchor is None):
             raise Conflict("That photo is gone. Here is the gallery as it is now.", code="gallery_changed")
         order = [image for image in rows if image is not moved]
@@ -44,7 +44,7 @@ def move(property: Property, uuid: str, after: str | None) -> None:
 
 def move_to(property: Property, uuid: str, position: int) -> None:
     """Put one image at a place, counted from 0; past the end is last. Raises Conflict where it is gone."""
-    others = [str(image.uuid) for image in gallery.images(property) if str(image.uuid) != uuid]
+    others = [str(image.uuid) for image in gallery.listed(property) if image.uuid != as_uuid(uuid)]
     place = max(0, min(position, len(others)))
     move(property, uuid, after=others[place - 1] if place else None)
 

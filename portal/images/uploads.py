@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, insert, select
 
 from portal import jobs, storage
 from portal.db import db, is_storable, now, read_anew
@@ -21,6 +21,10 @@ TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")  # seed B
 MAX_FILE_NAME_LENGTH = 255  # seed B: "Max 255 chars"
 CONFIRMABLE = timedelta(hours=24)  # reliability.md, C8: uploaded in time, confirmed later
 OUTSTANDING_PER_PLAN = 3  # contract.md, B1: unconfirmed uploads a property may have, as a multiple of its quota
+
+OUTSTANDING = select(func.count()).where(  # built once, as every presign asks it
+    Upload.property_id == bindparam("property_id"), Upload.confirmed_at.is_(None), Upload.expires_at > bindparam("at")
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,16 @@ class Announced:
     size_bytes: int
 
 
-def presign(property: Property, files: Sequence[Announced]) -> list[Upload]:
+class Reserved(NamedTuple):
+    """A key that waits for one PUT; its row, an Upload, says the same."""
+
+    key: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+
+
+def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
     """Reserve a key for each file; `url_of` gives the PUT that fills it. All or none.
 
     Raises Invalid for a type, size or name that could never be confirmed, OverQuota where the plan has no
@@ -63,23 +76,18 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Upload]:
         limit = gallery.demand_room(property, len(files)).limit
         _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         where = keys.Place.of(property)
-        uploads = [
-            Upload(
-                property_id=property.id,
-                key=where.upload_key(file.file_name, file.content_type),
-                file_name=file.file_name,
-                content_type=file.content_type,
-                size_bytes=file.size_bytes,
-                expires_at=now() + CONFIRMABLE,
+        reserved = [
+            Reserved(
+                where.upload_key(file.file_name, file.content_type), file.file_name, file.content_type, file.size_bytes
             )
             for file in files
         ]
-        db.session.add_all(uploads)
-    read_anew(uploads)
-    return uploads
+        common = {"property_id": property.id, "expires_at": now() + CONFIRMABLE}
+        db.session.execute(insert(Upload), [{**each._asdict(), **common} for each in reserved])
+    return reserved
 
 
-def url_of(upload: Upload) -> str:
+def url_of(upload: Upload | Reserved) -> str:
     """A presigned PUT that takes exactly the announced type and size, for an hour from now (B7, B8)."""
     return storage.uploads.presign_put(upload.key, content_type=upload.content_type, size_bytes=upload.size_bytes)
 
@@ -208,10 +216,7 @@ def _check(file: Announced, index: int) -> None:
 
 
 def _demand_few_outstanding(property: Property, wanted: int, most: int) -> None:
-    waiting = select(func.count()).where(
-        Upload.property_id == property.id, Upload.confirmed_at.is_(None), Upload.expires_at > now()
-    )
-    if (db.session.scalar(waiting) or 0) + wanted > most:
+    if (db.session.scalar(OUTSTANDING, {"property_id": property.id, "at": now()}) or 0) + wanted > most:
         raise TooMany(
             f"This property has {most} uploads that were never confirmed. Confirm them, or wait until they expire.",
             retry_after_s=3600,

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import RequestRedirect
 
 from portal import config, storage
 from portal.errors import Forbidden
@@ -21,6 +22,7 @@ def init_app(app: Flask) -> None:
     app.before_request(refuse_other_sites)
     app.before_request(_refuse_nul)
     app.after_request(add_headers)
+    app.after_request(_keep_host_out)
 
 
 def is_page() -> bool:
@@ -74,6 +76,14 @@ def add_headers(response: Response) -> Response:
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     if config.settings().https:
         headers["Strict-Transport-Security"] = f"max-age={YEAR_S}"
+    return response
+
+
+def _keep_host_out(response: Response) -> Response:
+    """Send to the tidier path alone: the router would name the host that the request says it came to (E11)."""
+    redirect = request.routing_exception
+    if isinstance(redirect, RequestRedirect) and response.location == redirect.new_url:
+        response.location = urlsplit(redirect.new_url)._replace(scheme="", netloc="").geturl()
     return response
 
 

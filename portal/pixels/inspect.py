@@ -7,7 +7,7 @@ from portal.errors import TooMany
 from portal.pixels import child, exif, jpeg
 from portal.pixels.opening import opened, split
 from portal.pixels.refused import Refused, truncated
-from portal.pixels.sniff import EXTENSIONS, sniff
+from portal.pixels.sniff import sniff
 
 __all__ = ["Picture", "Refused", "inspect"]
 
@@ -22,11 +22,6 @@ class Picture:
     width: int
     height: int
     orientation: int = 1
-
-    @property
-    def extension(self) -> str:
-        """The file name's ending, without a dot: "jpg", "heic"."""
-        return EXTENSIONS[self.type]
 
 
 DECODES_AT_ONCE = 2

@@ -2,16 +2,6 @@
 
 from portal.pixels.refused import Refused
 
-EXTENSIONS = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/heic": "heic",
-    "image/avif": "avif",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/tiff": "tif",
-}
 _MAGIC = {
     b"\xff\xd8\xff": "image/jpeg",
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -26,7 +16,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def sniff(data: bytes) -> str:
-    """Return the media type of `data`, one of `EXTENSIONS`; raise `Refused` for anything else."""
+    """Return the media type of `data`; raise `Refused` for anything else."""
     if not data:
         raise Refused("empty", "The file is empty.")
     for magic, type_ in _MAGIC.items():

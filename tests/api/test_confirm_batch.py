@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Property
@@ -98,14 +99,14 @@ def test_b3_one_that_never_came_or_is_no_photo_takes_none_with_it(alice: Person,
 def test_b2_over_the_quota_none_becomes_an_image(
     alice: Person, home: Property, three: Any, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    factories.photo_in(home)
     before = buckets.listing()
-    monkeypatch.setattr(gallery, "room", lambda _: gallery.Room(18, 20))
+    monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=3, imports_per_month=9))
     response = confirm(alice, home, three)
     assert (response.status_code, response.json["error"]["code"]) == (422, "quota_exceeded")
-    said = {"limit": "imagesPerProperty", "max": 20, "used": 18, "requested": 3}
+    said = {"limit": "imagesPerProperty", "max": 3, "used": 1, "requested": 3}
     assert response.json["error"]["details"] == said
-    monkeypatch.undo()
-    assert photos(home) == 0
+    assert photos(home) == 1
     assert buckets.listing() == before
 
 

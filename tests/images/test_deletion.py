@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from portal import storage
+from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
 from portal.images import deletion, gallery, renditions, tidying
@@ -86,7 +87,7 @@ def test_an_undo_works_once_and_only_where_it_belongs(home: Property, three: lis
 
 def test_an_undo_asks_for_room_again(home: Property, three: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
     token = str(deletion.delete(home, uuids(three)[:2], undoable=True).undo_token)
-    monkeypatch.setattr(gallery, "room", lambda property: gallery.Room(19, 20))
+    monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
     with pytest.raises(OverQuota):
         deletion.undelete(home, token)
 

@@ -10,6 +10,9 @@ from flask import Flask
 from sqlalchemy import event
 
 from portal.db import db
+from tests.apart import apart
+
+__all__ = ["apart", "statements"]
 
 
 @pytest.fixture

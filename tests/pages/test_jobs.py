@@ -278,4 +278,4 @@ def test_the_statements_do_not_grow_with_the_jobs(
         undelivered(alice)
         imports.start(home_of(alice.workspace, f"Home {number}"), [f"https://h{number}.example/1.jpg"])
     assert [statements(browser.get, path, headers=HTMX) for path in paths] == few
-    assert max(few) <= 15
+    assert max(few) <= 14

@@ -34,6 +34,16 @@ def test_a_move_is_saved_and_says_when(alice: Person, home: Property, photos: li
     assert names(home) == "1203"
 
 
+def test_d6_an_id_may_be_written_in_any_case(alice: Person, home: Property, photos: list[Image]) -> None:
+    first, second, third = (str(photo.uuid).upper() for photo in photos[:3])
+    assert move(alice, home, id=first, after=third).status_code == 200
+    assert names(home) == "1203"
+    assert move(alice, home, id=second, position=2).status_code == 200
+    assert names(home) == "2103"
+    assert move(alice, home, id=first, do="cover").status_code == 200
+    assert names(home) == "0213"
+
+
 def test_an_old_version_refuses_nothing(alice: Person, home: Property, photos: list[Image]) -> None:
     for _ in range(2):
         assert move(alice, home, id=photos[3].uuid, after="", version=0).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from rq import Worker
@@ -43,6 +44,19 @@ def test_an_admin_sees_the_queues_the_jobs_and_the_workers(alice: Person, home: 
 def test_an_editor_is_refused_and_a_stranger_asked_to_sign_in(app: Flask, bob: Person) -> None:
     assert bob.browser().get("/rq/").status_code == 403
     assert app.test_client().get("/rq/").location == "/sign-in?next=/rq/"
+
+
+@pytest.mark.parametrize(
+    ("path", "tidier"),
+    [("/rq", "/rq/"), ("/rq//0/data/queues.json", "/rq/0/data/queues.json"), ("/sign-in//link", "/sign-in/link")],
+)
+def test_e11_a_tidier_path_is_no_way_to_a_host_that_the_request_names(alice: Person, path: str, tidier: str) -> None:
+    browser = alice.browser()
+    cookie = browser.get_cookie("frontage")
+    assert cookie
+    browser.set_cookie("frontage", cookie.value, domain="evil.example")
+    answer = browser.get(f"{path}?a=b", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.location) == (308, f"{tidier}?a=b")
 
 
 def test_opening_a_link_requeues_nothing(alice: Person, home: Property) -> None:

@@ -1,14 +1,12 @@
 """Pixels in, renditions out. Case numbers are those of reliability.md, section 3."""
 
 import io
-import math
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from portal.pixels.inspect import Picture, Refused, inspect
-from portal.pixels.placeholder import placeholder
 from portal.pixels.render import Rendition, render, resize
 from tests.pixels.files import CORPUS, corpus, decoded, difference, drawn, halves, photo
 
@@ -137,58 +135,6 @@ def test_the_large_fits_2048_and_halves_are_taken_as_they_are(
     assert image.size == large
 
 
-RED = (220, 30, 30)
-MODES = {
-    "grey": (Image.new("L", (40, 40), 90), (90, 90, 90)),
-    "one bit": (Image.new("1", (40, 40), 1), (255, 255, 255)),
-    "palette": (Image.new("RGB", (40, 40), RED).convert("P", palette=Image.Palette.ADAPTIVE), RED),
-    "16-bit grey": (Image.new("I;16", (40, 40), 90 * 257), (90, 90, 90)),
-    "see-through": (Image.new("RGBA", (40, 40), (0, 0, 0, 0)), (255, 255, 255)),
-    "half see-through": (Image.new("RGBA", (40, 40), (255, 0, 0, 128)), (255, 127, 127)),
-    "grey with alpha": (Image.new("LA", (40, 40), (90, 255)), (90, 90, 90)),
-    "grey, see-through": (Image.new("LA", (40, 40), (90, 0)), (255, 255, 255)),
-}
-
-
-@pytest.mark.parametrize("name", MODES)
-def test_b13_every_kind_of_png_has_right_colours(name: str) -> None:
-    image, colour = MODES[name]
-    large, thumb = rendered(drawn("PNG", image))
-    for made in (large, thumb):
-        assert difference(made, Image.new("RGB", (40, 40), colour)) < 4
-
-
-def test_b13_a_palette_with_a_transparent_colour_is_laid_onto_white() -> None:
-    image = Image.new("P", (40, 40), 1)
-    image.putpalette([0, 0, 0, *RED])
-    large, _ = rendered(drawn("PNG", image, transparency=1))
-    assert difference(large, Image.new("RGB", (40, 40), "white")) < 4
-
-
-def test_b13_lab_and_cmyk_have_right_colours() -> None:
-    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    for data in (
-        drawn("TIFF", lab.apply(Image.new("RGB", (40, 40), RED))),
-        drawn("JPEG", Image.new("RGB", (40, 40), RED).convert("CMYK")),
-    ):
-        large, _ = rendered(data)
-        assert difference(large, Image.new("RGB", (40, 40), RED)) < LIKE
-
-
-def test_b13_a_wide_colour_is_converted_not_relabelled() -> None:
-    data = photo("j09_iphone_12mp_or6_gps_p3.jpg")
-    _, thumb = rendered(data)
-    untouched = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).resize(thumb.size)
-    right = reference(data, thumb.size)
-    assert difference(thumb, right) < difference(thumb, untouched)
-
-
-@pytest.mark.parametrize("icc", [b"x", bytes(200), ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()])
-def test_b13_a_broken_or_foreign_profile_is_passed_over(icc: bytes) -> None:
-    large, _ = rendered(drawn("JPEG", icc_profile=icc))
-    assert difference(large, halves()) < LIKE
-
-
 def test_b11_only_the_first_frame_is_looked_at() -> None:
     frames = [Image.new("RGB", (64, 32), colour) for colour in ("red", "lime", "blue")]
     for format_ in ("GIF", "PNG", "WEBP", "AVIF"):
@@ -250,54 +196,6 @@ def test_a_rendition_is_never_enlarged_and_turns_as_told() -> None:
 
 def size(rendition: Rendition) -> tuple[int, int]:
     return rendition.width, rendition.height
-
-
-@pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_[!xg]*.png"))
-def test_b13_the_png_suite_looks_right(path: Path) -> None:
-    """All but x* (corrupt) and g* (gamma, which we don't apply), beside Pillow's own reading on white."""
-    data = path.read_bytes()
-    large, _ = rendered(data)
-    image = decoded(data)
-    if image.mode == "I;16":
-        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    expected = Image.new("RGBA", image.size, "white")
-    expected.alpha_composite(image.convert("RGBA"))
-    again = decoded(drawn("WEBP", expected.convert("RGB"), quality=81, method=2))  # it blurs primary colours
-    assert difference(large, again) < 2
-
-
-def shown(value: int) -> list[tuple[float, float, float]]:
-    """What the stylesheet makes of the integer: six colours, (L, a, b), row by row."""
-    n = value + 524288
-    base = math.floor(n / 64) % 4 / 3 * 0.6 + 0.2
-    a, b = math.floor(n / 8) % 8 / 7 * 0.14 - 0.07, n % 8 / 7 * 0.14 - 0.07
-    places = (262144, 65536, 16384, 4096, 1024, 256)
-    return [(base + math.floor(n / place) % 4 * 0.2 - 0.3, a, b) for place in places]
-
-
-def test_the_placeholder_is_light_where_the_photo_is() -> None:
-    image = Image.new("RGB", (30, 20), "black")
-    image.paste("white", (20, 0, 30, 10))
-    lightness = [cell[0] for cell in shown(placeholder(image))]
-    assert max(range(6), key=lightness.__getitem__) == 2  # top right
-    assert lightness[2] - max(lightness[:2] + lightness[3:]) > 0.3
-
-
-@pytest.mark.parametrize(("colour", "axis", "sign"), [("red", 1, 1), ("green", 1, -1), ("gold", 2, 1), ("blue", 2, -1)])
-def test_the_placeholder_has_the_photos_tint(colour: str, axis: int, sign: int) -> None:
-    cells = shown(placeholder(Image.new("RGB", (30, 20), colour)))
-    assert all(cell[axis] * sign > 0.03 for cell in cells)
-
-
-@pytest.mark.parametrize("grey", range(0, 256, 15))
-def test_a_grey_photos_placeholder_is_near_its_grey(grey: int) -> None:
-    value = placeholder(Image.new("RGB", (30, 20), (grey, grey, grey)))
-    assert -524288 <= value < 524288
-    linear = grey / 255 / 12.92 if grey <= 10 else ((grey / 255 + 0.055) / 1.055) ** 2.4
-    wanted = min(0.1 + 1, linear ** (1 / 3))
-    for lightness, a, b in shown(value):
-        assert abs(lightness - wanted) <= 0.101
-        assert abs(a) < 0.02 > abs(b)
 
 
 def test_the_corpus_holds_a_gps_position_to_lose() -> None:

@@ -71,9 +71,8 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
     delivery.send_all_again(list(db.session.scalars(wanted)))
 
 
-def done_by_minute(*_: object) -> dict[int, int]:
-    """None: what arrived is no job any more."""
-    return {}
+def done_by_minute(*_: object) -> None:
+    """What arrived is no job any more."""
 
 
 def _mine(found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:

@@ -19,7 +19,6 @@ from portal.images.activity.shapes import (
     Columns,
     Counts,
     Job,
-    by_minute,
     counted,
     in_each,
     in_each_minute,
@@ -84,8 +83,8 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
         imports.try_again(job, because=(cause.place, cause.reason) if cause else None)
 
 
-def done_by_minute(workspace: Workspace, since: datetime) -> dict[int, int]:
-    return by_minute(_mine(in_each_minute(ImportJob.completed_at, since), workspace))
+def done_by_minute(workspace: Workspace, since: datetime) -> Select[int, int]:
+    return _mine(in_each_minute(ImportJob.completed_at, since), workspace)
 
 
 def _mine(found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:

@@ -87,7 +87,3 @@ def in_each_minute(done_at: InstrumentedAttribute[datetime | None], since: datet
     """Count what was done in each minute of an hour; within one each minute's number comes once."""
     minute = extract("minute", done_at)
     return select(minute, func.count()).where(done_at >= since).group_by(minute)
-
-
-def by_minute(found: Select[int, int]) -> dict[int, int]:
-    return {int(minute): jobs for minute, jobs in db.session.execute(found)}

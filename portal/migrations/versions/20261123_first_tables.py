@@ -217,15 +217,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("image", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_image_failed",
-            ["property_id"],
+            "ix_image_open",
+            ["property_id", "variants"],
             unique=False,
-            sqlite_where=sa.text("variants = 'failed'"),
-            postgresql_where=sa.text("variants = 'failed'"),
+            sqlite_where=sa.text("variants != 'ready'"),
+            postgresql_where=sa.text("variants != 'ready'"),
         )
         batch_op.create_index("ix_image_pending_since", ["pending_since"], unique=False)
         batch_op.create_index("ix_image_property_position", ["property_id", "position"], unique=False)
-        batch_op.create_index("ix_image_ready_at", ["ready_at"], unique=False)
+        batch_op.create_index("ix_image_property_ready_at", ["property_id", "ready_at"], unique=False)
         batch_op.create_index(
             "uq_image_main",
             ["property_id"],
@@ -437,13 +437,13 @@ def downgrade() -> None:
     op.drop_table("import_job")
     with op.batch_alter_table("image", schema=None) as batch_op:
         batch_op.drop_index("uq_image_main", sqlite_where=sa.text("is_main"), postgresql_where=sa.text("is_main"))
-        batch_op.drop_index("ix_image_ready_at")
+        batch_op.drop_index("ix_image_property_ready_at")
         batch_op.drop_index("ix_image_property_position")
         batch_op.drop_index("ix_image_pending_since")
         batch_op.drop_index(
-            "ix_image_failed",
-            sqlite_where=sa.text("variants = 'failed'"),
-            postgresql_where=sa.text("variants = 'failed'"),
+            "ix_image_open",
+            sqlite_where=sa.text("variants != 'ready'"),
+            postgresql_where=sa.text("variants != 'ready'"),
         )
 
     op.drop_table("image")

@@ -1,0 +1,35 @@
+"""Apps on parts that are really away: a fixture for the tests of the entrances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from portal import config, jobs, storage
+from portal.db import db
+from tests import factories
+
+
+@pytest.fixture
+def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
+    """Make a second app with other settings: on a server that a test may stop, or on one that isn't there."""
+    ours, made = config.settings(), []
+
+    def make(**others: Any) -> Flask:
+        second = create_app(replace(ours, **others))
+        second.test_client_class = factories.OwnContext
+        made.append(second)
+        return second
+
+    yield make
+    for second in made:
+        with second.app_context():
+            db.engine.dispose()
+    config.use(ours)
+    jobs.connect(ours)
+    storage.connect(ours)

@@ -1,0 +1,105 @@
+"""Confirm while others write: attackers with a URL that still works, and clients that all come at once."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from portal import storage
+from portal.db import db
+from portal.errors import Conflict, Invalid, OverQuota
+from portal.images import uploads
+from portal.images.models import Image, Property, Upload
+from portal.images.uploads import Arrived
+from portal.work import work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.images.test_confirm import confirm, images
+
+
+def test_c1_a_second_put_through_the_same_url_changes_nothing(home: Property) -> None:
+    data = factories.jpeg()
+    (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
+    url = uploads.url_of(upload)
+    factories.put(url, data, "image/jpeg")
+    image = confirm(home, Arrived(upload.key, "image/jpeg", len(data)))
+    assert factories.put(url, bytes(len(data)), "image/jpeg").status_code == 200
+    assert storage.uploads.get(image.original_key) == data
+    assert confirm(home, Arrived(upload.key, "image/jpeg", len(data))).sha256 == image.sha256
+
+
+def test_c2_puts_during_and_after_confirm_never_swap_the_picture(home: Property) -> None:
+    """100 attacked confirms: what is kept is what was inspected, or the confirm is refused."""
+    good = factories.jpeg(160, 120)
+    evil = b"<script>" + bytes(len(good) - 8)
+    dice = random.Random(1)
+    swaps = refused = 0
+    for _ in range(100):
+        (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(good))])
+        url, key = uploads.url_of(upload), upload.key
+        factories.put(url, good, "image/jpeg")
+        over = threading.Event()
+        attacker = threading.Thread(target=_attack, args=(url, [evil, good], over, dice.random() / 100))
+        attacker.start()
+        try:
+            image = confirm(home, Arrived(key, "image/jpeg", len(good)))
+            over.set()
+            attacker.join()
+            swaps += storage.uploads.get(image.original_key) != good
+            with work():
+                db.session.delete(image)
+        except (Invalid, Conflict):
+            refused += 1
+        finally:
+            over.set()
+            attacker.join()
+    assert swaps == 0
+    assert refused < 100, "some must get through, or nothing was tried"
+
+
+def _attack(url: str, bodies: list[bytes], over: threading.Event, pause_s: float) -> None:
+    over.wait(pause_s)
+    while not over.is_set():
+        for body in bodies:
+            factories.put(url, body, "image/jpeg")
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c7_twenty_parallel_confirms_of_one_key_make_one_image(
+    home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+
+    def one(property_id: int) -> Any:
+        return confirm(db.session.get_one(Property, property_id), arrived).uuid
+
+    answers = at_once(one, *[(home.id,)] * 20)
+    made = [answer for answer in answers if not isinstance(answer, Exception)]
+    assert len(set(made)) == 1
+    assert all(isinstance(answer, (Conflict, Invalid)) for answer in answers if answer not in made)
+    assert images() == 1
+    assert len(buckets.listing()) == 1, "what the others had put is gone"
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c10_sixty_uploads_confirmed_twice_each_at_once_fill_the_quota_exactly(
+    home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
+) -> None:
+    arrivals = [factories.uploaded(home, factories.jpeg(64, 48)) for _ in range(60)]
+
+    def one(property_id: int, arrived: Arrived) -> int:
+        return confirm(db.session.get_one(Property, property_id), arrived).position
+
+    answers = at_once(one, *[(home.id, arrived) for arrived in arrivals for _ in range(2)])
+    positions = {answer for answer in answers if isinstance(answer, int)}
+    assert positions == set(range(20))
+    assert all(isinstance(a, (int, OverQuota, Conflict, Invalid)) for a in answers), answers
+    rows = db.session.scalars(select(Image).execution_options(populate_existing=True)).all()
+    assert sorted(row.position for row in rows) == list(range(20))
+    assert sum(row.is_main for row in rows) == 1
+    originals = {row.original_key for row in rows}
+    awaited = set(db.session.scalars(select(Upload.key).where(Upload.confirmed_at.is_(None))))
+    assert {key for _, key in buckets.listing()} == originals | awaited
