@@ -2,8 +2,7 @@
 import { $, $$ } from './app.js';
 import { isWhole, linkOf, position, tileOf, tiles } from './grid.js';
 import { makeCover, move } from './order.js';
-import { clear, picked, remove } from './select.js';
-import { turn } from './turn.js';
+import { clear, picked, remove, turn } from './select.js';
 
 const menu = $('#tile-menu'),
   ask = $('#moveto'),

@@ -1,14 +1,13 @@
 // Selection: one, a range, all; what is done to the selected at once; and the keys of a tile.
-import { $, $$, say, shortcut } from './app.js';
+import { $, $$, post, say, shortcut } from './app.js';
 import { changing, refresh } from './fresh.js';
 import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
 import { carryKey, makeCover } from './order.js';
-import { post } from './post.js';
-import { turn } from './turn.js';
 
 export const picked = () => tiles().filter((tile) => boxOf(tile).checked);
 /** What a key on a tile is for: the selected photos where it is one of them, else this one. */
 const chosenWith = (tile) => (picked().includes(tile) ? picked() : [tile]);
+export const turn = async (...what) => (await import('./turn.js')).turn(...what);
 const mode = () => $('[data-action="select-mode"]');
 let last; // where a range begins
 
@@ -136,9 +135,10 @@ document.addEventListener('submit', (event) => {
     else describe(picked());
   } else if (event.target.id === 'bulk-one') {
     event.preventDefault();
-    const tile = document.getElementById(`p-${event.target.elements.photo.value}`);
+    const tile = document.getElementById(`p-${event.target.elements.photo.value}`),
+      way = { rotate: 1, 'rotate-left': -1 }[event.submitter.value];
     $('#photo').close();
-    if (tile) remove([tile]);
+    if (tile) way ? turn([tile], way) : remove([tile]);
   }
 });
 

@@ -1,8 +1,8 @@
 // Turn photos: at once in the tile, then on the server, whose answer brings the tile with the real picture.
-import { $, say, toast } from './app.js';
+// Fetched when somebody turns one: most visits never do.
+import { $, post, say, toast } from './app.js';
 import { changing, refresh } from './fresh.js';
 import { nameOf } from './grid.js';
-import { post } from './post.js';
 
 const PAUSE_MS = 300; // of pressing the key: R, R, R is one turn of three quarters
 const AT_ONCE = 4; // a few photos an answer, so that many show that they go on
@@ -69,14 +69,3 @@ function settle(id, by) {
   draw(tile, quarters(by + (todo.get(id) ?? 0)));
   for (const end of ['load', 'error']) image.addEventListener(end, rest, { once: true });
 }
-
-// The opened photo turns too, and its dialog goes: the tile behind it shows the turn.
-document.addEventListener('submit', (event) => {
-  const way = event.target.id === 'bulk-one' && { rotate: 1, 'rotate-left': -1 }[event.submitter?.value];
-  if (!way) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-  const tile = tileBy(`p-${event.target.elements.photo.value}`);
-  $('#photo').close();
-  if (tile) turn([tile], way);
-}, true);

@@ -48,3 +48,10 @@ def test_what_others_wrote_is_as_it_was_fetched() -> None:
     assert len(entries) >= 3
     for name, sha256 in entries:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name
+
+
+def test_no_text_in_a_module_goes_over_two_lines() -> None:
+    """Or leaving out line ends would change it."""
+    for path in (STATIC / "js").glob("*.js"):
+        lines = path.read_text().splitlines()
+        assert not [line for line in lines if line.count("`") % 2], path.name
