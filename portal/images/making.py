@@ -23,6 +23,7 @@ T = TypeVar("T")
 CPU_S, TIMEOUT_S = 20, 30
 MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_SLOT_S = 60  # a request of twenty photos may have twenty before it
+IN_HAND = 2  # photos a core: while one is drawn, another is on its way to the bucket
 FAILED = "upload_failed"  # the code of a file that can't become a photo
 ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
 
@@ -68,7 +69,7 @@ def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | No
 
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
-    with ThreadPoolExecutor(settings().pixel_workers) as pool:
+    with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
         futures = [pool.submit(_make, w, where, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
