@@ -13,6 +13,7 @@ from portal.config import settings
 from portal.errors import Invalid, TooMany
 from portal.images import variants
 from portal.images.keys import Place
+from portal.images.variants import Stored
 from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
 from portal.pixels.render import Rendered, render
@@ -45,9 +46,7 @@ class Made:
 
     source: Source
     picture: Picture
-    rendered: Rendered
-    large_key: str
-    thumb_key: str
+    variants: Stored
     original_key: str | None
     sha256: str
     size_bytes: int
@@ -103,9 +102,9 @@ def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
     if source.image_id is None:
         original_key = where.original_key(picture.type)
         w.put(storage.uploads, original_key, data, picture.type)
-    large_key, thumb_key = variants.store(w, where, rendered)
+    stored = variants.store(w, where, rendered)
     sha256 = hashlib.sha256(data).hexdigest()
-    return Made(source, picture, rendered, large_key, thumb_key, original_key, sha256, len(data))
+    return Made(source, picture, stored, original_key, sha256, len(data))
 
 
 def _variants(data: bytes, picture: Picture, turns: int) -> Rendered:
