@@ -160,15 +160,15 @@ def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made |
     image = here.get(made.source.image_id)
     is_same = image is not None and image.version == made.source.version
     if made.source.may_fail and image and is_same and image.variants == PENDING:
-        return variants.swap(w, image, made.rendered, made.large_key, made.thumb_key)
+        return variants.swap(w, image, made.variants)
     if made.source.may_fail:  # a worker was first, or it is gone
-        return w.drop(storage.cdn, made.large_key, made.thumb_key)
+        return w.drop(storage.cdn, made.variants.large_key, made.variants.thumb_key)
     if image is None or not is_same:
         raise Conflict("The photo was turned by somebody else. Look again, then try again.", code="gallery_changed")
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
     image.turns, image.version, image.key = made.source.turns, image.version + 1, where.original_key(image.type)
-    return variants.swap(w, image, made.rendered, made.large_key, made.thumb_key)
+    return variants.swap(w, image, made.variants)
 
 
 def _image(property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
@@ -185,7 +185,7 @@ def _image(property: Property, where: Place, file: Added, made: Made, added_by: 
         turns=made.source.turns,
         added_by=added_by,
     )
-    variants.swap(Work(), image, made.rendered, made.large_key, made.thumb_key)  # there is nothing to drop
+    variants.swap(Work(), image, made.variants)  # there is nothing to drop
     return image
 
 

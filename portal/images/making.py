@@ -13,6 +13,7 @@ from portal.config import settings
 from portal.errors import Invalid, TooMany
 from portal.images import variants
 from portal.images.keys import Place
+from portal.images.variants import Stored
 from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
 from portal.pixels.render import Rendered, render
@@ -23,6 +24,7 @@ T = TypeVar("T")
 CPU_S, TIMEOUT_S = 20, 30
 MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_SLOT_S = 60  # a request of twenty photos may have twenty before it
+IN_HAND = 2  # photos a core: while one is drawn, another is on its way to the bucket
 FAILED = "upload_failed"  # the code of a file that can't become a photo
 ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
 
@@ -44,9 +46,7 @@ class Made:
 
     source: Source
     picture: Picture
-    rendered: Rendered
-    large_key: str
-    thumb_key: str
+    variants: Stored
     original_key: str | None
     sha256: str
     size_bytes: int
@@ -68,7 +68,7 @@ def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | No
 
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
-    with ThreadPoolExecutor(settings().pixel_workers) as pool:
+    with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
         futures = [pool.submit(_make, w, where, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
@@ -102,9 +102,9 @@ def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
     if source.image_id is None:
         original_key = where.original_key(picture.type)
         w.put(storage.uploads, original_key, data, picture.type)
-    large_key, thumb_key = variants.store(w, where, rendered)
+    stored = variants.store(w, where, rendered)
     sha256 = hashlib.sha256(data).hexdigest()
-    return Made(source, picture, rendered, large_key, thumb_key, original_key, sha256, len(data))
+    return Made(source, picture, stored, original_key, sha256, len(data))
 
 
 def _variants(data: bytes, picture: Picture, turns: int) -> Rendered:

@@ -22,6 +22,17 @@ TRIED_TOO_OFTEN = "This photo could not be processed: the attempt broke off each
 ORIGINAL_IS_GONE = "The original of this photo is missing from the storage. Upload it again."
 
 
+class Stored(NamedTuple):
+    """Both variants, safe in the bucket: what a row says of them, without their bytes."""
+
+    large_key: str
+    thumb_key: str
+    large_size_bytes: int
+    placeholder: int
+    width: int
+    height: int
+
+
 class _Seen(NamedTuple):
     """What an attempt rests on, as plain values."""
 
@@ -46,10 +57,10 @@ def make(image_id: int) -> None:
             return _fail(image, seen, ORIGINAL_IS_GONE)
         rendered = render(original, inspect(original), seen.turns)
         with work() as w:
-            large_key, thumb_key = store(w, seen.place, rendered)
+            stored = store(w, seen.place, rendered)
             if not _is_still(image, seen):
-                return w.drop(storage.cdn, large_key, thumb_key)
-            swap(w, image, rendered, large_key, thumb_key)
+                return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
+            swap(w, image, stored)
     except Invalid as refusal:
         _fail(image, seen, refusal.message)
     except StorageFailed:
@@ -89,21 +100,22 @@ def ring_again() -> int:
     return len(lost)
 
 
-def store(w: Work, place: Place, rendered: Rendered) -> tuple[str, str]:
-    """Put both variants under fresh keys, and return these. Nothing shows them yet."""
+def store(w: Work, place: Place, rendered: Rendered) -> Stored:
+    """Put both variants under fresh keys. Nothing shows them yet."""
     large_key, thumb_key = place.variant_keys()
     w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
     w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
-    return large_key, thumb_key
+    size_bytes = len(rendered.large.data)
+    return Stored(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
 
 
-def swap(w: Work, image: Image, rendered: Rendered, large_key: str, thumb_key: str) -> None:
+def swap(w: Work, image: Image, stored: Stored) -> None:
     """Have the image show what was stored; what it showed goes after the commit. Under the image's lock."""
     w.drop(storage.cdn, image.large_key, image.thumb_key)
-    image.large_key, image.thumb_key = large_key, thumb_key
-    image.large_size_bytes = len(rendered.large.data)
-    image.placeholder = rendered.placeholder
-    image.width, image.height = rendered.width, rendered.height
+    image.large_key, image.thumb_key = stored.large_key, stored.thumb_key
+    image.large_size_bytes = stored.large_size_bytes
+    image.placeholder = stored.placeholder
+    image.width, image.height = stored.width, stored.height
     image.variants, image.pending_since, image.ready_at = READY, None, now()
     image.failure_reason = None
 

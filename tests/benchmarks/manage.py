@@ -1,0 +1,222 @@
+"""One PUT /api/properties/:id with many photos: memory and time, behind gunicorn as in production.
+
+    python -m tests.benchmarks.manage [PHOTO …]
+
+Memory is the resident set of the web processes, sampled while a PUT of 1, 5 and 20 photos runs; their pixel
+children are counted apart. Time is the PUT's beside the pixel work alone: the same photos through the same
+renderer in this run, as many side by side as there are cores, the sum of their times over the cores. Both take
+turns, so that what else the machine does falls on both; the figure is the median of the rounds' ratios. One photo
+alone has one core to use, so its ratio begins at the number of cores. The embedded S3 works on the same cores.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from flask_migrate import upgrade
+
+from app import create_app
+from portal import storage
+from portal.accounts import access
+from portal.config import from_environment
+from portal.embedded import Server, start_seaweedfs, start_valkey
+from portal.leash import on_leash
+from portal.pixels.inspect import inspect
+from portal.pixels.render import render
+from tests import factories
+from tests.benchmarks.pixels import CORPUS
+
+COUNTS = (1, 5, 20)
+ROUNDS = 3
+CORES = os.cpu_count() or 1
+PORT = 8791
+HOST = f"http://127.0.0.1:{PORT}"
+ROOT = Path(__file__).parents[2]
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Peak:
+    """The largest resident sets seen, bytes: of one web process, and of all pixel children together."""
+
+    web: int = 0
+    children: int = 0
+
+
+@dataclass
+class Round:
+    """One PUT and, just before it, the pixels alone."""
+
+    peak: Peak
+    took: float
+    alone: float
+    ratio: float
+    pixels_cpu: float
+    web_cpu: float
+    s3_cpu: float
+
+
+class Sampler(threading.Thread):
+    """Looks at gunicorn's processes every 10 ms until it is told to stop."""
+
+    def __init__(self, master: int) -> None:
+        super().__init__(daemon=True)
+        self.master, self.peak, self.over = master, Peak(), threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.01):
+            web = children_of(self.master)
+            self.peak.web = max([self.peak.web, *map(resident, web)])
+            pixels = [child for worker in web for nursery in children_of(worker) for child in children_of(nursery)]
+            self.peak.children = max(self.peak.children, sum(map(resident, pixels)))
+
+    def stop(self) -> Peak:
+        self.over.set()
+        self.join()
+        return self.peak
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(OSError):
+        listed = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for children in listed for child in children]
+    return []
+
+
+def resident(pid: int) -> int:
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    return 0
+
+
+def cpu_s(pid: int) -> float:
+    """User and system seconds of a process, of those it has waited for, and of its children's."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        own = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+        return own + sum(map(cpu_s, children_of(pid)))
+    return 0
+
+
+def made(path: str) -> tuple[float, float]:
+    """How long the pixels of one photo take: by the clock, and of the processor."""
+    data = Path(path).read_bytes()
+    began, used = time.perf_counter(), time.process_time()
+    render(data, inspect(data))
+    return time.perf_counter() - began, time.process_time() - used
+
+
+class Site:
+    """The product behind gunicorn, and a key for it."""
+
+    def __init__(self, directory: Path, known: dict[str, str], s3: Server) -> None:
+        self.s3 = s3
+        self.env = os.environ | {
+            "DATA_DIR": str(directory),
+            "PORT": str(PORT),
+            "SECRET_KEY": "only for measuring, only for measuring",
+            "REDIS_URL": known["redis_url"],
+            "S3_ENDPOINT_URL": known["s3_endpoint_url"],
+            "AWS_ACCESS_KEY_ID": known["s3_access_key"],
+            "AWS_SECRET_ACCESS_KEY": known["s3_secret_key"],
+        }
+        os.environ.update(self.env)
+        self.app = create_app(from_environment())
+        with self.app.app_context():
+            upgrade()
+            storage.uploads.prepare()
+            storage.cdn.prepare()
+            workspace = access.create_workspace("Bench", "pro")
+            self.key = access.create_api_key(workspace, "Bench", admin=True).secret
+        command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.embedded.web"]
+        self.gunicorn = subprocess.Popen(on_leash(command), cwd=ROOT, env=self.env)
+        while not answers():
+            time.sleep(0.1)
+
+    def put(self, paths: list[str]) -> tuple[float, Peak]:
+        """PUT the photos to a new property; return seconds and memory."""
+        key = {"Authorization": f"Bearer {self.key}"}
+        home = requests.post(f"{HOST}/api/v1/properties", json={"name": "Bench"}, headers=key, timeout=10).json()[
+            "data"
+        ]
+        url = f"{HOST}/api/properties/{home['numericId']}"
+        files: Any = [("images", (Path(path).name, Path(path).read_bytes())) for path in paths]
+        asked = requests.Request("PUT", url, files=files, headers=key).prepare()
+        sampler = Sampler(self.gunicorn.pid)
+        sampler.start()
+        began = time.perf_counter()
+        response = requests.Session().send(asked, timeout=600)
+        took = time.perf_counter() - began
+        peak = sampler.stop()
+        assert response.status_code == 200, response.text
+        assert len(response.json()["data"]["images"]) == len(paths)
+        return took, peak
+
+    def close(self) -> None:
+        self.gunicorn.terminate()
+        self.gunicorn.wait(20)
+
+
+def answers() -> bool:
+    with suppress(requests.ConnectionError):
+        return requests.get(f"{HOST}/healthz", timeout=5).ok
+    return False
+
+
+def measure(site: Site, photos: list[str]) -> None:
+    idle = max(map(resident, children_of(site.gunicorn.pid)))
+    site.put(photos[:1])
+    print(f"web process, idle: {idle / 2**20:.0f} MB; CPU seconds are of the pixels alone, the web processes, the S3")
+    print("photos  web MB  children MB  seconds  pixels alone  ratio  CPU: pixels   web    S3")
+    with ProcessPoolExecutor(CORES) as pool:
+        list(pool.map(made, photos[:1] * CORES * 2))
+        for count in COUNTS:
+            rounds = [round_of(site, pool, photos[:count]) for _ in range(ROUNDS)]
+            web, children = (max(getattr(each.peak, name) for each in rounds) / 2**20 for name in ("web", "children"))
+            names = ("took", "alone", "ratio", "pixels_cpu", "web_cpu", "s3_cpu")
+            took, alone, ratio, *cpu = (statistics.median(getattr(each, name) for each in rounds) for name in names)
+            print(f"{count:6}{web:8.0f}{children:13.0f}{took:9.2f}{alone:14.2f}{ratio:7.2f}", end="")
+            print(f"{cpu[0]:13.2f}{cpu[1]:6.2f}{cpu[2]:6.2f}")
+
+
+def round_of(site: Site, pool: ProcessPoolExecutor, photos: list[str]) -> Round:
+    seconds, pixels_cpu = (sum(each) for each in zip(*pool.map(made, photos), strict=True))
+    web, s3 = cpu_s(site.gunicorn.pid), cpu_s(site.s3.process.pid)
+    took, peak = site.put(photos)
+    web, s3 = cpu_s(site.gunicorn.pid) - web, cpu_s(site.s3.process.pid) - s3
+    alone = seconds / CORES
+    return Round(peak, took, alone, took / alone, pixels_cpu, web, s3)
+
+
+def main(paths: list[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="frontage-") as name:
+        directory = Path(name)
+        photo = CORPUS / "photos" / "j09_iphone_12mp_or6_gps_p3.jpg"
+        if not paths and not photo.exists():
+            photo = directory / "drawn.jpg"
+            photo.write_bytes(factories.jpeg(4032, 3024))
+        paths = paths or [str(photo)]
+        valkey, s3 = start_valkey(directory / "valkey"), start_seaweedfs(directory / "s3")
+        site = Site(directory, valkey.settings | s3.settings, s3)
+        try:
+            measure(site, (paths * max(COUNTS))[: max(COUNTS)])
+        finally:
+            site.close()
+            valkey.stop()
+            s3.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
