@@ -2,8 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -89,28 +90,31 @@ def reader(key: str) -> Callable[[], bytes]:
 
 
 def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
-    try:
-        data = source.read()
-        picture = inspect(data)
-        rendered = _variants(data, picture, source.turns)
-    except Invalid as refused:
-        if source.may_fail:
-            return None
-        details = {"index": index, "reason": refused.code}
-        raise Invalid(refused.message, code=FAILED, details=details) from refused
-    original_key = None
-    if source.image_id is None:
-        original_key = where.original_key(picture.type)
-        w.put(storage.uploads, original_key, data, picture.type)
-    large_key, thumb_key = variants.store(w, where, rendered)
+    """Make one, bytes to objects, in one place: what waits holds no memory, and the bucket gets few at a time."""
+    with _slot():
+        try:
+            data = source.read()
+            picture = inspect(data)
+            rendered = in_child(render, data, picture, source.turns)
+        except Invalid as refused:
+            if source.may_fail:
+                return None
+            details = {"index": index, "reason": refused.code}
+            raise Invalid(refused.message, code=FAILED, details=details) from refused
+        original_key = None
+        if source.image_id is None:
+            original_key = where.original_key(picture.type)
+            w.put(storage.uploads, original_key, data, picture.type)
+        large_key, thumb_key = variants.store(w, where, rendered)
     sha256 = hashlib.sha256(data).hexdigest()
     return Made(source, picture, rendered, large_key, thumb_key, original_key, sha256, len(data))
 
 
-def _variants(data: bytes, picture: Picture, turns: int) -> Rendered:
+@contextmanager
+def _slot() -> Iterator[None]:
     if not slots().acquire(timeout=WAIT_FOR_SLOT_S):
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
     try:
-        return in_child(render, data, picture, turns)
+        yield
     finally:
         slots().release()
