@@ -35,7 +35,9 @@ class SpooledFile:
         self.size_bytes += len(data)
         if self.size_bytes <= self._max_bytes:
             self.sha256.update(data)
-            self._file.write(data)
+            left = memoryview(data)
+            while left:  # a disk that is nearly full takes a part, and says no to the next
+                left = left[self._file.write(left) :]
         return len(data)
 
     def seek(self, position: int) -> None:
