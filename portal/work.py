@@ -1,6 +1,7 @@
 """The one seam where the world changes: rows, objects and bells, in that order of trust."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,8 @@ from portal.jobs import Job
 from portal.storage import Bucket
 
 log = logging.getLogger(__name__)
+
+DELETING_S = 5  # less than one call to a bucket that hangs: there is one such call at most
 
 
 class Work:
@@ -92,13 +95,11 @@ def _change() -> Iterator[Work]:
     except BaseException as error:
         session.rollback()
         if not (committing and _may_have_committed(error)):
-            for bucket, key in change.written:
-                quietly(bucket.delete, key)
+            _delete(change.written)
         raise
     finally:
         writing.reset(token)
-    for bucket, key in change.dropped:
-        quietly(bucket.delete, key)
+    _delete(change.dropped)
     for job in change.jobs:
         quietly(jobs.enqueue, job)
 
@@ -116,6 +117,16 @@ def lock(row: Base) -> bool:
     except InvalidRequestError:
         return False
     return True
+
+
+def _delete(objects: list[tuple[Bucket, str]]) -> None:
+    """Delete what is not wanted any more, for a moment: a bucket that hangs must not hold the answer for each."""
+    end = time.monotonic() + DELETING_S
+    for count, (bucket, key) in enumerate(objects):
+        if time.monotonic() > end:
+            log.warning("left to the sweep: %d objects, the bucket is too slow", len(objects) - count)
+            return
+        quietly(bucket.delete, key)
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:

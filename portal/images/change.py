@@ -191,7 +191,7 @@ def _image(property: Property, where: Place, file: Added, made: Made, added_by: 
 
 def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
     """Put the named ones first, by position, the others behind them, new ones last (C5, C15); then the cover."""
-    if fresh:  # a property that has too many since its plan shrank may still be put in order
+    if fresh:  # a gallery that is over its plan by now can still be put in order (reliability.md, C14)
         gallery.demand_room(property, len(fresh))
     named = sorted(change.arranged or (), key=lambda one: one.position)
     here = {image.id: image for image in kept}

@@ -124,8 +124,10 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
         raise NotFound("There is no such property.", code="property_not_found")
     if if_version is not None and property.gallery_version != if_version:
         raise Conflict("The gallery has changed since. Look again, then try again.", code="gallery_changed")
-    mine = select(Image).where(Image.property_id == property.id).order_by(Image.position, Image.id)
-    return list(db.session.scalars(mine.with_for_update(of=Image).execution_options(populate_existing=True)))
+    # Held by id, as whoever holds many images does: in two orders, two would wait for each other.
+    mine = select(Image).where(Image.property_id == property.id).order_by(Image.id)
+    rows = db.session.scalars(mine.with_for_update(of=Image).execution_options(populate_existing=True))
+    return sorted(rows, key=lambda image: image.position)
 
 
 def place(w: Work, property: Property, before: list[Image], order: list[Image]) -> None:

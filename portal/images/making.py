@@ -2,8 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -16,14 +17,14 @@ from portal.images.keys import Place
 from portal.images.variants import Stored
 from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
-from portal.pixels.render import Rendered, render
+from portal.pixels.render import render
 from portal.work import Work
 
 T = TypeVar("T")
 
 CPU_S, TIMEOUT_S = 20, 30
 MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
-WAIT_FOR_SLOT_S = 60  # a request of twenty photos may have twenty before it
+WAIT_FOR_PLACE_S = 60  # a request of twenty photos may have twenty before it
 IN_HAND = 2  # photos a core: while one is drawn, another is on its way to the bucket
 FAILED = "upload_failed"  # the code of a file that can't become a photo
 ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
@@ -58,6 +59,12 @@ def slots() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(settings().pixel_workers)
 
 
+@cache
+def places() -> threading.BoundedSemaphore:
+    """The same for photos in hand: while some are made, others come from the disk and go to the bucket."""
+    return threading.BoundedSemaphore(IN_HAND * settings().pixel_workers)
+
+
 def in_child(function: Callable[..., T], *args: object) -> T:
     """Run in a child that may use so much time and memory, in a place that the caller holds. Raises Refused."""
     return limited(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
@@ -89,28 +96,32 @@ def reader(key: str) -> Callable[[], bytes]:
 
 
 def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
-    try:
-        data = source.read()
-        picture = inspect(data)
-        rendered = _variants(data, picture, source.turns)
-    except Invalid as refused:
-        if source.may_fail:
-            return None
-        details = {"index": index, "reason": refused.code}
-        raise Invalid(refused.message, code=FAILED, details=details) from refused
-    original_key = None
-    if source.image_id is None:
-        original_key = where.original_key(picture.type)
-        w.put(storage.uploads, original_key, data, picture.type)
-    stored = variants.store(w, where, rendered)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Made(source, picture, stored, original_key, sha256, len(data))
+    """Make one, from bytes to objects, in a place of its own: what waits holds no memory."""
+    with _place_in(places()):
+        try:
+            data = source.read()
+            picture = inspect(data)
+            with _place_in(slots()):
+                rendered = in_child(render, data, picture, source.turns)
+        except Invalid as refused:
+            if source.may_fail:
+                return None
+            details = {"index": index, "reason": refused.code}
+            raise Invalid(refused.message, code=FAILED, details=details) from refused
+        original_key = None
+        if source.image_id is None:
+            original_key = where.original_key(picture.type)
+            w.put(storage.uploads, original_key, data, picture.type)
+        stored = variants.store(w, where, rendered)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return Made(source, picture, stored, original_key, sha256, len(data))
 
 
-def _variants(data: bytes, picture: Picture, turns: int) -> Rendered:
-    if not slots().acquire(timeout=WAIT_FOR_SLOT_S):
+@contextmanager
+def _place_in(room: threading.BoundedSemaphore) -> Iterator[None]:
+    if not room.acquire(timeout=WAIT_FOR_PLACE_S):
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
     try:
-        return in_child(render, data, picture, turns)
+        yield
     finally:
-        slots().release()
+        room.release()

@@ -23,6 +23,7 @@ from portal.work import lock, quietly, work
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # seed C's large variant, see contract.md C17
 WAIT_FOR_TURN_S = 10
+GONE = "This photo has just been changed or deleted."
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,10 @@ def _make(image: Image, width: int, type: str) -> Form:
     image_id, source = image.id, _Source.of(image)
     db.session.rollback()  # no transaction is held while pixels are made
     with _turn((image_id, source.version, width, type)) as my_turn:
-        image = db.session.get_one(Image, image_id)
-        forms = _existing(image)
+        there = db.session.get(Image, image_id)
+        if there is None or there.version != source.version:
+            raise NotFound(GONE, code="image_not_found")
+        forms = _existing(there)
         if (type, width) in forms:
             return forms[type, width]
         if not my_turn:
@@ -128,7 +131,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         if data is None:
             raise NotFound("The bytes of this photo are missing.", code="image_missing")
         rendition = making.in_child(resize, data, inspect(data), width, type, source.turns)
-        return _keep(image, source, width, type, rendition.data)
+        return _keep(there, source, width, type, rendition.data)
 
 
 def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> Form:
@@ -138,7 +141,7 @@ def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> 
         w.put(storage.cdn, key, data, type)
         if not lock(image) or image.version != source.version:
             w.drop(storage.cdn, key)
-            raise NotFound("This photo has just been changed or deleted.", code="image_not_found")
+            raise NotFound(GONE, code="image_not_found")
         first = _existing(image).get((type, width))
         if first:
             w.drop(storage.cdn, key)

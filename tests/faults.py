@@ -1,0 +1,177 @@
+"""Real failures at the nth step: a bucket behind a proxy that misbehaves, a database that refuses or hangs up."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import create_engine, event, text
+
+from portal import config, storage
+from portal.db import db, writing
+
+NOW = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
+
+
+@dataclass
+class Request:
+    """What the bucket is asked: the nth thing since the proxy stands, boto's own repeats included."""
+
+    number: int
+    method: str
+    path: str
+
+
+Answer = int | str | None
+"""A status instead of the bucket's; "reset" before it hears, "lost" after; "hang"; None: as the bucket says."""
+
+
+@dataclass
+class Front:
+    """The proxy: what it does to each request may be changed at any time."""
+
+    answer: Callable[[Request], Answer] = lambda _: None
+    asked: list[Request] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def bucket_behind_a_proxy() -> Iterator[Front]:
+    """Have all of this process' S3 calls go through a proxy, until the block ends."""
+    front, guard = Front(), threading.Lock()
+    behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with guard:
+                request = Request(len(front.asked) + 1, self.command, self.path)
+                front.asked.append(request)
+                answer = front.answer(request)
+            if answer == "hang":
+                front.closed.wait(60)
+            if answer in ("hang", "reset"):
+                return self.hang_up()
+            if isinstance(answer, int):
+                return self.say(answer, {}, b"")
+            said = self.ask(body)
+            return self.hang_up() if answer == "lost" else self.say(*said)
+
+        def ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+            there = HTTPConnection(behind, timeout=30)
+            there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() != "expect":
+                    there.putheader(name, value)
+            there.endheaders(body)
+            response = there.getresponse()
+            said = response.status, dict(response.getheaders()), response.read()
+            there.close()
+            return said
+
+        def say(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                if name.lower() not in ("connection", "transfer-encoding"):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def hang_up(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NOW)
+            self.close_connection = True
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # boto gave up waiting
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    storage.connect(replace(config.settings(), s3_endpoint_url=f"http://127.0.0.1:{server.server_port}"))
+    try:
+        yield front
+    finally:
+        front.closed.set()
+        storage.connect(config.settings())
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def database_failing_at(step: int) -> Iterator[list[str]]:
+    """Have the database refuse this process' nth statement or commit; yields what they were, as they come.
+
+    SQLite's own authorizer says no, once; PostgreSQL ends the session, as a failover does.
+    """
+    steps: list[str] = []
+
+    def count(connection: Any, what: str) -> None:
+        steps.append(what)
+        raw = connection.connection.dbapi_connection
+        if len(steps) != step:
+            return
+        if isinstance(raw, sqlite3.Connection):
+            refusals = [sqlite3.SQLITE_DENY]
+            raw.set_authorizer(lambda *_: refusals.pop() if refusals else sqlite3.SQLITE_OK)
+        else:
+            _end_session(raw)
+
+    def statement(connection: Any, _: Any, sql: str, *__: Any) -> None:
+        count(connection, sql)
+
+    with _listening(statement, lambda connection: count(connection, "COMMIT")):
+        yield steps
+
+
+@contextmanager
+def commit_without_an_answer() -> Iterator[None]:
+    """Have PostgreSQL do the commit of a change, and hang up before it says so."""
+
+    def commit(connection: Any) -> None:
+        if writing.get():
+            raw = connection.connection.dbapi_connection
+            raw.execute("COMMIT")
+            raw.execute("BEGIN")
+            _end_session(raw)
+
+    with _listening(lambda *_: None, commit):
+        yield
+
+
+@contextmanager
+def _listening(statement: Callable[..., None], commit: Callable[[Any], None]) -> Iterator[None]:
+    event.listen(db.engine, "before_cursor_execute", statement)
+    event.listen(db.engine, "commit", commit)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", statement)
+        event.remove(db.engine, "commit", commit)
+
+
+def _end_session(raw: Any) -> None:
+    other = create_engine(db.engine.url)
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": raw.info.backend_pid})
+    other.dispose()

@@ -1,0 +1,80 @@
+"""Galleries to change: finished images, what they are like, and what must hold of any of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from portal import storage
+from portal.db import db
+from portal.images import change, gallery, keys
+from portal.images.change import Added, Arranged, Change
+from portal.images.models import READY, Deleted, Image, Property, Rendition, Upload
+from portal.webhooks.models import Delivery
+from tests import factories
+from tests.conftest import Buckets
+
+RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 200, 20), (20, 20, 200), (90, 90, 90)
+
+
+def picture(colour: tuple[int, int, int] = GREY) -> bytes:
+    """Wider than high, and darker at its top, so that a turn is seen."""
+    return factories.jpeg(16, 12, colour)
+
+
+def added(data: bytes | None = None, turns: int = 0) -> Added:
+    return Added(lambda: data or picture(), "added.jpg", turns)
+
+
+def finished(home: Property, count: int) -> list[int]:
+    """Add images whose variants are ready; return their ids."""
+    before = len(gallery.images(home))
+    change.apply(home, Change(added=[added(picture((40 * n, 99, 200))) for n in range(count)]))
+    return [image.id for image in now_in(home)[before:]]
+
+
+def now_in(home: Property) -> list[Image]:
+    """The gallery as it is now: in order without gaps or doubles, with exactly one cover."""
+    db.session.rollback()
+    rows = gallery.images(home)
+    assert [image.position for image in rows] == list(range(len(rows)))
+    assert sum(image.is_main for image in rows) == min(1, len(rows))
+    return rows
+
+
+def cover(home: Property) -> int:
+    return next(image.id for image in now_in(home) if image.is_main)
+
+
+def arranged(home: Property, ids: list[int], main: int | None = None) -> list[Arranged]:
+    """What `imagesMeta` says: these first, in this order, one of them the cover."""
+    here = {image.id: image for image in gallery.images(home)}
+    return [Arranged(id, keys.image_url(here[id]), n, is_main=id == main) for n, id in enumerate(ids)]
+
+
+def rows_of(property_id: int) -> Any:
+    """Every column of the property and its images, and how often it was told of."""
+    db.session.rollback()
+    ours = select(Image.__table__).where(Image.property_id == property_id).order_by(Image.id)
+    property = db.session.execute(select(Property.__table__).where(Property.id == property_id)).one_or_none()
+    return property, db.session.execute(ours).all(), db.session.scalar(select(func.count(Delivery.id)))
+
+
+def named() -> set[tuple[str, str]]:
+    """Every object that a row names."""
+    db.session.rollback()
+    images = list(db.session.scalars(select(Image)))
+    private = [image.original_key for image in images]
+    private += db.session.scalars(select(Deleted.original_key))
+    private += db.session.scalars(select(Upload.key).where(Upload.confirmed_at.is_(None)))
+    public = [key for image in images for key in (image.large_key, image.thumb_key) if key]
+    public += db.session.scalars(select(Rendition.key))
+    return {(storage.uploads.name, key) for key in private} | {(storage.cdn.name, key) for key in public}
+
+
+def assert_whole(home: Property, buckets: Buckets) -> None:
+    """Order and cover hold, all that is ready has its variants, and no object is missing or left over."""
+    rows = now_in(home)
+    assert all(image.large_key and image.thumb_key for image in rows if image.variants == READY)
+    assert buckets.listing() == named()

@@ -1,0 +1,245 @@
+"""A change of many parts: all of it in the contract's order, or nothing of it, whoever else is at work."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal import storage
+from portal.accounts import plans
+from portal.db import db
+from portal.errors import Conflict, Invalid, NotFound, OverQuota
+from portal.images import change, deletion, gallery, keys, order, properties, uploads, variants
+from portal.images.change import Added, Arranged, Change
+from portal.images.models import Image, Property
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.factories import Person
+from tests.images.galleries import RED, added, arranged, assert_whole, cover, finished, named, now_in, picture, rows_of
+from tests.images.test_variants import corrupted
+
+
+@pytest.fixture
+def three(home: Property) -> list[int]:
+    return finished(home, 3)
+
+
+@pytest.fixture
+def meanwhile(app: Flask) -> Callable[[Callable[[], object]], Added]:
+    """A file during whose reading somebody else does something: after the first look, before the lock."""
+
+    def file(action: Callable[[], object]) -> Added:
+        def read() -> bytes:
+            with app.app_context():
+                action()
+            return picture()
+
+        return Added(read, "meanwhile.jpg")
+
+    return file
+
+
+def ids(home: Property) -> list[int]:
+    return [image.id for image in now_in(home)]
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, three: list[int], buckets: Buckets) -> None:
+    a, b, c = three
+    before = home.gallery_version
+    wanted = Change(
+        deleted=frozenset({a}),
+        turned={b: 1},
+        added=[added(), added(picture(RED), turns=2)],
+        main_added=1,
+        arranged=arranged(home, [c]),
+        fields={"name": "Barn", "bathrooms": 1.5},
+        added_by="Alice's key",
+    )
+    change.apply(home, wanted)
+    rows = now_in(home)
+    assert [image.id for image in rows[:2]] == [c, b]
+    assert [(image.turns, image.version, image.width) for image in rows] == [
+        (0, 1, 16),
+        (1, 2, 12),
+        (0, 1, 16),
+        (2, 1, 16),
+    ]
+    assert cover(home) == rows[3].id
+    assert (home.name, home.bathrooms, home.gallery_version) == ("Barn", 1.5, before + 1)
+    assert rows[2].added_by == "Alice's key"
+    assert_whole(home, buckets)
+
+
+def test_a_change_of_nothing_changes_nothing(home: Property, three: list[int], buckets: Buckets) -> None:
+    before, objects = rows_of(home.id), buckets.listing()
+    change.apply(home, Change())
+    change.apply(
+        home, Change(deleted=frozenset({2**40}), turned={three[0]: 0}, arranged=arranged(home, three, three[0]))
+    )
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+
+
+def test_all_images_can_go_and_the_first_new_one_becomes_the_cover(
+    home: Property, three: list[int], buckets: Buckets
+) -> None:
+    change.apply(home, Change(deleted=frozenset(three)))
+    assert now_in(home) == []
+    assert buckets.listing() == set()
+    change.apply(home, Change(added=[added(), added()]))
+    assert now_in(home)[0].is_main
+
+
+def test_a_full_gallery_takes_as_many_as_it_loses(home: Property, buckets: Buckets) -> None:
+    full = finished(home, 20)
+    before, objects = rows_of(home.id), buckets.listing()
+    with pytest.raises(OverQuota):
+        change.apply(home, Change(deleted=frozenset(full[:1]), added=[added(), added()]))
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+    change.apply(home, Change(deleted=frozenset(full[:2]), added=[added(), added()]))
+    assert len(now_in(home)) == 20
+
+
+def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
+    home: Property, three: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = three
+    monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=1))
+    change.apply(home, Change(turned={a: 1}, arranged=arranged(home, [c, b, a], c), fields={"name": "Barn"}))
+    assert ids(home) == [c, b, a]
+    change.apply(home, Change(deleted=frozenset({a})))
+    assert ids(home) == [c, b]
+    with pytest.raises(OverQuota):
+        change.apply(home, Change(deleted=frozenset({c}), added=[added()]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (lambda a, url: Change(turned={a: 4}), Invalid),
+        (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
+        (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
+        (lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]), NotFound),
+        (lambda a, url: Change(arranged=[Arranged(a, url[:-1], 0, True)]), NotFound),
+        (lambda a, url: Change(arranged=[Arranged(a, url, 0, True)] * 2), Invalid),
+        (lambda a, url: Change(added=[added()], main_added=1), Invalid),
+        (lambda a, url: Change(added=[added(b"no photo"), added()]), Invalid),
+        (lambda a, url: Change(added=[added(), added(factories.jpeg()[:400] + b"\xff\xd9")]), Invalid),
+        (lambda a, url: Change(deleted=frozenset({a}), added=[added()], fields={"name": ""}), Invalid),
+    ],
+)
+def test_what_is_wrong_in_one_part_changes_nothing_in_any(
+    home: Property,
+    three: list[int],
+    buckets: Buckets,
+    wrong: Callable[[int, str], Change],
+    error: type[Exception],
+) -> None:
+    before, objects = rows_of(home.id), buckets.listing()
+    url = keys.cdn_url(gallery.images(home)[0].large_key or "")
+    others = {"fields": {"name": "Barn"}} if error is NotFound else {}
+    with pytest.raises(error):
+        change.apply(home, replace(wrong(three[0], url), **others))
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+
+
+def test_d9_ids_of_others_are_as_absent_as_ids_of_nobody(
+    home: Property, three: list[int], charlie: Person, buckets: Buckets
+) -> None:
+    foreign = factories.home_of(charlie.workspace)
+    (theirs,) = finished(foreign, 1)
+    (next_door,) = finished(factories.home_of(home.workspace, "Next door"), 1)
+    before, objects = (rows_of(home.id), rows_of(foreign.id)), buckets.listing()
+    for other in (theirs, next_door, 2**40):
+        there = Arranged(other, keys.image_url(now_in(foreign)[0]), 0, True)
+        for wanted in (Change(turned={other: 1}), Change(turned={other: 0}), Change(arranged=[there])):
+            with pytest.raises(NotFound, match="no such photo"):
+                change.apply(home, wanted)
+        change.apply(home, Change(deleted=frozenset({other})))
+    assert ((rows_of(home.id), rows_of(foreign.id)), buckets.listing()) == (before, objects)
+
+
+def test_x5_images_that_wait_for_a_worker_get_their_variants_in_the_change(
+    home: Property, buckets: Buckets, work_off: Callable[[], int]
+) -> None:
+    waiting, broken = factories.photo_in(home, picture()).id, corrupted(home).id
+    change.apply(home, Change(fields={"name": "Barn"}))
+    assert [(image.id, image.variants) for image in now_in(home)] == [(waiting, "ready"), (broken, "pending")]
+    work_off()
+    assert [image.variants for image in now_in(home)] == ["ready", "failed"]
+    assert_whole(home, buckets)
+
+
+def _uuid(image_id: int) -> str:
+    return str(db.session.get_one(Image, image_id).uuid)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize(
+    ("theirs", "error"),
+    [
+        (lambda home, a: change.apply(home, Change(turned={a: 1})), Conflict),
+        (lambda home, a: deletion.delete(home, [_uuid(a)]), (NotFound, Invalid)),
+        (lambda home, a: properties.delete(home), (NotFound, Invalid)),
+        (lambda home, a: finished(home, 17), OverQuota),
+    ],
+    ids=["turned", "deleted", "property deleted", "filled"],
+)
+def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
+    home: Property,
+    three: list[int],
+    buckets: Buckets,
+    meanwhile: Any,
+    theirs: Callable[[Property, int], object],
+    error: type[Exception] | tuple[type[Exception], ...],
+) -> None:
+    """Invalid where the original was gone before it was read."""
+    (a, b, _), property_id = three, home.id
+    seen: list[Any] = []
+
+    def others() -> None:
+        mine = db.session.get_one(Property, property_id)
+        theirs(mine, a)
+        seen.append(rows_of(property_id))
+
+    with pytest.raises(error):
+        change.apply(home, Change(turned={a: 3}, deleted=frozenset({b}), added=[meanwhile(others), added()]))
+    assert seen == [rows_of(property_id)]
+    assert buckets.listing() == named()
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_what_others_did_meanwhile_stands_beside_the_change(
+    home: Property, three: list[int], buckets: Buckets, meanwhile: Any, work_off: Callable[[], int]
+) -> None:
+    a, b, c = three
+    waiting = factories.photo_in(home, picture()).id
+    arrived, property_id = factories.uploaded(home, picture(RED)), home.id
+
+    def others() -> None:
+        mine = db.session.get_one(Property, property_id)
+        variants.make(waiting)
+        gallery.describe(mine, _uuid(b), "The pool")
+        order.make_cover(mine, _uuid(c))
+        uploads.confirm(mine, [arrived])
+
+    change.apply(home, Change(deleted=frozenset({a}), turned={b: 1}, added=[meanwhile(others)]))
+    rows = now_in(home)
+    assert [image.id for image in rows[:3]] == [c, b, waiting]
+    assert (cover(home), rows[1].alt_text, rows[1].turns, rows[2].variants) == (c, "The pool", 1, "ready")
+    assert [image.file_name for image in rows[3:]] == ["photo.jpg", "meanwhile.jpg"]
+    work_off()
+    assert_whole(home, buckets)
+
+
+def test_an_original_that_is_missing_leaves_everything_as_it_was(
+    home: Property, three: list[int], buckets: Buckets
+) -> None:
+    a, b, c = three
+    storage.uploads.delete(gallery.images(home)[1].original_key)
+    before, objects = rows_of(home.id), buckets.listing()
+    with pytest.raises(Invalid, match="missing"):
+        change.apply(home, Change(deleted=frozenset({c}), turned={a: 1, b: 1}, added=[added()]))
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)

@@ -1,0 +1,55 @@
+"""Kill -9 at every step of a change of many parts: all of it or nothing, and it can be done again."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from portal import config
+from portal.db import db
+from portal.images import change, tidying
+from portal.images.models import Property
+from tests.conftest import BOTH, Buckets
+from tests.crashes import dies_at
+from tests.images.galleries import assert_whole, named, rows_of
+from tests.images.test_change_faults import AT_ONCE, anew, assert_done, everything
+from tests.images.test_crashes import TIMES, every_step
+
+EACH = 1 if "KILLS" in os.environ else 3  # a child takes half a second until it can render: usually each third step
+
+
+def change_everything(property_id: int) -> None:
+    home = db.session.get_one(Property, property_id)
+    change.apply(home, everything(home))
+
+
+def sweep(buckets: Buckets) -> None:
+    """What was on its way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
+    end = time.monotonic() + 5
+    while buckets.listing() != named() and time.monotonic() < end:
+        tidying.collect_orphans(AT_ONCE)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
+    home: Property, buckets: Buckets, database: str
+) -> None:
+    ids, deaths = anew(home), 0
+    for step in every_step():
+        if step % EACH != BOTH.index(database) % EACH:
+            continue
+        before, objects = rows_of(home.id), buckets.listing()
+        lived = dies_at(step, config.settings(), change_everything, home.id)
+        sweep(buckets)
+        if not lived and rows_of(home.id) == before:
+            assert buckets.listing() == objects
+        else:
+            assert_done(home, ids)
+            assert_whole(home, buckets)
+            ids = anew(home)
+        if lived:
+            break
+        deaths += 1
+    assert deaths >= 36 * TIMES // EACH, "the steps of a change were not found"

@@ -1,0 +1,164 @@
+"""A fault at each step of a change: exactly as before, or exactly as after, and never between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from portal.errors import StorageFailed
+from portal.images import change, gallery, tidying
+from portal.images.change import Change
+from portal.images.models import Property
+from tests.conftest import BOTH, Buckets
+from tests.faults import (
+    Answer,
+    Front,
+    Request,
+    bucket_behind_a_proxy,
+    commit_without_an_answer,
+    database_failing_at,
+)
+from tests.images.galleries import added, arranged, assert_whole, cover, finished, now_in, rows_of
+
+AT_ONCE = timedelta(seconds=-60)
+
+
+def everything(home: Property) -> Change:
+    """Delete the first of three, turn the second, put the last first, and add one."""
+    a, b, c = [image.id for image in gallery.images(home)]
+    return Change(frozenset({a}), {b: 1}, [added(turns=1)], arranged=arranged(home, [c], c), fields={"name": "Barn"})
+
+
+def assert_done(home: Property, ids: list[int]) -> None:
+    rows = now_in(home)
+    assert [image.id for image in rows[:-1]] == [ids[2], ids[1]]
+    assert cover(home) == ids[2]
+    assert [(image.turns, image.version, image.variants) for image in rows] == [
+        (0, 1, "ready"),
+        (1, 2, "ready"),
+        (1, 1, "ready"),
+    ]
+    assert home.name == "Barn"
+
+
+def anew(home: Property) -> list[int]:
+    """Three finished images, and nothing else."""
+    change.apply(home, Change(deleted=frozenset(image.id for image in now_in(home)), fields={"name": "Alder"}))
+    return finished(home, 3)
+
+
+def done_while(home: Property, front: Front, answer: Callable[[Request], Answer]) -> bool:
+    """Change everything while the bucket answers so; False where that was refused."""
+    wanted = everything(home)
+    front.asked.clear()
+    front.answer = answer
+    try:
+        change.apply(home, wanted)
+    except StorageFailed:
+        return False
+    finally:
+        front.answer = lambda _: None
+    return True
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Buckets) -> None:
+    outcomes = ""
+    with bucket_behind_a_proxy() as front:
+        ids = anew(home)
+        for step in range(1, 100):
+            before, objects = rows_of(home.id), buckets.listing()
+            if not done_while(home, front, lambda asked, step=step: 403 if asked.number == step else None):  # type: ignore[misc]
+                outcomes += "-"
+                assert (rows_of(home.id), buckets.listing()) == (before, objects), f"request {step}"
+                continue
+            reached = len(front.asked) >= step
+            assert_done(home, ids)
+            assert len(tidying.collect_orphans(AT_ONCE)) == reached, "what could not be dropped, and no more"
+            assert_whole(home, buckets)
+            if not reached:
+                break
+            outcomes += "+"
+            ids = anew(home)
+    assert outcomes == "-" * 6 + "+" * 5, "an original is read and five objects written; five are dropped"
+
+
+@pytest.mark.parametrize("answer", [500, "reset", "lost"])
+def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answer: Answer) -> None:
+    """Boto repeats it: a put that arrived twice is one object, a drop of what is gone no error."""
+    seen = set()
+
+    def once(asked: Request) -> Answer:
+        what = asked.method, asked.path
+        return None if what in seen else seen.add(what) or answer  # type: ignore[func-returns-value]
+
+    with bucket_behind_a_proxy() as front:
+        ids = anew(home)
+        assert done_while(home, front, once)
+        assert len(front.asked) == 22
+    assert_done(home, ids)
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("answer", [500, "reset", "lost", pytest.param("hang", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_j7_a_bucket_that_breaks_and_stays_broken(
+    home: Property, buckets: Buckets, method: str, answer: Answer
+) -> None:
+    """Even the cleaning up fails: what is left is the sweep's."""
+    with bucket_behind_a_proxy() as front:
+        anew(home)
+        before, objects = rows_of(home.id), buckets.listing()
+        assert not done_while(home, front, lambda asked: answer if asked.method in (method, "DELETE") else None)
+    tidying.collect_orphans(AT_ONCE)
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+
+
+@pytest.mark.parametrize("answer", [403, 500, "reset", "lost", "hang"])
+def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
+    home: Property, buckets: Buckets, answer: Answer
+) -> None:
+    with bucket_behind_a_proxy() as front:
+        ids = anew(home)
+        assert done_while(home, front, lambda asked: answer if asked.method == "DELETE" else None)
+        dropped = {asked.path for asked in front.asked if asked.method == "DELETE"}
+    assert len(dropped) == (1 if answer == "hang" else 5), "one call that hangs is enough"
+    tidying.collect_orphans(AT_ONCE)
+    assert_done(home, ids)
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets) -> None:
+    ids, failed, home_id = anew(home), 0, home.id
+    for step in range(1, 100):
+        wanted, before, objects = everything(home), rows_of(home_id), buckets.listing()
+        try:
+            with database_failing_at(step) as steps:
+                change.apply(home, wanted)
+        except SQLAlchemyError:
+            failed += 1
+            assert rows_of(home_id) == before, steps
+            left = tidying.collect_orphans(AT_ONCE)
+            assert not left or steps[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
+            assert buckets.listing() == objects, steps
+            continue
+        assert len(steps) < step
+        assert_done(home, ids)
+        assert_whole(home, buckets)
+        break
+    assert failed >= 12, "the statements of a change were not found"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_commit_whose_answer_is_lost_keeps_its_objects(home: Property, buckets: Buckets) -> None:
+    """It is done, but nobody can know: an error is said, and nothing is cleaned up that a row may name."""
+    ids, wanted = anew(home), everything(home)
+    with commit_without_an_answer(), pytest.raises(DBAPIError):
+        change.apply(home, wanted)
+    assert_done(home, ids)
+    assert len(tidying.collect_orphans(AT_ONCE)) == 5, "what was to be dropped"
+    assert_whole(home, buckets)

@@ -1,0 +1,157 @@
+"""Changes of many parts at once, and beside all else that changes a gallery: order, cover, plan and objects hold."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from portal.db import db
+from portal.errors import Conflict, Invalid, NotFound, OverQuota
+from portal.images import change, deletion, gallery, order, renditions, uploads, variants
+from portal.images.change import Change
+from portal.images.models import Image, Property
+from portal.work import lock, work
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.images.galleries import added, arranged, assert_whole, finished, now_in, picture
+
+Act = Callable[[Property], object]
+EXPECTED = (Conflict, Invalid, NotFound, OverQuota)  # somebody was first
+
+
+def at_the_same_time(home: Property, at_once: Callable[..., list[Any]], acts: list[Act]) -> list[Any]:
+    """Do all of it at once; what is refused is refused for a good reason, and nobody waits for each other for ever."""
+
+    def do(act: Act, property_id: int) -> None:
+        act(db.session.get_one(Property, property_id))
+
+    answers = at_once(do, *[(act, home.id) for act in acts])
+    strange = [answer for answer in answers if answer is not None and not isinstance(answer, EXPECTED)]
+    assert not strange, strange
+    return answers
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_ten_changes_of_one_gallery_at_once(
+    home: Property, buckets: Buckets, at_once: Callable[..., list[Any]]
+) -> None:
+    a, b, c, d, e = finished(home, 5)
+
+    def wanted(n: int, mine: Property) -> None:
+        main = (c, d, e)[n % 3]
+        change.apply(
+            mine,
+            Change(
+                deleted=frozenset({(a, b)[n % 2]}),
+                turned={e: 1} if n < 3 else {},
+                added=[added(picture((9 * n, 90, 90)))],
+                main_added=0 if n % 4 == 0 else None,
+                arranged=arranged(mine, [d, c] if n % 2 else [main], main if n % 4 else None),
+            ),
+        )
+
+    answers = at_the_same_time(home, at_once, [partial(wanted, n) for n in range(10)])
+    done = answers.count(None)
+    rows = now_in(home)
+    assert done >= 7, "only the three turns of one photo may exclude each other"
+    assert len(rows) == 3 + done
+    assert next(image.turns for image in rows if image.id == e) <= 1
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_the_plan_holds_however_many_add_at_once(
+    home: Property, buckets: Buckets, at_once: Callable[..., list[Any]]
+) -> None:
+    (first, *_) = finished(home, 12)
+    arrivals = [factories.uploaded(home, picture((20 * n, 9, 9))) for n in range(4)]
+    acts: list[Act] = [lambda mine: change.apply(mine, Change(added=[added(), added()])) for _ in range(5)]
+    acts.append(lambda mine: change.apply(mine, Change(deleted=frozenset({first}), added=[added(), added()])))
+    acts += [partial(lambda one, mine: uploads.confirm(mine, [one]), arrived) for arrived in arrivals]
+    answers = at_the_same_time(home, at_once, acts)
+    rows = now_in(home)
+    assert 19 <= len(rows) <= 20
+    assert any(isinstance(answer, OverQuota) for answer in answers)
+    assert buckets.listing() >= {("frontage-cdn", image.large_key) for image in rows if image.large_key}
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_changes_beside_everything_else_that_changes_a_gallery(
+    home: Property, buckets: Buckets, at_once: Callable[..., list[Any]], work_off: Callable[[], int], seed: int
+) -> None:
+    dice = random.Random(seed)
+    ready = finished(home, 5)
+    waiting = [factories.photo_in(home, picture((n, 80, 9))).id for n in range(3)]
+    ids = [*ready, *waiting]
+    uuids = {image.id: str(image.uuid) for image in now_in(home)}
+    arrivals = [factories.uploaded(home, picture((n, 9, 80))) for n in range(3)]
+    tokens: list[str] = []
+
+    def undoably(one: str, mine: Property) -> None:
+        if token := deletion.delete(mine, [one], undoable=True).undo_token:
+            tokens.append(token)
+            deletion.undelete(mine, token)
+
+    def shown(image_id: int, _: Property) -> None:
+        if image := db.session.get(Image, image_id):
+            renditions.best(image, frozenset({"image/webp"}), 320)
+
+    acts: list[Act] = []
+    for n in range(3):
+        one, two, three = dice.sample(ids, 3)
+        acts += [
+            lambda mine, one=one, two=two: change.apply(  # type: ignore[misc]
+                mine, Change(deleted=frozenset({one}), turned={two: 1}, added=[added()], main_added=0)
+            ),
+            lambda mine, two=two, three=three: change.apply(  # type: ignore[misc]
+                mine, Change(added=[added()], arranged=arranged(mine, [two, three], three))
+            ),
+            partial(lambda arrived, mine: uploads.confirm(mine, [arrived]), arrivals[n]),
+            partial(lambda uuids, mine: order.reorder(mine, uuids), [uuids[two], uuids[one]]),
+            partial(lambda uuid, mine: order.make_cover(mine, uuid), uuids[three]),
+            partial(lambda uuid, mine: gallery.describe(mine, uuid, "The pool"), uuids[two]),
+            partial(lambda uuid, mine: change.turn(mine, [uuid], 2), uuids[three]),
+            partial(undoably, uuids[one]),
+            partial(lambda image_id, _: variants.make(image_id), waiting[n]),
+            partial(shown, dice.choice(ready)),
+        ]
+    at_the_same_time(home, at_once, acts)
+    work_off()
+    rows = now_in(home)
+    assert {image.variants for image in rows} == {"ready"}
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_all_that_failed_is_tried_again_while_the_gallery_is_sorted(
+    home: Property, at_once: Callable[..., list[Any]]
+) -> None:
+    """Both hold many rows: each in an order of its own, they once waited for each other."""
+    ids = finished(home, 5)
+    change.apply(home, Change(arranged=arranged(home, ids[::-1])))
+    with work():
+        db.session.execute(update(Image).values(variants="failed"))
+
+    def hold_the_middle(_: Property) -> None:
+        with work():
+            lock(db.session.get_one(Image, ids[2]))
+            time.sleep(1.5)
+
+    def again(mine: Property) -> None:
+        time.sleep(0.2)
+        variants.try_all_again(mine.workspace)
+
+    def sort(mine: Property) -> None:
+        time.sleep(0.2)
+        change.apply(mine, Change(arranged=arranged(mine, ids)))
+
+    assert at_the_same_time(home, at_once, [hold_the_middle, again, sort]) == [None] * 3
+    assert [image.id for image in now_in(home)] == ids

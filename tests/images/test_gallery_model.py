@@ -1,0 +1,227 @@
+"""A gallery against a model of one: any order of changes, from any entrance, ends where the model ends.
+
+`EXAMPLES=500 pytest tests/images/test_gallery_model.py` tries that many, other ones each time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from portal.accounts import plans
+from portal.accounts.models import Workspace
+from portal.db import db
+from portal.errors import OverQuota
+from portal.images import change, deletion, gallery, order, properties, uploads
+from portal.images.change import Change
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.factories import Person
+from tests.images.galleries import added, arranged, assert_whole, now_in
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+MOST = 5  # the plan's number: small, so that it is met
+PHOTO = factories.jpeg(8, 6)
+PLACES = st.integers(0, MOST - 1)
+TURNS = st.integers(1, 3)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What the model knows of an image."""
+
+    uuid: str
+    turns: int = 0
+    alt_text: str | None = None
+
+
+class Model:
+    """Photos in order, one of them the cover, and what can be brought back."""
+
+    def __init__(self) -> None:
+        self.photos: list[Photo] = []
+        self.cover: str | None = None
+        self.bin: dict[str, tuple[list[tuple[int, Photo]], str | None]] = {}
+
+    def remove(self, gone: list[Photo]) -> None:
+        self.photos = [photo for photo in self.photos if photo not in gone]
+        self.crown(self.cover)
+
+    def crown(self, wanted: str | None) -> None:
+        """Where the wanted one is gone it is the first."""
+        here = [photo.uuid for photo in self.photos]
+        self.cover = wanted if wanted in here else next(iter(here), None)
+
+    def turn(self, uuid: str, turns: int) -> None:
+        self.photos = [replace(p, turns=(p.turns + turns) % 4) if p.uuid == uuid else p for p in self.photos]
+
+    def put_first(self, photos: list[Photo]) -> None:
+        uuids = [photo.uuid for photo in photos]
+        here = {photo.uuid: photo for photo in self.photos}
+        self.photos = [here.pop(uuid) for uuid in uuids] + list(here.values())
+
+
+class AnyGallery(RuleBasedStateMachine):
+    """Each rule does the same to a property and to its model."""
+
+    workspace: Workspace
+    buckets: Buckets
+
+    def __init__(self) -> None:
+        super().__init__()
+        db.session.rollback()
+        self.home = factories.home_of(self.workspace)
+        self.model = Model()
+
+    def chosen(self, places: set[int]) -> list[Photo]:
+        return [photo for place, photo in enumerate(self.model.photos) if place in places]
+
+    def id_of(self, photo: Photo) -> int:
+        return gallery.find(self.home, photo.uuid).id
+
+    def come_new(self, count: int) -> list[str]:
+        """Take up the names of those that must have come, at the end."""
+        known = {photo.uuid for photo in self.model.photos}
+        new = [str(image.uuid) for image in now_in(self.home) if str(image.uuid) not in known]
+        assert len(new) == count
+        self.model.photos += [Photo(uuid) for uuid in new]
+        return new
+
+    @rule(data=st.data(), gone=st.sets(PLACES, max_size=2), files=st.lists(st.integers(0, 3), max_size=2))
+    def put(self, data: st.DataObject, gone: set[int], files: list[int]) -> None:
+        """Seed C's PUT, any parts of it at once."""
+        deleted = self.chosen(gone)
+        kept = [photo for photo in self.model.photos if photo not in deleted]
+        turned = {photo: data.draw(TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
+        named = data.draw(st.none() | st.permutations(kept).map(lambda mixed: mixed[: len(kept) // 2 + 1]))
+        main = data.draw(st.sampled_from([None, *named])) if named else None
+        main_added = data.draw(st.none() | st.integers(0, len(files) - 1)) if files else None
+        wanted = Change(
+            deleted=frozenset(map(self.id_of, deleted)),
+            turned={self.id_of(photo): turns for photo, turns in turned.items()},
+            added=[added(PHOTO, turns) for turns in files],
+            main_added=main_added,
+            arranged=named
+            if named is None
+            else arranged(self.home, [self.id_of(photo) for photo in named], main and self.id_of(main)),
+        )
+        if files and len(kept) + len(files) > MOST:
+            with pytest.raises(OverQuota):
+                change.apply(self.home, wanted)
+            return
+        change.apply(self.home, wanted)
+        self.model.remove(deleted)
+        for photo, turns in turned.items():
+            self.model.turn(photo.uuid, turns)
+        self.model.put_first(named or [])
+        new = self.come_new(len(files))
+        for uuid, turns in zip(new, files, strict=True):
+            self.model.turn(uuid, turns)
+        added_main = None if main_added is None else new[main_added]
+        self.model.crown(main.uuid if main else added_main or (self.model.cover if named is None else None))
+        assert {image.variants for image in now_in(self.home)} <= {"ready"}
+
+    @rule()
+    def confirm(self) -> None:
+        if len(self.model.photos) < MOST:
+            uploads.confirm(self.home, [factories.uploaded(self.home, PHOTO)])
+            self.come_new(1)
+            self.model.crown(self.model.cover)
+
+    @rule(places=st.sets(PLACES, max_size=2))
+    def delete(self, places: set[int]) -> None:
+        gone = self.chosen(places)
+        assert deletion.delete(self.home, [photo.uuid for photo in gone]).images == len(gone)
+        self.model.remove(gone)
+
+    @rule(places=st.sets(PLACES, min_size=1, max_size=3))
+    def delete_with_an_undo(self, places: set[int]) -> None:
+        gone = [(place, photo) for place, photo in enumerate(self.model.photos) if place in places]
+        token = deletion.delete(self.home, [photo.uuid for _, photo in gone], undoable=True).undo_token
+        cover = next((photo.uuid for _, photo in gone if photo.uuid == self.model.cover), None)
+        self.model.remove([photo for _, photo in gone])
+        if token:
+            self.model.bin[token] = gone, cover
+
+    @precondition(lambda self: self.model.bin)
+    @rule()
+    def undelete(self) -> None:
+        token, (gone, cover) = next(iter(self.model.bin.items()))
+        if len(self.model.photos) + len(gone) > MOST:
+            with pytest.raises(OverQuota):
+                deletion.undelete(self.home, token)
+            return
+        deletion.undelete(self.home, token)
+        del self.model.bin[token]
+        for place, photo in gone:
+            self.model.photos.insert(place, photo)
+        self.model.crown(cover or self.model.cover)
+
+    @precondition(lambda self: self.model.photos)
+    @rule(data=st.data())
+    def reorder(self, data: st.DataObject) -> None:
+        named = data.draw(st.permutations(self.model.photos))[: len(self.model.photos) // 2 + 1]
+        order.reorder(self.home, [photo.uuid for photo in named])
+        self.model.put_first(named)
+
+    @precondition(lambda self: self.model.photos)
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        moved = data.draw(st.sampled_from(self.model.photos))
+        others = [photo for photo in self.model.photos if photo != moved]
+        after = data.draw(st.sampled_from([None, *others]))
+        order.move(self.home, moved.uuid, after and after.uuid)
+        others.insert(others.index(after) + 1 if after else 0, moved)
+        self.model.photos = others
+        self.model.crown(others[0].uuid if moved.uuid in (self.model.cover, others[0].uuid) else self.model.cover)
+
+    @precondition(lambda self: self.model.photos)
+    @rule(data=st.data(), text=st.sampled_from(["The pool", ""]))
+    def describe(self, data: st.DataObject, text: str) -> None:
+        photo = data.draw(st.sampled_from(self.model.photos))
+        gallery.describe(self.home, photo.uuid, text)
+        self.model.photos[self.model.photos.index(photo)] = replace(photo, alt_text=text or None)
+
+    @rule(places=st.sets(PLACES, max_size=2), turns=TURNS)
+    def turn(self, places: set[int], turns: int) -> None:
+        chosen = self.chosen(places)
+        change.turn(self.home, [photo.uuid for photo in chosen], turns)
+        for photo in chosen:
+            self.model.turn(photo.uuid, turns)
+
+    @invariant()
+    def same(self) -> None:
+        rows = now_in(self.home)
+        assert [Photo(str(row.uuid), row.turns, row.alt_text) for row in rows] == self.model.photos
+        assert [str(row.uuid) for row in rows if row.is_main] == ([self.model.cover] if rows else [])
+        assert all((row.width, row.height) == ((6, 8) if row.turns % 2 else (8, 6)) for row in rows)
+
+    def teardown(self) -> None:
+        assert_whole(self.home, self.buckets)
+        properties.delete(self.home)
+        assert self.buckets.listing() == set()
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_any_order_of_changes_ends_where_the_model_ends(
+    alice: Person, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=MOST))
+    monkeypatch.setattr(AnyGallery, "workspace", alice.workspace, raising=False)
+    monkeypatch.setattr(AnyGallery, "buckets", buckets, raising=False)
+    run_state_machine_as_test(
+        AnyGallery,
+        settings=settings(
+            max_examples=EXAMPLES or 12,
+            stateful_step_count=12,
+            derandomize=not EXAMPLES,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

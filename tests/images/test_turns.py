@@ -1,0 +1,141 @@
+"""A turn: new names everywhere, the old ones gone, and the picture as it should be seen."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+from flask import Flask
+from PIL import Image as Pillow
+from sqlalchemy import select
+
+from portal import storage
+from portal.db import db
+from portal.errors import Invalid
+from portal.images import change, deletion, renditions
+from portal.images.change import Change
+from portal.images.models import Image, Property, Rendition
+from tests import factories
+from tests.conftest import BOTH, Buckets
+from tests.images.galleries import assert_whole, finished, now_in, rows_of
+from tests.images.test_variants import corrupted
+
+WIDE = factories.jpeg(64, 48)  # dark at the top, light at the bottom
+ACCEPTS = frozenset({"image/webp"})
+
+
+@pytest.fixture
+def one(home: Property) -> Image:
+    """A finished image that was asked for at some width."""
+    change.apply(home, Change(added=[change.Added(lambda: WIDE, "a.jpg")]))
+    (image,) = now_in(home)
+    renditions.best(image, ACCEPTS, 320)
+    return image
+
+
+def dark_side(data: bytes) -> str:
+    """Where the gradient begins."""
+    grey = Pillow.open(BytesIO(data)).convert("L")
+    w, h = grey.size
+    middle = {"top": (w // 2, 1), "bottom": (w // 2, h - 2), "left": (1, h // 2), "right": (w - 2, h // 2)}
+    return min(middle, key=lambda side: int(grey.getpixel(middle[side])))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize(("turns", "side"), [(1, "right"), (2, "bottom"), (3, "left")])
+def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
+    app: Flask, home: Property, one: Image, buckets: Buckets, turns: int, side: str
+) -> None:
+    client, before, old_key = app.test_client(), buckets.listing(), one.key
+    assert dark_side(client.get(f"/{old_key}", headers={"Accept": "image/webp"}).data) == "top"
+    change.turn(home, [str(one.uuid)], turns)
+    (image,) = now_in(home)
+    gone = before - buckets.listing()
+    assert gone == before - {(storage.uploads.name, image.original_key)}, "all but the original"
+    for path in [f"/{old_key}", f"/{old_key}?w=320", *(f"/cdn/{key}" for _, key in gone)]:
+        assert client.get(path).status_code == 404, path
+    for path in [f"/{image.key}", f"/{image.key}?w=320", f"/cdn/{image.large_key}", f"/cdn/{image.thumb_key}"]:
+        shown = client.get(path, headers={"Accept": "image/webp"})
+        assert (shown.status_code, dark_side(shown.data)) == (200, side), path
+    assert (image.width, image.height) == ((48, 64) if turns % 2 else (64, 48))
+    assert_whole(home, buckets)
+
+
+def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> None:
+    large = storage.cdn.get(str(one.large_key))
+    for _ in range(4):
+        change.turn(home, [str(one.uuid).upper()], 1)
+    (image,) = now_in(home)
+    assert (image.turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_left_to_do(
+    home: Property, buckets: Buckets, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home, WIDE)
+    change.turn(home, [str(image.uuid)], 1)
+    (image,) = now_in(home)
+    assert (image.variants, image.turns, image.pending_since) == ("ready", 1, None)
+    before, objects = rows_of(home.id), buckets.listing()
+    work_off()
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+
+
+def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
+    home: Property, buckets: Buckets, work_off: Callable[[], int]
+) -> None:
+    image = corrupted(home)
+    work_off()
+    before, objects = rows_of(home.id), buckets.listing()
+    assert image.variants == "failed"
+    with pytest.raises(Invalid):
+        change.turn(home, [str(image.uuid)], 1)
+    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+    storage.uploads.put(image.original_key, WIDE, "image/jpeg")
+    change.turn(home, [str(image.uuid)], 1)
+    (image,) = now_in(home)
+    assert (image.variants, image.turns, image.failure_reason) == ("ready", 1, None)
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_turned_photo_that_was_deleted_comes_back_turned(
+    app: Flask, home: Property, one: Image, buckets: Buckets, work_off: Callable[[], int]
+) -> None:
+    change.turn(home, [str(one.uuid)], 1)
+    key = now_in(home)[0].key
+    token = deletion.delete(home, [str(one.uuid)], undoable=True).undo_token
+    assert app.test_client().get(f"/{key}").status_code == 404
+    deletion.undelete(home, str(token))
+    assert dark_side(app.test_client().get(f"/{key}").data) == "right", "from its original"
+    work_off()
+    (image,) = now_in(home)
+    assert (image.key, image.turns, image.width, image.height) == (key, 1, 48, 64)
+    assert dark_side(storage.cdn.get(str(image.large_key)) or b"") == "right"
+    assert_whole(home, buckets)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_renditions_that_are_being_made_while_a_photo_turns_leave_nothing(
+    home: Property, one: Image, buckets: Buckets, at_once: Callable[..., list[object]]
+) -> None:
+    image_id, uuid = one.id, str(one.uuid)
+
+    def do(width: int, property_id: int) -> None:
+        if width:
+            renditions.best(db.session.get_one(Image, image_id), ACCEPTS, width)
+        else:
+            change.turn(db.session.get_one(Property, property_id), [uuid], 1)
+
+    at_once(do, *[(width, home.id) for width in (0, 480, 640, 960, 1280)])
+    (image,) = now_in(home)
+    assert set(db.session.scalars(select(Rendition.version))) <= {image.version} == {2}
+    assert_whole(home, buckets)
+
+
+def test_the_photos_of_others_are_skipped(home: Property, one: Image, charlie: factories.Person) -> None:
+    foreign = factories.home_of(charlie.workspace)
+    finished(foreign, 1)
+    before = rows_of(foreign.id), rows_of(home.id)
+    change.turn(home, [str(now_in(foreign)[0].uuid), "nonsense"], 1)
+    assert (rows_of(foreign.id), rows_of(home.id)) == before

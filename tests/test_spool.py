@@ -1,0 +1,49 @@
+"""Files of a form on disk: whole or refused, under no name, and gone with the form."""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from io import BytesIO
+
+import pytest
+from flask import Flask, Request
+from werkzeug.test import EnvironBuilder
+
+from portal import spool
+from portal.errors import StorageFailed
+
+SIZE = 300_000
+
+
+def request_of(*files: bytes) -> Request:
+    sent = {"images": [(BytesIO(data), f"{n}.jpg") for n, data in enumerate(files)]}
+    return Request(EnvironBuilder(method="PUT", data=sent).get_environ())
+
+
+def test_files_are_read_as_they_were_sent_and_have_no_name(app: Flask) -> None:
+    before = set(os.listdir(tempfile.gettempdir()))
+    photos = [os.urandom(SIZE), b"", os.urandom(7)]
+    with spool.spooled(request_of(*photos), max_files=3, max_file_bytes=SIZE) as form:
+        assert [file.read() for file in form.files] == photos
+        assert form.files[0].read() == photos[0], "as often as it is asked"
+        assert set(os.listdir(tempfile.gettempdir())) <= before
+    with pytest.raises(ValueError, match="closed"):
+        form.files[0].read()
+
+
+@pytest.mark.parametrize("room", [0, 1, 64 * 1024 - 1, SIZE - 1])
+def test_k5_a_disk_that_is_full_refuses_the_form(room: int) -> None:
+    """The child may write files of so many bytes: the last write is a short one, the next is refused."""
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            with spool.spooled(request_of(os.urandom(SIZE)), max_files=1, max_file_bytes=SIZE):
+                os._exit(1)
+        except StorageFailed:
+            os._exit(0)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
