@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -77,6 +77,8 @@ class AnyGallery(RuleBasedStateMachine):
         db.session.rollback()
         self.home = factories.home_of(self.workspace)
         self.model = Model()
+        change.apply(self.home, Change(added=[added(PHOTO)] * 3, main_added=1))
+        self.model.cover = self.come_new(3)[1]
 
     def chosen(self, places: set[int]) -> list[Photo]:
         return [photo for place, photo in enumerate(self.model.photos) if place in places]
@@ -217,9 +219,10 @@ def test_any_order_of_changes_ends_where_the_model_ends(
     run_state_machine_as_test(
         AnyGallery,
         settings=settings(
-            max_examples=EXAMPLES or 12,
-            stateful_step_count=12,
+            max_examples=EXAMPLES or 25,
+            stateful_step_count=15,
             derandomize=not EXAMPLES,
+            phases=tuple(Phase) if EXAMPLES else (Phase.generate,),  # shrinking takes minutes
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
