@@ -38,7 +38,7 @@ def test_x1_c_speaks_numbers_alone_and_b_uuids(manager: Manager) -> None:
     assert str(manager.home.uuid) not in json.dumps(data)
     (seen,) = manager.seen_in_b()
     assert UUID(seen["id"]) == row.uuid
-    by_uuid = manager.url.replace(str(manager.home.id), str(manager.home.uuid))
+    by_uuid = f"{manager.host}/api/properties/{manager.home.uuid}"
     assert requests.put(by_uuid, json={}, headers=manager.headers, timeout=30).status_code == 404
 
 
