@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from portal import storage
 from portal.db import as_uuid, db
-from portal.errors import Conflict, Invalid, NotFound
+from portal.errors import Conflict, Invalid, NotFound, Problem
 from portal.images import deletion, gallery, keys, making, properties, variants
 from portal.images.keys import Place
 from portal.images.making import Made, Source
@@ -50,10 +50,11 @@ class Change:
     arranged: Sequence[Arranged] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)  # of the property
     added_by: str = ""
+    leaves_waiting: bool = False  # to their workers: nobody asks for the variants of other images here
 
 
 def apply(property: Property, change: Change) -> None:
-    """Do all of it, and tell of it once. Images whose variants wait for a worker get them here (X5).
+    """Do all of it, and tell of it once. Images whose variants wait for a worker get them here too (X5).
 
     Raises Invalid for what makes no sense, NotFound for an image to turn or arrange that isn't here, Invalid
     (making.FAILED) for a file that can't become a photo, OverQuota, Conflict where an image was turned
@@ -93,11 +94,17 @@ def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
     for tries_left in (2, 1, 0):
         ids = [image.id for image in gallery.images(property) if image.uuid in wanted]
         try:
-            return apply(property, Change(turned=dict.fromkeys(ids, turns)))
-        except Conflict:
-            if not tries_left:
+            return apply(property, Change(turned=dict.fromkeys(ids, turns), leaves_waiting=True))
+        except Problem as problem:
+            if not (tries_left and _is_outdated(problem)):
                 raise
     return None
+
+
+def _is_outdated(problem: Problem) -> bool:
+    """Whether somebody turned or deleted one of the images meanwhile: the next look will see it."""
+    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == making.MISSING
+    return is_missing or isinstance(problem, Conflict | NotFound)
 
 
 def _demand_sense(change: Change) -> None:
@@ -139,7 +146,8 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
     """Choose the images whose variants are made: those that turn, and those that wait for a worker."""
     for image in images:
         turns = change.turned.get(image.id, 0)
-        if image.id not in change.deleted and (turns or image.variants == PENDING):
+        waits = image.variants == PENDING and not change.leaves_waiting
+        if image.id not in change.deleted and (turns or waits):
             read = making.reader(image.original_key)
             yield Source(read, (image.turns + turns) % 4, image.id, image.version, may_fail=not turns)
 

@@ -27,6 +27,7 @@ MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_PLACE_S = 60  # a request of twenty photos may have twenty before it
 IN_HAND = 2  # photos a core: while one is drawn, another is on its way to the bucket
 FAILED = "upload_failed"  # the code of a file that can't become a photo
+MISSING = "missing"  # why it failed: the original is not in the bucket
 ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
 
 
@@ -89,7 +90,7 @@ def reader(key: str) -> Callable[[], bytes]:
     def read() -> bytes:
         data = storage.uploads.get(key)
         if data is None:
-            raise Invalid(ORIGINAL_IS_GONE, code="missing")
+            raise Invalid(ORIGINAL_IS_GONE, code=MISSING)
         return data
 
     return read

@@ -47,7 +47,8 @@ def _add(property: Property) -> None:
             raise Invalid("Choose one or more photos.", code="empty")
         added = [Added(file.read, file.file_name) for file in sent.files]
         try:
-            change.apply(property, Change(added=added, added_by=user.name or user.email))
+            wanted = Change(added=added, added_by=user.name or user.email, leaves_waiting=True)
+            change.apply(property, wanted)
         except Invalid as refused:
             index = (refused.details or {}).get("index", -1)
             if 0 <= index < len(added):

@@ -32,6 +32,10 @@ def one(home: Property) -> Image:
     return image
 
 
+def now_home(home: Property) -> Property:
+    return db.session.get_one(Property, home.id)
+
+
 def dark_side(data: bytes) -> str:
     """Where the gradient begins."""
     grey = Pillow.open(BytesIO(data)).convert("L")
@@ -66,6 +70,23 @@ def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> N
         change.turn(home, [str(one.uuid).upper()], 1)
     (image,) = now_in(home)
     assert (image.turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
+
+
+def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_meanwhile(
+    home: Property, one: Image, at_once: Callable[..., list[object]]
+) -> None:
+    waiting, going = factories.photo_in(home, WIDE), factories.photo_in(home, WIDE)
+    uuids = [str(one.uuid), str(going.uuid)]
+    said = at_once(
+        lambda act: act(),
+        (lambda: change.turn(now_home(home), uuids, 1),),
+        (lambda: deletion.delete(now_home(home), [str(going.uuid)]),),
+    )
+    assert not [each for each in said if isinstance(each, Exception)]
+    assert [(image.uuid, image.turns, image.variants) for image in now_in(home)] == [
+        (one.uuid, 1, "ready"),
+        (waiting.uuid, 0, "pending"),
+    ]
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
