@@ -38,7 +38,8 @@ def test_every_route_is_counted(few: None, alice: Person, route: str) -> None:
         path = path.replace(name, ABSENT)
     answers = [alice.api(method, path) for _ in range(6)]
     assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True]
-    assert answers[5].json["error"]["code"] == "too_many_requests"
+    said = answers[5].json
+    assert said["error"]["code"] == "too_many_requests" if "/v1/" in path else said["success"] is False
     assert int(answers[5].headers["Retry-After"]) >= 1
     assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
 
