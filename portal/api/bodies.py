@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from portal.errors import Invalid
+from portal.images import properties
 
 MAX_BODY_BYTES = 256 * 1024  # a confirm-batch of 20 with the longest alt texts has 60 kB
 MAX_ITEMS = 20  # seed B: "Up to 20 entries per call", "Up to 20 IDs per call"
@@ -48,6 +49,22 @@ class Data(Body):
     """What we answer: made here, under our own names."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+
+class PropertyFields(Body):
+    """What a property is, beside its gallery; the limits are the domain's (portal/images/properties.py)."""
+
+    name: Text | None = Field(None, description="1 to 200 characters.")
+    address: Text | None = Field(None, description="Max 300 characters.")
+    bedrooms: int | None = None
+    bathrooms: float | None = None
+    sleeps: int | None = None
+    external_ref: Text | None = Field(None, description="Your own name for it. Max 120 characters.")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is changed of the property itself."""
+        return self.model_dump(include={*properties.TEXTS, *properties.NUMBERS}, exclude_unset=True)
 
 
 class Path(Body):

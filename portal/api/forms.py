@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from portal import config, spool
 from portal.api import bodies
-from portal.api.bodies import Body, Text
+from portal.api.bodies import Body, PropertyFields, Text
 from portal.errors import Invalid
 from portal.images import properties
 from portal.images.change import MAX_FILE_COUNT, Added, Arranged, Change
@@ -39,7 +39,7 @@ class MetaBody(Body):
     is_main: bool
 
 
-class UpdateBody(Body):
+class UpdateBody(PropertyFields):
     """What the PUT does, in the order delete, rotate, upload, arrange; and other fields of the property."""
 
     main_new_image_index: int | None = Field(None, ge=0, description="Which of the new images is the main one.")
@@ -49,17 +49,6 @@ class UpdateBody(Body):
     images_meta: list[MetaBody] | None = Field(
         None, description="Order and main image. All images are first set to `isMain: false`."
     )
-    name: Text | None = Field(None, description="1 to 200 characters.")
-    address: Text | None = Field(None, description="Max 300 characters.")
-    bedrooms: int | None = None
-    bathrooms: float | None = None
-    sleeps: int | None = None
-    external_ref: Text | None = Field(None, description="Your own name for it. Max 120 characters.")
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What is changed of the property itself."""
-        return self.model_dump(include={*properties.TEXTS, *properties.NUMBERS}, exclude_unset=True)
 
 
 class Sent(NamedTuple):

@@ -1,6 +1,5 @@
 """Properties in seed B's dialect (ext): what an integrator needs before the first photo."""
 
-from typing import Any
 from uuid import UUID
 
 from flask import Response, url_for
@@ -9,7 +8,7 @@ from pydantic import Field
 
 from portal.api import auth
 from portal.api.blueprints import PropertyPath, speaking_b
-from portal.api.bodies import Body, Data, Moment, Query, Text, answer
+from portal.api.bodies import Data, Moment, PropertyFields, Query, Text, answer
 from portal.api.idempotency import idempotent
 from portal.images import properties
 from portal.images.models import Property
@@ -24,19 +23,8 @@ class ListQuery(Query):
     limit: int = Field(50, ge=1, le=properties.MAX_PAGE)
 
 
-class ChangePropertyBody(Body):
+class ChangePropertyBody(PropertyFields):
     """Fields that are not sent stay as they are."""
-
-    name: Text | None = Field(None, description="1 to 200 characters.")
-    address: Text | None = Field(None, description="Max 300 characters.")
-    bedrooms: int | None = None
-    bathrooms: float | None = None
-    sleeps: int | None = None
-    external_ref: Text | None = Field(None, description="Your own name for it. Max 120 characters.")
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True)
 
 
 class CreatePropertyBody(ChangePropertyBody):
