@@ -49,6 +49,10 @@ class Settings:
     network_workers: int = 2
 
     @property
+    def max_file_bytes(self) -> int:
+        return self.max_file_mb * 1024 * 1024
+
+    @property
     def https(self) -> bool:
         return self.public_url.startswith("https://")
 

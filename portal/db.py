@@ -64,6 +64,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)]
 PublicId = Annotated[uuid.UUID, mapped_column(default=uuid.uuid4, unique=True)]
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
+MomentOrNever = UtcDateTime().evaluates_none()
+"""For a moment that is now by default, and may be none: without this, SQLAlchemy takes a None for not said."""
 
 
 @event.listens_for(Engine, "connect")

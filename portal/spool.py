@@ -7,17 +7,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
+from portal import config
+from portal.db import db
 from portal.errors import Invalid, StorageFailed
 
 MULTIPART = "multipart/form-data"
-MAX_FIELDS = 100  # a form's, beside its files
+MAX_PARTS = 200  # texts and files; more files than we take are read all the same, so that their number can be told
 MAX_FIELD_BYTES = 256 * 1024  # all of them together
 ROOM_FOR_HEADERS = 64 * 1024  # boundaries, names and types of the parts
 
@@ -25,11 +28,16 @@ ROOM_FOR_HEADERS = 64 * 1024  # boundaries, names and types of the parts
 class SpooledFile:
     """A file of a form, on disk under no name: the system forgets it with the process that holds it."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self.field, self.file_name, self.size_bytes = "", "", 0
+    def __init__(self, max_bytes: int, file_name: str) -> None:
+        self.field, self.file_name, self.size_bytes = "", file_name, 0
         self.sha256 = hashlib.sha256()
         self._max_bytes = max_bytes
         self._file: io.FileIO | None = None  # opened for the first byte: an empty part costs no descriptor
+
+    @property
+    def is_sent(self) -> bool:
+        """What a browser sends for a file input that was left empty is no file."""
+        return bool(self.file_name or self.size_bytes)
 
     def write(self, data: bytes) -> int:
         """Keep what comes, and only count what is too much: the rest of the form is still to be read."""
@@ -51,10 +59,22 @@ class SpooledFile:
             self._file.close()
 
     def _keep(self, data: bytes) -> None:
-        self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (close() is the form's)
+        self._file = self._file or tempfile.TemporaryFile(buffering=0, dir=_folder())  # noqa: SIM115  (close() is the form's)
         rest = memoryview(data)
         while rest:  # a disk that fills up takes the first half of it without a word
             rest = rest[self._file.write(rest) :]
+
+
+class _Counted:
+    """A stream, and how much came of it: a client that leaves in the middle is not told from one that is done."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.size_bytes = stream, 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.size_bytes += len(data)
+        return data
 
 
 @dataclass(frozen=True)
@@ -83,11 +103,13 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
     """
     files: list[SpooledFile] = []
 
-    def open_file(**_: Any) -> Any:
-        files.append(SpooledFile(max_file_bytes if len(files) < max_files else 0))
+    def open_file(filename: str | None = None, **_: Any) -> Any:
+        is_over = sum(file.is_sent for file in files) >= max_files
+        files.append(SpooledFile(0 if is_over else max_file_bytes, _plain(filename or "")))
         return files[-1]
 
     request.max_content_length = max_files * max_file_bytes + MAX_FIELD_BYTES + ROOM_FOR_HEADERS
+    db.session.rollback()  # what was read so far: no transaction is held while a slow client sends
     try:
         fields, sent = _parsed(request, open_file)
         yield Form(fields, _checked(sent, max_files, max_file_bytes))
@@ -100,14 +122,17 @@ def _parsed(request: Request, open_file: Any) -> tuple[MultiDict[str, str], list
     parser = MultiPartParser(
         stream_factory=open_file,
         max_form_memory_size=MAX_FIELD_BYTES,
-        max_form_parts=MAX_FIELDS + 100,  # counted when they are read: more files than we take are told so
+        max_form_parts=MAX_PARTS,
         buffer_size=64 * 1024,
     )
     boundary = request.mimetype_params.get("boundary", "").encode("ascii", "replace")
     if not boundary:
         raise BadRequest("A multipart form names its boundary.")
     try:
-        fields, files = parser.parse(request.stream, boundary, request.content_length)
+        stream = _Counted(request.stream)
+        fields, files = parser.parse(stream, boundary, request.content_length)  # type: ignore[arg-type]
+        if request.content_length not in (None, stream.size_bytes):
+            raise BadRequest("The body broke off.")
     except HTTPException:
         raise
     except ValueError as error:
@@ -118,18 +143,24 @@ def _parsed(request: Request, open_file: Any) -> tuple[MultiDict[str, str], list
 
 
 def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> list[SpooledFile]:
-    """Give each file its names; what a browser sends for an empty file input is none."""
     files = []
     for part in sent:
         file: SpooledFile = part.stream  # type: ignore[assignment]
-        file.field, file.file_name = part.name or "", _plain(part.filename or "")
-        if file.file_name or file.size_bytes:
+        file.field = part.name or ""
+        if file.is_sent:
             files.append(file)
     if len(files) > max_files:
         raise Invalid(f"Maximum {max_files} files total; there are {len(files)}.", code="too_many_files")
     if any(file.size_bytes > max_file_bytes for file in files):
         raise RequestEntityTooLarge()
     return files
+
+
+def _folder() -> Path:
+    """In DATA_DIR: many systems keep /tmp in memory."""
+    folder = config.settings().data_dir / "spool"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _plain(name: str) -> str:

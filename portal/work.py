@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from portal import jobs
+from portal import jobs, storage
 from portal.db import Base, db, writing
 from portal.jobs import Job
 from portal.storage import Bucket
@@ -99,7 +99,7 @@ def _change() -> Iterator[Work]:
         raise
     finally:
         writing.reset(token)
-    _delete(change.dropped)
+    _delete(sorted(change.dropped, key=lambda one: one[0] is not storage.cdn))  # what is public goes first
     for job in change.jobs:
         quietly(jobs.enqueue, job)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
-import tempfile
 from io import BytesIO
 
 import pytest
 from flask import Flask, Request
 from werkzeug.test import EnvironBuilder
 
-from portal import spool
+from portal import config, spool
 from portal.errors import StorageFailed
 
 SIZE = 300_000
@@ -23,18 +22,25 @@ def request_of(*files: bytes) -> Request:
 
 
 def test_files_are_read_as_they_were_sent_and_have_no_name(app: Flask) -> None:
-    before = set(os.listdir(tempfile.gettempdir()))
+    folder = config.settings().data_dir / "spool"
     photos = [os.urandom(SIZE), b"", os.urandom(7)]
     with spool.spooled(request_of(*photos), max_files=3, max_file_bytes=SIZE) as form:
         assert [file.read() for file in form.files] == photos
         assert form.files[0].read() == photos[0], "as often as it is asked"
-        assert set(os.listdir(tempfile.gettempdir())) <= before
+        assert os.listdir(folder) == []
     with pytest.raises(ValueError, match="closed"):
         form.files[0].read()
 
 
+def test_an_input_that_was_left_empty_takes_no_photos_place(app: Flask) -> None:
+    sent = [(BytesIO(b""), ""), *((BytesIO(bytes([n]) * 9), f"{n}.jpg") for n in range(3))]
+    request = Request(EnvironBuilder(method="PUT", data={"images": sent}).get_environ())
+    with spool.spooled(request, max_files=3, max_file_bytes=SIZE) as form:
+        assert [file.read() for file in form.files] == [bytes([n]) * 9 for n in range(3)]
+
+
 @pytest.mark.parametrize("room", [0, 1, 64 * 1024 - 1, SIZE - 1])
-def test_k5_a_disk_that_is_full_refuses_the_form(room: int) -> None:
+def test_k5_a_disk_that_is_full_refuses_the_form(app: Flask, room: int) -> None:
     """The child may write files of so many bytes: the last write is a short one, the next is refused."""
     child = os.fork()
     if not child:

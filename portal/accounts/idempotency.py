@@ -34,7 +34,7 @@ class Claim(NamedTuple):
     token: UUID
 
 
-def claim(workspace: Workspace, key: str, fingerprint: str) -> Claim | Answer:
+def claim(workspace: Workspace, key: str, fingerprint: str, lease: timedelta = LEASE) -> Claim | Answer:
     """Claim a key for one run, or return the answer of the run that was.
 
     Raises Invalid where the key stands for another request, Conflict while the first one still runs.
@@ -46,7 +46,12 @@ def claim(workspace: Workspace, key: str, fingerprint: str) -> Claim | Answer:
     if record and (answer := _answer(record, fingerprint)):  # the usual repeat: nothing to lock, nothing to write
         return answer
     mine = IdempotencyRecord(
-        workspace_id=workspace.id, key=key, fingerprint=fingerprint, claim=uuid4(), claimed_at=now()
+        workspace_id=workspace.id,
+        key=key,
+        fingerprint=fingerprint,
+        claim=uuid4(),
+        claimed_at=now(),
+        lease_s=int(lease.total_seconds()),
     )
     try:
         return _taken_over(record, mine) if record else _begun(mine)
@@ -101,7 +106,8 @@ def _taken_over(record: IdempotencyRecord, mine: IdempotencyRecord) -> Claim | A
             raise _running()  # just released: the client's next try finds it free
         if answer := _answer(record, mine.fingerprint):
             return answer
-        record.fingerprint, record.claim, record.claimed_at = mine.fingerprint, mine.claim, mine.claimed_at
+        record.fingerprint, record.claim = mine.fingerprint, mine.claim
+        record.claimed_at, record.lease_s = mine.claimed_at, mine.lease_s
         record.status = record.body = record.location = record.answered_at = None
         return Claim(record.id, record.claim)
 
@@ -109,7 +115,7 @@ def _taken_over(record: IdempotencyRecord, mine: IdempotencyRecord) -> Claim | A
 def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
     """The answer that is kept; None where the key is free again. Raises what keeps it from being used."""
     if record.status is None or record.answered_at is None:
-        if record.claimed_at <= now() - LEASE:
+        if record.claimed_at <= now() - timedelta(seconds=record.lease_s):
             return None
         answer = None
     else:

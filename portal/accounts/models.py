@@ -110,6 +110,7 @@ class IdempotencyRecord(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))  # SHA-256 of method, path and body
     claim: Mapped[UUID]  # of the attempt that holds the lease; an older one's answer finds no row
     claimed_at: Mapped[Moment] = mapped_column(index=True)
+    lease_s: Mapped[int] = mapped_column(default=60)  # a claim whose process died is free again after this (G7)
     answered_at: Mapped[Moment | None]
     status: Mapped[int | None]  # None while it runs
     body: Mapped[str | None] = mapped_column(Sealed)  # it may say a webhook's secret, or a presigned URL

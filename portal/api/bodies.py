@@ -110,6 +110,8 @@ def read() -> None:
 def json_object() -> dict[str, Any]:
     """Return the body, a JSON object. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     request.max_content_length = MAX_BODY_BYTES
+    if request.content_length not in (None, len(request.get_data())):
+        raise BadRequest("The body broke off.")
     found = _parsed(request)
     if not isinstance(found, dict):
         raise Invalid("The body must be a JSON object.", code="fields")

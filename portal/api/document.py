@@ -1,5 +1,6 @@
 """/api/openapi.json: the contracts as OpenAPI 3.1, made from the models that check the requests."""
 
+from threading import Lock
 from typing import Any
 
 from flask import Response, jsonify
@@ -39,6 +40,7 @@ ETAGS: dict[tuple[str, str], dict[str, Any]] = {
     },
 }
 SCHEMAS = "#/components/schemas/{model}"
+MAKING = Lock()
 WRITES = ("post", "put", "patch", "delete")
 DESCRIPTION = """\
 The photos of rental properties. Send your key with each request: `Authorization: Bearer YOUR_KEY`.
@@ -65,18 +67,26 @@ def _serve(app: OpenAPI) -> Response:
 
 
 def _document(app: OpenAPI) -> dict[str, Any]:
-    """The library's document, with the headers that are read behind its back and without a 409 for reads."""
-    if not app.spec_json:
-        app.generate_spec_json()  # type: ignore[no-untyped-call]
-        for path, operations in app.spec_json["paths"].items():
-            for method, operation in operations.items():
-                headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
-                headers += [IDEMPOTENCY_KEY] if method in WRITES else []
-                operation.setdefault("parameters", []).extend(headers)
-                if method not in WRITES:  # an Idempotency-Key in flight, a webhook that is off: writes alone meet them
-                    del operation["responses"]["409"]
-        _add_form(app.spec_json)
+    """The library's document, with the headers that are read behind its back and without a 409 for reads.
+
+    Made once, by whoever asks first; others wait, so that nobody sees half of it.
+    """
+    with MAKING:
+        if not app.spec_json:
+            _make(app)
     return app.spec_json
+
+
+def _make(app: OpenAPI) -> None:
+    app.generate_spec_json()  # type: ignore[no-untyped-call]
+    for path, operations in app.spec_json["paths"].items():
+        for method, operation in operations.items():
+            headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
+            headers += [IDEMPOTENCY_KEY] if method in WRITES else []
+            operation.setdefault("parameters", []).extend(headers)
+            if method not in WRITES:  # an Idempotency-Key in flight, a webhook that is off: writes alone meet them
+                del operation["responses"]["409"]
+    _add_form(app.spec_json)
 
 
 def _add_form(document: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ def _read() -> None:
     if request.method != "PUT":
         return
     if request.mimetype == spool.MULTIPART:
-        most = config.settings().max_file_mb * 1024 * 1024
+        most = config.settings().max_file_bytes
         g.files = ExitStack()
         form = g.files.enter_context(spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
         photos = [file for file in form.files if file.field in IMAGES]

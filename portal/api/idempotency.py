@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec
 
@@ -19,12 +20,18 @@ View = Callable[P, Response]
 Renew = Callable[[Answer], Answer]
 
 
-def idempotent(view: View[P], renew: Renew | None = None, body: Callable[[], bytes] | None = None) -> View[P]:
+def idempotent(
+    view: View[P],
+    renew: Renew | None = None,
+    body: Callable[[], bytes] | None = None,
+    lease: timedelta = idempotency.LEASE,
+) -> View[P]:
     """Keep the answer of a write in the commit of its effect, and give it again to the same request.
 
     The same is: workspace, key, method, path and body, byte for byte. A run that raises has had no effect,
     since its change is undone, so its key is free again; one whose process dies holds it for a minute.
-    `renew` may freshen what an old answer says; `body` says what stands for the body where that is long.
+    `renew` may freshen what an old answer says; `body` says what stands for the body where that is long,
+    `lease` how long a run may take before somebody else may take it over.
     """
 
     @wraps(view)
@@ -32,7 +39,7 @@ def idempotent(view: View[P], renew: Renew | None = None, body: Callable[[], byt
         key = _key()
         if key is None:
             return view(*args, **kwargs)
-        claimed = idempotency.claim(auth.workspace(), key, _fingerprint(body or request.get_data))
+        claimed = idempotency.claim(auth.workspace(), key, _fingerprint(body or request.get_data), lease)
         if isinstance(claimed, Answer):
             return _again(renew(claimed) if renew else claimed)
         try:

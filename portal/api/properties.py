@@ -1,5 +1,6 @@
 """Seed C, "Manage Property Images": one PUT deletes, turns, uploads and arranges, all or nothing."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from portal.errors import NotFound
 from portal.images import change, gallery, keys, properties
 from portal.images.models import Property
 
+LONGEST = timedelta(minutes=10)  # twenty photos, behind twenty others
 UPDATED = "Property updated successfully"  # seed C
 
 
@@ -82,7 +84,7 @@ def show(path: PropertyPath) -> Response:
 
 
 @blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
-@partial(idempotent, body=lambda: forms.sent().digest())
+@partial(idempotent, body=lambda: forms.sent().digest(), lease=LONGEST)
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
     property = _find(path)

@@ -29,9 +29,9 @@ def image(workspace: str, property: str, file: str) -> Response:
 
 @blueprint.get("/cdn/<path:key>")
 def stored(key: str) -> Response:
-    """An object of the CDN bucket, for where no CDN stands in front of it."""
+    """An object of the CDN bucket, for where no CDN stands in front of it; what was dropped is gone at once (X14)."""
     known = CDN_KEY.fullmatch(key)
-    if not known:
+    if not known or not renditions.is_named(key):
         raise NotFound("There is no such photo.")
     return _answer(key, TYPES[known[1]], varies=False)
 

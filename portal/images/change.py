@@ -79,7 +79,7 @@ def apply(property: Property, change: Change) -> None:
         for remade in made[added:]:
             _renew(w, where, {image.id: image for image in kept}, remade)
         done = zip(change.added, made[:added], strict=True)
-        fresh = [_image(property, where, file, its, change.added_by) for file, its in done if its]
+        fresh = [_image(w, property, where, file, its, change.added_by) for file, its in done if its]
         order = _arrange(property, kept, fresh, change)
         is_renamed = properties.assign(property, values)
         gallery.note(w, property, moved=before != _state_of(order), renamed=is_renamed)
@@ -104,7 +104,7 @@ def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
 def _is_outdated(problem: Problem) -> bool:
     """Whether somebody turned or deleted one of the images meanwhile: the next look will see it."""
     is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == making.MISSING
-    return is_missing or isinstance(problem, Conflict | NotFound)
+    return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 
 def _demand_sense(change: Change) -> None:
@@ -175,11 +175,12 @@ def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made |
         raise Conflict("The photo was turned by somebody else. Look again, then try again.", code="gallery_changed")
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
+    image.started_at = None  # of the job before: this was none
     image.turns, image.version, image.key = made.source.turns, image.version + 1, where.original_key(image.type)
     return variants.swap(w, image, made.variants)
 
 
-def _image(property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
+def _image(w: Work, property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
     key = where.original_key(made.picture.type)
     image = Image(
         uuid=keys.uuid_in(key),
@@ -193,7 +194,7 @@ def _image(property: Property, where: Place, file: Added, made: Made, added_by: 
         turns=made.source.turns,
         added_by=added_by,
     )
-    variants.swap(Work(), image, made.variants)  # there is nothing to drop
+    variants.swap(w, image, made.variants)
     return image
 
 

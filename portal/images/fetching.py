@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload
 from portal import errands, jobs, remote, storage
 from portal.db import db, now
 from portal.errands import Shares, Turn
-from portal.errors import Invalid, OverQuota, StorageFailed
+from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, imports, uploads
 from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
@@ -45,6 +45,7 @@ class _Found:
     code: str = ""
     message: str = ""
     again_in_s: float | None = None
+    is_ours: bool = False  # the fault: the attempt does not count
 
 
 BROKEN = _Found(code="internal", message="Something went wrong on our side.")
@@ -120,6 +121,8 @@ def _fetch(errand: _Errand) -> _Found:
     except remote.Unreachable as error:
         again = RETRY_AFTER_S[errand.attempts - 1] if errand.attempts <= len(RETRY_AFTER_S) else None
         return _Found(code=error.code, message=error.message, again_in_s=again)
+    except TooMany as busy:
+        return _Found(again_in_s=busy.retry_after_s, is_ours=True)
     except (remote.Refused, Invalid) as error:
         return _Found(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
@@ -138,13 +141,13 @@ def _settle(errand: _Errand, found: _Found) -> None:
         if found.picture:
             _add(errand, found, found.picture)
         elif found.again_in_s is not None:
-            _put_off(errand, found.again_in_s)
+            _put_off(errand, found.again_in_s, is_ours=found.is_ours)
         else:
             _fail(errand, found.code, found.message)
     except OverQuota as full:
         _fail(errand, "image_limit_reached", full.message)
     except StorageFailed:
-        _put_off(errand, RETRY_AFTER_S[-1])
+        _put_off(errand, RETRY_AFTER_S[-1], is_ours=True)
 
 
 def _add(errand: _Errand, found: _Found, picture: Picture) -> None:
@@ -181,9 +184,10 @@ def _fail(errand: _Errand, code: str, message: str) -> None:
             imports.settle(w, item, code=code, message=message)
 
 
-def _put_off(errand: _Errand, pause_s: float) -> None:
+def _put_off(errand: _Errand, pause_s: float, *, is_ours: bool) -> None:
     with work():
         if item := _held(errand):
+            item.attempts -= is_ours
             item.fetching_until, item.next_at = None, now() + timedelta(seconds=pause_s)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from portal import storage
 from portal.config import settings
-from portal.errors import Invalid, TooMany
+from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import Place
 from portal.images.variants import Stored
@@ -54,16 +55,45 @@ class Made:
     size_bytes: int
 
 
+class Places:
+    """So many at a time, in the order they came: a semaphore gives a place back to whoever has just left it."""
+
+    def __init__(self, number: int) -> None:
+        self._free, self._line, self._guard = number, deque[threading.Event](), threading.Lock()
+
+    def acquire(self, timeout: float) -> bool:
+        mine = threading.Event()
+        with self._guard:
+            if self._free and not self._line:
+                self._free -= 1
+                return True
+            self._line.append(mine)
+        if mine.wait(max(0, timeout)):
+            return True
+        with self._guard:
+            if mine.is_set():  # it came free in this very moment
+                return True
+            self._line.remove(mine)
+        return False
+
+    def release(self) -> None:
+        with self._guard:
+            if self._line:
+                self._line.popleft().set()
+            else:
+                self._free += 1
+
+
 @cache
-def slots() -> threading.BoundedSemaphore:
+def slots() -> Places:
     """What every request of this process shares: a place for each core."""
-    return threading.BoundedSemaphore(settings().pixel_workers)
+    return Places(settings().pixel_workers)
 
 
 @cache
-def places() -> threading.BoundedSemaphore:
+def places() -> Places:
     """The same for photos in hand: while some are made, others come from the disk and go to the bucket."""
-    return threading.BoundedSemaphore(IN_HAND * settings().pixel_workers)
+    return Places(IN_HAND * settings().pixel_workers)
 
 
 def in_child(function: Callable[..., T], *args: object) -> T:
@@ -77,7 +107,7 @@ def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | No
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
     with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
-        futures = [pool.submit(_make, w, where, source, index) for index, source in enumerate(sources)]
+        futures = [pool.submit(_try, w, where, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
         finally:  # the first failure is enough: what has not begun never does
@@ -96,7 +126,16 @@ def reader(key: str) -> Callable[[], bytes]:
     return read
 
 
-def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
+def _try(w: Work, where: Place, source: Source, index: int) -> Made | None:
+    try:
+        return _make(w, where, source, index)
+    except Problem:
+        if source.may_fail:
+            return None
+        raise
+
+
+def _make(w: Work, where: Place, source: Source, index: int) -> Made:
     """Make one, from bytes to objects, in a place of its own: what waits holds no memory."""
     with _place_in(places()):
         try:
@@ -105,8 +144,6 @@ def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
             with _place_in(slots()):
                 rendered = in_child(render, data, picture, source.turns)
         except Invalid as refused:
-            if source.may_fail:
-                return None
             details = {"index": index, "reason": refused.code}
             raise Invalid(refused.message, code=FAILED, details=details) from refused
         original_key = None
@@ -119,7 +156,7 @@ def _make(w: Work, where: Place, source: Source, index: int) -> Made | None:
 
 
 @contextmanager
-def _place_in(room: threading.BoundedSemaphore) -> Iterator[None]:
+def _place_in(room: Places) -> Iterator[None]:
     if not room.acquire(timeout=WAIT_FOR_PLACE_S):
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
     try:

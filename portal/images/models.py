@@ -1,5 +1,6 @@
 """Property, Image, Rendition, Upload, ImportJob, ImportItem …: columns, constraints and one-line questions."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import Workspace
-from portal.db import Base, Id, Moment, PublicId, now
+from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
 
 PENDING, READY, FAILED = "pending", "ready", "failed"
 
@@ -78,7 +79,7 @@ class Image(Base):
     turns: Mapped[int] = mapped_column(default=0)  # quarter turns clockwise since the original, 0 to 3
     version: Mapped[int] = mapped_column(default=1)  # counts up with each change to the pixels
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
-    pending_since: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending
+    pending_since: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
     started_at: Mapped[Moment | None]  # of the latest attempt
     attempts: Mapped[int] = mapped_column(default=0)  # counted at the start, so that one that kills its worker counts
     failure_reason: Mapped[str | None] = mapped_column(String(300))
@@ -178,7 +179,7 @@ class ImportItem(Base):
     url: Mapped[str] = mapped_column(String(2048))
     host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
     state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (it is an image) or failed
-    next_at: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
     fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     code: Mapped[str | None] = mapped_column(String(40))  # why it failed, for programs

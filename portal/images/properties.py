@@ -10,8 +10,8 @@ from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
-from portal.images import gallery, imports
-from portal.images.models import Deleted, Image, Property, Rendition, Upload
+from portal.images import deletion, gallery, imports
+from portal.images.models import Deleted, Image, Property, Upload
 from portal.work import lock, work
 
 TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
@@ -71,14 +71,13 @@ def delete(property: Property) -> None:
     with work() as w:
         if not lock(property):
             raise _absent()
-        images = select(Image.id).where(Image.property_id == property.id)
         for image in gallery.hold(property):
-            w.drop(storage.uploads, image.original_key)
-            w.drop(storage.cdn, image.large_key, image.thumb_key)
+            deletion.forget(w, image)
+        db.session.flush()
         bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(bin))
-        w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(images))))
-        w.drop(storage.uploads, *db.session.scalars(select(Upload.key).where(Upload.property_id == property.id)))
+        awaited = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
+        w.drop(storage.uploads, *db.session.scalars(awaited))
         imports.abandon(property)
         db.session.delete(property)
 

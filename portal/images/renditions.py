@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 
 from portal import jobs, storage
 from portal.config import settings
@@ -44,6 +44,14 @@ def find_image(key: str) -> Image:
     return image
 
 
+def is_named(key: str) -> bool:
+    """Whether a row names this object of the CDN bucket: one that was dropped may lie there for a while."""
+    images = exists().where(or_(Image.large_key == key, Image.thumb_key == key))
+    found = bool(db.session.scalar(select(or_(images, exists().where(Rendition.key == key)))))
+    db.session.rollback()  # no connection is held while bytes travel
+    return found
+
+
 def rung(width_px: int | None) -> int:
     """Return the ladder's width that serves this one: the next larger, the largest for none."""
     return next((step for step in LADDER if width_px and step >= width_px), LADDER[-1])
@@ -75,11 +83,13 @@ def make_avif(image_id: int, width_px: int) -> None:
     if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
         return
     source = _Source.of(image)
+    db.session.rollback()  # no transaction is held while pixels are made
     data = source.bucket_bytes()
     if data is None:
         return
     rendition = resize(data, inspect(data), width_px, AVIF)
-    _keep(image, source, width_px, AVIF, rendition.data)
+    with suppress(NotFound):  # turned or deleted meanwhile: nothing is left to do
+        _keep(image, source, width_px, AVIF, rendition.data)
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ def _turn(what: object) -> Iterator[bool]:
 
 
 @contextmanager
-def _acquired(lock: "threading.Lock | threading.BoundedSemaphore", deadline: float) -> Iterator[bool]:
+def _acquired(lock: "threading.Lock | making.Places", deadline: float) -> Iterator[bool]:
     got = lock.acquire(timeout=max(0, deadline - time.monotonic()))
     try:
         yield got

@@ -18,7 +18,8 @@ blueprint = Blueprint("rotation", __name__)
 @signed_in
 def rotate(uuid: UUID) -> ResponseReturnValue:
     """Turn each `photo` by `turns` quarters clockwise."""
-    return turned(uuid, request.form.getlist("photo"), request.form.get("turns", 1, type=int))
+    turns = request.form.get("turns", "1")
+    return turned(uuid, request.form.getlist("photo"), int(turns) if turns in ("1", "2", "3") else -1)
 
 
 def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
@@ -32,7 +33,9 @@ def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
             raise
         headers["HX-Trigger"] = json.dumps({"toast": {"text": f"Nothing was turned. {refusal.message}"}})
     sheet = find_sheet(uuid)
-    if not is_fragment:
-        return redirect(f"{sheet.address()}#p-{chosen[0]}" if chosen else sheet.address(), 303)
     images = [image for image in sheet.shown if str(image.uuid) in chosen]
-    return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=not headers), headers
+    if not is_fragment:
+        return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
+    if headers:
+        return "", 409, headers
+    return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)

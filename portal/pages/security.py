@@ -8,7 +8,6 @@ from werkzeug.routing import RequestRedirect
 
 from portal import config, storage
 from portal.errors import Forbidden
-from portal.spool import MULTIPART
 
 OTHERS = ("/api/", "/images/", "/cdn/", "/healthz", "/readyz", "/static/")  # paths that are no pages of ours
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -55,9 +54,10 @@ def refuse_other_sites() -> None:
 def _refuse_nul() -> None:
     """Nobody types a NUL, and PostgreSQL takes none: a text with one is a 400, not a 500.
 
-    A form with files has no texts, and is read to disk by its own page.
+    The form with files has no texts, and is read to disk by its own page.
     """
-    if is_page() and request.mimetype != MULTIPART and any("\0" in value for value in request.values.values()):
+    is_read_later = request.endpoint == "upload_form.upload"
+    if is_page() and not is_read_later and any("\0" in value for value in request.values.values()):
         abort(400)
 
 

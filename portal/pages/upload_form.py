@@ -41,7 +41,7 @@ def upload(uuid: UUID) -> ResponseReturnValue:
 
 def _add(property: Property) -> None:
     user = current_user()
-    most = config.settings().max_file_mb * 1024 * 1024
+    most = config.settings().max_file_bytes
     with spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most) as sent:
         if not sent.files:
             raise Invalid("Choose one or more photos.", code="empty")

@@ -1,9 +1,11 @@
 """Endpoint and Delivery: columns and one-line questions."""
 
+from datetime import datetime
+
 from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from portal.db import Base, Id, Moment, PublicId, now
+from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
 from portal.sealed import Sealed
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
@@ -63,7 +65,7 @@ class Delivery(Base):
     body: Mapped[str] = mapped_column(Text)  # the same bytes at each attempt
     state: Mapped[str] = mapped_column(String(10), default=PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_at: Mapped[Moment | None] = mapped_column(default=now)  # None unless pending; during an attempt its lease
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending; or its lease
     status: Mapped[int | None]  # of the last answer
     answer: Mapped[str | None] = mapped_column(Text)  # its first kilobytes, or why there was none
     took_ms: Mapped[int | None]

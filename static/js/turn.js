@@ -19,32 +19,38 @@ function draw(tile, by) {
   else tile.removeAttribute('data-turn');
 }
 
+addEventListener('beforeunload', (event) => (todo.size || isSending) && event.preventDefault());
+
 export function turn(list, by = 1) {
   if (!list.length) return;
   for (const tile of list) {
     todo.set(tile.id, quarters((todo.get(tile.id) ?? 0) + by));
     draw(tile, quarters(+(tile.dataset.turn ?? 0) + by));
   }
-  const words = list.length === 1 ? `Turned ${nameOf(list[0])}` : `Turned ${list.length} photos.`;
-  if (list.length > 1) toast(words, { undo: () => turn(list.filter((tile) => tile.isConnected), -by) });
-  else say(words);
+  say(list.length === 1 ? `Turned ${nameOf(list[0])}` : `Turning ${list.length} photos`);
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE_MS);
 }
 
-/** Send what is to be done, one request at a time. */
+/** Send what is to be done, one request at a time; then offer to undo what was done. */
 async function send() {
   if (isSending) return;
   isSending = true;
   changing.count++;
+  const done = [];
   while (todo.size) {
     const [, by] = todo.entries().next().value;
     const ids = [...todo].filter(([, other]) => other === by).slice(0, AT_ONCE).map(([id]) => id);
     ids.forEach((id) => todo.delete(id));
-    if (by && !(await ask(ids, by))) break;
+    if (!by) ids.forEach((id) => draw(tileBy(id), 0));
+    else if (await ask(ids, by)) done.push(...ids.map((id) => [id, by]));
+    else break;
   }
   changing.count--;
   isSending = false;
+  if (done.length < 2) return;
+  const undo = () => done.forEach(([id, by]) => tileBy(id) && turn([tileBy(id)], -by));
+  toast(`Turned ${done.length} photos.`, { undo });
 }
 
 async function ask(ids, by) {

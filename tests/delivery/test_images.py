@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from portal import jobs, storage
 from portal.db import db
-from portal.images import keys, properties, renditions
+from portal.images import deletion, keys, properties, renditions
 from portal.images.models import Image, Property, Rendition
 from tests import factories
 from tests.conftest import Buckets
@@ -171,6 +171,18 @@ def test_a_variant_is_readable_at_its_cdn_address(
     assert response.content_type == "image/webp"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.data == storage.cdn.get(image.large_key)
+
+
+def test_what_no_row_names_any_more_is_gone_whatever_the_bucket_still_has(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    db.session.rollback()
+    key, data = image.large_key or "", storage.cdn.get(image.large_key or "") or b""
+    deletion.delete(home, [str(image.uuid)])
+    storage.cdn.put(key, data, "image/webp")  # as if the drop had failed
+    assert get(client, urlsplit(keys.cdn_url(key)).path).status_code == 404
 
 
 @pytest.mark.parametrize("key", ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"])

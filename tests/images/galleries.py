@@ -10,7 +10,7 @@ from portal import storage
 from portal.db import db
 from portal.images import change, gallery, keys
 from portal.images.change import Added, Arranged, Change
-from portal.images.models import READY, Deleted, Image, Property, Rendition, Upload
+from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
 from portal.webhooks.models import Delivery
 from tests import factories
 from tests.conftest import Buckets
@@ -77,4 +77,5 @@ def assert_whole(home: Property, buckets: Buckets) -> None:
     """Order and cover hold, all that is ready has its variants, and no object is missing or left over."""
     rows = now_in(home)
     assert all(image.large_key and image.thumb_key for image in rows if image.variants == READY)
+    assert [image.pending_since is None for image in rows] == [image.variants != PENDING for image in rows]
     assert buckets.listing() == named()

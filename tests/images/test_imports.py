@@ -83,6 +83,8 @@ def test_b18_a_url_that_stands_there_twice_is_imported_once(home: Property, host
     done = how(job)
     assert (done.total, done.imported, done.failed) == (2, 1, 1)
     assert [item.code for item in imports.items(job)] == [None, "duplicate_url"]
+    assert {(item.next_at, item.fetching_until) for item in imports.items(job)} == {(None, None)}, "nothing is due"
+    assert fetching.run() == 0
     assert used(alice) == 1
 
 

@@ -80,17 +80,26 @@ def test_a_photo_that_cannot_be_turned_stays_as_it_is(
     before = buckets.listing()
     chosen = [str(image.uuid) for image in photos]
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
+    assert answer.status_code == 409
     assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("Nothing was turned. The original")
     assert sizes(home) == [(60, 40)] * 3
     assert buckets.listing() == before
 
 
-@pytest.mark.parametrize("turns", ["4", "-1", "many", ""])
+@pytest.mark.parametrize("turns", ["4", "-1", "many", "", "1.5", "9" * 5000])
 def test_a_turn_that_is_none_changes_nothing(alice: Person, home: Property, photos: list[Image], turns: str) -> None:
     data = {"photo": str(photos[0].uuid), "turns": turns}
-    alice.browser().post(url_of(home), data=data, headers=FRAGMENT)
-    expected = (40, 60) if turns in ("many", "") else (60, 40)  # what is no number is one turn
-    assert sizes(home)[0] == expected
+    assert alice.browser().post(url_of(home), data=data, headers=FRAGMENT).status_code == 409
+    assert sizes(home)[0] == (60, 40)
+
+
+def test_what_is_no_photo_is_skipped_and_stands_in_no_address(
+    alice: Person, home: Property, photos: list[Image]
+) -> None:
+    chosen = ["x\ny", str(photos[1].uuid)]
+    answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"})
+    assert (answer.status_code, answer.location) == (303, f"{url_of(home, '')[:-1]}#p-{photos[1].uuid}")
+    assert sizes(home) == [(60, 40), (40, 60), (60, 40)]
 
 
 def test_photos_of_others_stay_as_they_are(charlie: Person, alice: Person, home: Property, photos: list[Image]) -> None:
