@@ -48,9 +48,9 @@ def cover(home: Property) -> int:
 
 
 def arranged(home: Property, ids: list[int], main: int | None = None) -> list[Arranged]:
-    """What `imagesMeta` says: these first, in this order, one of them the cover."""
-    here = {image.id: image for image in gallery.images(home)}
-    return [Arranged(id, keys.image_url(here[id]), n, is_main=id == main) for n, id in enumerate(ids)]
+    """What `imagesMeta` says: these first, in this order, one of them the cover. One that is gone has no URL."""
+    urls = {image.id: keys.image_url(image) for image in gallery.images(home)}
+    return [Arranged(id, urls.get(id, ""), n, is_main=id == main) for n, id in enumerate(ids)]
 
 
 def rows_of(property_id: int) -> Any:
