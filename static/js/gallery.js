@@ -42,6 +42,15 @@ function leaveAddress() {
   history.replaceState(null, '', url);
 }
 
+/** What was typed is saved when the photo is left: its dialog goes when that is done. */
+function save() {
+  const field = $('#f-alt', dialog()),
+    isNew = field && field.value !== field.defaultValue;
+  if (isNew) field.form.requestSubmit();
+  return isNew;
+}
+document.addEventListener('cancel', (event) => event.target === dialog() && save() && event.preventDefault(), true);
+
 function count() {
   const field = $('[data-most]', dialog()),
     note = $('.count', dialog());
@@ -79,7 +88,7 @@ document.addEventListener('click', (event) => {
   const close = event.target.closest('[data-close]');
   if (close) {
     event.preventDefault();
-    close.closest('dialog').close();
+    if (!(close.closest('#photo') && save())) close.closest('dialog').close();
   }
   const link = event.target.closest('.tile a');
   if (link && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
@@ -34,6 +36,20 @@ def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image])
     assert page.locator("#save").inner_text().startswith("Saved")
     assert described(photos[2]) == "Kitchen with an oak island"
     assert page.evaluate("document.activeElement.closest('.tile')?.id") == f"p-{photos[2].uuid}"
+
+
+@pytest.mark.parametrize("way", ["Escape", "Close"])
+def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, photos: list[Image], way: str) -> None:
+    page = sheet(home)
+    page.locator(f"#p-{photos[2].uuid}").get_by_text("Add a description").click()
+    page.locator("#photo textarea").fill("Balcony with herbs")
+    page.keyboard.press("Escape") if way == "Escape" else page.locator("#photo [data-close]").click()
+    page.locator("#photo").wait_for(state="hidden")
+    assert described(photos[2]) == "Balcony with herbs"
+    page.locator("#photos a.shot").nth(0).click()
+    page.locator("#photo textarea").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#photo").wait_for(state="hidden")
 
 
 def test_a_photo_opens_in_a_tab_of_its_own_where_that_is_wanted(
