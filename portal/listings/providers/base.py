@@ -1,0 +1,86 @@
+"""What every adapter to a PMS gives: its listings in one shape, page by page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from portal.listings.providers.account import Account
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a listing, as the PMS says now; its place is the one in the list."""
+
+    url: str
+    description: str = ""
+    external_id: str = ""
+    room: str = ""  # the PMS's id of the room that it shows, where it says so
+
+
+@dataclass(frozen=True)
+class FoundListing:
+    """A listing as the PMS says it is now, in our shape."""
+
+    external_id: str
+    name: str
+    thumbnail_url: str | None
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some listings, and the cursor of the next page: None on the last one. `total` where the PMS says it."""
+
+    listings: tuple[FoundListing, ...]
+    next_cursor: str | None = None
+    total: int | None = None
+    notes: tuple[str, ...] = field(default=())  # what is odd, for people: an order that contradicts itself
+
+
+class Token(NamedTuple):
+    """What a PMS lets us in with for a while. `good_from` and `good_until`: seconds since 1970."""
+
+    secret: str
+    good_from: float
+    good_until: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """One credential, or setting, that an account of this provider has."""
+
+    name: str  # camelCase, as the API spells it
+    label: str
+    is_secret: bool = False
+    is_optional: bool = False
+    hint: str = ""
+
+
+class Limit(NamedTuple):
+    """At most `calls` in `seconds`. `per` is "account", or "host": then all accounts share it."""
+
+    calls: int
+    seconds: int
+    per: str = "account"
+
+
+class Provider(Protocol):
+    """An adapter to one PMS. It has no state: what it needs it finds in the account."""
+
+    key: str  # "HOSTAWAY": as seed A spells it
+    name: str  # "Hostaway"
+    base_url: str  # where its API is, unless the account says otherwise
+    fields: tuple[Field, ...]
+    limits: tuple[Limit, ...]
+
+    def sign_in(self, account: "Account") -> Token | None:
+        """Ask for a token, in one call; None where the credentials themselves go with each call."""
+        ...
+
+    def pages(self, account: "Account", cursor: str | None) -> Iterator[Page]:
+        """Yield the listings page by page, from a cursor that an earlier page gave, else from the first.
+
+        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials`: they are not good).
+        """
+        ...
