@@ -47,6 +47,7 @@ class Settings:
     max_file_mb: int = 20  # MiB, of each file in a multipart request (contract.md, X7)
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
+    sync_every_min: int = 15  # minutes between two syncs of an account
 
     @property
     def max_file_bytes(self) -> int:
@@ -99,6 +100,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         max_file_mb=_integer(env, "MAX_FILE_MB", 20, 1, 200),
         pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
         network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),
+        sync_every_min=_integer(env, "SYNC_EVERY_MIN", 15, 1, 7 * 24 * 60),
     )
 
 

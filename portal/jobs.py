@@ -16,7 +16,8 @@ from portal.config import Settings
 from portal.patience import patience
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
-QUEUES = (PIXELS, NETWORK, WEBHOOKS, SCHEDULE)
+SYNC, CDN = "sync", "cdn"  # a PMS that is slow keeps no picture waiting, nor its pictures a PMS
+QUEUES = (PIXELS, NETWORK, WEBHOOKS, SYNC, CDN, SCHEDULE)
 
 # Without Retry a killed job is failed at once (reliability.md, decision 9). At first without delay: case I1.
 RETRY_INTERVALS_S = [0, 10, 60]
@@ -32,6 +33,7 @@ class Job:
     args: tuple[int | str, ...]
     queue: str
     timeout_s: int
+    type: str = ""  # what a contract calls it, for the operators' dashboard
 
     @property
     def id(self) -> str:
@@ -55,6 +57,18 @@ def deliver_webhooks() -> Job:
     return Job("workers.webhooks.deliver_webhooks", (), WEBHOOKS, timeout_s=180)
 
 
+def sync_listings() -> Job:
+    return Job("workers.listings.sync_listings", (), SYNC, timeout_s=240)
+
+
+def image_cdn_upload() -> Job:
+    return Job("workers.listings.image_cdn_upload", (), CDN, timeout_s=240, type="IMAGE_CDN_UPLOAD")  # seed A's word
+
+
+def clear_leftovers() -> Job:
+    return Job("workers.listings.clear_leftovers", (), NETWORK, timeout_s=180)
+
+
 def ring_again() -> Job:
     return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
 
@@ -63,7 +77,17 @@ def tidy() -> Job:
     return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # long: the sweep must not wait for it
 
 
-ALL = (make_variants, make_avif, run_imports, deliver_webhooks, ring_again, tidy)
+ALL = (
+    make_variants,
+    make_avif,
+    run_imports,
+    deliver_webhooks,
+    sync_listings,
+    image_cdn_upload,
+    clear_leftovers,
+    ring_again,
+    tidy,
+)
 """Every job there is: the workers run nothing else (reliability.md, decision 7)."""
 
 _redis: Redis | None = None
@@ -110,6 +134,7 @@ def enqueue(job: Job) -> None:
             result_ttl=RESULT_TTL_S,
             failure_ttl=FAILURE_TTL_S,
             job_id=job.id,
+            meta={"type": job.type} if job.type else None,
             retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
         )
 

@@ -11,8 +11,12 @@ from portal.webhooks.models import Delivery, Endpoint
 from portal.work import Work
 
 PROPERTY_UPDATED = "property.updated"
+LISTING_IMAGES_UPDATED = "listing.images.updated"
 TEST = "webhook.test"
-EVENTS = {PROPERTY_UPDATED: "Photos or details of a property changed"}
+EVENTS = {
+    PROPERTY_UPDATED: "Photos or details of a property changed",
+    LISTING_IMAGES_UPDATED: "Pictures of a PMS listing have new copies in the Image CDN",
+}
 
 
 def emit(w: Work, workspace_id: int, event: str, data: dict[str, Any]) -> None:

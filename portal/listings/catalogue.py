@@ -1,0 +1,129 @@
+"""Listings and their images, found and listed; each through its workspace."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+
+from portal.accounts.models import Workspace
+from portal.db import as_uuid, db, is_id, is_storable
+from portal.errors import Invalid, NotFound
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.providers import find as find_provider
+
+MAX_PAGE = 100
+MAX_WORDS = 8  # of a search
+COPIED, WAITING, FAILED = "copied", "waiting", "failed"
+STATES = (COPIED, WAITING, FAILED)
+
+
+class Page(NamedTuple):
+    """Some listings, the first that were found first, and where the next ones begin."""
+
+    items: list[Listing]
+    next_cursor: str | None
+
+
+def page(
+    workspace: Workspace,
+    *,
+    after: str | None = None,
+    limit: int = 50,
+    search: str = "",
+    provider: str | None = None,
+    account: str | None = None,
+    state: str | None = None,
+) -> Page:
+    """Return listings from a cursor on. Raises Invalid for a cursor or state that is none of ours, NotFound.
+
+    `state` keeps those with a picture that failed or waits, or where every picture has its copy.
+    """
+    found = select(Listing).where(Listing.workspace_id == workspace.id)
+    if provider is not None:
+        definition = select(IntegrationAccount.id).join(IntegrationDefinition)
+        definition = definition.where(
+            IntegrationDefinition.workspace_id == workspace.id,
+            IntegrationDefinition.provider == find_provider(provider).key,
+        )
+        found = found.where(Listing.account_id.in_(definition))
+    if account is not None:
+        mine = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
+        found = found.where(Listing.account_id.in_(mine))
+    if state is not None:
+        found = found.where(_in_state(state))
+    if after is not None:
+        found = found.where(Listing.id > _position(after))
+    for word in search.split()[:MAX_WORDS] if is_storable(search) else ["\uffff"]:
+        found = found.where(
+            or_(Listing.name.icontains(word, autoescape=True), Listing.external_id.icontains(word, autoescape=True))
+        )
+    limit = max(1, min(limit, MAX_PAGE))
+    rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
+    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def find(workspace: Workspace, uuid: str) -> Listing:
+    """Return a listing of this workspace. Raises NotFound; foreign equals absent."""
+    listing = db.session.scalar(
+        select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
+    )
+    if listing is None:
+        raise NotFound("There is no such listing.", code="listing_not_found")
+    return listing
+
+
+def images(listing: Listing) -> list[ListingImage]:
+    """Return a listing's records: the thumbnail's, the gallery's in order, then what the PMS doesn't name any more."""
+    mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
+    order = (
+        ListingImage.superseded_at.is_not(None),
+        ListingImage.type.desc(),
+        ListingImage.position,
+        ListingImage.id,
+    )
+    return list(db.session.scalars(mine.order_by(*order)))
+
+
+def find_image(listing: Listing, uuid: str) -> ListingImage:
+    """Return a record of this listing. Raises NotFound."""
+    mine = select(ListingImage).where(ListingImage.listing_id == listing.id, ListingImage.uuid == as_uuid(uuid))
+    image = db.session.scalar(mine)
+    if image is None:
+        raise NotFound("There is no such image.", code="image_not_found")
+    return image
+
+
+def is_named(key: str) -> bool:
+    """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
+    return db.session.scalar(select(ListingImage.id).where(ListingImage.key == key).limit(1)) is not None
+
+
+def named_in_cdn(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that a row names: the others are nobody's."""
+    named = select(ListingImage.key).where(ListingImage.key.in_(keys))
+    return {key for key in db.session.scalars(named) if key}
+
+
+def state_of(image: ListingImage) -> str:
+    """How a record stands: a failure after a success is a failure, though its copy is served on (A9)."""
+    if image.failure_reason:
+        return FAILED
+    return COPIED if image.key else WAITING
+
+
+def _in_state(state: str) -> ColumnElement[bool]:
+    its = select(ListingImage.id).where(
+        ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None)
+    )
+    has_failed = exists(its.where(ListingImage.failure_reason.is_not(None)))
+    waits = exists(its.where(ListingImage.key.is_(None), ListingImage.failure_reason.is_(None)))
+    states = {FAILED: has_failed, WAITING: waits, COPIED: and_(exists(its), ~has_failed, ~waits)}
+    if state not in states:
+        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
+    return states[state]
+
+
+def _position(cursor: str) -> int:
+    if not is_id(cursor):
+        raise Invalid("That cursor is not one of ours.", code="cursor")
+    return int(cursor)

@@ -1,0 +1,151 @@
+"""IMAGE_CDN_UPLOAD: each ListingImage that is due is fetched by whoever's turn it is, and noted (seed A)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import Select, select
+
+from portal import errands, jobs
+from portal.accounts.models import Workspace
+from portal.db import db, now
+from portal.errands import Turn
+from portal.errors import Conflict, NotFound
+from portal.listings import settling, turns
+from portal.listings.download import RETRY_AFTER_S, TYPES, Copy, Errand, Found, Target, carry_out
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
+from portal.pixels.inspect import Picture
+from portal.work import lock, work
+
+LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
+BROKEN = Found(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
+
+
+def run() -> int:
+    """Copy what is due, side by side, until nothing is; return how many URLs were looked at."""
+    return errands.run(_claim, carry_out, settling.note, side_by_side=turns.SHARES.side_by_side, broken=BROKEN)
+
+
+def ring_again() -> int:
+    """Ring where pictures are due and no worker is on its way to them; return how many are due."""
+    return errands.ring_again(ListingImage.next_at, jobs.image_cdn_upload())
+
+
+def try_again(image: ListingImage) -> None:
+    """Copy a picture once more, whatever came of it.
+
+    Raises NotFound where it is gone, Conflict where the Image CDN is off or the PMS doesn't name it any more.
+    """
+    with work() as w:
+        listing = db.session.get(Listing, image.listing_id)
+        if listing is None or not lock(listing) or not lock(image):
+            raise NotFound("There is no such image.", code="image_not_found")
+        if not listing.account.definition.enable_images_cdn:
+            raise Conflict("The Image CDN is switched off for this provider.", code="cdn_off")
+        if image.superseded_at:
+            raise Conflict("The PMS does not show this picture any more.", code="superseded")
+        image.attempts, image.failure_reason, image.next_at = 0, None, now()
+        w.enqueue(jobs.image_cdn_upload())
+
+
+def try_all_again(images: Select[int]) -> int:
+    """Copy once more what failed among these (a SELECT of ids); return how many that are."""
+    failed = select(ListingImage).where(
+        ListingImage.id.in_(images), ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None)
+    )
+    with work() as w:
+        found = list(db.session.scalars(failed.with_for_update(of=ListingImage).order_by(ListingImage.id)))
+        for image in found:
+            image.attempts, image.failure_reason, image.next_at = 0, None, now()
+        if found:
+            w.enqueue(jobs.image_cdn_upload())
+    return len(found)
+
+
+def _claim(most: int, _: Sequence[Errand]) -> list[Errand]:
+    """Take URLs that are due, within the shares, with a lease; count the attempts before they are made."""
+    chosen = turns.choose(most)
+    if not chosen:
+        db.session.rollback()
+        return []
+    with work():
+        return _taken(chosen)
+
+
+def _taken(chosen: Sequence[int]) -> list[Errand]:
+    """Take these rows, and with each what wants the same bytes: the thumbnail's and the gallery's."""
+    asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
+    same = select(ListingImage).join(
+        asked,
+        (ListingImage.listing_id == asked.c.listing_id) & (ListingImage.url_sha256 == asked.c.url_sha256),
+    )
+    rows = db.session.scalars(same.with_for_update(skip_locked=True, of=ListingImage)).unique().all()
+    groups: dict[tuple[int, str], list[ListingImage]] = {}
+    for row in rows:
+        groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
+    listings = _places([listing_id for listing_id, _ in groups])
+    taken = []
+    for (listing_id, _), images in groups.items():
+        place = listings.get(listing_id)
+        due = [image for image in images if image.next_at and image.next_at <= now()]
+        if place and not place.is_on:
+            for image in due:
+                image.next_at = None  # the switch went off meanwhile: skipped, and no failure (A10)
+        elif place and due:
+            taken.append(_begun(place, due, images))
+    return taken
+
+
+@dataclass
+class _Place:
+    """A listing as its copies need it."""
+
+    listing_id: int
+    workspace_id: int
+    prefix: str
+    is_on: bool
+    keys: set[str] = field(default_factory=set)
+
+
+def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
+    ids = sorted(set(listing_ids))
+    listings = (
+        select(Listing.id, Listing.workspace_id, Workspace.uuid, Listing.uuid, IntegrationDefinition.enable_images_cdn)
+        .join(Workspace, Listing.workspace_id == Workspace.id)
+        .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
+        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        .where(Listing.id.in_(ids))
+    )
+    found = {row[0]: _Place(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)}
+    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(ids))
+    for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
+        found[listing_id].keys.add(key)
+    return found
+
+
+def _begun(place: _Place, due: Sequence[ListingImage], same: Sequence[ListingImage]) -> Errand:
+    for image in due:
+        image.attempts += 1
+        image.fetching_until = image.next_at = now() + LEASE
+    first = due[0]
+    is_verified = all(image.key for image in due)
+    condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
+    other = next((image for image in same if image.key and image not in due), None)
+    return Errand(
+        Turn(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
+        place.listing_id,
+        place.prefix,
+        first.original_url,
+        tuple(Target(image.id, image.type, image.position) for image in due),
+        frozenset(place.keys),
+        {name: value for name, value in condition.items() if value},
+        _copy_of(other) if other and not is_verified else None,
+        max(image.attempts for image in due),
+    )
+
+
+def _copy_of(image: ListingImage) -> Copy:
+    key = image.key or ""
+    picture = Picture(TYPES[key.rpartition(".")[2]], image.width or 0, image.height or 0)
+    sizes = (image.original_bytes or 0, image.delivered_bytes or 0)
+    return Copy(image.image_hash or "", {image.id: key}, (), *sizes, picture, image.etag, image.last_modified)

@@ -1,0 +1,130 @@
+"""Which ListingImages there should be: what the PMS says now, compared with the stored rows (seed A, "Image detection")."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from sqlalchemy import Row, insert, select, update
+
+from portal import jobs
+from portal.db import db, now
+from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
+from portal.work import Work
+
+VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
+SIGNED_WITH = {"expires", "signature", "sig", "token", "se", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
+
+
+class Wanted(NamedTuple):
+    """A picture that the PMS names now: what a ListingImage should stand for."""
+
+    listing_id: int
+    type: str
+    url: str
+    position: int
+
+    @property
+    def identity(self) -> tuple[int, str, str]:
+        return self.listing_id, self.type, url_sha256(self.url)
+
+
+def url_sha256(url: str) -> str:
+    """Tell URLs apart by what they name, not by who may read it until when (A7)."""
+    parts = urlsplit(url)
+    if parts.query:
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _signs(name)]
+        parts = parts._replace(query=urlencode(kept))
+    return hashlib.sha256(urlunsplit(parts._replace(fragment="")).encode()).hexdigest()
+
+
+def detect(w: Work, listings: Sequence[Listing]) -> int:
+    """Have a ListingImage for each picture of these listings, in a fixed number of statements; return how many are new.
+
+    What the PMS doesn't name any more is kept, and marked (A5, A8). Under the lock of their account.
+    """
+    stored = _stored([listing.id for listing in listings])
+    new: list[dict[str, Any]] = []
+    changes: dict[str, list[dict[str, Any]]] = {}
+    workspaces = {listing.id: listing.workspace_id for listing in listings}
+    for wanted in (one for listing in listings for one in _wanted(listing)):
+        row = stored.pop(wanted.identity, None)
+        if row is None:
+            new.append(_fresh(wanted, workspaces[wanted.listing_id]))
+        elif change := _change(row, wanted):
+            changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
+    gone = [row.id for row in stored.values() if row.superseded_at is None]
+    if new:
+        db.session.execute(insert(ListingImage), new)
+    for same_columns in changes.values():  # three kinds at most
+        db.session.execute(update(ListingImage), same_columns)
+    if gone:
+        marked = update(ListingImage).where(ListingImage.id.in_(gone))
+        db.session.execute(marked.values(superseded_at=now(), next_at=None))
+    if new or changes:
+        w.enqueue(jobs.image_cdn_upload())
+    return len(new)
+
+
+def _wanted(listing: Listing) -> Iterator[Wanted]:
+    """Yield what a listing shows, the first of equal pictures only."""
+    seen = set()
+    thumbnail = [Wanted(listing.id, THUMBNAIL, listing.thumbnail_url, 0)] if listing.thumbnail_url else []
+    gallery = (Wanted(listing.id, GALLERY, picture["url"], n) for n, picture in enumerate(listing.pictures))
+    for wanted in (*thumbnail, *gallery):
+        if wanted.identity not in seen:
+            seen.add(wanted.identity)
+            yield wanted
+
+
+def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], Row[Any]]:
+    image = ListingImage
+    rows = select(
+        image.id,
+        image.listing_id,
+        image.type,
+        image.url_sha256,
+        image.original_url,
+        image.position,
+        image.key,
+        image.failure_reason,
+        image.superseded_at,
+    ).where(image.listing_id.in_(listing_ids))
+    return {(row.listing_id, row.type, row.url_sha256): row for row in db.session.execute(rows)}
+
+
+def _fresh(wanted: Wanted, workspace_id: int) -> dict[str, Any]:
+    return {
+        "workspace_id": workspace_id,
+        "listing_id": wanted.listing_id,
+        "type": wanted.type,
+        "original_url": wanted.url,
+        "url_sha256": url_sha256(wanted.url),
+        "host": host_of(wanted.url),
+        "position": wanted.position,
+    }
+
+
+def _change(row: Row[Any], wanted: Wanted) -> Mapping[str, Any]:
+    """What is another now: its place, its signature, or that it is back.
+
+    A link that failed is fetched again where its signature is a fresh one: the old one may just have been over.
+    """
+    change: dict[str, Any] = {}
+    is_signed_anew = row.original_url != wanted.url
+    if is_signed_anew or row.position != wanted.position:
+        change |= {"original_url": wanted.url, "position": wanted.position}
+    if row.superseded_at is not None:
+        change |= {"superseded_at": None, "next_at": now() + VERIFY_EVERY if row.key else now(), "attempts": 0}
+    if is_signed_anew and row.failure_reason:
+        change |= {"failure_reason": None, "next_at": now(), "attempts": 0}
+    return change
+
+
+def host_of(url: str) -> str:
+    return (urlsplit(url).netloc.rpartition("@")[2] or "?").lower()[:255]
+
+
+def _signs(name: str) -> bool:
+    return name.lower() in SIGNED_WITH or name.lower().startswith(("x-amz-", "x-goog-"))

@@ -1,0 +1,167 @@
+"""One picture is downloaded, checked, hashed and stored: what runs in a thread, without the database (seed A).
+
+The objects are written here, ahead of the change that names them: hundreds of puts one after the other would be
+most of the time. `Work.adopt` undoes those of a change that fails.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from portal import remote, storage
+from portal.errands import Turn
+from portal.errors import Invalid, Problem, StorageFailed, TooMany
+from portal.listings.models import GALLERY
+from portal.pixels.clean import cleaned
+from portal.pixels.inspect import Picture, inspect
+from portal.work import quietly
+
+MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
+DEADLINE_S = 30  # for one picture, everything included
+RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # 429 and 5xx, timeouts, our own bucket (A14)
+MAX_ATTEMPTS = 15  # interruptions included
+EXTENSIONS = {  # by the bytes, never by the URL (A1)
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "image/heic": "heic",
+}
+TYPES = {extension: type for type, extension in EXTENSIONS.items()}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ListingImage that wants these bytes: a thumbnail is usually the first of the gallery too (A4)."""
+
+    image_id: int
+    type: str
+    position: int
+
+    def key(self, prefix: str, image_hash: str, extension: str) -> str:
+        """Seed A, "Image Storage Structure"."""
+        if self.type == GALLERY:
+            return f"{prefix}gallery/{self.position}_{image_hash}.{extension}"
+        return f"{prefix}thumbnail_{image_hash}.{extension}"
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A URL of one listing as plain values: it is fetched in a thread, without the database."""
+
+    turn: Turn
+    listing_id: int
+    prefix: str
+    url: str
+    targets: tuple[Target, ...]
+    stored: frozenset[str]  # keys that this listing's rows name: their objects are there
+    condition: dict[str, str]  # If-None-Match …, where there is a copy already
+    copy: "Copy | None"  # of this URL under the other type: stored already, under the first of its keys
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A picture that was downloaded, and what was stored for each target; `put` are the objects new in the bucket."""
+
+    image_hash: str
+    keys: dict[int, str]
+    put: tuple[str, ...]
+    original_bytes: int
+    delivered_bytes: int
+    picture: Picture
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of an errand: a copy, the news that there is no news, or why there is none."""
+
+    copy: Copy | None = None
+    is_unchanged: bool = False
+    reason: str = ""
+    again_in_s: float | None = None
+    is_ours: bool = False  # the fault: the attempt does not count
+
+
+def carry_out(errand: Errand) -> Found:
+    """Download, look at the bytes, clean and store them. What is final says so in the seed's words (A14)."""
+    if errand.attempts > MAX_ATTEMPTS:
+        return Found(reason=INTERRUPTED)
+    try:
+        return _copied_again(errand, errand.copy) if errand.copy else _fetched(errand)
+    except remote.Unreachable as error:
+        return _later(errand, _said(error), error.retry_after_s)
+    except remote.Refused as error:
+        return Found(reason=_said(error))
+    except TooMany as busy:
+        return Found(again_in_s=busy.retry_after_s, is_ours=True)
+    except Invalid as refused:
+        return Found(reason=f"Invalid image format: {refused.message}"[:300])
+    except StorageFailed:
+        return _later(errand, "S3 upload fails")
+
+
+def _fetched(errand: Errand) -> Found:
+    fetched = remote.fetch(errand.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S, headers=errand.condition)
+    if fetched.status == 304:
+        return Found(is_unchanged=True)
+    picture = inspect(fetched.data)
+    if picture.type not in EXTENSIONS:
+        raise Invalid(f"The Image CDN takes {', '.join(EXTENSIONS.values())}.")
+    image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
+    published = cleaned(fetched.data, picture.type)
+    keys, put = _put(errand, image_hash, published, picture.type)
+    etag, last_modified = fetched.etag or "", fetched.last_modified or ""
+    return Found(
+        Copy(
+            image_hash,
+            keys,
+            put,
+            len(fetched.data),
+            len(published),
+            picture,
+            etag if 0 < len(etag) <= 300 else None,
+            last_modified if 0 < len(last_modified) <= 100 else None,
+        )
+    )
+
+
+def _copied_again(errand: Errand, copy: Copy) -> Found:
+    """Store what this listing has already under another name: nothing is downloaded twice."""
+    (key,) = copy.keys.values()
+    data = storage.cdn.get(key)
+    if data is None:
+        return _fetched(errand)
+    keys, put = _put(errand, copy.image_hash, data, copy.picture.type)
+    return Found(replace(copy, keys=keys, put=put))
+
+
+def _put(errand: Errand, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
+    keys = {target.image_id: target.key(errand.prefix, image_hash, EXTENSIONS[type]) for target in errand.targets}
+    new = tuple(key for key in keys.values() if key not in errand.stored)
+    try:
+        for key in new:
+            storage.cdn.put(key, data, type)
+    except StorageFailed:
+        quietly(storage.cdn.delete, *new)
+        raise
+    return keys, new
+
+
+def _later(errand: Errand, reason: str, retry_after_s: int | None = None) -> Found:
+    if errand.attempts > len(RETRY_AFTER_S):
+        return Found(reason=reason)  # seed A: "If all retries fail, the failure is logged"
+    return Found(reason=reason, again_in_s=max(RETRY_AFTER_S[errand.attempts - 1], retry_after_s or 0))
+
+
+def _said(error: Problem) -> str:
+    """Why the PMS's picture can't be had, in the seed's words where it has some."""
+    status = (error.details or {}).get("status")
+    if error.code == "http_error" and status:
+        return f"PMS image returns {status}"
+    if error.code == "too_large":
+        return "Image too large: it exceeds 50 MB"
+    return f"PMS image can't be fetched: {error.message}"[:300]

@@ -1,0 +1,166 @@
+"""Integrations: which providers a workspace has, with which accounts, and whether their pictures are copied."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.exc import IntegrityError
+
+from portal import jobs
+from portal.accounts.models import Workspace
+from portal.db import as_uuid, db, is_storable, now
+from portal.errors import Conflict, Invalid, NotFound
+from portal.listings import providers
+from portal.listings.detection import VERIFY_EVERY
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.providers.base import Provider
+from portal.work import Work, lock, work
+
+MAX_ACCOUNTS = 50  # of one provider
+
+
+def definitions(workspace: Workspace) -> list[IntegrationDefinition]:
+    """Return the providers that a workspace has connected or switched, by name."""
+    mine = select(IntegrationDefinition).where(IntegrationDefinition.workspace_id == workspace.id)
+    return list(db.session.scalars(mine.order_by(IntegrationDefinition.provider)))
+
+
+def switch(workspace: Workspace, provider: str, *, enabled: bool) -> IntegrationDefinition:
+    """Switch a provider's Image CDN on or off (seed A, "Enabling", "Disabling"). Raises NotFound for no provider.
+
+    Off: nothing new is fetched, and reads show the PMS's own URLs. On: the copies there are show at once, and
+    the next sync, which begins now, finds the rest.
+    """
+    definition = _definition(workspace, providers.find(provider))
+    with work() as w:
+        lock(definition)
+        if definition.enable_images_cdn != enabled:
+            definition.enable_images_cdn = enabled
+            _wake(w, definition) if enabled else _rest(definition)
+    return definition
+
+
+def connect(
+    workspace: Workspace, provider: str, credentials: Mapping[str, Any], *, name: str = ""
+) -> IntegrationAccount:
+    """Add an account; its first sync begins at once. Raises NotFound for no provider, Invalid, Conflict."""
+    known = providers.find(provider)
+    checked = providers.checked(known, credentials)
+    name = name.strip() or known.name
+    if len(name) > 120 or not is_storable(name):
+        raise Invalid("A name has at most 120 characters.", code="fields", details={"name": "At most 120 characters."})
+    definition = _definition(workspace, known)
+    with work() as w:
+        lock(definition)
+        mine = accounts(definition)
+        if len(mine) >= MAX_ACCOUNTS:
+            raise Conflict(f"A provider has at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
+        if any(account.credentials == _sealed(checked) for account in mine):
+            raise Conflict("This account is connected already.", code="connected_already")
+        account = IntegrationAccount(
+            definition_id=definition.id, name=name, credentials=_sealed(checked), host=_host(known, checked)
+        )
+        db.session.add(account)
+        w.enqueue(jobs.sync_listings())
+    return account
+
+
+def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
+    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
+    return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
+
+
+def find_definition(workspace: Workspace, provider: str) -> IntegrationDefinition:
+    """Return a provider of this workspace, in any case (A12). Raises NotFound for one it has not, too."""
+    key = providers.find(provider).key
+    definition = db.session.scalar(_mine(workspace, key))
+    if definition is None:
+        raise NotFound("This provider is not connected.", code="integration_not_found")
+    return definition
+
+
+def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -> IntegrationAccount:
+    """Return an account of this workspace. Raises NotFound; foreign equals absent."""
+    mine = (
+        select(IntegrationAccount)
+        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationAccount.uuid == as_uuid(uuid))
+    )
+    if provider is not None:
+        mine = mine.where(IntegrationDefinition.provider == providers.find(provider).key)
+    account = db.session.scalar(mine)
+    if account is None:
+        raise NotFound("There is no such account.", code="account_not_found")
+    return account
+
+
+def sync_now(account: IntegrationAccount) -> IntegrationAccount:
+    """Sync an account at once, unless a sync of it is under way. Raises NotFound when it is gone."""
+    with work() as w:
+        if not lock(account):
+            raise NotFound("There is no such account.", code="account_not_found")
+        _hurry(w, account)
+    return account
+
+
+def _hurry(w: Work, account: IntegrationAccount) -> None:
+    if account.started_at is None:
+        account.next_at = now()
+        w.enqueue(jobs.sync_listings())
+
+
+def _wake(w: Work, definition: IntegrationDefinition) -> None:
+    """Have copies verified again in their time, what never came fetched, and the rest found by a sync."""
+    mine = ListingImage.listing_id.in_(_listings_of(definition))
+    is_current = ListingImage.superseded_at.is_(None)
+    _schedule(mine & is_current & ListingImage.key.is_not(None), now() + VERIFY_EVERY)
+    _schedule(mine & is_current & ListingImage.key.is_(None) & ListingImage.failure_reason.is_(None), now())
+    w.enqueue(jobs.image_cdn_upload())
+    for account in accounts(definition):
+        _hurry(w, account)
+
+
+def _rest(definition: IntegrationDefinition) -> None:
+    _schedule(ListingImage.listing_id.in_(_listings_of(definition)) & ListingImage.next_at.is_not(None), None)
+
+
+def _schedule(images: ColumnElement[bool], at: Any) -> None:
+    change = update(ListingImage).where(images).values(next_at=at)
+    db.session.execute(change.execution_options(synchronize_session=False))
+
+
+def _listings_of(definition: IntegrationDefinition) -> Any:
+    return (
+        select(Listing.id)
+        .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
+        .where(IntegrationAccount.definition_id == definition.id)
+    )
+
+
+def _definition(workspace: Workspace, provider: Provider) -> IntegrationDefinition:
+    """Return the definition of a provider, made where there is none yet, however close the race."""
+    if definition := db.session.scalar(_mine(workspace, provider.key)):
+        return definition
+    try:
+        with work():
+            definition = IntegrationDefinition(workspace_id=workspace.id, provider=provider.key)
+            db.session.add(definition)
+    except IntegrityError:
+        return db.session.scalars(_mine(workspace, provider.key)).one()
+    return definition
+
+
+def _mine(workspace: Workspace, key: str) -> Any:
+    definition = IntegrationDefinition
+    return select(definition).where(definition.workspace_id == workspace.id, definition.provider == key)
+
+
+def _sealed(credentials: Mapping[str, str]) -> str:
+    return json.dumps(credentials, sort_keys=True)
+
+
+def _host(provider: Provider, credentials: Mapping[str, str]) -> str:
+    url = credentials.get("baseUrl") or credentials.get("url") or provider.base_url
+    return (urlsplit(url).netloc.lower() or provider.key)[:255]

@@ -1,0 +1,163 @@
+"""IntegrationDefinition, IntegrationAccount, SyncPage, Listing, ListingImage, Leftover: columns and constraints."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.accounts.models import Workspace
+from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
+from portal.sealed import Sealed
+
+THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # seed A's enum
+
+
+class IntegrationDefinition(Base):
+    """A provider in a workspace; carries the Image CDN's switch."""
+
+    __tablename__ = "integration_definition"
+    __table_args__ = (UniqueConstraint("workspace_id", "provider"),)
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
+    provider: Mapped[str] = mapped_column(String(20))  # "HOSTAWAY"
+    enable_images_cdn: Mapped[bool] = mapped_column(default=False)  # seed A: "disabled by default"
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
+
+    workspace: Mapped[Workspace] = relationship(lazy="joined", innerjoin=True)
+
+
+class IntegrationAccount(Base):
+    """One set of credentials under a definition, and how its sync stands. A due row is itself the job."""
+
+    __tablename__ = "integration_account"
+    __table_args__ = (Index("ix_integration_account_due", "next_at"),)
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    definition_id: Mapped[int] = mapped_column(
+        ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(120))
+    credentials: Mapped[str | None] = mapped_column(Sealed)  # a JSON object; None: SECRET_KEY has changed
+    token: Mapped[str | None] = mapped_column(Sealed)  # what the PMS let us in with: few are given a day
+    host: Mapped[str] = mapped_column(String(255))  # few are asked at a time on one host
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to sync, or ask on
+    syncing_until: Mapped[Moment | None]  # the lease of the worker that asks for a page
+    started_at: Mapped[Moment | None]  # of the sync under way; None between syncs
+    cursor: Mapped[str | None] = mapped_column(String(500))  # of the page that comes next
+    pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
+    found: Mapped[int] = mapped_column(default=0)  # listings on these pages
+    total: Mapped[int | None]  # listings there are, where the PMS says it
+    attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
+    failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
+    synced_at: Mapped[Moment | None]  # when the last whole sync ended
+    error: Mapped[str | None] = mapped_column(String(300))  # why the last sync failed
+    note: Mapped[str | None] = mapped_column(String(300))  # what was odd in it
+    created_at: Mapped[Moment] = mapped_column(default=now)
+
+    definition: Mapped[IntegrationDefinition] = relationship(lazy="joined", innerjoin=True)
+
+
+class SyncPage(Base):
+    """Which listings a page of the sync under way had: what was on none of them is gone from the PMS."""
+
+    __tablename__ = "sync_page"
+
+    account_id: Mapped[int] = mapped_column(
+        ForeignKey("integration_account.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    listing_ids: Mapped[list[int]] = mapped_column(JSON)
+
+
+class Listing(Base):
+    """A property as the PMS describes it."""
+
+    __tablename__ = "listing"
+    __table_args__ = (
+        UniqueConstraint("account_id", "external_id"),
+        Index("ix_listing_workspace", "workspace_id", "id"),
+    )
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))  # of its account
+    account_id: Mapped[int] = mapped_column(ForeignKey("integration_account.id", ondelete="CASCADE"))
+    external_id: Mapped[str] = mapped_column(String(120))
+    name: Mapped[str] = mapped_column(String(300))
+    thumbnail_url: Mapped[str | None] = mapped_column(String(2048))
+    pictures: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # {url, description, …} in the PMS's order
+    content_sha256: Mapped[str] = mapped_column(String(64))  # of all the PMS says: what is the same costs no write
+    is_detected: Mapped[bool] = mapped_column(default=False)  # its ListingImages stand for this very content
+    missing_since: Mapped[Moment | None]  # a whole sync did not see it; the next one that doesn't removes it
+    has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
+    property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
+
+    account: Mapped[IntegrationAccount] = relationship(lazy="joined", innerjoin=True)
+
+
+class ListingImage(Base):
+    """The link from a PMS URL to its CDN copy (seed A, "Data Model"). A due row is itself the job."""
+
+    __tablename__ = "listing_image"
+    __table_args__ = (
+        UniqueConstraint("listing_id", "type", "url_sha256"),
+        Index("ix_listing_image_due", "workspace_id", "next_at"),
+        Index("ix_listing_image_busy", "fetching_until"),
+        Index(
+            "ix_listing_image_failed",
+            "listing_id",
+            sqlite_where=text("failure_reason IS NOT NULL"),
+            postgresql_where=text("failure_reason IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    uuid: Mapped[PublicId]
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))  # of its listing
+    listing_id: Mapped[int] = mapped_column(ForeignKey("listing.id", ondelete="CASCADE"))
+    type: Mapped[str] = mapped_column(String(10))  # THUMBNAIL or GALLERY
+    original_url: Mapped[str] = mapped_column(String(2048))  # verbatim, as the PMS said it last
+    url_sha256: Mapped[str] = mapped_column(String(64))  # of the URL without what signs it (contract.md, A7)
+    host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
+    position: Mapped[int]  # from 0; 0 for a thumbnail
+    key: Mapped[str | None] = mapped_column(String(200), index=True)  # of the copy; None: there is none yet
+    image_hash: Mapped[str | None] = mapped_column(String(32))  # MD5 of what was downloaded: seed A's, and only that
+    original_bytes: Mapped[int | None]
+    delivered_bytes: Mapped[int | None]
+    width: Mapped[int | None]  # as displayed, px
+    height: Mapped[int | None]
+    etag: Mapped[str | None] = mapped_column(String(300))  # the PMS's, for asking whether it has changed
+    last_modified: Mapped[str | None] = mapped_column(String(100))
+    last_checked_at: Mapped[Moment | None]  # when the bytes were last verified (A19)
+    failure_reason: Mapped[str | None] = mapped_column(String(300))
+    superseded_at: Mapped[Moment | None]  # since when the PMS doesn't name this URL any more (A5, A8)
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to fetch, or verify
+    fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[Moment] = mapped_column(default=now)
+    updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
+
+    listing: Mapped[Listing] = relationship(lazy="raise", innerjoin=True)
+
+
+class Leftover(Base):
+    """Objects of a listing that is gone, by their common prefix: deleted by a worker, however many they are."""
+
+    __tablename__ = "leftover"
+
+    id: Mapped[Id]
+    prefix: Mapped[str] = mapped_column(String(120), unique=True)
+    created_at: Mapped[Moment] = mapped_column(default=now)
+
+
+def prefix_of(workspace_uuid: UUID, listing_uuid: UUID) -> str:
+    """`{workspaceId}/{listingId}/`: what all copies of a listing begin with (seed A, "Image Storage Structure")."""
+    return f"{workspace_uuid}/{listing_uuid}/"

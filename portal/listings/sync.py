@@ -1,0 +1,207 @@
+"""Sync: what a PMS says of its listings becomes ours, page by page; each page is a change of its own.
+
+An account that is due is an errand: one page is asked for and stored, and it is due again for the next. So a
+sync that is killed goes on from its cursor, and many accounts take turns.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select
+
+from portal import config, errands, jobs, remote
+from portal.db import db, now
+from portal.errands import Shares, Turn
+from portal.listings import arrival, providers, removal
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import Page, Token
+from portal.work import Work, lock, work
+
+SHARES = Shares(side_by_side=16, per_place=4, per_workspace=4)  # a place is a PMS's host
+CANDIDATES = 200
+PAGE_DEADLINE_S = 60  # for all calls that one page needs
+LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
+RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
+MAX_ATTEMPTS = 10  # of a page, interruptions included
+LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
+FRESH_S = 120  # a token younger than this is not the reason for a refusal
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """An account as plain values: its PMS is asked in a thread, without the database."""
+
+    turn: Turn
+    provider: str
+    credentials: dict[str, str]
+    token: Token | None
+    cursor: str | None
+    attempts: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the PMS said: a page, or a token to go on with, or why neither."""
+
+    page: Page | None = None
+    token: Token | None = None
+    error: str = ""
+    again_in_s: float | None = None  # None with an error: this sync has failed
+    is_token_bad: bool = False
+    is_paced: bool = False  # it was our own restraint: the attempt does not count
+
+
+BROKEN = _Found(error="Something went wrong on our side.")
+
+
+def run() -> int:
+    """Ask for the pages that are due, side by side, until none is; return how many were asked for."""
+    return errands.run(_claim, _ask, _note, side_by_side=SHARES.side_by_side, broken=BROKEN)
+
+
+def ring_again() -> int:
+    """Ring where accounts are due and no worker is on its way to them; return how many are due."""
+    return errands.ring_again(IntegrationAccount.next_at, jobs.sync_listings())
+
+
+def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
+    """Take accounts that are due, within the shares, with a lease; count the attempts before they are made."""
+    busy = _turns(IntegrationAccount.syncing_until > now())
+    chosen = SHARES.choose(_turns(IntegrationAccount.next_at <= now()), busy, most)
+    if not chosen:
+        db.session.rollback()
+        return []
+    with work():
+        due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
+        due = due.with_for_update(skip_locked=True, of=IntegrationAccount)
+        return [errand for account in db.session.scalars(due) if (errand := _begun(account))]
+
+
+def _turns(condition: ColumnElement[bool]) -> list[Turn]:
+    account = IntegrationAccount
+    found = (
+        select(
+            account.id,
+            account.host,
+            IntegrationDefinition.workspace_id,
+            ((account.attempts > 0) | (account.failures > 0)).label("is_suspect"),
+        )
+        .join(IntegrationDefinition, account.definition_id == IntegrationDefinition.id)
+        .where(condition)
+        .order_by(account.next_at, account.id)
+        .limit(CANDIDATES)
+    )
+    return [Turn(*row) for row in db.session.execute(found)]
+
+
+def _begun(account: IntegrationAccount) -> _Errand | None:
+    if account.started_at is None:
+        account.started_at, account.cursor, account.error, account.note = now(), None, None, None
+        account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
+        db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
+    if account.credentials is None:
+        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Connect the account again.")
+        return None
+    if account.attempts >= MAX_ATTEMPTS:
+        _fail(account, "The sync broke off each time.")
+        return None
+    account.attempts += 1
+    account.syncing_until = account.next_at = now() + LEASE
+    workspace_id = account.definition.workspace_id
+    return _Errand(
+        Turn(account.id, account.host, workspace_id, is_suspect=False),
+        account.definition.provider,
+        json.loads(account.credentials),
+        Token(*json.loads(account.token)) if account.token else None,
+        account.cursor,
+        account.attempts,
+    )
+
+
+def _ask(errand: _Errand) -> _Found:
+    """Ask for a token where there is none that is good, else for a page: never both, so that no token is lost."""
+    provider, at = providers.ALL[errand.provider], now().timestamp()
+    token = errand.token if errand.token and errand.token.good_until > at + PAGE_DEADLINE_S else None
+    account = Account(provider, errand.credentials, token, deadline_s=PAGE_DEADLINE_S)
+    try:
+        if token is None and (fresh := provider.sign_in(account)):
+            return _Found(token=fresh)
+        return _Found(page=next(provider.pages(account, errand.cursor), Page(())))
+    except remote.Unreachable as error:
+        pause_s = RETRY_AFTER_S[errand.attempts - 1] if errand.attempts <= len(RETRY_AFTER_S) else None
+        if pause_s is not None or error.retry_after_s is not None:
+            pause_s = max(pause_s or 0, error.retry_after_s or 0)
+        return _Found(error=error.message, again_in_s=pause_s, is_paced=error.code == "paced")
+    except remote.Refused as error:
+        is_stale = token is not None and errand.attempts == 1 and error.code == "credentials"
+        return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=error.code == "credentials")
+
+
+def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
+    for errand, found in outcomes:
+        with work() as w:
+            account = db.session.get(IntegrationAccount, errand.turn.id)
+            if account is None or not lock(account) or not _is_ours(account, errand):
+                continue  # it was removed meanwhile, or another worker asks for this page by now
+            account.syncing_until = None
+            if found.is_token_bad:
+                account.token = None
+            if found.page:
+                _store(w, account, found.page)
+            elif found.token:
+                account.token = json.dumps(found.token)
+                account.attempts = 0
+                account.next_at = datetime.fromtimestamp(max(found.token.good_from, now().timestamp()), UTC)
+            elif found.again_in_s is not None:
+                account.attempts -= found.is_paced
+                account.error = None if found.is_paced else found.error[:300]
+                account.next_at = now() + timedelta(seconds=found.again_in_s)
+            else:
+                _fail(account, found.error)
+
+
+def _is_ours(account: IntegrationAccount, errand: _Errand) -> bool:
+    return account.started_at is not None and account.cursor == errand.cursor and account.attempts == errand.attempts
+
+
+def _store(w: Work, account: IntegrationAccount, page: Page) -> None:
+    """Take a page in; with the last one the sync has ended."""
+    listing_ids = arrival.take_in(w, account, page.listings)
+    db.session.add(SyncPage(account_id=account.id, number=account.pages, listing_ids=listing_ids))
+    account.pages += 1
+    account.found += len(listing_ids)
+    account.total = page.total if page.total is not None else account.total
+    account.note = account.note or (page.notes[0][:300] if page.notes else None)
+    account.attempts, account.error, account.cursor = 0, None, page.next_cursor
+    account.next_at = now()
+    if page.next_cursor is None:
+        removal.remove_missing(w, account)
+        _end(account)
+        account.synced_at, account.failures = now(), 0
+        account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
+
+
+def _fail(account: IntegrationAccount, error: str) -> None:
+    """End a sync that can't go on. Nothing that we have is removed; the next one comes later each time."""
+    _end(account)
+    account.failures += 1
+    account.error = error[:300]
+    pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
+    account.next_at = now() + min(pause, LONGEST_PAUSE)
+
+
+def _end(account: IntegrationAccount) -> None:
+    account.started_at = account.syncing_until = account.cursor = None
+    account.attempts = 0
+    db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
+
+
+def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
+    """How much of the syncs under way is done, from 0 to 1; None where the PMS doesn't say how much there is."""
+    found = sum(account.found for account in accounts if account.started_at)
+    total = sum(account.total or 0 for account in accounts if account.started_at)
+    return min(1.0, found / total) if total else None
+

@@ -1,0 +1,61 @@
+"""Whose turn it is to be copied: found by index, though a first sync leaves a hundred thousand waiting."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select, union_all
+from sqlalchemy.orm import aliased
+
+from portal.db import db, now
+from portal.errands import Shares, Turn
+from portal.listings.models import IntegrationDefinition, ListingImage
+
+SHARES = Shares(side_by_side=16, per_place=6, per_workspace=6)  # a place is a host; 16 × 50 MB at the very worst
+WORKSPACES, PER_WORKSPACE = 50, 100  # that are looked at for each choice
+
+
+def choose(most: int) -> list[int]:
+    """Return the rows to take now, within the shares of every worker."""
+    busy = _busy()
+    return SHARES.choose(_due(busy), busy, most)
+
+
+def _busy() -> list[Turn]:
+    image = ListingImage
+    columns = (image.id, image.host, image.workspace_id, image.attempts > 1)
+    return [Turn(*row) for row in db.session.execute(select(*columns).where(image.fetching_until > now()))]
+
+
+def _due(busy: Sequence[Turn]) -> list[Turn]:
+    """Return the first of each workspace that are due."""
+    hosts, workspaces = SHARES.full(busy)
+    image, at = ListingImage, now()
+    columns = (image.id, image.host, image.workspace_id, (image.attempts > 0).label("is_suspect"))
+    first = [
+        select(
+            select(*columns)
+            .where(image.workspace_id == workspace_id, image.next_at <= at)
+            .order_by(image.next_at, image.id)
+            .limit(PER_WORKSPACE)
+            .subquery()
+        )
+        for workspace_id in _waiting(at)
+        if workspace_id not in workspaces
+    ]
+    if not first:
+        return []
+    due = union_all(*first).subquery()
+    return [Turn(*row) for row in db.session.execute(select(due).where(due.c.host.not_in(hosts)))]
+
+
+def _waiting(at: datetime) -> Sequence[int]:
+    """Return the workspaces that wait, the longest first, without a look at each of their rows."""
+    image = aliased(ListingImage)
+    oldest = (
+        select(func.min(image.next_at))
+        .where(image.workspace_id == IntegrationDefinition.workspace_id)
+        .scalar_subquery()
+    )
+    found = select(IntegrationDefinition.workspace_id, oldest.label("oldest")).distinct().subquery()
+    waiting = select(found.c.workspace_id).where(found.c.oldest <= at).order_by(found.c.oldest).limit(WORKSPACES)
+    return db.session.scalars(waiting).all()

@@ -1,0 +1,19 @@
+"""Jobs of the listings: PMS syncs, copies for the Image CDN, and what goes with listings that are gone."""
+
+from portal.listings import copying, removal, sync
+from workers import job
+
+
+@job
+def sync_listings() -> None:
+    sync.run()
+
+
+@job
+def image_cdn_upload() -> None:
+    copying.run()
+
+
+@job
+def clear_leftovers() -> None:
+    removal.clear_leftovers()
