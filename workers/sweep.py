@@ -1,5 +1,6 @@
 """What waits too long is rung for again; what nobody owns is removed."""
 
+from portal import owners
 from portal.accounts import idempotency
 from portal.images import fetching, tidying, variants
 from portal.webhooks import delivery
@@ -17,5 +18,6 @@ def ring_again() -> None:
 @job
 def tidy() -> None:
     tidying.tidy()
+    owners.collect_orphans()
     delivery.forget()
     idempotency.forget()
