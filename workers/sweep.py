@@ -1,5 +1,6 @@
 """What waits too long is rung for again; what nobody owns is removed."""
 
+from portal import owners
 from portal.accounts import idempotency
 from portal.images import fetching, tidying, variants
 from portal.listings import copying, removal, sync
@@ -22,5 +23,6 @@ def ring_again() -> None:
 def tidy() -> None:
     tidying.tidy()
     removal.forget_superseded()
+    owners.collect_orphans()
     delivery.forget()
     idempotency.forget()

@@ -28,6 +28,8 @@ SCOPES = {
     "images:read": "See properties and their photos",
     "images:write": "Add, change and delete properties and photos",
     "webhooks": "See and change webhooks, and read what was sent to them",
+    "integrations:read": "See listings from property management systems, and their pictures",
+    "integrations:write": "Connect and sync property management systems, and switch the Image CDN",
 }
 MIN_PASSWORD_LENGTH = 10
 KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256"))  # built once: every call asks it

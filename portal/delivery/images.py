@@ -1,6 +1,7 @@
-"""GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: finished renditions, never an original."""
+"""GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: what our own code wrote, never an original."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 
 from flask import Blueprint, Response, request
@@ -9,14 +10,30 @@ from werkzeug.exceptions import HTTPException
 from portal import storage
 from portal.errors import Invalid, NotFound, Problem, StorageFailed, TooMany
 from portal.images import renditions
+from portal.listings import catalogue
 from portal.storage import IMMUTABLE
 
-blueprint = Blueprint("delivery", __name__)
-
-TYPES = {"webp": "image/webp", "jpg": "image/jpeg", "avif": "image/avif"}
-CDN_KEY = re.compile(r"(?:properties/\d+|derived/[0-9a-f-]{36})/[0-9a-f-]{36}-(?:lg|thumb|\d+)\.(webp|jpg|avif)")
+TYPES = {
+    "webp": "image/webp",
+    "jpg": "image/jpeg",
+    "avif": "image/avif",
+    "png": "image/png",
+    "gif": "image/gif",
+    "heic": "image/heic",
+}
+UUID = "[0-9a-f-]{36}"
+IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(webp|jpg|avif)")
+LISTING_KEY = re.compile(  # Image CDN: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
+    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(jpg|png|webp|gif|avif|heic)"
+)
+PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # who knows whether a key of this shape has a row
+    IMAGE_KEY: renditions.is_named,
+    LISTING_KEY: catalogue.is_named,
+}
 MAX_WIDTH_PX = 100_000
 FOR_NOW = "public, max-age=60"  # a better form is being made
+
+blueprint = Blueprint("delivery", __name__)
 
 
 @blueprint.get("/images/<workspace>/<property>/<file>")
@@ -30,10 +47,11 @@ def image(workspace: str, property: str, file: str) -> Response:
 @blueprint.get("/cdn/<path:key>")
 def stored(key: str) -> Response:
     """An object of the CDN bucket, for where no CDN stands in front of it; what was dropped is gone at once (X14)."""
-    known = CDN_KEY.fullmatch(key)
-    if not known or not renditions.is_named(key):
-        raise NotFound("There is no such photo.")
-    return _answer(key, TYPES[known[1]], varies=False)
+    for pattern, is_named in PUBLISHED.items():
+        known = pattern.fullmatch(key)
+        if known and is_named(key):
+            return _answer(key, TYPES[known[1]], varies=False)
+    raise NotFound("There is no such photo.")
 
 
 def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Response:

@@ -1,9 +1,7 @@
-"""What nobody owns any more: uploads that were never confirmed, objects that no row names."""
+"""What is over: uploads that were never confirmed, deleted photos, old imports. And which objects have a row."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, or_, select, union_all
@@ -11,14 +9,9 @@ from sqlalchemy import CursorResult, delete, or_, select, union_all
 from portal import storage
 from portal.db import db, now
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
-from portal.storage import Bucket, Stored
-from portal.work import quietly, work
+from portal.work import work
 
-log = logging.getLogger(__name__)
-
-GRACE = timedelta(days=1)  # far longer than any confirm: what is older and has no row will never have one (case J3)
 BATCH = 500
-SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more orphans than these are another installation's photos
 IMPORTS_KEPT = timedelta(days=90)  # their story, on the jobs page
 
 
@@ -27,7 +20,6 @@ def tidy() -> None:
     expire_uploads()
     empty_bin()
     forget_imports()
-    collect_orphans()
 
 
 def expire_uploads() -> int:
@@ -69,41 +61,8 @@ def forget_imports() -> int:
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
-def collect_orphans(grace: timedelta = GRACE) -> list[str]:
-    """Delete the objects, older than `grace`, that no row names; return their keys.
-
-    What a crash left between a put and its commit, a drop that failed, a second PUT through a used URL.
-    """
-    return [
-        *_collect(storage.uploads, _named_in_uploads, grace),
-        *_collect(storage.cdn, _named_in_cdn, grace),
-    ]
-
-
-def _collect(bucket: Bucket, named: Callable[[Sequence[str]], set[str]], grace: timedelta) -> list[str]:
-    gone: list[str] = []
-    seen = 0
-    for page in _pages(stored for stored in bucket.list() if stored.modified_at < now() - grace):
-        keys = [stored.key for stored in page]
-        alive = named(keys)
-        db.session.rollback()  # end the reading: the next page is compared with the rows of that moment
-        gone += [key for key in keys if key not in alive]
-        seen += len(keys)
-    if len(gone) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):
-        log.error(
-            "%d of %d objects in %s have no row here: is this its database? None was deleted.",
-            len(gone),
-            seen,
-            bucket.name,
-        )
-        return []
-    for key in gone:
-        quietly(bucket.delete, key)
-    return gone
-
-
-def _named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Originals, deleted ones for their moment, and what may still be confirmed.
+def named_in_uploads(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed.
 
     A confirmed upload's own key is nobody's any more.
     """
@@ -113,12 +72,8 @@ def _named_in_uploads(keys: Sequence[str]) -> set[str]:
     return set(db.session.scalars(union_all(originals, awaited, in_bin)))
 
 
-def _named_in_cdn(keys: Sequence[str]) -> set[str]:
+def named_in_cdn(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that are variants or renditions."""
     images = select(Image.large_key, Image.thumb_key).where(or_(Image.large_key.in_(keys), Image.thumb_key.in_(keys)))
     variants = {key for row in db.session.execute(images) for key in row}
     return variants | set(db.session.scalars(select(Rendition.key).where(Rendition.key.in_(keys))))
-
-
-def _pages(items: Iterator[Stored]) -> Iterator[list[Stored]]:
-    while page := list(islice(items, BATCH)):
-        yield page

@@ -71,5 +71,3 @@ def _object(picture: Picture) -> dict[str, str]:
     """A picture as the API shows it: `url` and `description` always, the rest where the PMS says it (A13)."""
     more = {"id": picture.external_id, "room": picture.room}
     return {"url": picture.url, "description": picture.description} | {k: v for k, v in more.items() if v}
-
-

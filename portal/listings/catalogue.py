@@ -112,9 +112,7 @@ def state_of(image: ListingImage) -> str:
 
 
 def _in_state(state: str) -> ColumnElement[bool]:
-    its = select(ListingImage.id).where(
-        ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None)
-    )
+    its = select(ListingImage.id).where(ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None))
     has_failed = exists(its.where(ListingImage.failure_reason.is_not(None)))
     waits = exists(its.where(ListingImage.key.is_(None), ListingImage.failure_reason.is_(None)))
     states = {FAILED: has_failed, WAITING: waits, COPIED: and_(exists(its), ~has_failed, ~waits)}

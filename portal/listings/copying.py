@@ -26,9 +26,11 @@ def run() -> int:
     return errands.run(_claim, carry_out, settling.note, side_by_side=turns.SHARES.side_by_side, broken=BROKEN)
 
 
-def ring_again() -> int:
-    """Ring where pictures are due and no worker is on its way to them; return how many are due."""
-    return errands.ring_again(ListingImage.next_at, jobs.image_cdn_upload())
+def ring_again() -> None:
+    """Ring where pictures are due and no worker is on its way to them."""
+    if turns.waiting(now()):
+        for lost in jobs.lost([jobs.image_cdn_upload()]):
+            jobs.enqueue(lost)
 
 
 def try_again(image: ListingImage) -> None:
@@ -119,7 +121,7 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
     found = {row[0]: _Place(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)}
     keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(ids))
     for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
-        found[listing_id].keys.add(key)
+        found[listing_id].keys.add(key or "")
     return found
 
 

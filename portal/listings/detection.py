@@ -1,8 +1,8 @@
-"""Which ListingImages there should be: what the PMS says now, compared with the stored rows (seed A, "Image detection")."""
+"""Which ListingImages there should be: what the PMS says now, compared with the stored rows (seed A, step 2)."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -15,6 +15,9 @@ from portal.work import Work
 
 VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
 SIGNED_WITH = {"expires", "signature", "sig", "token", "se", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
+
+
+_Stored = Row[int, int, str, str, str, int, str | None, str | None, datetime | None]
 
 
 class Wanted(NamedTuple):
@@ -78,7 +81,7 @@ def _wanted(listing: Listing) -> Iterator[Wanted]:
             yield wanted
 
 
-def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], Row[Any]]:
+def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
     image = ListingImage
     rows = select(
         image.id,
@@ -106,7 +109,7 @@ def _fresh(wanted: Wanted, workspace_id: int) -> dict[str, Any]:
     }
 
 
-def _change(row: Row[Any], wanted: Wanted) -> Mapping[str, Any]:
+def _change(row: _Stored, wanted: Wanted) -> Mapping[str, Any]:
     """What is another now: its place, its signature, or that it is back.
 
     A link that failed is fetched again where its signature is a fresh one: the old one may just have been over.

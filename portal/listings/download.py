@@ -88,7 +88,7 @@ class Found:
 def carry_out(errand: Errand) -> Found:
     """Download, look at the bytes, clean and store them. What is final says so in the seed's words (A14)."""
     if errand.attempts > MAX_ATTEMPTS:
-        return Found(reason=INTERRUPTED)
+        return Found(reason="The download broke off each time")
     try:
         return _copied_again(errand, errand.copy) if errand.copy else _fetched(errand)
     except remote.Unreachable as error:

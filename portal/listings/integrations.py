@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.exc import IntegrityError
 
 from portal import jobs
@@ -126,12 +127,12 @@ def _rest(definition: IntegrationDefinition) -> None:
     _schedule(ListingImage.listing_id.in_(_listings_of(definition)) & ListingImage.next_at.is_not(None), None)
 
 
-def _schedule(images: ColumnElement[bool], at: Any) -> None:
+def _schedule(images: ColumnElement[bool], at: datetime | None) -> None:
     change = update(ListingImage).where(images).values(next_at=at)
     db.session.execute(change.execution_options(synchronize_session=False))
 
 
-def _listings_of(definition: IntegrationDefinition) -> Any:
+def _listings_of(definition: IntegrationDefinition) -> Select[int]:
     return (
         select(Listing.id)
         .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
@@ -152,7 +153,7 @@ def _definition(workspace: Workspace, provider: Provider) -> IntegrationDefiniti
     return definition
 
 
-def _mine(workspace: Workspace, key: str) -> Any:
+def _mine(workspace: Workspace, key: str) -> Select[IntegrationDefinition]:
     definition = IntegrationDefinition
     return select(definition).where(definition.workspace_id == workspace.id, definition.provider == key)
 

@@ -39,9 +39,7 @@ class IntegrationAccount(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    definition_id: Mapped[int] = mapped_column(
-        ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
-    )
+    definition_id: Mapped[int] = mapped_column(ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(120))
     credentials: Mapped[str | None] = mapped_column(Sealed)  # a JSON object; None: SECRET_KEY has changed
     token: Mapped[str | None] = mapped_column(Sealed)  # what the PMS let us in with: few are given a day
@@ -68,9 +66,7 @@ class SyncPage(Base):
 
     __tablename__ = "sync_page"
 
-    account_id: Mapped[int] = mapped_column(
-        ForeignKey("integration_account.id", ondelete="CASCADE"), primary_key=True
-    )
+    account_id: Mapped[int] = mapped_column(ForeignKey("integration_account.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     listing_ids: Mapped[list[int]] = mapped_column(JSON)
 
@@ -97,6 +93,7 @@ class Listing(Base):
     missing_since: Mapped[Moment | None]  # a whole sync did not see it; the next one that doesn't removes it
     has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
+    adopting_until: Mapped[Moment | None]  # the lease of who imports its pictures into that property
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 

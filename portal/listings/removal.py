@@ -104,5 +104,3 @@ def _leave(w: Work, workspace: Workspace, listing_ids: Sequence[int]) -> None:
 
 def _batches(ids: Sequence[int]) -> list[Sequence[int]]:
     return [ids[n : n + BATCH] for n in range(0, len(ids), BATCH)]
-
-

@@ -39,9 +39,7 @@ def note(outcomes: Sequence[tuple[Errand, Found]]) -> None:
             _tell(w, listing, images.get(listing.id, []))
 
 
-def _settle(
-    w: Work, listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found
-) -> bool:
+def _settle(w: Work, listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> bool:
     """Note an outcome on its rows; False where the switch went off meanwhile: skipped, and no failure (A10)."""
     wanted = {target.image_id for target in errand.targets}
     mine = [image for image in images if image.id in wanted]

@@ -57,9 +57,7 @@ def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]
     )
     base = f"{config.settings().cdn_url}/"
     return {
-        (listing_id, type): {
-            url: base + key for url, _, key in (pair.rpartition(" ") for pair in text.split("\n"))
-        }
+        (listing_id, type): {url: base + key for url, _, key in (pair.rpartition(" ") for pair in text.split("\n"))}
         for listing_id, type, text in db.session.execute(found)
     }
 

@@ -204,4 +204,3 @@ def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
     found = sum(account.found for account in accounts if account.started_at)
     total = sum(account.total or 0 for account in accounts if account.started_at)
     return min(1.0, found / total) if total else None
-

@@ -39,7 +39,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
             .limit(PER_WORKSPACE)
             .subquery()
         )
-        for workspace_id in _waiting(at)
+        for workspace_id in waiting(at)
         if workspace_id not in workspaces
     ]
     if not first:
@@ -48,7 +48,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
     return [Turn(*row) for row in db.session.execute(select(due).where(due.c.host.not_in(hosts)))]
 
 
-def _waiting(at: datetime) -> Sequence[int]:
+def waiting(at: datetime) -> Sequence[int]:
     """Return the workspaces that wait, the longest first, without a look at each of their rows."""
     image = aliased(ListingImage)
     oldest = (

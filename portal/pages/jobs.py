@@ -8,10 +8,10 @@ from flask import Blueprint, Flask, g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
-from portal import jobs
+from portal import activity, jobs
 from portal.accounts.models import Workspace
 from portal.errors import Invalid
-from portal.images import activity, imports
+from portal.images import imports
 from portal.images.models import FAILED
 from portal.pages import live
 from portal.pages.session import current_user, signed_in

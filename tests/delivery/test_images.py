@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from portal import jobs, storage
 from portal.db import db
+from portal.delivery import images as delivery
 from portal.images import deletion, keys, properties, renditions
 from portal.images.models import Image, Property, Rendition
 from tests import factories
@@ -187,6 +188,47 @@ def test_what_no_row_names_any_more_is_gone_whatever_the_bucket_still_has(
 
 @pytest.mark.parametrize("key", ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"])
 def test_only_keys_of_our_own_making_are_looked_up(client: FlaskClient, key: str) -> None:
+    assert get(client, f"/cdn/{key}").status_code == 404
+
+
+LISTING = "5f0f3ac1-93f1-4d4a-9e4b-0a4f2f6a7c11/0b0bb9ae-34a5-4c6f-8f0a-d8d4e8d7a0b2"
+HASH = "9e107d9d372bb6826bd81d3542a419d6"
+
+
+@pytest.mark.parametrize("name", [f"thumbnail_{HASH}.jpg", f"gallery/0_{HASH}.png", f"gallery/317_{HASH}.heic"])
+def test_a_listings_picture_is_readable_while_a_row_names_it(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    key, named = f"{LISTING}/{name}", set[str]()
+    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, named.__contains__)
+    storage.cdn.put(key, b"the picture", "text/html")
+    assert get(client, f"/cdn/{key}").status_code == 404
+    named.add(key)
+    response = get(client, f"/cdn/{key}")
+    type = {"jpg": "image/jpeg", "png": "image/png", "heic": "image/heic"}[key.rpartition(".")[2]]
+    assert (response.status_code, response.data, response.content_type) == (200, b"the picture", type)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "immutable" in response.headers["Cache-Control"]
+    named.clear()
+    assert get(client, f"/cdn/{key}", **{"If-None-Match": response.headers["ETag"]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{LISTING}/thumbnail_{HASH}.svg",
+        f"{LISTING}/thumbnail_{HASH}.jpeg",
+        f"{LISTING}/gallery/{HASH}.jpg",
+        f"{LISTING}/gallery/-1_{HASH}.jpg",
+        f"{LISTING}/gallery/٣_{HASH}.jpg",
+        f"{LISTING}/gallery/0_{HASH[1:]}.jpg",
+        f"x/{LISTING}/thumbnail_{HASH}.jpg",
+        f"{LISTING}/thumbnail_{HASH}.jpg/x",
+    ],
+)
+def test_no_other_name_is_a_listings_picture(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, lambda key: True)
+    storage.cdn.put(key, b"the picture", "image/jpeg")
     assert get(client, f"/cdn/{key}").status_code == 404
 
 

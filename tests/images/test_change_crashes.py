@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from portal import config
+from portal import config, owners
 from portal.db import db
-from portal.images import change, tidying
+from portal.images import change
 from portal.images.models import Property
 from tests.conftest import BOTH, Buckets
 from tests.crashes import dies_at
@@ -29,7 +29,7 @@ def sweep(buckets: Buckets) -> None:
     """What was on its way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
     end = time.monotonic() + 5
     while buckets.listing() != named() and time.monotonic() < end:
-        tidying.collect_orphans(AT_ONCE)
+        owners.collect_orphans(AT_ONCE)
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)

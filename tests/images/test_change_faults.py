@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from portal import owners
 from portal.errors import StorageFailed
-from portal.images import change, gallery, tidying
+from portal.images import change, gallery
 from portal.images.change import Change
 from portal.images.models import Property
 from tests.conftest import BOTH, Buckets
@@ -77,7 +78,7 @@ def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Bucke
                 continue
             reached = len(front.asked) >= step
             assert_done(home, ids)
-            assert len(tidying.collect_orphans(AT_ONCE)) == reached, "what could not be dropped, and no more"
+            assert len(owners.collect_orphans(AT_ONCE)) == reached, "what could not be dropped, and no more"
             assert_whole(home, buckets)
             if not reached:
                 break
@@ -113,7 +114,7 @@ def test_j7_a_bucket_that_breaks_and_stays_broken(
         anew(home)
         before, objects = rows_of(home.id), buckets.listing()
         assert not done_while(home, front, lambda asked: answer if asked.method in (method, "DELETE") else None)
-    tidying.collect_orphans(AT_ONCE)
+    owners.collect_orphans(AT_ONCE)
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
@@ -126,7 +127,7 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
         assert done_while(home, front, lambda asked: answer if asked.method == "DELETE" else None)
         dropped = {asked.path for asked in front.asked if asked.method == "DELETE"}
     assert len(dropped) == (1 if answer == "hang" else 5), "one call that hangs is enough"
-    tidying.collect_orphans(AT_ONCE)
+    owners.collect_orphans(AT_ONCE)
     assert_done(home, ids)
     assert_whole(home, buckets)
 
@@ -142,7 +143,7 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets) -> 
         except SQLAlchemyError:
             failed += 1
             assert rows_of(home_id) == before, steps
-            left = tidying.collect_orphans(AT_ONCE)
+            left = owners.collect_orphans(AT_ONCE)
             assert not left or steps[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
             assert buckets.listing() == objects, steps
             continue
@@ -160,5 +161,5 @@ def test_a_commit_whose_answer_is_lost_keeps_its_objects(home: Property, buckets
     with commit_without_an_answer(), pytest.raises(DBAPIError):
         change.apply(home, wanted)
     assert_done(home, ids)
-    assert len(tidying.collect_orphans(AT_ONCE)) == 5, "what was to be dropped"
+    assert len(owners.collect_orphans(AT_ONCE)) == 5, "what was to be dropped"
     assert_whole(home, buckets)

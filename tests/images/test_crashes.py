@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import config, storage
+from portal import config, owners, storage
 from portal.db import db
-from portal.images import tidying, uploads, variants
+from portal.images import uploads, variants
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
 from portal.work import work
@@ -38,7 +38,7 @@ def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
     variants.ring_again()
     work_off()
-    tidying.collect_orphans(AT_ONCE)
+    owners.collect_orphans(AT_ONCE)
     db.session.rollback()
 
 

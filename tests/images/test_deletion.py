@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from portal import storage
+from portal import owners, storage
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
@@ -94,7 +94,7 @@ def test_an_undo_asks_for_room_again(home: Property, three: list[Image], monkeyp
 
 def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[Image], buckets: Buckets) -> None:
     deletion.delete(home, uuids(three), undoable=True)
-    assert tidying.collect_orphans(timedelta(seconds=-60)) == [], "an undo may still want them"
+    assert owners.collect_orphans(timedelta(seconds=-60)) == [], "an undo may still want them"
     assert len(buckets.listing()) == 3
     with work():
         db.session.execute(update(Deleted).values(expires_at=now() - timedelta(seconds=1)))

@@ -1,11 +1,11 @@
-"""The sweep: what nobody owns goes, and nothing that somebody owns ever does."""
+"""What is over goes, and nothing that a row of ours names ever does."""
 
 from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy import func, select, update
 
-from portal import storage
+from portal import owners, storage
 from portal.db import db, now
 from portal.images import renditions, tidying, uploads
 from portal.images.models import Property, Upload
@@ -56,18 +56,12 @@ def test_objects_that_no_row_names_are_collected_and_no_others(
     alive = buckets.listing()
     storage.uploads.put(f"images/{home.uuid}/orphan.jpg", b"x", "image/jpeg")
     storage.cdn.put("properties/1/orphan-lg.webp", b"x", "image/webp")
-    assert sorted(tidying.collect_orphans(AT_ONCE)) == [
+    assert sorted(owners.collect_orphans(AT_ONCE)) == [
         f"images/{home.uuid}/orphan.jpg",
         "properties/1/orphan-lg.webp",
     ]
     assert buckets.listing() == alive
     assert {rendition.key, image.large_key, image.thumb_key, image.original_key, awaited.key} == {k for _, k in alive}
-
-
-def test_what_is_younger_than_a_day_is_left_alone(app: object, buckets: Buckets) -> None:
-    storage.cdn.put("properties/1/young-lg.webp", b"x", "image/webp")
-    assert tidying.collect_orphans() == []
-    assert len(buckets.listing()) == 1
 
 
 def test_the_story_of_an_old_import_is_forgotten_and_its_photos_stay(home: Property) -> None:
@@ -94,5 +88,5 @@ def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: B
     factories.put(url, data, "image/jpeg")
     ((image, _),) = uploads.confirm(home, [uploads.Arrived(upload.key, "image/jpeg", len(data))])
     factories.put(url, data, "image/jpeg")
-    assert tidying.collect_orphans(AT_ONCE) == [upload.key]
+    assert owners.collect_orphans(AT_ONCE) == [upload.key]
     assert buckets.listing() == {("frontage-uploads", image.original_key)}

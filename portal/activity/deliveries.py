@@ -5,8 +5,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, and_, false, func, select
 
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, now
-from portal.images.activity.shapes import (
+from portal.activity.shapes import (
     CONCERNS_FOR,
     DONE,
     RUNNING,
@@ -21,6 +20,7 @@ from portal.images.activity.shapes import (
     in_state,
     matching,
 )
+from portal.db import as_uuid, db, now
 from portal.images.models import FAILED
 from portal.webhooks import delivery
 from portal.webhooks.activity import IS_OPEN, REASON

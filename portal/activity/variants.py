@@ -6,9 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, now
-from portal.images import variants
-from portal.images.activity.shapes import (
+from portal.activity.shapes import (
     DONE,
     DONE_SINCE,
     PHOTO,
@@ -22,6 +20,8 @@ from portal.images.activity.shapes import (
     in_state,
     matching,
 )
+from portal.db import as_uuid, db, now
+from portal.images import variants
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 
 IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # written out, so that SQLite sees that an index has it

@@ -6,9 +6,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, select
 from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, now
-from portal.images import imports
-from portal.images.activity.shapes import (
+from portal.activity.shapes import (
     CONCERNS_FOR,
     DONE,
     DONE_SINCE,
@@ -25,6 +23,8 @@ from portal.images.activity.shapes import (
     in_state,
     matching,
 )
+from portal.db import as_uuid, db, now
+from portal.images import imports
 from portal.images.models import FAILED, ImportItem, ImportJob, Property
 
 ITEMS = selectinload(ImportJob.items).lazyload(ImportItem.job)  # one statement for the items of all imports shown

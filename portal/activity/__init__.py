@@ -13,11 +13,11 @@ from typing import NamedTuple
 from sqlalchemy import exists, or_, select, union_all
 
 from portal.accounts.models import Workspace
+from portal.activity import deliveries, imports, variants
+from portal.activity.shapes import IMPORT, KINDS, PHOTO, STATES, WEBHOOK, Cause, Counts, Job
+from portal.activity.variants import file_names
 from portal.db import MAX_ID, db, is_id, now
 from portal.errors import Invalid, NotFound
-from portal.images.activity import deliveries, imports, variants
-from portal.images.activity.shapes import IMPORT, KINDS, PHOTO, STATES, WEBHOOK, Cause, Counts, Job
-from portal.images.activity.variants import file_names
 
 __all__ = [
     "KINDS",

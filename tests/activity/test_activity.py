@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from portal import activity
+from portal.activity.shapes import CONCERNS_FOR, DONE_SINCE
+from portal.activity.variants import RUNS_AT_MOST
 from portal.db import db, now
 from portal.errors import Invalid, NotFound
-from portal.images import activity, imports
-from portal.images.activity.shapes import CONCERNS_FOR, DONE_SINCE
-from portal.images.activity.variants import RUNS_AT_MOST
+from portal.images import imports
 from portal.images.models import FAILED, READY, Image, ImportJob, Property
 from portal.images.usage import usage
 from portal.webhooks import endpoints

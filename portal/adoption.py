@@ -1,0 +1,72 @@
+"""Making a property of a PMS's listing: the one place where the two siblings, images and listings, meet."""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from portal.db import db, now
+from portal.errors import NotFound
+from portal.images import gallery, imports
+from portal.images.models import PENDING, ImportItem, ImportJob, Property
+from portal.listings.models import Listing
+from portal.work import lock, work
+
+LEASE = timedelta(seconds=60)  # where an adoption dies half-way, the next goes on then
+
+
+def adopt(listing: Listing, *, added_by: str = "") -> Property:
+    """Make a property of a listing, once, and import its pictures: as many as the plan has room for.
+
+    Again, it returns the same property and imports what was not asked for yet. Raises NotFound where the listing
+    is gone, OverQuota where the month's imports are used up: the property is there then, and the rest may follow.
+    """
+    property = _claimed(listing)
+    if property is None:  # somebody is at it, a moment ago: what they import is not imported twice
+        return db.session.get_one(Property, listing.property_id)
+    try:
+        wanted = _not_asked_for(property, [picture["url"] for picture in listing.pictures])
+        for first in range(0, len(wanted), imports.MAX_URLS):
+            imports.start(property, wanted[first : first + imports.MAX_URLS], added_by=added_by)
+    finally:
+        _release(listing)
+    return property
+
+
+def find(listing: Listing) -> Property | None:
+    """Return the property that was made of a listing, while it is there."""
+    return db.session.get(Property, listing.property_id) if listing.property_id else None
+
+
+def _claimed(listing: Listing) -> Property | None:
+    """Return the listing's property, made where there is none; None while somebody else imports into it."""
+    with work():
+        if not lock(listing):
+            raise NotFound("There is no such listing.", code="listing_not_found")
+        property = find(listing)
+        if property and listing.adopting_until and listing.adopting_until > now():
+            return None
+        listing.adopting_until = now() + LEASE
+        if property is None:
+            name = listing.name.strip()[:200] or "Untitled"
+            property = Property(workspace_id=listing.workspace_id, name=name, external_ref=listing.external_id[:120])
+            db.session.add(property)
+            db.session.flush()
+            listing.property_id = property.id
+    return property
+
+
+def _release(listing: Listing) -> None:
+    with work():
+        if lock(listing):
+            listing.adopting_until = None
+
+
+def _not_asked_for(property: Property, urls: list[str]) -> list[str]:
+    """Leave out what an import has been asked for, and what the plan has no room for."""
+    mine = select(ImportItem).join(ImportJob, ImportItem.job_id == ImportJob.id)
+    asked = set(db.session.scalars(mine.with_only_columns(ImportItem.url).where(ImportJob.property_id == property.id)))
+    waiting = mine.with_only_columns(func.count()).where(
+        ImportJob.property_id == property.id, ImportItem.state == PENDING
+    )
+    left = gallery.room(property).left - (db.session.scalar(waiting) or 0)
+    return [url for url in urls if url not in asked][: max(0, left)]
