@@ -1,0 +1,27 @@
+"""A PMS on this machine, and an account of Alice's in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings.models import IntegrationAccount
+from tests.factories import Person
+from tests.listings import stays
+
+
+@pytest.fixture
+def pms() -> Iterator[FakeHostaway]:
+    """A Hostaway with three listings of four pictures each, and no rate limit."""
+    with FakeHostaway() as pms:
+        pms.is_limited = False
+        yield pms
+
+
+@pytest.fixture
+def account(app: Flask, alice: Person, pms: FakeHostaway) -> IntegrationAccount:
+    """Alice's account in it, not synced yet; the Image CDN is on."""
+    return stays.connected(alice.workspace, pms)

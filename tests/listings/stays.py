@@ -1,0 +1,66 @@
+"""A connected PMS and what came of it: used by the tests of the listings."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from portal import storage
+from portal.accounts.models import Workspace
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import copying, integrations, sync
+from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
+from portal.work import work
+
+
+def connected(workspace: Workspace, pms: FakeHostaway, *, enabled: bool = True) -> IntegrationAccount:
+    """An account of this PMS, not synced yet; its Image CDN on."""
+    integrations.switch(workspace, "hostaway", enabled=enabled)
+    return integrations.connect(workspace, "hostaway", pms.credentials)
+
+
+def synced(account: IntegrationAccount) -> IntegrationAccount:
+    """Sync at once, and copy what that finds."""
+    integrations.sync_now(account)
+    sync.run()
+    copying.run()
+    db.session.rollback()
+    return account
+
+
+def all_at_once() -> None:
+    """What waits for its time is due now."""
+    with work():
+        db.session.execute(update(ListingImage).where(ListingImage.next_at.is_not(None)).values(next_at=now()))
+        db.session.execute(update(IntegrationAccount).where(IntegrationAccount.next_at.is_not(None)).values(next_at=now()))
+
+
+def listings() -> list[Listing]:
+    return list(db.session.scalars(select(Listing).order_by(Listing.id)))
+
+
+def images(listing: Listing | None = None) -> list[ListingImage]:
+    """The records by listing, type and position."""
+    found = select(ListingImage).order_by(ListingImage.listing_id, ListingImage.type, ListingImage.position)
+    return list(db.session.scalars(found.where(ListingImage.listing_id == listing.id) if listing else found))
+
+
+def assert_copied(pms: FakeHostaway, workspace: Workspace, *, listing_ids: list[int] | None = None) -> None:
+    """Every picture that the PMS has is copied, byte by byte, under the seed's names; and no object is left over."""
+    expected: dict[str, bytes] = {}
+    by_external_id = {listing.external_id: listing for listing in listings()}
+    assert set(by_external_id) == {str(id) for id in pms.catalogue.listings}
+    rows = {(image.listing_id, image.type, image.original_url): image for image in images() if not image.superseded_at}
+    for fake in pms.catalogue.listings.values():
+        listing = by_external_id[str(fake.id)]
+        wanted = [(THUMBNAIL, 0, fake.pictures[0])] + [(GALLERY, n, each) for n, each in enumerate(fake.pictures)]
+        for type, position, picture in wanted:
+            image = rows.pop((listing.id, type, pms.url_of(picture)))
+            assert (image.position, image.image_hash, image.failure_reason) == (position, picture.md5, None)
+            assert image.key and image.key.startswith(f"{workspace.uuid}/{listing.uuid}/"), image.key
+            assert image.key.endswith(f"{picture.md5}.jpg")
+            expected[image.key] = picture.bytes()
+    assert not rows, "records of what the PMS doesn't have"
+    kept = {image.key for image in images() if image.superseded_at and image.key}
+    assert {stored.key for stored in storage.cdn.list()} == set(expected) | kept
+    assert all(storage.cdn.get(key) == data for key, data in expected.items())

@@ -1,0 +1,177 @@
+"""Sync: listings come page by page, once; what is the same is not written; what is gone goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.demo.pms.server import Said
+from portal.listings import integrations, sync
+from portal.listings.models import IntegrationAccount, ListingImage
+from portal.listings.providers import hostaway
+from tests.conftest import BOTH
+from tests.factories import Person
+from tests.listings import stays
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What the database is asked inside the block."""
+    asked: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(db.engine, "before_cursor_execute", note)
+
+
+def writes(asked: list[str]) -> list[str]:
+    """Those that write to a listing or its images."""
+    verbs = ("INSERT INTO listing", "UPDATE listing", "DELETE FROM listing")
+    return [statement for statement in asked if statement.startswith(verbs)]
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_sync_brings_listings_and_their_pictures(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    assert [listing.name for listing in stays.listings()] == [each.name for each in pms.catalogue.listings.values()]
+    first, fake = stays.listings()[0], pms.catalogue.listings[1]
+    assert first.thumbnail_url == pms.url_of(fake.pictures[0])
+    assert [picture["url"] for picture in first.pictures] == [pms.url_of(picture) for picture in fake.pictures]
+    assert [picture["description"] for picture in first.pictures] == [each.description for each in fake.pictures]
+    stays.assert_copied(pms, alice.workspace)
+    assert (account.started_at, account.error, account.failures) == (None, None, 0)
+    assert account.synced_at
+    assert account.next_at
+    assert timedelta(minutes=14) < account.next_at - now() <= timedelta(minutes=15)
+
+
+def test_a_second_sync_asks_for_no_picture_and_writes_no_listing(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    downloads = pms.count("/pictures/")
+    assert downloads == 12, "the thumbnail is the first of the gallery: one download"
+    with statements() as asked:
+        stays.synced(account)
+    assert writes(asked) == []
+    assert pms.count("/pictures/") == downloads
+
+
+def test_without_the_switch_nothing_is_copied(alice: Person, pms: FakeHostaway) -> None:
+    stays.synced(stays.connected(alice.workspace, pms, enabled=False))
+    assert len(stays.listings()) == 3
+    assert stays.images() == []
+    assert pms.count("/pictures/") == 0
+
+
+def test_only_changed_urls_are_downloaded(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    downloads = pms.count("/pictures/")
+    for number in (1, 2, 3):
+        pms.catalogue.change_url(2, number)
+    stays.synced(account)
+    assert pms.count("/pictures/") == downloads + 3
+    stays.assert_copied(pms, alice.workspace)
+    assert sum(image.superseded_at is not None for image in stays.images()) == 3, "the records are preserved (A5)"
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_listing_that_is_missing_twice_is_removed(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    pms.catalogue.remove(2)
+    stays.synced(account)
+    assert [listing.missing_since is not None for listing in stays.listings()] == [False, True, False]
+    stays.synced(account)
+    from portal.listings import removal
+
+    removal.clear_leftovers()
+    stays.assert_copied(pms, alice.workspace)
+    assert len(stays.listings()) == 2
+
+
+def test_a_listing_that_was_only_skipped_stays(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    skipped = pms.catalogue.listings.pop(2)
+    stays.synced(account)
+    pms.catalogue.listings[2] = skipped
+    stays.synced(account)
+    assert [listing.missing_since for listing in stays.listings()] == [None, None, None]
+
+
+def test_a_sync_goes_on_from_its_cursor(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostaway, "PER_PAGE", 1)
+    pms.fail_next(1, 500, below="/v1/listings")
+    sync.run()
+    db.session.rollback()
+    assert account.error == "The server answered 500."
+    assert account.attempts == 1
+    stays.all_at_once()
+    pms.catalogue.add(2)
+    sync.run()
+    db.session.rollback()
+    assert (len(stays.listings()), account.pages, account.error) == (4, 4, None)
+    assert pms.count("/v1/accessTokens") == 1
+
+
+def test_a_pms_that_asks_for_time_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    pms.fail_next(1, Said(429, headers={"Retry-After": "77"}), below="/v1/listings")
+    sync.run()
+    db.session.rollback()
+    assert account.next_at
+    assert timedelta(seconds=70) < account.next_at - now() <= timedelta(seconds=77)
+
+
+def test_a_sync_that_fails_removes_nothing_and_waits_longer_each_time(
+    account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    stays.synced(account)
+    pauses = []
+    for _ in range(3):
+        pms.fail_next(4, 502, below="/v1/listings")
+        for _ in range(4):
+            stays.all_at_once()
+            sync.run()
+        db.session.rollback()
+        assert account.error == "The server answered 502."
+        assert account.next_at
+        pauses.append(round((account.next_at - now()).total_seconds() / 60))
+    assert pauses == [15, 30, 60]
+    assert len(stays.listings()) == 3
+
+
+def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHostaway) -> None:
+    account = integrations.connect(alice.workspace, "HOSTAWAY", pms.credentials | {"clientSecret": "wrong"})
+    sync.run()
+    db.session.rollback()
+    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+
+
+def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    pms.tokens = {token: 2.0**40 for token in pms.tokens}  # none is good any more
+    stays.synced(account)
+    assert (account.error, pms.count("/v1/accessTokens")) == (None, 2)
+
+
+def test_a_signed_url_that_is_signed_anew_is_the_same_picture(
+    account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    """A7: the signature changes with each sync; the copy stays, and the newest link is kept."""
+    url_of, turn = pms.url_of, 1
+    pms.url_of = lambda picture: f"{url_of(picture)}?X-Amz-Signature={turn}&X-Amz-Date={turn}"  # type: ignore[method-assign]
+    stays.synced(account)
+    turn = 2
+    downloads = pms.count("/pictures/")
+    stays.synced(account)
+    assert pms.count("/pictures/") == downloads
+    assert {image.original_url.endswith("X-Amz-Date=2") for image in stays.images()} == {True}
+    assert db.session.query(ListingImage).filter(ListingImage.superseded_at.is_not(None)).count() == 0
