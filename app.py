@@ -3,7 +3,7 @@
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
-from portal import api, commands, config, delivery, health, jobs, limits, pages, storage
+from portal import api, commands, config, delivery, health, jobs, limits, pacing, pages, storage
 from portal.config import Settings
 from portal.db import db, engine_options
 from portal.migrations import migrate
@@ -26,6 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     migrate.init_app(app, db)
     storage.connect(settings)
     jobs.connect(settings)
+    pacing.connect(settings)
     for part in (limits, api, pages, delivery, health, commands):
         part.init_app(app)
     return app

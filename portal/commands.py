@@ -1,7 +1,8 @@
 """What an operator does on the command line: `flask --app app …`."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 from flask import Flask
@@ -11,11 +12,12 @@ from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS
 from portal.demo import first_run
+from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Problem
 
 
 def init_app(app: Flask) -> None:
-    for command in (create_workspace, create_user, create_api_key, prepare_buckets, add_demo_photos):
+    for command in (create_workspace, create_user, create_api_key, prepare_buckets, add_demo_photos, fake_pms):
         app.cli.add_command(command)
 
 
@@ -64,6 +66,26 @@ def add_demo_photos() -> None:
     """Add the demo property's photos that are missing."""
     with _said_plainly():
         click.echo(f"{first_run.add_photos()} photos added.")
+
+
+@click.command("fake-pms")
+@click.argument("system", type=click.Choice(["hostaway"]))
+@click.option("--listings", type=click.IntRange(0, 100_000), default=12, show_default=True)
+@click.option("--pictures", type=click.IntRange(0, 500), default=8, show_default=True, help="Of each listing.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8010, show_default=True)
+def fake_pms(system: str, listings: int, pictures: int, port: int) -> None:
+    """Serve a PMS to try things with, until Ctrl-C."""
+    try:
+        pms = FakeHostaway(listings=listings, pictures=pictures, port=port)
+    except OSError as error:
+        raise click.ClickException(f"Port {port} can't be used: {error.strerror}.") from None
+    with pms:
+        click.echo(f"A {system} with {listings} listings of {pictures} pictures. Connect an account with:")
+        for name, value in pms.credentials.items():
+            click.echo(f"  {name:14}{value}")
+        click.echo("The portal must be started with ALLOWED_PRIVATE_NETS=127.0.0.0/8. Ctrl-C ends this.")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 def _workspace(name: str) -> Workspace:

@@ -3,23 +3,11 @@
 import ipaddress
 import math
 import time
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter
-from limits.storage import MemoryStorage, RedisStorage
-from redis import RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from portal import config
-from portal.patience import patience
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-ELSE_MEMORY = "else-memory+"  # before the address of a Redis, as the limiter wants to be told
+from portal import config, counters
 
 
 def client_address() -> str:
@@ -33,48 +21,15 @@ def client_address() -> str:
     return str(address)
 
 
-class RedisElseMemory(RedisStorage):
-    """Counts in Redis, and in memory where that is away: from nothing, so at worst an allowance is had twice.
-
-    Flask-Limiter's own fallback lets the call that finds Redis away wait twice, and those beside it fail.
-    """
-
-    STORAGE_SCHEME = [ELSE_MEMORY + scheme for scheme in ("redis", "rediss", "unix")]  # noqa: RUF012 (as its parent's)
-
-    def __init__(self, uri: str, **options: Any) -> None:
-        super().__init__(uri.removeprefix(ELSE_MEMORY), **options)
-        self.memory = MemoryStorage()
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self._either(super().incr, self.memory.incr, key, expiry, amount)
-
-    def get(self, key: str) -> int:
-        return self._either(super().get, self.memory.get, key)
-
-    def get_expiry(self, key: str) -> float:
-        return self._either(super().get_expiry, self.memory.get_expiry, key)
-
-    def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with patience.ask():
-                return redis(*args, **kwargs)
-        except RedisError:
-            return memory(*args, **kwargs)
-
-
 limiter = Limiter(key_func=client_address)
 
 
 def init_app(app: Flask) -> None:
     """Count in this installation's Redis; there is no default limit, each route says its own."""
     url = config.settings().redis_url
-    app.config["RATELIMIT_STORAGE_URI"] = ELSE_MEMORY + url if url else "memory://"
+    app.config["RATELIMIT_STORAGE_URI"] = counters.ELSE_MEMORY + url if url else "memory://"
     if url:
-        app.config["RATELIMIT_STORAGE_OPTIONS"] = {
-            "socket_connect_timeout": 1,  # seconds, once: Redis answers at once or it isn't there (decision 8)
-            "socket_timeout": 1,
-            "retry": Retry(NoBackoff(), 0),
-        }
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = counters.OPTIONS
     limiter.init_app(app)
     app.after_request(_say_how_much_is_left)
 

@@ -14,7 +14,7 @@ from flask import Flask
 from redis import RedisError
 from sqlalchemy import select, update
 
-from portal import jobs, limits
+from portal import counters, jobs, limits
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
@@ -39,7 +39,7 @@ def hanging(app: Flask) -> Iterator[Hanging]:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    cast(limits.RedisElseMemory, limits.limiter.storage).memory.reset()
+    cast(counters.RedisElseMemory, limits.limiter.storage).memory.reset()
     yield block
     until(answers, within_s=10)
 

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
-from portal.listings import integrations, sync
+from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.providers import hostaway
 from tests.conftest import BOTH
@@ -89,8 +89,6 @@ def test_a_listing_that_is_missing_twice_is_removed(account: IntegrationAccount,
     stays.synced(account)
     assert [listing.missing_since is not None for listing in stays.listings()] == [False, True, False]
     stays.synced(account)
-    from portal.listings import removal
-
     removal.clear_leftovers()
     stays.assert_copied(pms, alice.workspace)
     assert len(stays.listings()) == 2

@@ -45,6 +45,9 @@ class Token(NamedTuple):
     good_from: float
     good_until: float
 
+    def __repr__(self) -> str:
+        return f"Token(…, {self.good_from:.0f} to {self.good_until:.0f})"  # never its secret
+
 
 @dataclass(frozen=True)
 class Field:
@@ -55,6 +58,9 @@ class Field:
     is_secret: bool = False
     is_optional: bool = False
     hint: str = ""
+
+
+BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only where it is not the usual one")
 
 
 class Limit(NamedTuple):
@@ -81,6 +87,7 @@ class Provider(Protocol):
     def pages(self, account: "Account", cursor: str | None) -> Iterator[Page]:
         """Yield the listings page by page, from a cursor that an earlier page gave, else from the first.
 
-        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials`: they are not good).
+        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials`: they are not good, or the
+        token isn't; `cursor`: the PMS doesn't know it any more, so begin anew).
         """
         ...

@@ -1,0 +1,83 @@
+"""What a fake PMS has: listings and their pictures, which may be changed while it serves them."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from portal.demo.pms.paint import painted, words
+
+NAMES = ("Heron House", "Mill Loft", "Dune Cabin", "Orchard Barn", "Harbour Flat", "Alder Cottage", "Fern Lodge")
+
+
+@dataclass
+class FakePicture:
+    """A picture: `name` is its path below /pictures/, `version` that of its bytes."""
+
+    listing: int
+    number: int
+    name: str
+    description: str
+    version: int = 0
+
+    @property
+    def id(self) -> int:
+        return self.listing * 1000 + self.number + 1
+
+    def bytes(self) -> bytes:
+        return painted(self.listing, self.number, self.version)
+
+    @property
+    def md5(self) -> str:
+        return hashlib.md5(self.bytes(), usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class FakeListing:
+    """A listing; its thumbnail is a picture of its own, but for the first listing, whose first picture it is."""
+
+    id: int
+    name: str
+    pictures: list[FakePicture]
+    thumbnail: FakePicture
+
+
+@dataclass
+class Catalogue:
+    """The listings by id, and every picture by the name under which it is served."""
+
+    listings: dict[int, FakeListing] = field(default_factory=dict)
+    served: dict[str, FakePicture] = field(default_factory=dict)
+
+    def add(self, pictures: int) -> FakeListing:
+        """Add a listing with so many pictures."""
+        number = max(self.listings, default=0) + 1
+        made = [_picture(number, n, str(n + 1)) for n in range(pictures)]
+        thumbnail = made[0] if made and number == 1 else _picture(number, 999, "thumb")
+        listing = FakeListing(number, f"{NAMES[(number - 1) % len(NAMES)]} {number}", made, thumbnail)
+        self.listings[number] = listing
+        self.served |= {picture.name: picture for picture in (*made, thumbnail)}
+        return listing
+
+    def remove(self, listing: int) -> None:
+        """Remove a listing; its pictures are gone too."""
+        gone = self.listings.pop(listing)
+        for picture in (*gone.pictures, gone.thumbnail):
+            self.served.pop(picture.name, None)
+
+    def change_url(self, listing: int, number: int) -> FakePicture:
+        """Serve the same picture under another URL; the old one is gone."""
+        picture = self.listings[listing].pictures[number]
+        del self.served[picture.name]
+        stem, _, moves = picture.name.removesuffix(".jpg").partition("-")
+        picture.name = f"{stem}-{int(moves or 1) + 1}.jpg"
+        self.served[picture.name] = picture
+        return picture
+
+    def change_bytes(self, listing: int, number: int) -> FakePicture:
+        """Serve another picture under the same URL."""
+        picture = self.listings[listing].pictures[number]
+        picture.version += 1
+        return picture
+
+
+def _picture(listing: int, number: int, name: str) -> FakePicture:
+    return FakePicture(listing, number, f"{listing}/{name}.jpg", words(number))

@@ -1,0 +1,50 @@
+"""The pictures of a fake PMS: one of the demo's scenes, small, in other colours and with its number on it."""
+
+from functools import cache
+from hashlib import sha256
+from io import BytesIO
+
+from PIL import Image, ImageDraw, ImageFont
+
+from portal.demo.scenes import Scene, scenes
+
+SIZE = (480, 320)
+QUALITY = 80
+
+
+def painted(listing: int, number: int, version: int = 0) -> bytes:
+    """Return a JPEG without metadata: for each listing, number and version its own bytes, always the same."""
+    picture = _small(number % len(_landscapes())).convert("RGB", _tint(listing, version))
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((12, 278, 208, 308), fill="#1b1a1f")
+    said = f"{listing} / {number + 1}" + (f", version {version + 1}" if version else "")
+    pen.text((20, 283), said, fill="white", font=_font())
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def words(number: int) -> str:
+    """What is to be seen on the picture of this number."""
+    return _landscapes()[number % len(_landscapes())].alt_text
+
+
+@cache
+def _landscapes() -> list[Scene]:
+    return list(scenes())[:7]  # the eighth is upright
+
+
+@cache
+def _small(which: int) -> Image.Image:
+    return _landscapes()[which].draw().resize(SIZE, Image.Resampling.BOX)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(16)
+
+
+def _tint(listing: int, version: int) -> tuple[float, ...]:
+    """A colour of its own for each listing: gains of the channels, as Pillow's matrix wants them."""
+    red, green, blue = (0.75 + byte / 640 for byte in sha256(f"{listing}.{version}".encode()).digest()[:3])
+    return (red, 0, 0, 0, 0, green, 0, 0, 0, 0, blue, 0)

@@ -1,0 +1,16 @@
+"""The PMSs that we know, one adapter a file; how to add one stands in the README."""
+
+from portal.errors import NotFound
+from portal.listings.providers.base import Provider
+from portal.listings.providers.hostaway import Hostaway
+
+ALL: dict[str, Provider] = {provider.key: provider for provider in (Hostaway(),)}
+"""By key, in the order in which people are shown them."""
+
+
+def find(text: str) -> Provider:
+    """Return the provider of this key, in any case. Raises NotFound."""
+    provider = ALL.get(text.upper()) if text.isascii() else None
+    if provider is None:
+        raise NotFound("There is no such provider.")
+    return provider

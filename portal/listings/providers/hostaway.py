@@ -1,0 +1,57 @@
+"""Hostaway: offset and limit, pictures with an order field, a token for two years.
+
+https://api.hostaway.com/documentation
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from portal.listings.providers import normal, oauth, paging
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import BASE_URL, FoundListing, Limit, Page, Provider, Token
+
+PER_PAGE = 100
+
+
+class Hostaway(Provider):
+    """`status: fail` comes with a 200 too. `thumbnailUrl` is deprecated: the first picture is the thumbnail."""
+
+    key = "HOSTAWAY"
+    name = "Hostaway"
+    base_url = "https://api.hostaway.com/v1"
+    fields = (*oauth.fields("Account ID", "API key", "Hostaway → Settings → Hostaway API"), BASE_URL)
+    limits = (Limit(15, 10, "host"), Limit(20, 10, "account"))
+
+    def sign_in(self, account: Account) -> Token:
+        return oauth.sign_in(account, "/accessTokens", scope="general", good_after_s=1.0)
+
+    def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
+        return paging.walk(account, cursor, lambda start: _page(account, int(start)), first="0")
+
+
+def _page(account: Account, offset: int) -> Page:
+    asked = {"limit": PER_PAGE, "offset": offset, "includeResources": 1, "sortOrder": "name"}
+    said = account.get_object("/listings", asked, account.bearer())
+    if said.get("status") != "success":
+        raise account.bad_answer()
+    notes: set[str] = set()
+    found = normal.listings(account, said.get("result"), lambda item: _listing(item, notes))
+    total = normal.as_count(said.get("count"))
+    next_offset = paging.next_offset(offset, len(said["result"]), PER_PAGE, total)
+    return Page(found, next_offset, total, tuple(notes))
+
+
+def _listing(item: dict[str, Any], notes: set[str]) -> FoundListing:
+    images, disagrees = normal.in_order(normal.as_objects(item.get("listingImages")), "sortOrder")
+    if disagrees:
+        notes.add(normal.DISAGREES)
+    pictures = normal.pictures(
+        normal.picture(image.get("url"), description=image.get("caption"), external_id=image.get("id"))
+        for image in images
+    )
+    return FoundListing(
+        normal.as_id(item.get("id")),
+        normal.as_text(item.get("name")) or normal.as_text(item.get("internalListingName")),
+        pictures[0].url if pictures else normal.as_url(item.get("thumbnailUrl")),
+        pictures,
+    )
