@@ -7,7 +7,7 @@ sync that is killed goes on from its cursor, and many accounts take turns.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -153,8 +153,7 @@ def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
                 _store(w, account, found.page)
             elif found.token:
                 account.token = json.dumps(found.token)
-                account.attempts = 0
-                account.next_at = datetime.fromtimestamp(max(found.token.good_from, now().timestamp()), UTC)
+                account.attempts, account.next_at = 0, now()
             elif found.again_in_s is not None:
                 account.attempts -= found.is_paced
                 account.error = None if found.is_paced else found.error[:300]

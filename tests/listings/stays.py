@@ -32,7 +32,9 @@ def all_at_once() -> None:
     """What waits for its time is due now."""
     with work():
         db.session.execute(update(ListingImage).where(ListingImage.next_at.is_not(None)).values(next_at=now()))
-        db.session.execute(update(IntegrationAccount).where(IntegrationAccount.next_at.is_not(None)).values(next_at=now()))
+        db.session.execute(
+            update(IntegrationAccount).where(IntegrationAccount.next_at.is_not(None)).values(next_at=now())
+        )
 
 
 def listings() -> list[Listing]:

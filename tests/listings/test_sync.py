@@ -40,7 +40,9 @@ def writes(asked: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_sync_brings_listings_and_their_pictures(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_a_sync_brings_listings_and_their_pictures(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     stays.synced(account)
     assert [listing.name for listing in stays.listings()] == [each.name for each in pms.catalogue.listings.values()]
     first, fake = stays.listings()[0], pms.catalogue.listings[1]
@@ -54,7 +56,9 @@ def test_a_sync_brings_listings_and_their_pictures(account: IntegrationAccount, 
     assert timedelta(minutes=14) < account.next_at - now() <= timedelta(minutes=15)
 
 
-def test_a_second_sync_asks_for_no_picture_and_writes_no_listing(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_second_sync_asks_for_no_picture_and_writes_no_listing(
+    account: IntegrationAccount, pms: FakeHostaway
+) -> None:
     stays.synced(account)
     downloads = pms.count("/pictures/")
     assert downloads == 12, "the thumbnail is the first of the gallery: one download"
@@ -83,7 +87,9 @@ def test_only_changed_urls_are_downloaded(account: IntegrationAccount, alice: Pe
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_listing_that_is_missing_twice_is_removed(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_a_listing_that_is_missing_twice_is_removed(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     stays.synced(account)
     pms.catalogue.remove(2)
     stays.synced(account)
@@ -155,14 +161,12 @@ def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHosta
 
 def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
-    pms.tokens = {token: 2.0**40 for token in pms.tokens}  # none is good any more
+    pms.tokens = dict.fromkeys(pms.tokens, 2.0**40)  # none is good any more
     stays.synced(account)
     assert (account.error, pms.count("/v1/accessTokens")) == (None, 2)
 
 
-def test_a_signed_url_that_is_signed_anew_is_the_same_picture(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_a_signed_url_that_is_signed_anew_is_the_same_picture(account: IntegrationAccount, pms: FakeHostaway) -> None:
     """A7: the signature changes with each sync; the copy stays, and the newest link is kept."""
     url_of, turn = pms.url_of, 1
     pms.url_of = lambda picture: f"{url_of(picture)}?X-Amz-Signature={turn}&X-Amz-Date={turn}"  # type: ignore[method-assign]
