@@ -1,9 +1,20 @@
-"""The other containers, part by part: PNG chunks, WebP chunks, GIF blocks, the boxes of HEIC and AVIF."""
+"""Three more containers, part by part: PNG chunks, WebP chunks, GIF blocks."""
+
+import zlib
+from collections.abc import Iterator
 
 from portal.pixels.refused import MAX_PARTS, too_many_parts, truncated
 
+MAX_GIF_BLOCKS = 1_000_000  # a picture is cut into pieces of at most 255 bytes: 50 MB have 200,000
+
 _PNG_MAKES_PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"}
-_GIF_FRAME_SETTINGS = 0xF9  # the graphic control extension: transparency
+_PNG_COLOURS = {b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"cICP", b"mDCV", b"cLLI", b"bKGD", b"pHYs"}
+_PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
+_PNG_SHOWN = _PNG_MAKES_PIXELS | _PNG_COLOURS | _PNG_FRAMES
+_WEBP_SHOWN = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+_WEBP_HAS_EXIF, _WEBP_HAS_XMP = 0x08, 0x04  # flags of VP8X
+_GIF_FRAME_SETTINGS, _GIF_APPLICATION = 0xF9, 0xFF  # the graphic control extension: transparency and time
+_GIF_SHOWN = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # applications: how often it is played; its colours
 
 
 def split_png(data: bytes) -> tuple[bytes, bytes]:
@@ -12,40 +23,86 @@ def split_png(data: bytes) -> tuple[bytes, bytes]:
     Text that unpacks to gigabytes and the further frames of an APNG are never shown to a decoder.
     """
     whole = memoryview(data)
-    kept, exif, at = [whole[:8]], b"", 8
+    kept, exif = [whole[:8]], b""
+    for name, start, end in _png_chunks(data):
+        if name in _PNG_MAKES_PIXELS:
+            kept.append(whole[start:end])
+        elif name == b"eXIf":
+            exif = data[start + 8 : end - 4]
+    return b"".join(kept), exif
+
+
+def clean_png(data: bytes, tags: bytes) -> bytes:
+    """Return the PNG without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
+    whole = memoryview(data)
+    kept: list[bytes | memoryview] = [whole[:8]]
+    for name, start, end in _png_chunks(data):
+        if name in _PNG_SHOWN:
+            kept.append(whole[start:end])
+        elif name == b"eXIf" and tags:
+            kept.append(len(tags).to_bytes(4) + name + tags + zlib.crc32(name + tags).to_bytes(4))
+            tags = b""
+    return b"".join(kept)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, end) of each chunk, the end's own included."""
+    at = 8
     for _ in range(MAX_PARTS):
         name = data[at + 4 : at + 8]
         end = at + 12 + int.from_bytes(data[at : at + 4])
         if end > len(data):
             raise truncated()
-        if name in _PNG_MAKES_PIXELS:
-            kept.append(whole[at:end])
-        elif name == b"eXIf":
-            exif = data[at + 8 : end - 4]
+        yield name, at, end
         if name == b"IEND":
-            return b"".join(kept), exif
+            return
         at = end
     raise too_many_parts()
 
 
 def split_webp(data: bytes) -> tuple[bytes, bytes]:
     """Return (the WebP, its EXIF); raise `Refused` where it is cut off."""
-    exif, at, end = b"", 12, 8 + int.from_bytes(data[4:8], "little")
+    exif = b""
+    for name, start, end in _webp_chunks(data):
+        if name == b"EXIF":
+            exif = data[start + 8 : end]
+    return data, exif
+
+
+def clean_webp(data: bytes, tags: bytes) -> bytes:
+    """Return the WebP without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
+    whole = memoryview(data)
+    kept: list[bytes | memoryview] = []
+    flags = _WEBP_HAS_EXIF | _WEBP_HAS_XMP
+    for name, start, end in _webp_chunks(data):
+        if name in _WEBP_SHOWN:
+            kept.append(whole[start:end])
+        elif name == b"EXIF" and tags:
+            kept.append(name + len(tags).to_bytes(4, "little") + tags)
+            tags, flags = b"", _WEBP_HAS_XMP
+    if kept and kept[0][:4] == b"VP8X":
+        kept[0] = bytes(kept[0][:8]) + bytes([kept[0][8] & ~flags]) + bytes(kept[0][9:])
+    size_bytes = 4 + sum(map(len, kept))
+    return b"".join([b"RIFF", size_bytes.to_bytes(4, "little"), b"WEBP", *kept])
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, end) of each chunk; what is behind the size that the file states is not looked at."""
+    at, end = 12, 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
     for _ in range(MAX_PARTS):
         if at + 8 > end:
-            return data, exif
+            return
         size_bytes = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"EXIF":
-            exif = data[at + 8 : at + 8 + size_bytes]
-        at += 8 + size_bytes + size_bytes % 2
+        start, at = at, at + 8 + size_bytes + size_bytes % 2
+        yield data[start : start + 4], start, min(at, end)
     raise too_many_parts()
 
 
 def split_gif(data: bytes) -> tuple[bytes, bytes]:
     """Return (the GIF without the comments before its first frame, no EXIF); raise `Refused` if cut off."""
-    at = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)  # header and palette
+    at = _gif_start(data)
     kept, start, inside = [data[:at]], at, False
     for _ in range(MAX_PARTS):
         if at >= len(data):
@@ -62,19 +119,46 @@ def split_gif(data: bytes) -> tuple[bytes, bytes]:
     raise truncated() if at >= len(data) else too_many_parts()
 
 
-def split_boxes(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the HEIC or AVIF, no EXIF: its own boxes say how it stands); raise `Refused` where cut off."""
-    at, seen = 0, set[bytes]()
-    for _ in range(MAX_PARTS):
-        if at + 8 > len(data) or {b"meta", b"mdat"} <= seen:
-            return data, b""  # what trails behind a whole picture is nobody's business
-        size_bytes, header_bytes = int.from_bytes(data[at : at + 4]), 8
-        if size_bytes == 1:
-            size_bytes, header_bytes = int.from_bytes(data[at + 8 : at + 16]), 16
-        elif size_bytes == 0:
-            size_bytes = len(data) - at
-        if size_bytes < header_bytes or at + size_bytes > len(data):
-            raise truncated()
-        seen.add(data[at + 4 : at + 8])
-        at += size_bytes
-    raise too_many_parts()
+def clean_gif(data: bytes) -> bytes:
+    """Return the GIF with its frames and how they are played, alone; an end that is missing is added."""
+    whole, begin = memoryview(data), _gif_start(data)
+    if begin > len(data):
+        raise truncated()
+    kept = [whole[:begin]]
+    for start, end in _gif_parts(data):
+        is_frame = data[start] == ord(",") or data[start + 1] == _GIF_FRAME_SETTINGS
+        if is_frame or (data[start + 1] == _GIF_APPLICATION and data[start + 3 : start + 14] in _GIF_SHOWN):
+            kept.append(whole[start:end])
+    return b"".join([*kept, b";"])
+
+
+def _gif_parts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of each extension and frame: a head, then blocks that begin with their length."""
+    at, start, inside = _gif_start(data), 0, False
+    for _ in range(MAX_GIF_BLOCKS):
+        if at >= len(data) or (data[at] == ord(";") and not inside):
+            break
+        if inside:
+            inside = data[at] > 0
+            at += 1 + data[at]
+            if not inside:
+                yield start, at
+        elif data[at] == ord("!"):
+            start, at, inside = at, at + 2, True
+        elif data[at] == ord(","):
+            start, at, inside = at, at + 11 + _palette_bytes(data, at + 9), True
+        else:  # nothing, which decoders step over
+            at += 1
+    else:
+        raise too_many_parts()
+    if inside:
+        raise truncated()
+
+
+def _gif_start(data: bytes) -> int:
+    return 13 + _palette_bytes(data, 10)
+
+
+def _palette_bytes(data: bytes, at: int) -> int:
+    """The size of the palette that the flags at this place announce."""
+    return 3 << (data[at] & 7) + 1 if len(data) > at and data[at] & 0x80 else 0

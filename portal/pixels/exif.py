@@ -1,4 +1,4 @@
-"""The one thing we read in EXIF: how the camera was held."""
+"""The one thing that we read in EXIF, and write: how the camera was held."""
 
 import struct
 
@@ -32,3 +32,10 @@ def _find(exif: bytes, order: str) -> int:
         if tag == _ORIENTATION:
             return int(struct.unpack_from(order + _VALUE.get(kind, "H"), exif, at + 8)[0])
     return 1
+
+
+def only(held: int) -> bytes:
+    """Write EXIF that says how the camera was held, and nothing else; empty for upright."""
+    if held == 1:
+        return b""
+    return struct.pack(">4sIHHHIHxxI", b"MM\0*", 8, 1, _ORIENTATION, 3, 1, held, 0)

@@ -11,10 +11,12 @@ from portal.pixels.refused import MAX_ICC_BYTES, Refused, damaged, refusing, too
 MAX_SCANS = 100  # 1 MB with 8,010 scans takes 40 s of CPU; the most in 778 real JPEGs was 53
 MAX_SEGMENTS = 2_000  # a profile takes up to 255, a depth map some 160, a scan rarely more than 5
 _EOI = b"\xff\xd9"
+_EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not: stuffed bytes, restarts, fill
-_SOI, _END, _SCAN, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+_SOI, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 # Frames, tables, scans, JFIF and Adobe (which say what the numbers mean). The rest makes no pixels.
-_MAKES_PIXELS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE}
+_MAKES_PIXELS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, _APP0, _APP14}
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
@@ -29,11 +31,10 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         marker, start, at = _segment(data, at)
         if marker == _SCAN:
             return b"".join([*kept, whole[start:], _EOI]), exif
-        begins = data[start + 4 : start + 16]
-        profile = marker == _APP2 and begins == b"ICC_PROFILE\0"
+        profile = marker == _APP2 and data.startswith(_ICC, start + 4)
         if profile or marker in _MAKES_PIXELS:
             kept.append(whole[start:at])
-        elif marker == _APP1 and begins.startswith(b"Exif\0\0"):
+        elif marker == _APP1 and data.startswith(_EXIF, start + 4):
             exif = exif or data[start + 4 : at]
         icc_bytes += (at - start) * profile
         if icc_bytes > MAX_ICC_BYTES:
@@ -63,6 +64,44 @@ def has_all_pixels(pixels: bytes) -> bool:
     with refusing():
         body = pixels.removesuffix(_EOI).removesuffix(b"\xff")
         return _looks(body + _EOI) == _looks(body + b"\x5a\xa5" * 512 + _EOI)
+
+
+def clean(data: bytes, tags: bytes) -> bytes:
+    """Return the JPEG without what makes neither pixels nor colours; `tags` stand where its EXIF stood.
+
+    Nothing trails behind its end marker, which is added where it is missing.
+    """
+    ended = data + _EOI
+    whole = memoryview(ended)
+    kept: list[bytes | memoryview] = [whole[:2]]
+    at, in_scan = 2, False
+    for _ in range(2 * MAX_SEGMENTS):  # those before the first scan and those from it on are counted apart above
+        marker, start, end = _segment(ended, at)
+        if in_scan:
+            kept.append(whole[at:start])
+        if marker == _END:
+            return b"".join([*kept, _EOI])
+        if tags and marker == _APP1 and ended.startswith(_EXIF, start + 4):
+            kept.append(_made(_APP1, _EXIF + tags))
+            tags = b""
+        else:
+            kept.append(_clean_segment(marker, whole[start:end]))
+        at, in_scan = end, marker == _SCAN
+    raise too_many_parts()
+
+
+def _clean_segment(marker: int, segment: memoryview) -> bytes | memoryview:
+    """Keep what the numbers mean, but no thumbnail, nor what somebody hung on behind."""
+    body = bytes(segment[4:16])
+    if marker == _APP0:
+        return _made(_APP0, body + b"\0\0") if body.startswith(b"JFIF\0") and len(segment) >= 18 else b""
+    if marker == _APP14:
+        return _made(_APP14, body) if body.startswith(b"Adobe") and len(body) == 12 else b""
+    return segment if marker in _MAKES_PIXELS or (marker == _APP2 and body == _ICC) else b""
+
+
+def _made(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (2 + len(body)).to_bytes(2) + body
 
 
 def _looks(pixels: bytes) -> bytes:

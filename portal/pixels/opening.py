@@ -7,7 +7,7 @@ from io import BytesIO
 import pi_heif
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (registers them)
 
-from portal.pixels import chunks, jpeg
+from portal.pixels import boxes, chunks, jpeg
 from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX, Refused, refusing, too_many_pixels
 
 _MIN_LIBHEIF = (1, 22)  # older ones read outside their memory on crafted grids: CVE-2026-32740
@@ -25,8 +25,8 @@ _SPLITS: dict[str, Callable[[bytes], tuple[bytes, bytes]]] = {
     "image/jpeg": jpeg.split,
     "image/png": chunks.split_png,
     "image/webp": chunks.split_webp,
-    "image/heic": chunks.split_boxes,
-    "image/avif": chunks.split_boxes,
+    "image/heic": boxes.split,
+    "image/avif": boxes.split,
     "image/gif": chunks.split_gif,
 }
 _UNREADABLE_MODES = {"F", "I"}  # numbers without a stated range: measurements, not photos

@@ -1,0 +1,157 @@
+"""B15 in HEIC and AVIF: nothing moves, and what is no part of a picture is zeros."""
+
+import io
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from portal.pixels import boxes
+from portal.pixels.clean import cleaned
+from portal.pixels.inspect import inspect
+from tests.pixels.files import decoded, drawn
+
+SECRET = b"Corvid Optics 8675309"
+
+
+def clean(data: bytes) -> bytes | None:
+    return cleaned(data, "image/avif")
+
+
+def box(type: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + type + body
+
+
+def put_in(data: bytes, before: bytes, extra: bytes) -> bytes:
+    """Put bytes before the box of a type; the one picture's place moves along."""
+    at = data.index(before) - 4
+    place = struct.unpack(">I", data[where(data) : where(data) + 4])[0]
+    moved = data[: where(data)] + struct.pack(">I", place + len(extra)) + data[where(data) + 4 :]
+    return moved[:at] + extra + moved[at:]
+
+
+def where(data: bytes) -> int:
+    """Where the place of the one picture is said: at the end of iloc, before its length."""
+    at = data.index(b"iloc") - 4
+    return at + int.from_bytes(data[at : at + 4]) - 8
+
+
+def with_places(data: bytes, iloc: bytes) -> bytes:
+    """The same file whose items lie where another iloc says; the first one has become free room."""
+    at = data.index(b"meta") - 4
+    end = at + int.from_bytes(data[at : at + 4])
+    rest = data[at + 12 : end].replace(b"iloc", b"free")
+    return data[:at] + box(b"meta", bytes(4) + box(b"iloc", iloc) + box(b"idat", bytes(9)) + rest) + data[end:]
+
+
+def test_nothing_moves_in_a_phones_photo(photo: Callable[[str], bytes]) -> None:
+    data = photo("h2_iphone_12mp_gps.heic")
+    result = cleaned(data, "image/heic") or b""
+    assert len(result) == len(data)
+    changed = [n for n, (a, b) in enumerate(zip(data, result, strict=True)) if a != b]
+    assert 1000 < changed[-1] - changed[0] < 2144, "its EXIF and no more"
+    assert dict(Image.open(io.BytesIO(result)).getexif()) == {}
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_it_stands_as_its_own_boxes_say(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, SECRET.decode()
+    data = drawn("AVIF", exif=exif, xmp=b"<x:xmpmeta/>")
+    result = clean(data) or b""
+    assert SECRET in data and SECRET not in result
+    assert inspect(result) == inspect(data)
+    assert decoded(result).info["xmp"].strip() == b"<x/>", "what reads it finds XML still"
+
+
+@pytest.mark.parametrize("type", [b"uuid", b"free", b"skip", b"mpvd", b"udta", b"SEFT"])
+def test_a_box_that_shows_nothing_is_free_room(type: bytes) -> None:
+    plain = drawn("AVIF")
+    expected = put_in(plain, b"mdat", box(b"free", bytes(len(SECRET))))
+    assert clean(put_in(plain, b"mdat", box(type, SECRET))) == expected
+    assert decoded(expected).tobytes() == decoded(plain).tobytes()
+    assert clean(plain + box(type, SECRET)) == plain, "behind the picture nothing is left of it"
+
+
+@pytest.mark.parametrize("type", [b"uuid", b"xml ", b"bxml", b"udta"])
+def test_what_is_told_inside_meta_is_free_room_too(type: bytes) -> None:
+    plain = drawn("AVIF")
+    at = plain.index(b"meta") - 4
+
+    def grown(extra: bytes) -> bytes:
+        data = put_in(plain, b"iprp", extra)
+        return data[:at] + struct.pack(">I", int.from_bytes(data[at : at + 4]) + len(extra)) + data[at + 4 :]
+
+    result = clean(grown(box(type, SECRET)))
+    assert result == grown(box(b"free", bytes(len(SECRET))))
+    assert decoded(result).tobytes() == decoded(plain).tobytes()
+
+
+def test_what_lies_beside_the_picture_is_zeros() -> None:
+    plain = drawn("AVIF")
+    at = plain.index(b"mdat") - 4
+
+    def grown(extra: bytes) -> bytes:
+        return plain[:at] + struct.pack(">I", len(plain) - at + len(extra)) + plain[at + 4 :] + extra
+
+    assert clean(grown(SECRET)) == grown(bytes(len(SECRET)))
+
+
+def test_a_film_is_not_followed() -> None:
+    film = drawn("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 32), "lime")])
+    assert inspect(film).type == "image/avif"
+    assert clean(film) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"iinf", b"xinf"),
+        (b"iloc", b"xloc"),
+        (b"infe\2", b"infe\1"),
+        (b"meta", b"xeta"),
+        (b"iloc\0\0\0\0\x44", b"iloc\0\0\0\0\x40"),  # no lengths: the whole file
+        (b"iloc\0\0\0\0\x44", b"iloc\3\0\0\0\x44"),
+        (b"iloc\0\0\0\0\x44", b"iloc\0\0\0\0\xff"),
+    ],
+)
+def test_what_is_built_in_another_way_is_not_touched(old: bytes, new: bytes) -> None:
+    data = drawn("AVIF")
+    assert old in data
+    assert clean(data.replace(old, new)) is None
+
+
+@pytest.mark.parametrize("place", [2**32 - 1, 10_000])
+def test_a_picture_that_lies_outside_of_its_file_is_not_followed(place: int) -> None:
+    data = drawn("AVIF")
+    assert clean(data[: where(data)] + struct.pack(">I", place) + data[where(data) + 4 :]) is None
+
+
+@pytest.mark.parametrize(
+    ("counted_from", "elsewhere", "is_understood"),
+    [(0, 0, True), (1, 0, True), (2, 0, False), (0, 1, False), (1, 1, False)],
+)
+def test_items_are_followed_in_the_file_and_in_meta_alone(
+    counted_from: int, elsewhere: int, is_understood: bool
+) -> None:
+    places = struct.pack(">HHHHHII", 1, 1, counted_from, elsewhere, 1, 2, 5)
+    data = with_places(drawn("AVIF"), b"\1\0\0\0\x44\0" + places)
+    assert (clean(data) is not None) == is_understood
+
+
+def test_what_lies_in_meta_is_kept_where_a_picture_names_it() -> None:
+    places = struct.pack(">HHHHHII", 1, 1, 1, 0, 1, 2, 5)
+    data = with_places(drawn("AVIF"), b"\1\0\0\0\x44\0" + places)
+    data = data.replace(b"idat" + bytes(9), b"idat" + b"xxGRID1xx")
+    assert b"idat\0\0GRID1\0\0" in (clean(data) or b"")
+
+
+def test_a_file_that_names_itself_again_and_again_costs_no_time() -> None:
+    data = drawn("AVIF") + box(b"free", bytes(10**7))
+    iloc = bytes(4) + b"\x44\0" + struct.pack(">HHHH", 1, 1, 0, 65_535) + struct.pack(">II", 0, 10**7) * 65_535
+    assert len(iloc) < boxes.MAX_TABLE_BYTES
+    started = time.process_time()
+    assert clean(with_places(data, iloc)) is None
+    assert time.process_time() - started < 1
