@@ -7,6 +7,7 @@ address dialled (`connection`), each redirect likewise. reliability.md, group A,
 
 import io
 import ipaddress
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +29,7 @@ POST_DEADLINE_S = 15  # webhooks: reliability.md, F6
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 24 * 60 * 60
 
+_LONGEST_DELTA_S = 1_000_000_000  # 31 years; as a moment, 2001
 _REDIRECTS = {301, 302, 303, 307, 308}
 _GOOD = {200, 203}
 _PASSING = {408, 425, 429}  # and all of 5xx
@@ -155,8 +157,10 @@ def _raise_for_status(reply: Reply) -> NoReturn:
 
 
 def _retry_after_s(reply: Reply) -> int | None:
-    """Retry-After, in seconds or as a date, within a day."""
+    """Retry-After, in seconds or as a date, within a day; else, of a 429, X-RateLimit-Reset (Hospitable)."""
     text = reply.headers.get("Retry-After", "").strip()
+    if not text and reply.status == 429:
+        return _reset_in_s(reply.headers.get("X-RateLimit-Reset", "").strip())
     if text.isascii() and text.isdigit():
         return min(int(text[:9]), MAX_RETRY_AFTER_S)
     try:
@@ -164,3 +168,12 @@ def _retry_after_s(reply: Reply) -> int | None:
     except (ValueError, OverflowError):
         return None
     return min(max(int(seconds), 0), MAX_RETRY_AFTER_S)
+
+
+def _reset_in_s(text: str) -> int | None:
+    """Seconds, or a moment in seconds since 1970: no header says which."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    said = int(text)
+    seconds = said - math.floor(time.time()) if said > _LONGEST_DELTA_S else said
+    return min(max(seconds, 0), MAX_RETRY_AFTER_S)

@@ -5,9 +5,18 @@ from typing import Any
 
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
+from portal.listings.providers.cloudbeds import Cloudbeds
+from portal.listings.providers.fields import checked
+from portal.listings.providers.generic import Generic
+from portal.listings.providers.guesty import Guesty
+from portal.listings.providers.hospitable import Hospitable
 from portal.listings.providers.hostaway import Hostaway
 
-ALL: dict[str, Provider] = {provider.key: provider for provider in (Hostaway(),)}
+__all__ = ["ALL", "checked", "find"]
+
+ALL: dict[str, Provider] = {
+    provider.key: provider for provider in (Hostaway(), Hospitable(), Guesty(), Cloudbeds(), Generic())
+}
 """By key, in the order in which people are shown them."""
 
 

@@ -20,6 +20,7 @@ CALL_DEADLINE_S = 20
 PAGE_DEADLINE_S = 60.0
 LEAST_FOR_A_CALL_S = 5  # of a page's time is kept for the call itself while it waits for its turn
 _NOT_GOOD = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -40,7 +41,7 @@ class Account:
         self.provider = provider
         self.credentials = credentials
         self.token = token
-        self.base_url = (credentials.get("baseUrl") or provider.base_url).rstrip("/")
+        self.base_url = (credentials.get("baseUrl") or credentials.get("url") or provider.base_url).rstrip("/")
         self._deadline_s = deadline_s
         self.begin_page()
 
@@ -68,6 +69,17 @@ class Account:
     ) -> dict[str, Any]:
         """The same where the answer must be a JSON object."""
         return self._object(self.get(path, params, headers))
+
+    def find_object(
+        self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | None:
+        """The same; None where it is gone: what a list named may be deleted by now."""
+        try:
+            return self.get_object(path, params, headers)
+        except Refused as refused:
+            if (refused.details or {}).get("status") in _GONE:
+                return None
+            raise
 
     def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
         """POST a form, for a token, and return the JSON object that answers it. Raises as `get`."""

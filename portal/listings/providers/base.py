@@ -1,6 +1,6 @@
 """What every adapter to a PMS gives: its listings in one shape, page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -58,9 +58,7 @@ class Field:
     is_secret: bool = False
     is_optional: bool = False
     hint: str = ""
-
-
-BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only where it is not the usual one")
+    wrong: Callable[[str], str | None] | None = None  # says in a sentence what is wrong with a value
 
 
 class Limit(NamedTuple):

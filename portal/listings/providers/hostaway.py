@@ -8,7 +8,8 @@ from typing import Any
 
 from portal.listings.providers import normal, oauth, paging
 from portal.listings.providers.account import Account
-from portal.listings.providers.base import BASE_URL, FoundListing, Limit, Page, Provider, Token
+from portal.listings.providers.base import FoundListing, Limit, Page, Provider, Token
+from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100
 
@@ -37,7 +38,7 @@ def _page(account: Account, offset: int) -> Page:
     notes: set[str] = set()
     found = normal.listings(account, said.get("result"), lambda item: _listing(item, notes))
     total = normal.as_count(said.get("count"))
-    next_offset = paging.next_offset(offset, len(said["result"]), PER_PAGE, total)
+    next_offset = paging.next_offset(offset, len(said["result"]), total)
     return Page(found, next_offset, total, tuple(notes))
 
 
@@ -52,6 +53,6 @@ def _listing(item: dict[str, Any], notes: set[str]) -> FoundListing:
     return FoundListing(
         normal.as_id(item.get("id")),
         normal.as_text(item.get("name")) or normal.as_text(item.get("internalListingName")),
-        pictures[0].url if pictures else normal.as_url(item.get("thumbnailUrl")),
+        normal.first(pictures) or normal.as_url(item.get("thumbnailUrl")),
         pictures,
     )

@@ -16,6 +16,7 @@ from portal.listings.providers.base import FoundListing, Picture
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500
 DISAGREES = "The order field disagrees with the array."
+GONE = "A listing was removed while we looked at it."
 
 _HTTP = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
@@ -87,6 +88,11 @@ def picture(url: Any, *, description: Any = "", external_id: Any = "", room: str
     if address is None:
         return None
     return Picture(address, as_text(description, MAX_DESCRIPTION), as_id(external_id), room)
+
+
+def first(pictures: tuple[Picture, ...]) -> str | None:
+    """The first picture's URL, for a listing that has no thumbnail of its own."""
+    return pictures[0].url if pictures else None
 
 
 def listings(

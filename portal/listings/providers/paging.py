@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from portal.db import is_storable
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import FoundListing, Page
 from portal.remote import Refused
@@ -43,7 +44,7 @@ def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator
 
     Raises Unreachable (`bad_answer`) where pages come again, and Refused (`cursor`) for one that isn't known.
     """
-    here: _Cursor | None = _read(account, cursor) if cursor else _Cursor(first)
+    here: _Cursor | None = _read(account, cursor, first) if cursor else _Cursor(first)
     while here:
         account.begin_page()
         for page, there in _parts(account, here, _asked(account, here, ask, is_resumed=bool(cursor))):
@@ -51,21 +52,29 @@ def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator
         here, cursor = there, None
 
 
-def next_offset(offset: int, got: int, most: int, total: int | None) -> str | None:
+def next_offset(offset: int, got: int, total: int | None) -> str | None:
     """Where the next page begins in a list that is counted; None where there is none.
 
-    A total that is less than what came already says nothing; then a full page may have a next one.
+    Only a total that is just reached ends it. One that is missing, or less than what came, says nothing: then an
+    empty page does.
     """
     seen = offset + got
-    is_more = seen < total if total is not None and total >= seen else got >= most
-    return str(seen) if got and is_more else None
+    return str(seen) if got and seen != total else None
 
 
-def _read(account: Account, cursor: str) -> _Cursor:
+def next_page(number: int, got: int, last: int | None) -> str | None:
+    """The same in a list whose pages are counted, from 1."""
+    return str(number + 1) if got and number != last else None
+
+
+def _read(account: Account, cursor: str, first: str) -> _Cursor:
     try:
-        return _Cursor.read(cursor)
+        here = _Cursor.read(cursor)
     except ValueError:
         raise _unknown(account) from None
+    if first.isdigit() and not (here.start.isascii() and here.start.isdigit()):
+        raise _unknown(account)  # it is a number where the first one is
+    return here
 
 
 def _asked(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
@@ -101,8 +110,10 @@ def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:
         return None
     is_landmark = here.number & (here.number - 1) == 0
     there = _Cursor(page.next_cursor, 0, here.number + 1, told if is_landmark else here.landmark)
-    if there.number > MAX_PAGES or len(str(there)) > MAX_CURSOR:
-        raise account.bad_answer("has no end" if there.number > MAX_PAGES else "has a link that is too long")
+    if there.number > MAX_PAGES:
+        raise account.bad_answer("has no end")
+    if len(str(there)) > MAX_CURSOR or not is_storable(there.start):
+        raise account.bad_answer("has a link that can't be kept")
     return there
 
 

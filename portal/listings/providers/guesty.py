@@ -1,0 +1,54 @@
+"""Guesty: skip and limit, pictures in order, five tokens a day.
+
+https://open-api-docs.guesty.com
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from portal.listings.providers import normal, oauth, paging
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import FoundListing, Limit, Page, Provider, Token
+from portal.listings.providers.fields import BASE_URL
+
+PER_PAGE = 100
+WANTED = "_id title nickname picture pictures"  # of a listing's many fields
+
+
+class Guesty(Provider):
+    """A key gets at most five tokens in 24 hours, each good for 24 hours: keep one as long as it is good."""
+
+    key = "GUESTY"
+    name = "Guesty"
+    base_url = "https://open-api.guesty.com"
+    fields = (*oauth.fields("Client ID", "Client secret", "Guesty → Integrations → OAuth applications"), BASE_URL)
+    limits = (Limit(15, 1), Limit(120, 60), Limit(5000, 3600))
+
+    def sign_in(self, account: Account) -> Token:
+        return oauth.sign_in(account, "/oauth2/token", scope="open-api")
+
+    def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
+        return paging.walk(account, cursor, lambda start: _page(account, int(start)), first="0")
+
+
+def _page(account: Account, skip: int) -> Page:
+    asked = {"limit": PER_PAGE, "skip": skip, "fields": WANTED}
+    said = account.get_object("/v1/listings", asked, account.bearer())
+    found = normal.listings(account, said.get("results"), _listing)
+    total = normal.as_count(said.get("count"))
+    return Page(found, paging.next_offset(skip, len(said["results"]), total), total)
+
+
+def _listing(item: dict[str, Any]) -> FoundListing:
+    """Of each picture the original: the other sizes are made from it."""
+    pictures = normal.pictures(
+        normal.picture(picture.get("original"), description=picture.get("caption"), external_id=picture.get("_id"))
+        for picture in normal.as_objects(item.get("pictures"))
+    )
+    cover = normal.as_object(item.get("picture"))
+    return FoundListing(
+        normal.as_id(item.get("_id")),
+        normal.as_text(item.get("title")) or normal.as_text(item.get("nickname")),
+        normal.as_url(cover.get("thumbnail")) or normal.as_url(cover.get("original")) or normal.first(pictures),
+        pictures,
+    )
