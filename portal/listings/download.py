@@ -111,7 +111,7 @@ def _fetched(errand: Errand) -> Found:
     if picture.type not in EXTENSIONS:
         raise Invalid(f"The Image CDN takes {', '.join(EXTENSIONS.values())}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
-    published = cleaned(fetched.data, picture.type)
+    published = cleaned(fetched.data, picture.type) or fetched.data  # None: it can't be parted from its metadata
     keys, put = _put(errand, image_hash, published, picture.type)
     etag, last_modified = fetched.etag or "", fetched.last_modified or ""
     return Found(

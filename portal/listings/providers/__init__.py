@@ -1,8 +1,5 @@
 """The PMSs that we know, one adapter a file; how to add one stands in the README."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
 from portal.listings.providers.cloudbeds import Cloudbeds
@@ -26,7 +23,3 @@ def find(text: str) -> Provider:
     if provider is None:
         raise NotFound("There is no such provider.")
     return provider
-
-
-def checked(_: Provider, credentials: Mapping[str, Any]) -> dict[str, str]:
-    return dict(credentials)
