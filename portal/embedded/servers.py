@@ -18,6 +18,7 @@ from portal.embedded.process import CannotStart, Part, Server, start
 
 LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes on Linux, 103 on macOS
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our 127.0.0.1
+S3_MEMORY = "384MiB"  # after bursts it keeps 230 MB, else gigabytes; with 256 half its CPU collects garbage
 S3_PORTS = range(18000, 22700, 10)  # they and those 10,000 above lie below the ports of outgoing connections
 
 
@@ -91,7 +92,7 @@ def seaweedfs(directory: Path, port: int | None = None) -> Part:
         [_seaweedfs_binary(), *command.split()],
         {"s3_endpoint_url": url} | known,
         is_ready=lambda: http_answers(f"{url}/healthz"),
-        env={"GOMEMLIMIT": "256MiB"} | {f"WEED_JWT_{door}_KEY": secrets.token_urlsafe(32) for door in doors},
+        env={"GOMEMLIMIT": S3_MEMORY} | {f"WEED_JWT_{door}_KEY": secrets.token_urlsafe(32) for door in doors},
         directory=directory,
         is_worth_showing=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
     )

@@ -1,15 +1,16 @@
 """Turning photos from the gallery editor: the answer brings their tiles as they are now."""
 
-import json
 from uuid import UUID
 
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from portal.errors import Conflict, Invalid, StorageFailed, TooMany
+from portal.errors import Invalid, Problem
 from portal.images import change, properties
 from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+
+TURNS = {"1": 1, "2": 2, "3": 3}
 
 blueprint = Blueprint("rotation", __name__)
 
@@ -18,24 +19,22 @@ blueprint = Blueprint("rotation", __name__)
 @signed_in
 def rotate(uuid: UUID) -> ResponseReturnValue:
     """Turn each `photo` by `turns` quarters clockwise."""
-    turns = request.form.get("turns", "1")
-    return turned(uuid, request.form.getlist("photo"), int(turns) if turns in ("1", "2", "3") else -1)
+    turns = TURNS.get(request.form.get("turns", "1"))
+    if turns is None:
+        raise Invalid("A photo is turned by 1, 2 or 3 quarters clockwise.", code="rotation")
+    return turned(uuid, request.form.getlist("photo"), turns)
 
 
 def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
-    """Turn the chosen photos, all or none, and answer with their tiles; a refusal is a toast over what was."""
+    """Turn the chosen photos, all or none, and answer with their tiles; a refusal says that it was none."""
     property = properties.find(current_user().workspace, str(uuid))
-    is_fragment, headers = request.headers.get("HX-Request"), {}
     try:
         change.turn(property, chosen, turns)
-    except (Invalid, Conflict, TooMany, StorageFailed) as refusal:
-        if not is_fragment:
-            raise
-        headers["HX-Trigger"] = json.dumps({"toast": {"text": f"Nothing was turned. {refusal.message}"}})
+    except Problem as refusal:
+        refusal.message = f"Nothing was turned. {refusal.message}"
+        raise
     sheet = find_sheet(uuid)
     images = [image for image in sheet.shown if str(image.uuid) in chosen]
-    if not is_fragment:
+    if not request.headers.get("HX-Request"):
         return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
-    if headers:
-        return "", 409, headers
     return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)

@@ -17,6 +17,7 @@ from portal.work import work
 from tests import factories
 from tests.conftest import Buckets
 from tests.factories import Person
+from tests.faults import bucket_behind_a_proxy
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
@@ -80,16 +81,29 @@ def test_a_photo_that_cannot_be_turned_stays_as_it_is(
     before = buckets.listing()
     chosen = [str(image.uuid) for image in photos]
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
-    assert answer.status_code == 409
+    assert answer.status_code == 422
     assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("Nothing was turned. The original")
     assert sizes(home) == [(60, 40)] * 3
     assert buckets.listing() == before
 
 
+def test_a_bucket_that_refuses_is_told_as_such(alice: Person, home: Property, photos: list[Image]) -> None:
+    data = {"photo": str(photos[0].uuid), "turns": "1"}
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 403 if asked.method == "PUT" else None
+        answer = alice.browser().post(url_of(home), data=data, headers=FRAGMENT)
+        page = alice.browser().post(url_of(home), data=data)
+    assert (answer.status_code, page.status_code) == (503, 503)
+    assert answer.text.startswith("Nothing was turned. The photo storage")
+    assert "Nothing was turned. The photo storage" in page.text
+    assert sizes(home)[0] == (60, 40)
+
+
 @pytest.mark.parametrize("turns", ["4", "-1", "many", "", "1.5", "9" * 5000])
 def test_a_turn_that_is_none_changes_nothing(alice: Person, home: Property, photos: list[Image], turns: str) -> None:
     data = {"photo": str(photos[0].uuid), "turns": turns}
-    assert alice.browser().post(url_of(home), data=data, headers=FRAGMENT).status_code == 409
+    answer = alice.browser().post(url_of(home), data=data, headers=FRAGMENT)
+    assert (answer.status_code, answer.text) == (422, "A photo is turned by 1, 2 or 3 quarters clockwise.")
     assert sizes(home)[0] == (60, 40)
 
 
