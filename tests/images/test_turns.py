@@ -89,6 +89,15 @@ def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_mea
     ]
 
 
+def test_a_turn_is_no_job_that_took_as_long_as_the_photo_is_old(home: Property, work_off: Callable[[], int]) -> None:
+    image = factories.photo_in(home, WIDE)
+    work_off()
+    assert image.started_at and image.ready_at
+    change.turn(home, [str(image.uuid)], 1)
+    (image,) = now_in(home)
+    assert (image.started_at, image.variants) == (None, "ready")
+
+
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_left_to_do(
     home: Property, buckets: Buckets, work_off: Callable[[], int]

@@ -149,9 +149,17 @@ def test_what_lies_in_meta_is_kept_where_a_picture_names_it() -> None:
 
 
 def test_a_file_that_names_itself_again_and_again_costs_no_time() -> None:
-    data = drawn("AVIF") + box(b"free", bytes(10**7))
+    data = put_in(drawn("AVIF"), b"mdat", box(b"free", bytes(10**7)))
     iloc = bytes(4) + b"\x44\0" + struct.pack(">HHHH", 1, 1, 0, 65_535) + struct.pack(">II", 0, 10**7) * 65_535
     assert len(iloc) < boxes.MAX_TABLE_BYTES
     started = time.process_time()
     assert clean(with_places(data, iloc)) is None
     assert time.process_time() - started < 1
+
+
+def test_a_file_of_a_million_items_is_not_followed() -> None:
+    items = struct.pack(">IHHH", 1, 0, 0, 0) * 150_000
+    assert len(items) > boxes.MAX_TABLE_BYTES
+    iloc = b"\2\0\0\0\x44\0" + struct.pack(">I", 150_000)
+    assert clean(with_places(drawn("AVIF"), iloc + items)) is None
+    assert clean(with_places(drawn("AVIF"), iloc[:6] + struct.pack(">I", 9) + items[:90])) is not None

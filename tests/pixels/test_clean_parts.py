@@ -113,6 +113,11 @@ def test_a_webp_keeps_no_part_that_nobody_knows() -> None:
     assert cleaned(b"RIFF" + struct.pack("<I", len(longer) - 8) + longer[8:], "image/webp") == plain
 
 
+def test_a_webp_whose_first_part_is_empty_is_refused() -> None:
+    with pytest.raises(Refused):
+        cleaned(b"RIFF\x0c\0\0\0WEBPVP8X\0\0\0\0", "image/webp")
+
+
 def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
     plain = drawn("GIF", save_all=True, append_images=[halves().transpose(Image.Transpose.ROTATE_180)], loop=0)
     at = plain.index(b"!\xff\x0bNETSCAPE2.0")
@@ -120,6 +125,14 @@ def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
     text = b"!\x01\x0c" + bytes(12) + b"\x02hi\0"
     assert cleaned(plain[:at] + xmp + b"!\xfe\x02hi\0" + text + b"\0\0" + plain[at:], "image/gif") == plain
     assert cleaned(plain[:-1], "image/gif") == plain
+
+
+@pytest.mark.parametrize("left", [12, 15, 40, 50])
+def test_a_gif_that_is_cut_off_is_refused(left: int) -> None:
+    data = drawn("GIF")
+    assert len(data) > 100
+    with pytest.raises(Refused):
+        cleaned(data[:left], "image/gif")
 
 
 def test_a_gif_of_endless_little_pieces_is_refused_soon() -> None:

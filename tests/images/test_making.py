@@ -1,0 +1,108 @@
+"""Pixels made inside a request: in the order in which they came, and what nobody asked for breaks nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from portal.config import settings
+from portal.errors import TooMany
+from portal.images import change, making
+from portal.images.change import Change
+from portal.images.making import Places
+from portal.images.models import PENDING, READY, Property
+from tests import factories
+from tests.conftest import Buckets
+from tests.faults import bucket_behind_a_proxy
+from tests.images.galleries import added, assert_whole, now_in
+
+
+@contextmanager
+def in_line(places: Places, count: int) -> Iterator[list[int]]:
+    """So many who wait for a place, one behind the other; yields who got one, in order. They keep it."""
+    served: list[int] = []
+
+    def wait(number: int) -> None:
+        if places.acquire(timeout=30):
+            served.append(number)
+
+    with ExitStack() as threads:
+        for number in range(count):
+            thread = threading.Thread(target=wait, args=(number,))
+            thread.start()
+            threads.callback(thread.join)
+            until(lambda number=number: len(places._line) == number + 1)  # type: ignore[misc]
+        yield served
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_places_are_given_to_those_who_came_first() -> None:
+    places = Places(1)
+    assert places.acquire(timeout=0)
+    with in_line(places, 5) as served:
+        for number in range(5):
+            places.release()
+            assert not places.acquire(timeout=0), "who has just left is behind those who wait"
+            until(lambda number=number: served == [*range(number + 1)])  # type: ignore[misc]
+        places.release()
+    assert places.acquire(timeout=0)
+
+
+def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
+    places = Places(2)
+    assert [places.acquire(timeout=0) for _ in range(3)] == [True, True, False]
+    assert not places.acquire(timeout=0.01)
+    places.release()
+    places.release()
+    assert [places.acquire(timeout=0) for _ in range(3)] == [True, True, False]
+
+
+@contextmanager
+def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every place is taken, by photos of other requests."""
+    monkeypatch.setattr(making, "WAIT_FOR_PLACE_S", 0.05)
+    taken = [making.slots().acquire(timeout=1) for _ in range(settings().pixel_workers)]
+    yield
+    for _ in taken:
+        making.slots().release()
+
+
+def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waiting(
+    home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.photo_in(home)
+    before = buckets.listing()
+    with no_room(monkeypatch):
+        change.apply(home, Change(fields={"name": "Birch Barn"}))
+        assert home.name == "Birch Barn"
+        assert [image.variants for image in now_in(home)] == [PENDING]
+        with pytest.raises(TooMany):
+            change.apply(home, Change(added=[added()]))
+    assert buckets.listing() == before
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_where_the_bucket_fails_a_photo_that_waits_for_its_worker_goes_on_waiting(
+    home: Property, buckets: Buckets, method: str
+) -> None:
+    waiting = factories.photo_in(home)
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 403 if asked.method == method else None
+        change.apply(home, Change(fields={"name": "Birch Barn"}))
+        assert [asked.method for asked in front.asked if asked.method == method] == [method]
+    assert home.name == "Birch Barn"
+    assert [image.variants for image in now_in(home)] == [PENDING]
+    change.apply(home, Change(fields={"name": "Alder"}))
+    assert [image.variants for image in now_in(home)] == [READY]
+    assert now_in(home)[0].id == waiting.id
+    assert_whole(home, buckets)
