@@ -98,6 +98,37 @@ def test_a_retry_after_that_says_nothing_is_none(serve: Serve, text: str) -> Non
     assert unreachable.value.retry_after_s is None
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "low", "high"),
+    [
+        (429, "40", 40, 40),
+        (429, "in 100 s", 99, 100),
+        (429, "1445412480", 0, 0),  # in 2015
+        (429, "9999999999", 86_400, 86_400),
+        (429, "99999999999", None, None),
+        (429, "soon", None, None),
+        (429, "²", None, None),
+        (429, "", None, None),
+        (503, "40", None, None),
+    ],
+)
+def test_a_429_may_say_when_its_limit_ends_instead(
+    serve: Serve, status: int, text: str, low: int | None, high: int | None
+) -> None:
+    if text == "in 100 s":
+        text = str(int(time.time()) + 100)
+    with pytest.raises(Unreachable) as unreachable:
+        fetch(serve(answer(status, X_RateLimit_Reset=text)).url, max_bytes=100)
+    said = unreachable.value.retry_after_s
+    assert said == low if low is None or high is None else said is not None and low <= said <= high
+
+
+def test_retry_after_is_believed_before_the_end_of_a_limit(serve: Serve) -> None:
+    with pytest.raises(Unreachable) as unreachable:
+        fetch(serve(answer(429, Retry_After="5", X_RateLimit_Reset="40")).url, max_bytes=100)
+    assert unreachable.value.retry_after_s == 5
+
+
 def test_a_redirect_is_followed_with_the_headers_to_the_same_origin(serve: Serve) -> None:
     def script(client: socket.socket, head: bytes) -> None:
         client.sendall(

@@ -70,8 +70,6 @@ class FakePms:
     pictures have none. `twist` may change each listing, as it is about to be said: so it says odd things.
     """
 
-    api = "/"  # where the API begins; all else but the pictures is unknown
-
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
         self.lock = threading.RLock()
         self.catalogue = Catalogue()

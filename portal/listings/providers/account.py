@@ -117,8 +117,9 @@ class Account:
         """Never another origin than the account's own, wherever a link leads."""
         if path.startswith("/"):
             return self.base_url + path
+        home = remote.check_url(self.base_url).origin
         with suppress(Refused):
-            if remote.check_url(path).origin == remote.check_url(self.base_url).origin:
+            if remote.check_url(path).origin == home:
                 return path
         raise self.bad_answer("leads to another host")
 

@@ -39,7 +39,8 @@ class Cloudbeds(Provider):
 
 
 def _page(account: Account, number: int) -> Page:
-    said = _asked(account, "/getHotels", {"pageNumber": number, "pageSize": PER_PAGE}) or {}
+    asked = {"pageNumber": number, "pageSize": PER_PAGE}
+    said = _opened(account, account.get_object("/getHotels", asked, _let_in(account)))
     notes: set[str] = set()
     found = normal.listings(account, said.get("data"), lambda item: _listing(account, item, notes))
     total = normal.as_count(said.get("total"))
@@ -51,13 +52,14 @@ def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundLi
     external_id = normal.as_id(item.get("propertyID"))
     if not external_id:
         return None
-    hotel = _asked(account, "/getHotelDetails", {"propertyID": external_id})
-    rooms = _asked(account, "/getRoomTypes", {"propertyIDs": external_id, "pageSize": MOST_ROOM_TYPES})
+    hotel = account.find_object("/getHotelDetails", {"propertyID": external_id}, _let_in(account))
+    of_hotel = {"propertyIDs": external_id, "pageSize": MOST_ROOM_TYPES}
+    rooms = hotel and account.find_object("/getRoomTypes", of_hotel, _let_in(account))
     if hotel is None or rooms is None:
         notes.add(normal.GONE)
         return None
-    details = normal.as_object(hotel.get("data"))
-    pictures = normal.pictures([*_own(details), *_of_rooms(rooms.get("data"))])
+    details = normal.as_object(_opened(account, hotel).get("data"))
+    pictures = normal.pictures([*_own(details), *_of_rooms(_opened(account, rooms).get("data"))])
     return FoundListing(
         external_id,
         normal.as_text(details.get("propertyName")) or normal.as_text(item.get("propertyName")),
@@ -80,9 +82,11 @@ def _of_rooms(data: Any) -> Iterator[Picture | None]:
                 yield normal.picture(photo.get("image"), description=name, room=room_id)
 
 
-def _asked(account: Account, path: str, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """What is in the envelope; None where it is gone."""
-    said = account.find_object(path, asked, {"x-api-key": account.credentials["apiKey"]})
-    if said is not None and said.get("success") is not True:
+def _opened(account: Account, envelope: dict[str, Any]) -> dict[str, Any]:
+    if envelope.get("success") is not True:
         raise account.bad_answer()
-    return said
+    return envelope
+
+
+def _let_in(account: Account) -> dict[str, str]:
+    return {"x-api-key": account.credentials["apiKey"]}

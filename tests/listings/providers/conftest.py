@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
 
 from portal import config, pacing
 from portal.config import Settings
+from portal.listings.providers import ALL
 from portal.patience import patience
+from tests.listings.fakes.known import KNOWN, Known
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +24,24 @@ def ground(settings: Settings) -> Iterator[Redis]:
     with Redis.from_url(settings.redis_url) as redis:
         redis.flushall()
         yield redis
+
+
+@pytest.fixture(params=list(KNOWN))
+def known(request: pytest.FixtureRequest) -> Known:
+    """Each provider in turn."""
+    return KNOWN[request.param]
+
+
+@pytest.fixture
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rate limits on either side, for what is not about them."""
+    for provider in ALL.values():
+        monkeypatch.setattr(provider, "limits", ())
+    for each in KNOWN.values():
+        monkeypatch.setattr(each.make, "limited", lambda pms, asked: None)
+
+
+@pytest.fixture
+def nothing_allowed(settings: Settings, ground: Redis) -> None:
+    """As for everybody whose PMS doesn't run on the same machine."""
+    config.use(replace(settings, allowed_private_nets=()))

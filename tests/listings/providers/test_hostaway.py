@@ -1,53 +1,159 @@
-"""Hostaway, over real HTTP against a fake that speaks as it does."""
+"""Hostaway's own rules: its token, its order field, its envelope."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.demo.pms.server import Said, as_json
 from portal.listings import providers
 from portal.listings.providers.account import Account
-from portal.listings.providers.base import FoundListing, Page, Picture
+from portal.listings.providers.base import Page
+from portal.listings.providers.normal import DISAGREES
+from portal.remote import Refused, Unreachable
+from tests.listings.fakes.known import account_of
 
 HOSTAWAY = providers.find("hostaway")
+
+pytestmark = pytest.mark.usefixtures("unlimited")
 
 
 @pytest.fixture
 def pms() -> Iterator[FakeHostaway]:
     with FakeHostaway() as pms:
-        pms.is_limited = False
         yield pms
 
 
-def account(pms: FakeHostaway, **changed: str) -> Account:
-    account = Account(HOSTAWAY, pms.credentials | changed)
-    account.token = HOSTAWAY.sign_in(account)
-    return account
-
-
-def all_of(account: Account, cursor: str | None = None) -> list[Page]:
-    return list(HOSTAWAY.pages(account, cursor))
-
-
-def test_a_listing_comes_with_all_that_it_has(pms: FakeHostaway) -> None:
-    (page,) = all_of(account(pms))
-    assert (page.total, page.next_cursor, page.notes) == (3, None, ())
-    first = page.listings[0]
-    pictures = tuple(
-        Picture(pms.url_of(picture), picture.description, str(picture.id))
-        for picture in pms.catalogue.listings[1].pictures
-    )
-    assert first == FoundListing("1", "Heron House 1", pictures[0].url, pictures)
-    assert len(first.pictures) == 4
+def all_of(account: Account) -> list[Page]:
+    return list(HOSTAWAY.pages(account, None))
 
 
 def test_a_token_is_waited_for_until_it_is_good(pms: FakeHostaway) -> None:
+    account = Account(HOSTAWAY, pms.credentials)
+    account.token = HOSTAWAY.sign_in(account)
+    assert account.token
     began = time.monotonic()
-    mine = account(pms)
-    assert len(all_of(mine)[0].listings) == 3
-    assert time.monotonic() - began >= 1
+    assert len(all_of(account)[0].listings) == 3
+    assert time.monotonic() - began > 0.9
     assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings", 403)) == (1, 0)
-    assert mine.token and mine.token.good_until - time.time() > 180 * 24 * 3600
+    assert account.token.good_until - time.time() > 180 * 24 * 3600
+
+
+def test_one_token_is_enough_for_many_pages(pms: FakeHostaway) -> None:
+    for _ in range(200):
+        pms.catalogue.add(0)
+    account = account_of(pms)
+    assert len(all_of(account)) == 3
+    assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings")) == (0, 3)
+
+
+def test_a_token_that_is_over_is_told_as_credentials_that_are_not_good(pms: FakeHostaway) -> None:
+    account = account_of(pms)
+    pms.tokens.clear()
+    with pytest.raises(Refused) as raised:
+        all_of(account)
+    assert raised.value.code == "credentials"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        as_json({}),
+        as_json({"access_token": None, "expires_in": 9}),
+        as_json({"access_token": ""}),
+        as_json({"access_token": "two\nlines"}),
+        as_json({"access_token": "ünicode"}),
+        as_json({"access_token": "x" * 9000}),
+        as_json(["token"]),
+        Said(200, b"<html>"),
+    ],
+)
+def test_an_answer_without_a_token_that_can_be_sent_is_none(pms: FakeHostaway, said: Said) -> None:
+    pms.fail_next(1, said)
+    with pytest.raises(Unreachable) as raised:
+        HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+    assert raised.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize("lives_s", [None, "long", -1, 0, True, 1e300, 10**30])
+def test_a_token_whose_life_is_not_said_is_good_for_an_hour(pms: FakeHostaway, lives_s: Any) -> None:
+    pms.fail_next(1, as_json({"access_token": "x", "expires_in": lives_s}))
+    token = HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+    assert token
+    assert 3590 < token.good_until - time.time() <= 3600
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, Refused), (302, Refused)])
+def test_signing_in_may_fail_for_now_or_for_good(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
+    pms.fail_next(1, Said(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
+    with pytest.raises(kind) as raised:
+        HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+    assert raised.value.code == "http_error"
+    assert getattr(raised.value, "retry_after_s", 3) == 3
+
+
+def test_the_order_field_wins_over_the_array_and_that_is_noted(pms: FakeHostaway) -> None:
+    def shuffle(listing: dict[str, Any]) -> dict[str, Any]:
+        images = listing["listingImages"]
+        images[0]["sortOrder"], images[1]["sortOrder"], images[2]["sortOrder"] = "30", 2, None
+        return listing
+
+    pms.twist = shuffle
+    (page,) = all_of(account_of(pms))
+    assert page.notes == (DISAGREES,)
+    assert [picture.external_id for picture in page.listings[0].pictures] == ["1002", "1004", "1001", "1003"]
+    assert page.listings[0].thumbnail_url == page.listings[0].pictures[0].url
+
+
+@pytest.mark.parametrize("order", [[0, 0, 0, 0], [None] * 4, [-2, -1, 0, 1], [1, 2, 3, None], ["1", "2", "3", "4"]])
+def test_an_order_that_says_nothing_else_than_the_array_is_not_noted(pms: FakeHostaway, order: list[Any]) -> None:
+    def number(listing: dict[str, Any]) -> dict[str, Any]:
+        for image, place in zip(listing["listingImages"], order, strict=True):
+            image["sortOrder"] = place
+        return listing
+
+    pms.twist = number
+    (page,) = all_of(account_of(pms))
+    assert page.notes == ()
+    assert [picture.external_id for picture in page.listings[0].pictures] == ["1001", "1002", "1003", "1004"]
+
+
+def test_a_deprecated_thumbnail_is_better_than_none(pms: FakeHostaway) -> None:
+    pms.twist = lambda listing: listing | {"listingImages": []}
+    (page,) = all_of(account_of(pms))
+    assert page.listings[1].thumbnail_url == pms.url_of(pms.catalogue.listings[2].thumbnail)
+
+
+def test_a_listing_without_an_id_is_left_out_and_of_the_same_id_the_first_counts(pms: FakeHostaway) -> None:
+    def renumber(listing: dict[str, Any]) -> dict[str, Any]:
+        return listing | {"id": {1: 7, 2: None, 3: "7"}[listing["id"]]}
+
+    pms.twist = renumber
+    (page,) = all_of(account_of(pms))
+    assert [(one.external_id, one.name) for one in page.listings] == [("7", "Heron House 1")]
+
+
+@pytest.mark.parametrize("total", [0, 1, 10**8, -5, None, "205", "many", 1.5])
+def test_a_total_that_is_wrong_misses_no_listing(pms: FakeHostaway, total: Any) -> None:
+    for _ in range(202):
+        pms.catalogue.add(0)
+    say = pms.say
+
+    def lying(asked: Any) -> Said:
+        return as_json(json.loads(say(asked).body) | {"count": total})
+
+    pms.say = lying
+    assert [len(page.listings) for page in all_of(account_of(pms)) if page.listings] == [100, 100, 5]
+
+
+def test_a_failure_comes_with_a_200_too(pms: FakeHostaway) -> None:
+    pms.fail_next(1, as_json({"status": "fail", "result": "Something about it", "message": "no"}))
+    with pytest.raises(Unreachable) as raised:
+        all_of(account_of(pms))
+    assert raised.value.code == "bad_answer"
+    assert "about" not in raised.value.message

@@ -1,0 +1,170 @@
+"""A PMS's rate limits, kept by all workers together: real Redis, and the fake's own count of what came."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from portal import pacing
+from portal.config import Settings
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.demo.pms.server import Window
+from portal.errors import TooMany
+from portal.listings.providers import ALL
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import Limit
+from portal.pacing import Pace
+from portal.remote import Unreachable
+from tests.listings.fakes.guesty import FakeGuesty
+from tests.listings.fakes.known import account_of
+
+HOSTAWAY = ALL["HOSTAWAY"]
+
+
+def most_within(seconds: float, moments: list[float]) -> int:
+    """How many there were at most in any such while."""
+    return max(sum(begin <= moment < begin + seconds for moment in moments) for begin in moments)
+
+
+def ask(account: Account, times: int = 1) -> None:
+    for _ in range(times):
+        account.get_object("/listings", {"limit": 1}, account.bearer())
+
+
+def refused(call: Callable[[], None]) -> Unreachable:
+    with pytest.raises(Unreachable) as raised:
+        call()
+    assert raised.value.code == "paced"
+    return raised.value
+
+
+def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(8, 1, "host"), Limit(10, 1, "account")))
+    with FakeHostaway() as pms:
+        pms._per_ip, pms._per_account = Window(8, 1), Window(10, 1)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(ask, account_of(pms), 6) for _ in range(4)]:
+                done.result()
+        assert pms.count("/v1/listings", 200) == 24
+        assert pms.count("/v1/listings", 429) == 0
+        assert most_within(1, pms.called_at) <= 8
+        assert pms.called_at[-1] - pms.called_at[0] < 6, "nor much more seldom"
+
+
+def test_another_worker_knows_what_was_asked(settings: Settings) -> None:
+    with FakeHostaway() as pms:
+        ask(account_of(pms), 15)
+        pacing.connect(settings)  # as another process does
+        busy = refused(lambda: ask(account_of(pms, deadline_s=8)))
+        assert busy.retry_after_s and 5 <= busy.retry_after_s <= 11
+        assert pms.count() == 15
+
+
+def test_a_call_that_can_not_have_its_turn_in_time_is_told_at_once() -> None:
+    with FakeHostaway() as pms:
+        ask(account_of(pms), 15)
+        began = time.monotonic()
+        refused(lambda: ask(account_of(pms, deadline_s=8)))
+        assert time.monotonic() - began < 0.5
+
+
+def test_a_call_waits_for_its_turn_within_the_pages_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(2, 1, "account"),))
+    with FakeHostaway() as pms:
+        account, began = account_of(pms), time.monotonic()
+        ask(account, 3)
+        assert 1.5 < time.monotonic() - began < 4
+
+
+def test_a_hosts_limit_is_shared_by_all_accounts_and_an_accounts_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHostaway() as pms:
+        mine, other = account_of(pms, deadline_s=6), account_of(pms, deadline_s=6, clientId="another")
+        monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 60, "account"),))
+        ask(mine)
+        ask(other)
+        refused(lambda: ask(mine))
+        monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 50, "host"),))
+        ask(mine)
+        refused(lambda: ask(other))
+
+
+def test_the_same_account_connected_twice_shares_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 60, "account"),))
+    with FakeHostaway() as pms:
+        one = Account(HOSTAWAY, pms.credentials, account_of(pms).token)
+        again = Account(HOSTAWAY, dict(reversed(pms.credentials.items())), one.token, deadline_s=6)
+        ask(one)
+        refused(lambda: ask(again))
+
+
+def test_what_one_limit_refuses_is_not_counted_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHostaway() as pms:
+        monkeypatch.setattr(HOSTAWAY, "limits", (Limit(3, 60, "host"), Limit(1, 60, "account")))
+        mine = account_of(pms, deadline_s=6)
+        ask(mine)
+        for _ in range(5):
+            refused(lambda: ask(mine))
+        ask(account_of(pms, deadline_s=6, clientId="another"))
+        ask(account_of(pms, deadline_s=6, clientId="a third"))
+        refused(lambda: ask(account_of(pms, deadline_s=6, clientId="a fourth")))
+
+
+def test_signing_in_counts_as_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ALL["GUESTY"], "limits", (Limit(1, 60),))
+    with FakeGuesty() as pms:
+        account = Account(ALL["GUESTY"], pms.credentials, deadline_s=6)
+        ALL["GUESTY"].sign_in(account)
+        refused(lambda: ALL["GUESTY"].sign_in(account) and None)
+
+
+def test_no_secret_stands_in_redis(ground: Redis) -> None:
+    with FakeHostaway() as pms:
+        ask(account_of(pms))
+        keys = [key.decode() for key in ground.scan_iter("*")]
+        assert len(keys) == 2
+        assert not [text for text in pms.credentials.values() for key in keys if text in key]
+
+
+@pytest.fixture
+def hanging(ground: Redis) -> int:
+    return int(ground.info("server")["process_id"])
+
+
+def test_where_redis_hangs_a_call_waits_a_second_and_the_limit_holds_in_memory(
+    hanging: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(4, 60, "host"), Limit(5, 60, "account")))
+    with FakeHostaway() as pms:
+        account = account_of(pms)
+        ask(account)
+        os.kill(hanging, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            ask(account)
+            took_s = time.monotonic() - began
+            ask(account, 3)
+            refused(lambda: ask(account_of(pms, deadline_s=6)))
+        finally:
+            os.kill(hanging, signal.SIGCONT)
+        assert 0.9 < took_s < 1.6
+        assert time.monotonic() - began < 3
+
+
+def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
+    for url in (None, "redis://127.0.0.1:1", "unix:///nowhere.sock"):
+        pacing.connect(replace(settings, redis_url=url))
+        paces = [Pace(3, 60, f"test {url}")]
+        for _ in range(3):
+            pacing.wait(paces, patience_s=0)
+        with pytest.raises(TooMany) as raised:
+            pacing.wait(paces, patience_s=1)
+        assert 59 <= raised.value.retry_after_s <= 61

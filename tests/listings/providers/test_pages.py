@@ -1,0 +1,235 @@
+"""All providers alike, over real HTTP: every page, every field, from any cursor, and whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from portal.demo.pms.server import Asked, FakePms, Said, as_json
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import Page
+from portal.remote import Refused, Unreachable
+from tests.listings.fakes.feed import FakeFeed
+from tests.listings.fakes.known import KNOWN, Known, account_of
+
+pytestmark = pytest.mark.usefixtures("unlimited")
+
+
+def walked(account: Account, cursor: str | None = None) -> list[Page]:
+    return list(account.provider.pages(account, cursor))
+
+
+def full(known: Known) -> FakePms:
+    pms = known.make(listings=known.listings, pictures=4)
+    if isinstance(pms, FakeFeed):
+        pms.per_page = 100
+    return pms
+
+
+def test_every_listing_comes_with_all_that_it_has(known: Known) -> None:
+    with full(known) as pms:
+        pages = walked(account_of(pms))
+        found = [listing for page in pages for listing in page.listings]
+        assert [len(page.listings) for page in pages] == known.sizes
+        assert found == [known.expected(pms, listing) for listing in pms.catalogue.listings.values()]
+        assert {page.total for page in pages} == {None if isinstance(pms, FakeFeed) else known.listings}
+        assert {page.notes for page in pages} == {()}
+
+
+def test_it_goes_on_from_any_cursor_with_another_account_object(known: Known) -> None:
+    with full(known) as pms:
+        pages = walked(account_of(pms))
+        for place, page in enumerate(pages[:-1]):
+            assert page.next_cursor and len(page.next_cursor) <= 500
+            assert walked(account_of(pms), page.next_cursor) == pages[place + 1 :]
+        assert pages[-1].next_cursor is None
+
+
+def test_an_account_without_listings_is_one_page(known: Known) -> None:
+    with known.make(listings=0) as pms:
+        (page,) = walked(account_of(pms))
+        assert (page.listings, page.next_cursor) == ((), None)
+
+
+def test_a_list_that_got_shorter_meanwhile_ends(known: Known) -> None:
+    with full(known) as pms:
+        cursor = walked(account_of(pms))[1].next_cursor
+        for listing in list(pms.catalogue.listings)[10:]:
+            pms.catalogue.remove(listing)
+        (page,) = walked(account_of(pms), cursor)
+        assert (page.listings, page.next_cursor) == ((), None)
+
+
+FIRST = {"offset": "0", "skip": "0", "page": "1", "pageNumber": "1", "after": "0"}
+
+
+def test_the_same_page_for_ever_ends(known: Known) -> None:
+    with full(known) as pms:
+        cursor = next(account_of(pms).provider.pages(account_of(pms), None)).next_cursor
+        say = pms.say
+        pms.say = lambda asked: say(replace(asked, query=asked.query | FIRST))
+        for begun in (None, cursor):
+            with pytest.raises(Unreachable) as raised:
+                walked(account_of(pms), begun)
+            assert raised.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_a_cursor_that_the_pms_refuses_is_told_apart(known: Known, status: int) -> None:
+    with full(known) as pms:
+        cursor = walked(account_of(pms))[0].next_cursor
+        pms.fail_next(1, status)
+        with pytest.raises(Refused) as raised:
+            walked(account_of(pms), cursor)
+        assert raised.value.code == "cursor"
+        pms.fail_next(1, status)
+        with pytest.raises(Refused) as raised:
+            walked(account_of(pms))
+        assert raised.value.code == "http_error", "from the first page it is none of a cursor"
+
+
+@pytest.mark.parametrize("cursor", ["", "?", "1:0", "1:0:x:/etc/passwd", "a:b:c:d", "1:0::²", "9" * 500])
+def test_a_cursor_of_somebody_else_is_told_apart(known: Known, cursor: str) -> None:
+    with known.make() as pms:
+        if not cursor:
+            assert walked(account_of(pms), cursor) == walked(account_of(pms))
+            return
+        with pytest.raises((Refused, Unreachable)) as raised:
+            walked(account_of(pms), cursor)
+        assert raised.value.code in ("cursor", "bad_answer")
+
+
+BROKEN = {
+    "no JSON": Said(200, b"{"),
+    "HTML": Said(200, b"<html>Sign in</html>"),
+    "nothing": Said(200),
+    "no text": Said(200, b"\xff\xfe{}"),
+    "too deep": Said(200, b"[" * 200_000),
+    "too long a number": Said(200, b"1" * 5000),
+    "null": as_json(None),
+    "a text": as_json("ok"),
+    "a list of lists": as_json([[1], [2]]),
+    "an object": as_json({}),
+}
+
+
+@pytest.mark.parametrize("said", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_answer_may_be_one_another_time(known: Known, said: Said) -> None:
+    with known.make() as pms:
+        pms.fail_next(1, said)
+        with pytest.raises(Unreachable) as raised:
+            walked(account_of(pms))
+        assert raised.value.code == "bad_answer"
+        assert len(walked(account_of(pms))[0].listings) == 3
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_that_is_busy_is_asked_later(known: Known, status: int) -> None:
+    with known.make() as pms:
+        pms.fail_next(1, Said(status, b"no", {"Retry-After": "7"}))
+        with pytest.raises(Unreachable) as raised:
+            walked(account_of(pms))
+        assert (raised.value.code, raised.value.retry_after_s) == ("http_error", 7)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known, status: int) -> None:
+    with known.make() as pms:
+        pms.fail_next(1, status)
+        with pytest.raises(Refused) as raised:
+            walked(account_of(pms))
+        name = account_of(pms).provider.name
+        assert (raised.value.code, raised.value.message) == ("credentials", f"{name} refuses these credentials.")
+
+
+def test_credentials_that_the_fake_does_not_know_are_refused(known: Known) -> None:
+    with known.make() as pms:
+        secret = next(field.name for field in account_of(pms).provider.fields if field.is_secret)
+        account = account_of(pms, **{secret: "another"})
+        with pytest.raises(Refused) as raised:
+            if hasattr(pms, "tokens"):
+                account.provider.sign_in(account)
+            walked(account)
+        assert raised.value.code == "credentials"
+
+
+def odd(known: Known, change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A twist that changes a listing's pictures, wherever they stand."""
+
+    def twist(listing: dict[str, Any]) -> dict[str, Any]:
+        if known.pictures in listing:
+            listing[known.pictures] = change(listing[known.pictures])
+        return listing
+
+    return twist
+
+
+def test_odd_urls_are_put_right_or_left_out(known: Known) -> None:
+    urls = [
+        "//pms.example/1.jpg",
+        " http://pms.example/2 b.jpg ",
+        "",
+        None,
+        7,
+        {"href": "https://pms.example/x.jpg"},
+        "ftp://pms.example/3.jpg",
+        "data:image/png;base64,AAAA",
+        "https:///4.jpg",
+        "/5.jpg",
+        "https://pms.example/1.jpg",  # as the first
+        "HTTPS://pms.example/6.jpg",
+        "https://pms.example/\0.jpg",
+        "https://pms.example/\ud800.jpg",
+        "https://pms.example/" + "x" * 2048,
+        "https://pms.example/7.jpg",
+    ]
+    with known.make(listings=1, pictures=1 if known is KNOWN["CLOUDBEDS"] else 4) as pms:
+        pms.twist = odd(known, lambda pictures: [pictures[0] | {known.url: url} for url in urls] + [None, 1, []])
+        (page,) = walked(account_of(pms))
+        assert [picture.url for picture in page.listings[0].pictures] == [
+            "https://pms.example/1.jpg",
+            "http://pms.example/2%20b.jpg",
+            "HTTPS://pms.example/6.jpg",
+            "https://pms.example/7.jpg",
+        ]
+
+
+@pytest.mark.parametrize("pictures", [None, {}, "none", 3, [[]], [None], True])
+def test_what_is_no_list_of_pictures_is_none(known: Known, pictures: Any) -> None:
+    with known.make(listings=2, pictures=1) as pms:
+        pms.twist = odd(known, lambda _: pictures)
+        (page,) = walked(account_of(pms))
+        assert [listing.pictures for listing in page.listings] == [(), ()]
+        assert page.listings[0].thumbnail_url, "its own, where it has one"
+
+
+def test_five_hundred_pictures_are_the_most(known: Known) -> None:
+    with known.make(listings=1, pictures=1) as pms:
+        pms.twist = odd(
+            known, lambda pictures: [pictures[0] | {known.url: f"https://pms.example/{n}.jpg"} for n in range(501)]
+        )
+        (page,) = walked(account_of(pms))
+        assert len(page.listings[0].pictures) == 500
+
+
+def test_a_page_of_which_nothing_can_be_read_is_no_empty_account(known: Known) -> None:
+    """Or all its listings would be taken for removed."""
+    with known.make() as pms:
+        say = pms.say
+
+        def without_ids(asked: Asked) -> Said:
+            said = say(asked)
+            return replace(
+                said,
+                body=said.body.replace(b'"id"', b'"uid"')
+                .replace(b'"_id"', b'"uid"')
+                .replace(b'"propertyID"', b'"uid"'),
+            )
+
+        pms.say = without_ids
+        with pytest.raises(Unreachable) as raised:
+            walked(account_of(pms))
+        assert raised.value.code == "bad_answer"

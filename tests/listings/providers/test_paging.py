@@ -1,0 +1,107 @@
+"""Pages end, whatever is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.listings.providers import ALL, paging
+from portal.listings.providers.account import Account
+from portal.listings.providers.base import FoundListing, Page
+from portal.remote import Refused, Unreachable
+
+ACCOUNT = Account(ALL["HOSTAWAY"], {})
+
+
+def page(*ids: object, then: str | None) -> Page:
+    return Page(tuple(FoundListing(str(one), "", None, ()) for one in ids), then)
+
+
+def steps(ask: Callable[[str], Page], cursor: str | None = None) -> tuple[int, str]:
+    """Walk until it ends; return how many pages there were, and why it ended."""
+    count = 0
+    try:
+        for _ in paging.walk(ACCOUNT, cursor, ask, "0"):
+            count += 1
+    except Unreachable as error:
+        return count, error.message
+    return count, ""
+
+
+@given(before=st.integers(0, 40), around=st.integers(1, 40))
+def test_pages_that_go_in_circles_are_found_soon(before: int, around: int) -> None:
+    def ask(start: str) -> Page:
+        place = int(start)
+        return page(place if place < before else before + (place - before) % around, then=str(place + 1))
+
+    count, why = steps(ask)
+    assert "comes again" in why
+    assert count <= 3 * max(before, around) + around + 2
+
+
+def test_a_circle_is_found_too_by_those_who_take_a_page_at_a_time() -> None:
+    cursor, count = None, 0
+    with pytest.raises(Unreachable):
+        while True:
+            found = next(
+                paging.walk(ACCOUNT, cursor, lambda start: page(int(start) % 3, then=str(int(start) + 1)), "0")
+            )
+            cursor, count = found.next_cursor, count + 1
+    assert count <= 8
+
+
+def test_pages_without_end_end() -> None:
+    count, why = steps(lambda start: page(start, then=str(int(start) + 1)))
+    assert (count, "no end" in why) == (paging.MAX_PAGES - 1, True)
+
+
+def test_a_page_without_listings_is_the_last_whatever_it_says() -> None:
+    assert steps(lambda start: page(then="7")) == (1, "")
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 200, 250])
+def test_a_large_page_comes_in_parts_from_any_of_which_one_goes_on(count: int) -> None:
+    asked: list[str] = []
+
+    def ask(start: str) -> Page:
+        asked.append(start)
+        return page(*range(count), then="1" if count else None) if start == "0" else page("last", then=None)
+
+    pages = list(paging.walk(ACCOUNT, None, ask, "0"))
+    assert [one.external_id for part in pages for one in part.listings] == [
+        *map(str, range(count)),
+        *(["last"] if count else []),
+    ]
+    assert max(len(part.listings) for part in pages) <= 100
+    assert asked == (["0", "1"] if count else ["0"])
+    for place, part in enumerate(pages[:-1]):
+        assert list(paging.walk(ACCOUNT, part.next_cursor, ask, "0")) == pages[place + 1 :]
+
+
+@given(st.text(max_size=60) | st.from_regex(r"-?\d{1,4}:-?\d{1,4}:[0-9a-f]{0,16}:.{0,9}", fullmatch=True))
+def test_no_cursor_breaks_it(cursor: str) -> None:
+    try:
+        pages = list(paging.walk(ACCOUNT, cursor, lambda start: page(int(start), then=None), "0"))
+    except Refused as refused:
+        assert refused.code == "cursor"
+    else:
+        assert pages[-1].next_cursor is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "got", "total", "then"),
+    [
+        (0, 100, 205, "100"),
+        (200, 5, 205, None),
+        (0, 100, None, "100"),
+        (0, 5, None, "5"),
+        (5, 0, None, None),
+        (5, 0, 99, None),
+        (100, 5, 0, "105"),
+    ],
+)
+def test_only_a_total_that_is_just_reached_ends_a_list(offset: int, got: int, total: int | None, then: str) -> None:
+    assert paging.next_offset(offset, got, total) == then
