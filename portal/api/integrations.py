@@ -162,7 +162,7 @@ def _found(path: AccountPath) -> IntegrationAccount:
 def _definition(definition: IntegrationDefinition) -> DefinitionData:
     return DefinitionData(
         id=definition.uuid,
-        name=providers.find(definition.provider).name,
+        name=providers.ALL[definition.provider].name,
         provider=definition.provider,
         enable_images_cdn=definition.enable_images_cdn,
         created_at=definition.created_at,
