@@ -3,7 +3,19 @@
 from flask import Response, request
 from flask_openapi.openapi import OpenAPI
 
-from portal.api import dialects, docs, document, homes, images_batch, imports, properties, usage, webhooks
+from portal.api import (
+    dialects,
+    docs,
+    document,
+    homes,
+    images_batch,
+    imports,
+    integrations,
+    listings,
+    properties,
+    usage,
+    webhooks,
+)
 
 
 def init_app(app: OpenAPI) -> None:
@@ -11,7 +23,7 @@ def init_app(app: OpenAPI) -> None:
     app.config.setdefault("API_CALLS_PER_STRANGER", "30 per minute")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers in the order of the contract
     dialects.init_app(app)
-    for routes in (homes, images_batch, imports, usage, webhooks, properties):
+    for routes in (homes, images_batch, imports, integrations, listings, usage, webhooks, properties):
         app.register_api(routes.blueprint)
     document.init_app(app)
     docs.init_app(app)

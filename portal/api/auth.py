@@ -11,6 +11,7 @@ from portal.errors import Unauthorized
 from portal.limits import limiter
 
 READ_SCOPE, WRITE_SCOPE, WEBHOOKS_SCOPE = "images:read", "images:write", "webhooks"
+INTEGRATIONS_READ_SCOPE, INTEGRATIONS_WRITE_SCOPE = "integrations:read", "integrations:write"
 READS = ("GET", "HEAD", "OPTIONS")
 
 

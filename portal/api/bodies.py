@@ -1,5 +1,6 @@
 """What requests and answers are made of: strict types in, our spelling out."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -51,6 +52,23 @@ class Data(Body):
     model_config = ConfigDict(populate_by_name=True)
 
 
+def _as_seed_a(name: str) -> str:
+    """Spell a name as seed A does: thumbnailURL, listingID, enableImagesCDN (contract.md, X17)."""
+    return re.sub("(?:Url|Id|Cdn)$", lambda found: found[0].upper(), to_camel(name))
+
+
+class BodyA(Body):
+    """A body in seed A's spelling."""
+
+    model_config = ConfigDict(alias_generator=_as_seed_a)
+
+
+class DataA(Data):
+    """What we answer, in seed A's spelling."""
+
+    model_config = ConfigDict(alias_generator=_as_seed_a)
+
+
 class PropertyFields(Body):
     """What a property is, beside its gallery; the limits are the domain's (portal/images/properties.py)."""
 
@@ -92,6 +110,8 @@ class ErrorAnswer(BaseModel):
 STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
 ERRORS: dict[Any, Any] = dict.fromkeys(STATUSES, ErrorAnswer)
 """Every failure has the same form, whoever found it (contract.md, B23)."""
+ERRORS_A: dict[Any, Any] = dict.fromkeys(STATUSES, Error)
+"""The same bare, as all of seed A's answers are."""
 
 
 def read() -> None:

@@ -54,12 +54,12 @@ class Failure:
 class Dialect:
     """One contract: where it lives, which status a problem has there, and how a failure is written."""
 
-    prefix: str
+    prefixes: tuple[str, ...]
     status: Callable[[Problem], int]
     body: Callable[[Failure], dict[str, Any]]
 
     def owns(self, path: str) -> bool:
-        return path == self.prefix or path.startswith(f"{self.prefix}/")
+        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self.prefixes)
 
     def answer(self, failure: Failure) -> Response:
         response = jsonify(self.body(failure))
@@ -68,11 +68,24 @@ class Dialect:
         return response
 
 
+def _status_a(problem: Problem) -> int:
+    """Seed A names no status: what is not there is a 404, whatever was to be done with it."""
+    return 404 if isinstance(problem, errors.NotFound) else _status(problem)
+
+
+def _body_a(failure: Failure) -> dict[str, Any]:
+    """Seed A's answers are bare objects, and so are its failures (contract.md, X2)."""
+    return {"code": failure.code, "message": failure.message, "details": failure.details}
+
+
+A = Dialect(("/api/v1/integration-definition", "/api/v1/listings"), _status_a, _body_a)
+
+
 def _status_b(problem: Problem) -> int:
     """Seed B: 422 for a property not found, a type and a quota; on reads an absence is a 404 (X3)."""
     if isinstance(problem, errors.NotFound):
         return 404 if request.method in READS else 422
-    return next((status for kind, status in STATUSES_B.items() if isinstance(problem, kind)), 422)
+    return _status(problem)
 
 
 def _body_b(failure: Failure) -> dict[str, Any]:
@@ -80,14 +93,21 @@ def _body_b(failure: Failure) -> dict[str, Any]:
     return {"error": {"code": failure.code, "message": failure.message, "details": failure.details}}
 
 
-STATUSES_B = {
+B = Dialect(("/api",), _status_b, _body_b)
+
+
+def _status(problem: Problem) -> int:
+    """What A and B have in common."""
+    return next((status for kind, status in STATUSES.items() if isinstance(problem, kind)), 422)
+
+
+STATUSES = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.Conflict: 409,
     errors.TooMany: 429,
     errors.StorageFailed: 503,
 }
-B = Dialect("/api", _status_b, _body_b)
 
 
 def _status_c(problem: Problem) -> int:
@@ -122,8 +142,8 @@ STATUSES_C = {
     errors.Conflict: 409,
     errors.TooMany: 429,
 }
-C = Dialect("/api/properties", _status_c, _body_c)
-ALL = (C, B)  # the narrower prefix first
+C = Dialect(("/api/properties",), _status_c, _body_c)
+ALL = (A, C, B)  # the narrower prefixes first
 
 
 def init_app(app: OpenAPI) -> None:

@@ -46,7 +46,8 @@ DESCRIPTION = """\
 The photos of rental properties. Send your key with each request: `Authorization: Bearer YOUR_KEY`.
 
 Under `/api/v1` each failure is `{"error": {"code", "message", "details"}}`: a stable word for programs, a sentence
-for people, and what it is about; in a batch `details.index` names the entry. At `/api/properties/{id}` it is
+for people, and what it is about; in a batch `details.index` names the entry. Under `/api/v1/integration-definition`
+and `/api/v1/listings` it is the inner object alone. At `/api/properties/{id}` it is
 `{"success": false, "message", "data": null}`, and a 500 has no `data`. Each answer says in `RateLimit-Limit`,
 `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how often you may still call; a 429 says in `Retry-After`
 when to try again. Every write takes an `Idempotency-Key`.

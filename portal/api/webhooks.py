@@ -10,10 +10,11 @@ from portal.api import auth
 from portal.api.blueprints import speaking_b
 from portal.api.bodies import Body, Data, Moment, Path, Query, Text, answer, example
 from portal.api.idempotency import idempotent
-from portal.webhooks import delivery, endpoints
+from portal.webhooks import delivery, endpoints, events
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 
 MAX_DELIVERIES = 100
+EVENTS = "; ".join(f"`{event}`: {what}" for event, what in events.EVENTS.items()) + "."
 EXAMPLE = {"url": "https://example.com/hooks", "events": ["property.updated"]}
 
 blueprint = speaking_b(
@@ -40,7 +41,7 @@ class DeliveriesQuery(Query):
 class CreateBody(Body):
     model_config = example(EXAMPLE)
     url: Text = Field(description="http or https, reachable from the internet. Max 2048 chars.")
-    events: list[Text] = Field(description="property.updated", examples=[["property.updated"]])
+    events: list[Text] = Field(description=EVENTS, examples=[["property.updated"]])
 
 
 class ChangeBody(Body):
@@ -48,7 +49,7 @@ class ChangeBody(Body):
 
     model_config = example({"enabled": False})
     url: Text | None = None
-    events: list[Text] | None = None
+    events: list[Text] | None = Field(None, description=EVENTS)
     enabled: bool | None = Field(None, description="true forgets the failures that switched it off.")
 
 

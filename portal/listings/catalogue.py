@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id, is_storable
@@ -34,29 +34,26 @@ def page(
     account: str | None = None,
     state: str | None = None,
 ) -> Page:
-    """Return listings from a cursor on. Raises Invalid for a cursor or state that is none of ours, NotFound.
+    """Return listings from a cursor on. Raises Invalid for a cursor, provider or state that is none of ours.
 
-    `state` keeps those with a picture that failed or waits, or where every picture has its copy.
+    `state` keeps those with a picture that failed or waits, or where every picture has its copy. An account that
+    is absent, or another workspace's, has none.
     """
     found = select(Listing).where(Listing.workspace_id == workspace.id)
     if provider is not None:
-        definition = select(IntegrationAccount.id).join(IntegrationDefinition)
-        definition = definition.where(
-            IntegrationDefinition.workspace_id == workspace.id,
-            IntegrationDefinition.provider == find_provider(provider).key,
-        )
-        found = found.where(Listing.account_id.in_(definition))
+        found = found.where(Listing.account_id.in_(_accounts_under(workspace, provider)))
     if account is not None:
-        mine = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
-        found = found.where(Listing.account_id.in_(mine))
+        named = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
+        found = found.where(Listing.account_id.in_(named))
     if state is not None:
         found = found.where(_in_state(state))
     if after is not None:
         found = found.where(Listing.id > _position(after))
-    for word in search.split()[:MAX_WORDS] if is_storable(search) else ["\uffff"]:
-        found = found.where(
-            or_(Listing.name.icontains(word, autoescape=True), Listing.external_id.icontains(word, autoescape=True))
-        )
+    if not is_storable(search):
+        return Page([], None)
+    for word in search.split()[:MAX_WORDS]:
+        columns = (Listing.name, Listing.external_id)
+        found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
     return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
@@ -109,6 +106,18 @@ def state_of(image: ListingImage) -> str:
     if image.failure_reason:
         return FAILED
     return COPIED if image.key else WAITING
+
+
+def _accounts_under(workspace: Workspace, provider: str) -> Select[int]:
+    try:
+        key = find_provider(provider).key
+    except NotFound as unknown:
+        raise Invalid(unknown.message, code="provider") from None
+    return (
+        select(IntegrationAccount.id)
+        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationDefinition.provider == key)
+    )
 
 
 def _in_state(state: str) -> ColumnElement[bool]:

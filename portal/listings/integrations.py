@@ -68,6 +68,12 @@ def connect(
     return account
 
 
+def accounts_of(workspace: Workspace, provider: str) -> list[IntegrationAccount]:
+    """Return a provider's accounts, none where it was never connected. Raises NotFound for no provider."""
+    definition = db.session.scalar(_mine(workspace, providers.find(provider).key))
+    return accounts(definition) if definition else []
+
+
 def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
     mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
@@ -104,6 +110,11 @@ def sync_now(account: IntegrationAccount) -> IntegrationAccount:
             raise NotFound("There is no such account.", code="account_not_found")
         _hurry(w, account)
     return account
+
+
+def is_syncing(account: IntegrationAccount) -> bool:
+    """Whether a sync is under way, or begins as soon as a worker is free."""
+    return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
 
 
 def _hurry(w: Work, account: IntegrationAccount) -> None:

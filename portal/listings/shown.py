@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from portal import config
-from portal.db import db
+from portal.db import db, read_anew
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -33,11 +33,17 @@ def shown(listings: Sequence[Listing]) -> list[Shown]:
     """Return what to show of each, in one statement. Where anything fails, it is what the PMS says (seed A)."""
     try:
         copies = _copies([listing.id for listing in listings])
+        return [_substituted(listing, copies) for listing in listings]
     except Exception:
         log.exception("substitution failed: the PMS's own URLs are shown")
         db.session.rollback()
-        copies = {}
-    return [_substituted(listing, copies) for listing in listings]
+        read_anew(listings)
+        return [Shown(listing.thumbnail_url, listing.pictures) for listing in listings]
+
+
+def cdn_url(image: ListingImage) -> str | None:
+    """Return where a record's copy is served, whether its listing shows it or not; None while there is none."""
+    return f"{_base()}{image.key}" if image.key else None
 
 
 def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]:
@@ -55,7 +61,7 @@ def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]
         .where(image.listing_id.in_(listing_ids), image.key.is_not(None), IntegrationDefinition.enable_images_cdn)
         .group_by(image.listing_id, image.type)
     )
-    base = f"{config.settings().cdn_url}/"
+    base = _base()
     return {
         (listing_id, type): {url: base + key for url, _, key in (pair.rpartition(" ") for pair in text.split("\n"))}
         for listing_id, type, text in db.session.execute(found)
@@ -71,3 +77,7 @@ def _substituted(listing: Listing, copies: Mapping[tuple[int, str], Mapping[str,
         if gallery
         else listing.pictures,
     )
+
+
+def _base() -> str:
+    return f"{config.settings().cdn_url}/"

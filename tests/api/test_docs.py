@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,9 +12,18 @@ import pytest
 from flask import Flask
 from pydantic import BaseModel
 
+from portal.api.integrations import AccountData
+from portal.api.listings import ListingImageData, ListingsAnswer
 from portal.images.models import Property
+from portal.webhooks.events import EVENTS
 from tests.factories import Person
 
+FAILURES = {  # by dialect
+    "/api/v1/integration-definition": "Error",
+    "/api/v1/listings": "Error",
+    "/api/v1": "ErrorAnswer",
+    "/api/properties": "Failed",
+}
 VENDOR = Path(__file__).parents[2] / "static" / "vendor"
 
 
@@ -30,7 +40,7 @@ def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> N
     assert said == there
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            failure = "ErrorAnswer" if path.startswith("/api/v1") else "Failed"
+            failure = next(name for prefix, name in FAILURES.items() if path.startswith(prefix))
             for status in ("400", "401", "403", "404", "413", "415", "422", "429"):
                 schema = operation["responses"][status]["content"]["application/json"]["schema"]
                 assert schema == {"$ref": f"#/components/schemas/{failure}"}, path
@@ -39,6 +49,7 @@ def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> N
             assert operation["summary"]
             names = [each["name"] for each in operation["parameters"]]
             assert ("Idempotency-Key" in names) == (method != "get"), path
+            assert ("409" in operation["responses"]) == (method != "get"), "nothing that only reads is in a conflict"
     assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
 
 
@@ -77,6 +88,22 @@ def test_it_has_the_contracts_examples(app: Flask) -> None:
     assert schemas["PresignBody"]["examples"][0]["sizeBytes"] == 2048576
     assert schemas["PollAnswer"]["examples"][0]["data"]["completedAt"] == "2026-05-08T12:00:04.123Z"
     assert schemas["ReorderAnswer"]["examples"] == [{"ok": True}]
+    assert schemas["SwitchBody"]["examples"] == [{"enableImagesCDN": True}]
+    assert schemas["DefinitionData"]["examples"][0]["updatedAt"] == "2025-06-01T12:00:00.000Z"
+
+
+def test_each_example_of_an_answer_is_one_that_we_could_give(app: Flask) -> None:
+    """But for the documents' own: their ids are no UUIDs."""
+    for model in (AccountData, ListingsAnswer, ListingImageData):
+        (example,) = model.model_json_schema(by_alias=True)["examples"]
+        assert json.loads(model.model_validate_json(json.dumps(example)).model_dump_json(by_alias=True)) == example
+
+
+def test_what_may_be_listened_to_is_named(app: Flask) -> None:
+    schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
+    for body in ("CreateBody", "ChangeBody"):
+        said = schemas[body]["properties"]["events"]["description"]
+        assert all(f"`{event}`" in said for event in EVENTS), said
 
 
 def test_the_page_may_load_our_own_files_only_and_sets_no_cookie(app: Flask, alice: Person) -> None:

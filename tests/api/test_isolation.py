@@ -2,160 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 from flask import Flask
 
 from portal.accounts import access
-from portal.db import db
-from portal.images import imports, keys
-from portal.images.models import Image, ImportJob, Property
+from portal.images import keys
+from portal.images.models import Property
 from portal.images.uploads import Arrived
-from portal.webhooks import endpoints
-from portal.webhooks.models import Delivery, Endpoint
-from tests import factories
+from tests.api.world import (
+    ABSENT,
+    ABSENT_NUMBER,
+    HOOKS,
+    IN_C,
+    ONE,
+    ROUTES,
+    World,
+    absence,
+    ask,
+    everything,
+    furnished,
+    is_in_a,
+    named,
+)
 from tests.conftest import Buckets
 from tests.factories import Person
-
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
-ABSENT_NUMBER = "987654321"
-
-
-@dataclass
-class World:
-    """Alice's home with a photo and an upload, her other home, and the same of Charlie's."""
-
-    alice: Person
-    bob: Person
-    charlie: Person
-    home: Property
-    photo: Image
-    arrived: Arrived
-    den: Property
-    den_photo: Image
-    barn: Property
-    job: ImportJob
-    den_job: ImportJob
-    hook: Endpoint
-    den_hook: Endpoint
-    hook_of_barn: Endpoint
-    sent: Delivery
-    den_sent: Delivery
-
-    def outer(self, route: str) -> tuple[Any, Any, Any]:
-        """What `<id>` names: Alice's, Charlie's, and another of Alice's."""
-        return (self.hook, self.den_hook, self.hook_of_barn) if HOOK in route else (self.home, self.den, self.barn)
-
-    def inner(self, route: str) -> tuple[Any, Any]:
-        """What the parameter after it names: Alice's and Charlie's."""
-        if "<jobId>" in route:
-            return self.job, self.den_job
-        return (self.sent, self.den_sent) if "<deliveryId>" in route else (self.photo, self.den_photo)
-
-
-Body = Callable[[World], dict[str, Any] | None]
-ONE, HOOKS, HOOK = "/api/v1/properties/<id>", "/api/v1/webhooks", "/api/v1/webhooks/<id>"
-IN_C = "/api/properties/<id>"  # seed C: numbers only, admins only
-ROUTES: dict[str, Body] = {
-    "GET /api/v1/properties": lambda _: None,
-    "POST /api/v1/properties": lambda _: {"name": "Barn"},
-    f"GET {ONE}": lambda _: None,
-    f"PATCH {ONE}": lambda _: {"name": "Mine"},
-    f"DELETE {ONE}": lambda _: None,
-    f"GET {ONE}/images": lambda _: None,
-    f"POST {ONE}/images/presign": lambda _: {
-        "fileName": "a.jpg",
-        "contentType": "image/jpeg",
-        "sizeBytes": 9,
-    },
-    f"POST {ONE}/images/confirm": lambda world: {
-        "r2Key": world.arrived.key,
-        "contentType": world.arrived.content_type,
-        "sizeBytes": world.arrived.size_bytes,
-    },
-    f"GET {ONE}/images/<imageId>": lambda _: None,
-    f"PATCH {ONE}/images/<imageId>": lambda _: {"altText": "Mine"},
-    f"POST {ONE}/images/presign-batch": lambda _: {
-        "images": [{"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}]
-    },
-    f"POST {ONE}/images/confirm-batch": lambda world: {"images": [ROUTES[f"POST {ONE}/images/confirm"](world)]},
-    f"DELETE {ONE}/images": lambda world: {"imageIds": [str(world.photo.uuid)]},
-    f"POST {ONE}/images/delete": lambda world: {"imageIds": [str(world.photo.uuid)]},
-    f"PATCH {ONE}/images/reorder": lambda world: {"imageIds": [str(world.photo.uuid)]},
-    f"POST {ONE}/images/import": lambda _: {"urls": ["http://127.0.0.1:9/a.jpg"]},
-    f"GET {ONE}/images/import/<jobId>": lambda _: None,
-    "GET /api/v1/usage": lambda _: None,
-    f"POST {HOOKS}": lambda _: {"url": "https://example.com/hook", "events": ["property.updated"]},
-    f"GET {HOOKS}": lambda _: None,
-    f"GET {HOOK}": lambda _: None,
-    f"PATCH {HOOK}": lambda _: {"enabled": False},
-    f"DELETE {HOOK}": lambda _: None,
-    f"POST {HOOK}/rotate-secret": lambda _: None,
-    f"POST {HOOK}/test": lambda _: None,
-    f"GET {HOOK}/deliveries": lambda _: None,
-    f"POST {HOOK}/deliveries/<deliveryId>/resend": lambda _: None,
-    f"GET {IN_C}": lambda _: None,
-    f"PUT {IN_C}": lambda world: {"imagesToDelete": [world.photo.id], "name": "Mine"},
-}
-"""Each route with a body that succeeds for its owner."""
 
 every_route = pytest.mark.parametrize("route", ROUTES)
 every_property_route = pytest.mark.parametrize("route", [route for route in ROUTES if "<id>" in route])
 every_route_of_c = pytest.mark.parametrize("route", [route for route in ROUTES if IN_C in route])
-every_inner_route = pytest.mark.parametrize("route", [route for route in ROUTES if route.count("<") == 2])
+every_inner_route = pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.replace("<provider>", "").count("<") == 2]
+)
 
 
 @pytest.fixture
 def world(alice: Person, bob: Person, charlie: Person, home: Property) -> World:
-    den = factories.home_of(charlie.workspace, "Corvid Loft")
-    hook, other, den_hook = (
-        endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
-        for person in (alice, alice, charlie)
-    )
-    return World(
-        alice,
-        bob,
-        charlie,
-        home,
-        factories.photo_in(home),
-        factories.uploaded(home, factories.jpeg()),
-        den,
-        factories.photo_in(den),
-        factories.home_of(alice.workspace, "Birch Barn"),
-        imports.start(home, ["http://127.0.0.1:9/a.jpg"]),
-        imports.start(den, ["http://127.0.0.1:9/a.jpg"]),
-        hook,
-        den_hook,
-        other,
-        endpoints.send_test(hook),
-        endpoints.send_test(den_hook),
-    )
-
-
-def everything(buckets: Buckets) -> Any:
-    """All rows and objects, but for when a key was used last."""
-    db.session.rollback()
-    tables = [table for table in db.metadata.sorted_tables if table.name != "api_key"]
-    rows = {table.name: sorted(map(str, db.session.execute(table.select()))) for table in tables}
-    return rows, buckets.listing()
-
-
-def named(route: str, row: Any) -> Any:
-    """What a path calls a row: seed C speaks of numbers only."""
-    return row.id if IN_C in route else row.uuid
-
-
-def ask(world: World, person: Person, route: str, outer: Any = "", inner: Any = "") -> tuple[int, bytes, Any]:
-    """Status, body and headers, but for the time and how often one may still ask."""
-    method, path = route.split(" ")
-    path = re.sub(r"<\w+>$|<\w+>(?=/resend)", str(inner), path.replace("<id>", str(outer)))
-    response = person.api(method, path, json=ROUTES[route](world))
-    headers = {(name, value) for name, value in response.headers if not re.match("Date|RateLimit", name)}
-    return response.status_code, response.data, headers
+    return furnished(alice, bob, charlie, home)
 
 
 def test_no_route_escapes(app: Flask) -> None:
@@ -178,7 +60,7 @@ def test_a_foreign_one_is_an_absent_one(world: World, route: str, buckets: Bucke
     mine, inner = world.outer(route)[0], world.inner(route)[0]
     before = everything(buckets)
     absent = ask(world, world.charlie, route, ABSENT, ABSENT)
-    assert absent[0] == (404 if route.startswith("GET") or IN_C in route else 422)
+    assert absent[0] == absence(route)
     for outer in (mine.uuid, mine.id, ABSENT_NUMBER, "0", "prop456"):
         assert ask(world, world.charlie, route, outer, inner.uuid) == absent
     assert everything(buckets) == before
@@ -198,7 +80,7 @@ def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, route: str, b
     foreign, own = world.inner(route)
     before = everything(buckets)
     absent = ask(world, world.charlie, route, den, ABSENT)
-    assert absent[0] == (404 if route.startswith("GET") else 422)
+    assert absent[0] == absence(route)
     for inner in (foreign.uuid, foreign.id, own.id, "1"):
         assert ask(world, world.charlie, route, den, inner) == absent
     assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, "of a neighbour's too"
@@ -229,7 +111,8 @@ def test_a_revoked_key_is_as_none(world: World, route: str, buckets: Buckets) ->
 
 @every_route
 def test_a_key_of_the_wrong_scope_is_told_only_that(app: Flask, world: World, route: str, buckets: Buckets) -> None:
-    scope = "images:write" if route.startswith("GET") or HOOKS in route else "images:read"
+    noun = "integrations" if is_in_a(route) else "images"
+    scope = f"{noun}:write" if route.startswith("GET") or HOOKS in route else f"{noun}:read"
     workspace = world.alice.workspace
     secret = access.create_api_key(workspace, "Half a key", scopes={scope}).secret
     refused(world, Person(app, world.alice.user, workspace, secret), route, 403, buckets)

@@ -8,15 +8,33 @@ from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, sync
+from portal.listings import arrival, copying, integrations, sync
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
-from portal.work import work
+from portal.listings.providers.base import FoundListing, Picture
+from portal.work import lock, work
+
+PMS = "http://127.0.0.1:9"  # where nobody answers
 
 
-def connected(workspace: Workspace, pms: FakeHostaway, *, enabled: bool = True) -> IntegrationAccount:
-    """An account of this PMS, not synced yet; its Image CDN on."""
+def connected(workspace: Workspace, pms: FakeHostaway | dict[str, str], *, enabled: bool = True) -> IntegrationAccount:
+    """An account of this PMS, or with these credentials in one that isn't there; not synced yet, its Image CDN on."""
     integrations.switch(workspace, "hostaway", enabled=enabled)
-    return integrations.connect(workspace, "hostaway", pms.credentials)
+    credentials = pms if isinstance(pms, dict) else pms.credentials
+    return integrations.connect(workspace, "hostaway", credentials)
+
+
+def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> list[Listing]:
+    """Listings as if a sync had found them, without a PMS."""
+    found = [
+        FoundListing(
+            str(n), f"Home {n}", f"{PMS}/{n}/0.jpg", tuple(Picture(f"{PMS}/{n}/{p}.jpg") for p in range(pictures))
+        )
+        for n in range(1, count + 1)
+    ]
+    with work() as w:
+        lock(account)
+        ids = arrival.take_in(w, account, found)
+    return list(db.session.scalars(select(Listing).where(Listing.id.in_(ids)).order_by(Listing.id)))
 
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:

@@ -1,0 +1,201 @@
+"""Failures of seed A's routes are bare objects, whoever raised them; and who may call them (contract.md, X2, X11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal.accounts import access
+from portal.listings.models import IntegrationAccount, Listing
+from portal.work import work
+from tests.factories import Person
+from tests.listings import stays
+
+PATH, LISTINGS = "/api/v1/integration-definition", "/api/v1/listings"
+SWITCH, ACCOUNTS = f"{PATH}/hostaway/images-cdn", f"{PATH}/hostaway/accounts"
+SWITCHED = {"enableImagesCDN": True}
+CREDENTIALS = {"clientId": "1", "clientSecret": "a secret"}
+
+
+def said(response: Any) -> tuple[int, str]:
+    """The status and the code of an answer that has A's form and headers."""
+    assert response.content_type == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in response.headers
+    assert list(response.json) == ["code", "message", "details"]
+    assert response.json["message"].strip().endswith(".")
+    return response.status_code, response.json["code"]
+
+
+@pytest.mark.parametrize(
+    "path", [f"{PATH}/", f"{PATH}/hostaway", f"{SWITCH}/", f"{PATH}//accounts", f"{LISTINGS}/", f"{LISTINGS}/1/2/3"]
+)
+def test_404_where_no_route_is(app: Flask, alice: Person, path: str) -> None:
+    assert said(alice.api("GET", path)) == (404, "not_found")
+    assert said(app.test_client().post(path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/integration-definitions", "/api/v1/listingsx", "/api/v1"])
+def test_its_neighbours_speak_their_own_dialect(alice: Person, path: str) -> None:
+    response = alice.api("GET", path)
+    assert (response.status_code, list(response.json)) == (404, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", SWITCH, {"PATCH", "OPTIONS"}),
+        ("PUT", ACCOUNTS, {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("PATCH", f"{ACCOUNTS}/1", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("POST", LISTINGS, {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", f"{LISTINGS}/1", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_405_names_what_is_allowed(alice: Person, method: str, path: str, allowed: set[str]) -> None:
+    response = alice.api(method, path)
+    assert said(response) == (405, "method_not_allowed")
+    assert set(response.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\xff", b'{"a":' * 10_000, b"1" * 5_000])
+def test_400_for_a_body_that_is_no_json(alice: Person, body: bytes) -> None:
+    assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (400, "bad_request")
+    assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"1", b'"enableImagesCDN"', b"true"])
+def test_422_for_json_that_is_no_object(alice: Person, body: bytes) -> None:
+    assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (422, "fields")
+    assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (422, "fields")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"enableImagesCDN": None},
+        {"enableImagesCDN": "true"},
+        {"enableImagesCDN": 1},
+        {"enableImagesCDN": 0.0},
+        {"enableImagesCDN": [True]},
+        {"enableImagesCdn": True},
+        {"enable_images_cdn": True},
+    ],
+)
+def test_a12_what_is_no_boolean_is_a_422_that_names_the_field(alice: Person, body: Any) -> None:
+    response = alice.api("PATCH", SWITCH, json=body)
+    assert said(response) == (422, "fields")
+    assert list(response.json["details"]) == ["enableImagesCDN"]
+    assert alice.api("GET", PATH).json == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"credentials": None},
+        {"credentials": []},
+        {"credentials": "clientId"},
+        {"credentials": {"clientId": 1, "clientSecret": "s"}},
+        {"credentials": {"clientId": None, "clientSecret": "s"}},
+        {"credentials": {"clientId": {"a": "b"}, "clientSecret": "s"}},
+        {"credentials": {"clientId": "\0", "clientSecret": "s"}},
+        {"credentials": {"clientId": "\ud800", "clientSecret": "s"}},
+        {"credentials": CREDENTIALS, "name": None},
+        {"credentials": CREDENTIALS, "name": 1},
+        {"credentials": CREDENTIALS, "name": "x" * 121},
+        {"credentials": CREDENTIALS, "name": "a\0b"},
+    ],
+)
+def test_an_account_that_cant_be_connected_is_a_422_without_what_was_sent(alice: Person, body: Any) -> None:
+    response = alice.api("POST", ACCOUNTS, json=body)
+    assert said(response) == (422, "fields")
+    assert "a secret" not in response.text
+    assert alice.api("GET", ACCOUNTS).json == []
+
+
+@pytest.mark.parametrize("type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_415_for_another_content_type(alice: Person, type: str | None) -> None:
+    response = alice.api("PATCH", SWITCH, data=b'{"enableImagesCDN": true}', content_type=type)
+    assert said(response) == (415, "unsupported_media_type")
+
+
+def test_413_for_a_body_that_is_too_large(alice: Person) -> None:
+    response = alice.api("POST", ACCOUNTS, json={"credentials": {**CREDENTIALS, "more": "x" * 256 * 1024}})
+    assert said(response) == (413, "request_entity_too_large")
+
+
+def test_401_without_a_key(app: Flask) -> None:
+    response = app.test_client().get(PATH)
+    assert said(response) == (401, "unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scope", ["integrations:read", "integrations:write", "images:read", "images:write"])
+def test_x11_a_key_may_read_or_write_what_its_scope_says(app: Flask, alice: Person, scope: str) -> None:
+    secret = access.create_api_key(alice.workspace, "Half a key", scopes={scope}).secret
+    half = replace(alice, key=secret)
+    reading = [half.api("GET", path) for path in (PATH, ACCOUNTS, LISTINGS)]
+    writing = [half.api("PATCH", SWITCH, json=SWITCHED), half.api("POST", ACCOUNTS, json={"credentials": CREDENTIALS})]
+    for responses, wanted, good in (
+        (reading, "integrations:read", [200] * 3),
+        (writing, "integrations:write", [200, 201]),
+    ):
+        if scope == wanted:
+            assert [response.status_code for response in responses] == good
+            continue
+        for response in responses:
+            assert said(response) == (403, "forbidden")
+            assert response.json["details"] == {"scope": wanted}
+    assert half.api("GET", "/api/v1/properties").status_code == (200 if scope == "images:read" else 403)
+
+
+def test_404_for_what_is_not_there_on_every_method(alice: Person) -> None:
+    for method, path in (
+        ("GET", f"{ACCOUNTS}/1"),
+        ("DELETE", f"{ACCOUNTS}/1"),
+        ("POST", f"{ACCOUNTS}/1/sync"),
+        ("GET", f"{LISTINGS}/1/images"),
+        ("POST", f"{LISTINGS}/1/images/1/retry"),
+    ):
+        assert said(alice.api(method, path))[0] == 404
+
+
+def test_409_for_a_picture_while_the_cdn_is_off(alice: Person) -> None:
+    listing, image = a_picture(stays.connected(alice.workspace, CREDENTIALS))
+    alice.api("PATCH", SWITCH, json={"enableImagesCDN": False})
+    assert said(alice.api("POST", f"{LISTINGS}/{listing.uuid}/images/{image}/retry")) == (409, "cdn_off")
+
+
+def a_picture(account: IntegrationAccount) -> tuple[Listing, Any]:
+    (listing,) = stays.told(account)
+    return listing, stays.images(listing)[0].uuid
+
+
+def test_429_past_the_allowance(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "1 per minute")
+    alice.api("GET", PATH)
+    response = alice.api("GET", LISTINGS)
+    assert said(response) == (429, "too_many_requests")
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("path", [PATH, LISTINGS])
+def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, path: str) -> None:
+    response = replace(alice, app=apart(database_url="sqlite:////nowhere/at/all.db")).api("GET", path)
+    assert said(response) == (503, "unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+def test_500_tells_nothing_of_its_cause(alice: Person) -> None:
+    account = stays.connected(alice.workspace, CREDENTIALS)
+    with work():
+        account.definition.provider = "A SECRET"  # that no release knows: what reads it breaks
+    response = alice.api("GET", PATH)
+    assert said(response) == (500, "internal_server_error")
+    assert "SECRET" not in response.text

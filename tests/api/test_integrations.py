@@ -1,0 +1,224 @@
+"""/api/v1/integration-definition: the switch, the accounts and their syncs (contract.md, A12, A17)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from portal import jobs
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import integrations, sync
+from portal.listings.models import IntegrationAccount, IntegrationDefinition
+from tests.factories import Person
+from tests.listings import stays
+
+PATH = "/api/v1/integration-definition"
+ACCOUNTS = f"{PATH}/hostaway/accounts"
+CREDENTIALS = {"clientId": "1", "clientSecret": "a secret"}
+FIELDS = [
+    "id",
+    "name",
+    "provider",
+    "createdAt",
+    "lastSyncedAt",
+    "nextSyncAt",
+    "syncing",
+    "progress",
+    "error",
+    "note",
+]
+
+
+def connect(person: Person, credentials: Any = None, **more: Any) -> Any:
+    headers = more.pop("headers", {})
+    return person.api("POST", ACCOUNTS, json={"credentials": credentials or CREDENTIALS, **more}, headers=headers)
+
+
+def rung_for() -> list[str]:
+    """The jobs that wait in the queue of the syncs."""
+    return list(jobs.queue(jobs.SYNC).get_job_ids())
+
+
+def test_at_first_there_is_no_definition(alice: Person) -> None:
+    response = alice.api("GET", PATH)
+    assert (response.status_code, response.json) == (200, [])
+
+
+def test_definitions_are_listed_as_the_switch_answers_them(alice: Person, charlie: Person) -> None:
+    switched = alice.api("PATCH", f"{PATH}/hostaway/images-cdn", json={"enableImagesCDN": True}).json
+    assert alice.api("GET", PATH).json == [switched]
+    assert charlie.api("GET", PATH).json == []
+
+
+def test_an_account_is_connected_and_its_sync_rung_for(alice: Person) -> None:
+    response = connect(alice, name="Alma by the sea")
+    assert response.status_code == 201
+    account = response.json
+    assert list(account) == FIELDS
+    assert response.headers["Location"] == f"{PATH}/HOSTAWAY/accounts/{account['id']}"
+    assert account == {
+        "id": account["id"],
+        "name": "Alma by the sea",
+        "provider": "HOSTAWAY",
+        "createdAt": account["createdAt"],
+        "lastSyncedAt": None,
+        "nextSyncAt": None,
+        "syncing": True,
+        "progress": {"pages": 0, "listings": 0, "total": None},
+        "error": None,
+        "note": None,
+    }
+    assert rung_for() == [jobs.sync_listings().id]
+    assert alice.api("GET", response.headers["Location"]).json == account
+    assert alice.api("GET", ACCOUNTS).json == [account]
+    (definition,) = alice.api("GET", PATH).json
+    assert (definition["provider"], definition["enableImagesCDN"]) == ("HOSTAWAY", False)
+
+
+@pytest.mark.parametrize("name", [None, "", "  \t "])
+def test_without_a_name_it_has_the_providers(alice: Person, name: str | None) -> None:
+    assert connect(alice, **({} if name is None else {"name": name})).json["name"] == "Hostaway"
+
+
+def test_a_sync_is_seen_from_its_beginning_to_its_end(alice: Person, pms: FakeHostaway) -> None:
+    at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
+    pms.fail_next(1, 500, below="/v1/listings")
+    sync.run()
+    under_way = alice.api("GET", at).json
+    assert (under_way["syncing"], under_way["nextSyncAt"], under_way["lastSyncedAt"]) == (True, None, None)
+    assert under_way["error"] == "The server answered 500."
+    stays.all_at_once()
+    sync.run()
+    done = alice.api("GET", at).json
+    assert (done["syncing"], done["error"]) == (False, None)
+    assert done["progress"] == {"pages": 1, "listings": 3, "total": 3}
+    assert done["nextSyncAt"] > done["lastSyncedAt"] > done["createdAt"]
+
+
+def test_a_sync_on_demand_begins_at_once(alice: Person, pms: FakeHostaway) -> None:
+    at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
+    sync.run()
+    jobs.connection().flushall()
+    response = alice.api("POST", f"{at}/sync")
+    assert response.status_code == 202
+    assert list(response.json) == FIELDS
+    assert (response.json["syncing"], response.json["nextSyncAt"]) == (True, None)
+    assert rung_for() == [jobs.sync_listings().id]
+    sync.run()
+    assert alice.api("GET", at).json["syncing"] is False
+    assert pms.count("/v1/listings") == 2
+
+
+def test_what_was_odd_is_noted(alice: Person, pms: FakeHostaway) -> None:
+    def disagree(listing: dict[str, Any]) -> dict[str, Any]:
+        return {**listing, "listingImages": listing["listingImages"][::-1]}
+
+    pms.twist = disagree
+    at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
+    sync.run()
+    assert alice.api("GET", at).json["note"] == "The order field disagrees with the array."
+
+
+def test_credentials_that_are_not_good_are_told_so_after_the_first_sync(alice: Person, pms: FakeHostaway) -> None:
+    at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
+    sync.run()
+    account = alice.api("GET", at).json
+    assert account["error"] == "Hostaway refuses these credentials."
+    assert account["nextSyncAt"]
+
+
+def test_an_account_is_removed_with_what_was_its(alice: Person, pms: FakeHostaway) -> None:
+    alice.api("PATCH", f"{PATH}/HOSTAWAY/images-cdn", json={"enableImagesCDN": True})
+    at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
+    sync.run()
+    response = alice.api("DELETE", at)
+    assert (response.status_code, response.data) == (204, b"")
+    assert alice.api("GET", at).status_code == alice.api("DELETE", at).status_code == 404
+    assert alice.api("GET", ACCOUNTS).json == []
+    assert (stays.listings(), stays.images()) == ([], [])
+    (definition,) = alice.api("GET", PATH).json
+    assert definition["enableImagesCDN"], "the switch is the provider's, not the account's"
+
+
+def test_accounts_are_listed_the_oldest_first(alice: Person, charlie: Person) -> None:
+    for number in range(3):
+        connect(alice, {**CREDENTIALS, "clientId": str(number)}, name=f"No. {number}")
+    connect(charlie, {**CREDENTIALS, "clientId": "0"}, name="His")
+    assert [account["name"] for account in alice.api("GET", ACCOUNTS).json] == ["No. 0", "No. 1", "No. 2"]
+    assert [account["name"] for account in charlie.api("GET", ACCOUNTS).json] == ["His"]
+
+
+def test_the_same_account_is_connected_once(alice: Person, charlie: Person) -> None:
+    connect(alice)
+    response = connect(alice, name="Again")
+    assert (response.status_code, response.json["code"]) == (409, "connected_already")
+    assert connect(charlie).status_code == 201, "in his workspace it is another"
+
+
+def test_there_are_at_most_fifty_of_a_provider(alice: Person) -> None:
+    codes = [connect(alice, {**CREDENTIALS, "clientId": str(number)}).status_code for number in range(51)]
+    assert codes == [201] * 50 + [409]
+
+
+def test_d10_the_switch_is_of_ones_own_workspace(alice: Person, charlie: Person) -> None:
+    alice.api("PATCH", f"{PATH}/hostaway/images-cdn", json={"enableImagesCDN": True})
+    charlie.api("PATCH", f"{PATH}/hostaway/images-cdn", json={"enableImagesCDN": False})
+    assert [each["enableImagesCDN"] for each in alice.api("GET", PATH).json] == [True]
+    assert [each["enableImagesCDN"] for each in charlie.api("GET", PATH).json] == [False]
+
+
+def test_of_many_first_switches_at_once_one_makes_the_definition(alice: Person, at_once: Any) -> None:
+    def switch(number: int) -> bool:
+        return integrations.switch(alice.workspace, "hostaway", enabled=bool(number % 2)).enable_images_cdn
+
+    answers = at_once(switch, *[(number,) for number in range(10)])
+    assert [answer for answer in answers if isinstance(answer, Exception)] == []
+    assert len(db.session.scalars(select(IntegrationDefinition)).all()) == 1
+
+
+@pytest.mark.parametrize("provider", ["airbnb", "host", "hostaway ", "%00", "%ED%A0%80", "ſ"])
+def test_an_unknown_provider_is_a_404_everywhere(alice: Person, provider: str) -> None:
+    at = f"{PATH}/{provider}"
+    mine = connect(alice).json["id"]
+    answers = [
+        alice.api("PATCH", f"{at}/images-cdn", json={"enableImagesCDN": True}),
+        alice.api("GET", f"{at}/accounts"),
+        alice.api("POST", f"{at}/accounts", json={"credentials": CREDENTIALS}),
+        alice.api("GET", f"{at}/accounts/{mine}"),
+        alice.api("POST", f"{at}/accounts/{mine}/sync"),
+        alice.api("DELETE", f"{at}/accounts/{mine}"),
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len(alice.api("GET", ACCOUNTS).json) == 1
+
+
+def test_an_account_is_found_under_its_own_provider_only(alice: Person) -> None:
+    mine = connect(alice).json["id"]
+    for provider in ("GUESTY", "GENERIC"):
+        assert alice.api("GET", f"{PATH}/{provider}/accounts/{mine}").status_code == 404
+        assert alice.api("DELETE", f"{PATH}/{provider}/accounts/{mine}").status_code == 404
+    assert alice.api("GET", f"{PATH}/HostAway/accounts/{mine}").status_code == 200
+
+
+def test_each_write_takes_an_idempotency_key(alice: Person, pms: FakeHostaway) -> None:
+    key = {"Idempotency-Key": "6d1c"}
+    made = [connect(alice, pms.credentials, headers=key) for _ in range(2)]
+    assert made[0].data == made[1].data
+    assert made[1].headers["Location"] == made[0].headers["Location"]
+    at = f"{ACCOUNTS}/{made[0].json['id']}"
+    for method, path, body, status in (
+        ("PATCH", f"{PATH}/hostaway/images-cdn", {"enableImagesCDN": True}, 200),
+        ("POST", f"{at}/sync", None, 202),
+        ("DELETE", at, None, 204),
+    ):
+        more = {"json": body} if body else {}
+        answers = [alice.api(method, path, headers={"Idempotency-Key": path}, **more) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [status, status], path
+        assert answers[0].data == answers[1].data
+        assert ["Idempotent-Replayed" in answer.headers for answer in answers] == [False, True]
+    other = alice.api("PATCH", f"{PATH}/hostaway/images-cdn", json={"enableImagesCDN": False}, headers=key)
+    assert (other.status_code, list(other.json)) == (422, ["code", "message", "details"])
+    assert db.session.query(IntegrationAccount).count() == 0

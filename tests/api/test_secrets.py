@@ -1,0 +1,135 @@
+"""What lets us into a PMS appears in no answer, log, job or database (issue "Image CDN", what must hold, 7)."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import product
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from portal import config, jobs
+from portal.db import db
+from portal.demo.pms.hostaway import CLIENT_SECRET, FakeHostaway
+from portal.demo.pms.server import Said
+from portal.listings import sync
+from tests.conftest import BOTH
+from tests.factories import Person
+from tests.listings import stays
+
+DEFINITIONS = "/api/v1/integration-definition"
+ACCOUNTS = f"{DEFINITIONS}/hostaway/accounts"
+LISTINGS = "/api/v1/listings"
+WRONG = "a-secret-that-is-not-theirs"
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_credentials_and_tokens_are_told_nowhere(
+    alice: Person, pms: FakeHostaway, work_off: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = list(what_is_answered(alice, pms))
+    tokens = [token[:60] for token in pms.tokens]  # a part would be told too much, too
+    stored, rung = what_is_stored(), what_is_rung()
+    work_off()
+    rung += what_is_rung()
+    for secret in (CLIENT_SECRET, WRONG, *tokens):
+        assert not [answer for answer in answers if secret in answer]
+        assert not [record for record in caplog.records if secret in record.getMessage() or secret in str(vars(record))]
+        assert secret not in caplog.text
+        assert secret.encode() not in rung
+        assert secret.encode() not in stored
+    assert not [answer for answer in answers if "clientSecret" in answer and "details" not in answer]
+    assert pms.url.encode() not in rung
+    assert b"Heron House" in stored, "we look at the right place"
+    assert b"image_cdn_upload" in rung
+
+
+def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
+    """Connect, sync, fail in each way there is, and read all there is to be read."""
+
+    def ask(method: str, path: str, **kwargs: Any) -> Any:
+        answer = alice.api(method, path, **kwargs)
+        texts.append(f"{answer.text}\n{answer.headers}")
+        return answer.json
+
+    texts: list[str] = []
+    ask("PATCH", f"{DEFINITIONS}/hostaway/images-cdn", json={"enableImagesCDN": True})
+    key = {"Idempotency-Key": "6d1c"}
+    for _ in range(2):
+        good = ask("POST", ACCOUNTS, json={"credentials": pms.credentials}, headers=key)
+    wrong = ask("POST", ACCOUNTS, json={"credentials": {**pms.credentials, "clientSecret": WRONG}})
+    for odd in (
+        pms.credentials,
+        {**pms.credentials, "baseUrl": 1},
+        CLIENT_SECRET,
+        [CLIENT_SECRET],
+        {"a": CLIENT_SECRET * 999},
+    ):
+        ask("POST", ACCOUNTS, json={"credentials": odd})
+    ask(
+        "POST",
+        f"{ACCOUNTS}",
+        data=f'{{"credentials": {{"clientSecret": "{CLIENT_SECRET}',
+        content_type="application/json",
+    )
+    told = Said(500, f"{CLIENT_SECRET} {WRONG}".encode())
+    failures = (told, Said(200, told.body), Said(403, told.body), Said(429, told.body, {"Retry-After": "0"}))
+    for below, failing in product(("/v1/accessTokens", "/v1/listings"), failures):
+        pms.fail_next(1, failing, below)
+        stays.all_at_once()
+        sync.run()
+        ask("GET", ACCOUNTS)
+    stays.all_at_once()
+    sync.run()
+    for account in (good, wrong):
+        at = f"{ACCOUNTS}/{account['id']}"
+        ask("POST", f"{at}/sync")
+        ask("GET", at)
+    assert "refuses these credentials" in ask("GET", f"{ACCOUNTS}/{wrong['id']}")["error"]
+    ask("GET", DEFINITIONS)
+    for listing in ask("GET", LISTINGS)["listings"]:
+        ask("GET", f"{LISTINGS}/{listing['id']}")
+        ask("GET", f"{LISTINGS}/{listing['id']}/images")
+    yield from texts
+
+
+def what_is_stored() -> bytes:
+    """The database as somebody who steals it has it: SQLite's files, PostgreSQL's rows."""
+    db.session.rollback()
+    if db.engine.dialect.name == "sqlite":
+        return b"".join(path.read_bytes() for path in config.settings().data_dir.glob("test.db*"))
+    with db.engine.connect() as connection:
+        rows = [
+            connection.execute(text(f'SELECT whole::text FROM "{table.name}" AS whole')).all()
+            for table in db.metadata.sorted_tables
+        ]
+    return str(rows).encode()
+
+
+def what_is_rung() -> bytes:
+    """All of Redis, RQ's jobs unpacked."""
+    redis, found = jobs.connection(), []
+    for key in redis.scan_iter():
+        read = {
+            b"string": redis.get,
+            b"hash": lambda key: [item for pair in redis.hgetall(key).items() for item in pair],
+            b"list": lambda key: redis.lrange(key, 0, -1),
+            b"set": redis.smembers,
+            b"zset": lambda key: redis.zrange(key, 0, -1),
+            b"stream": redis.xrange,
+        }[redis.type(key)]
+        value = read(key)
+        found += [key, *(value if isinstance(value, list | set) else [value])]
+    return b"\n".join(unpacked(item) for item in found)
+
+
+def unpacked(item: Any) -> bytes:
+    item = item if isinstance(item, bytes) else str(item).encode()
+    with suppress(zlib.error):
+        return zlib.decompress(item)
+    return bytes(item)

@@ -1,0 +1,197 @@
+"""Every route of the API, and a world in which each is somebody's: for the tests of isolation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from portal.db import db
+from portal.images import imports
+from portal.images.models import Image, ImportJob, Property
+from portal.images.uploads import Arrived
+from portal.listings import catalogue
+from portal.listings.models import IntegrationAccount, Listing
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery, Endpoint
+from tests import factories
+from tests.conftest import Buckets
+from tests.factories import Person
+from tests.listings import stays
+
+ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+ABSENT_NUMBER = "987654321"
+
+
+@dataclass
+class World:
+    """Alice's home with a photo and an upload, her other home, her listing; and the same of Charlie's."""
+
+    alice: Person
+    bob: Person
+    charlie: Person
+    home: Property
+    photo: Image
+    arrived: Arrived
+    den: Property
+    den_photo: Image
+    barn: Property
+    job: ImportJob
+    den_job: ImportJob
+    hook: Endpoint
+    den_hook: Endpoint
+    hook_of_barn: Endpoint
+    sent: Delivery
+    den_sent: Delivery
+    account: IntegrationAccount
+    den_account: IntegrationAccount
+    account_of_barn: IntegrationAccount
+    listing: Listing
+    den_listing: Listing
+    listing_of_barn: Listing
+
+    def outer(self, route: str) -> tuple[Any, Any, Any]:
+        """What `<id>` names: Alice's, Charlie's, and another of Alice's."""
+        if HOOK in route:
+            return self.hook, self.den_hook, self.hook_of_barn
+        if LISTING in route:
+            return self.listing, self.den_listing, self.listing_of_barn
+        if ACCOUNT in route:
+            return self.account, self.den_account, self.account_of_barn
+        return self.home, self.den, self.barn
+
+    def inner(self, route: str) -> tuple[Any, Any]:
+        """What the parameter after it names: Alice's and Charlie's."""
+        if "<jobId>" in route:
+            return self.job, self.den_job
+        if LISTING in route:
+            return catalogue.images(self.listing)[0], catalogue.images(self.den_listing)[0]
+        return (self.sent, self.den_sent) if "<deliveryId>" in route else (self.photo, self.den_photo)
+
+
+Body = Callable[[World], dict[str, Any] | None]
+ONE, HOOKS, HOOK = "/api/v1/properties/<id>", "/api/v1/webhooks", "/api/v1/webhooks/<id>"
+DEFINITIONS, LISTINGS = "/api/v1/integration-definition", "/api/v1/listings"  # seed A
+ACCOUNT, LISTING = f"{DEFINITIONS}/<provider>/accounts/<id>", f"{LISTINGS}/<id>"
+IN_C = "/api/properties/<id>"  # seed C: numbers only, admins only
+ROUTES: dict[str, Body] = {
+    "GET /api/v1/properties": lambda _: None,
+    "POST /api/v1/properties": lambda _: {"name": "Barn"},
+    f"GET {ONE}": lambda _: None,
+    f"PATCH {ONE}": lambda _: {"name": "Mine"},
+    f"DELETE {ONE}": lambda _: None,
+    f"GET {ONE}/images": lambda _: None,
+    f"POST {ONE}/images/presign": lambda _: {
+        "fileName": "a.jpg",
+        "contentType": "image/jpeg",
+        "sizeBytes": 9,
+    },
+    f"POST {ONE}/images/confirm": lambda world: {
+        "r2Key": world.arrived.key,
+        "contentType": world.arrived.content_type,
+        "sizeBytes": world.arrived.size_bytes,
+    },
+    f"GET {ONE}/images/<imageId>": lambda _: None,
+    f"PATCH {ONE}/images/<imageId>": lambda _: {"altText": "Mine"},
+    f"POST {ONE}/images/presign-batch": lambda _: {
+        "images": [{"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}]
+    },
+    f"POST {ONE}/images/confirm-batch": lambda world: {"images": [ROUTES[f"POST {ONE}/images/confirm"](world)]},
+    f"DELETE {ONE}/images": lambda world: {"imageIds": [str(world.photo.uuid)]},
+    f"POST {ONE}/images/delete": lambda world: {"imageIds": [str(world.photo.uuid)]},
+    f"PATCH {ONE}/images/reorder": lambda world: {"imageIds": [str(world.photo.uuid)]},
+    f"POST {ONE}/images/import": lambda _: {"urls": ["http://127.0.0.1:9/a.jpg"]},
+    f"GET {ONE}/images/import/<jobId>": lambda _: None,
+    "GET /api/v1/usage": lambda _: None,
+    f"POST {HOOKS}": lambda _: {"url": "https://example.com/hook", "events": ["property.updated"]},
+    f"GET {HOOKS}": lambda _: None,
+    f"GET {HOOK}": lambda _: None,
+    f"PATCH {HOOK}": lambda _: {"enabled": False},
+    f"DELETE {HOOK}": lambda _: None,
+    f"POST {HOOK}/rotate-secret": lambda _: None,
+    f"POST {HOOK}/test": lambda _: None,
+    f"GET {HOOK}/deliveries": lambda _: None,
+    f"POST {HOOK}/deliveries/<deliveryId>/resend": lambda _: None,
+    f"GET {DEFINITIONS}": lambda _: None,
+    f"PATCH {DEFINITIONS}/<provider>/images-cdn": lambda _: {"enableImagesCDN": False},
+    f"GET {DEFINITIONS}/<provider>/accounts": lambda _: None,
+    f"POST {DEFINITIONS}/<provider>/accounts": lambda _: {"credentials": {"clientId": "9", "clientSecret": "s"}},
+    f"GET {ACCOUNT}": lambda _: None,
+    f"DELETE {ACCOUNT}": lambda _: None,
+    f"POST {ACCOUNT}/sync": lambda _: None,
+    f"GET {LISTINGS}": lambda _: None,
+    f"GET {LISTING}": lambda _: None,
+    f"GET {LISTING}/images": lambda _: None,
+    f"POST {LISTING}/images/<imageId>/retry": lambda _: None,
+    f"GET {IN_C}": lambda _: None,
+    f"PUT {IN_C}": lambda world: {"imagesToDelete": [world.photo.id], "name": "Mine"},
+}
+"""Each route with a body that succeeds for its owner."""
+
+
+def furnished(alice: Person, bob: Person, charlie: Person, home: Property) -> World:
+    """Make it all through the domain's own verbs."""
+    den = factories.home_of(charlie.workspace, "Corvid Loft")
+    hook, other, den_hook = (
+        endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
+        for person in (alice, alice, charlie)
+    )
+    account, account_of_barn, den_account = (
+        stays.connected(person.workspace, {"clientId": id, "clientSecret": "s"})
+        for person, id in ((alice, "1"), (alice, "2"), (charlie, "1"))
+    )
+    return World(
+        alice,
+        bob,
+        charlie,
+        home,
+        factories.photo_in(home),
+        factories.uploaded(home, factories.jpeg()),
+        den,
+        factories.photo_in(den),
+        factories.home_of(alice.workspace, "Birch Barn"),
+        imports.start(home, ["http://127.0.0.1:9/a.jpg"]),
+        imports.start(den, ["http://127.0.0.1:9/a.jpg"]),
+        hook,
+        den_hook,
+        other,
+        endpoints.send_test(hook),
+        endpoints.send_test(den_hook),
+        account,
+        den_account,
+        account_of_barn,
+        *(stays.told(each)[0] for each in (account, den_account, account_of_barn)),
+    )
+
+
+def everything(buckets: Buckets) -> Any:
+    """All rows and objects, but for when a key was used last."""
+    db.session.rollback()
+    tables = [table for table in db.metadata.sorted_tables if table.name != "api_key"]
+    rows = {table.name: sorted(map(str, db.session.execute(table.select()))) for table in tables}
+    return rows, buckets.listing()
+
+
+def named(route: str, row: Any) -> Any:
+    """What a path calls a row: seed C speaks of numbers only."""
+    return row.id if IN_C in route else row.uuid
+
+
+def is_in_a(route: str) -> bool:
+    return DEFINITIONS in route or LISTINGS in route
+
+
+def absence(route: str) -> int:
+    """The status of what is not there: B's writes say 422 (contract.md, X3)."""
+    return 404 if route.startswith("GET") or IN_C in route or is_in_a(route) else 422
+
+
+def ask(world: World, person: Person, route: str, outer: Any = "", inner: Any = "") -> tuple[int, bytes, Any]:
+    """Status, body and headers, but for the time and how often one may still ask."""
+    method, path = route.split(" ")
+    path = path.replace("<provider>", "hostaway").replace("<id>", str(outer))
+    path = re.sub(r"<\w+>", str(inner), path)
+    response = person.api(method, path, json=ROUTES[route](world))
+    headers = {(name, value) for name, value in response.headers if not re.match("Date|RateLimit", name)}
+    return response.status_code, response.data, headers
