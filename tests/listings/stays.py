@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import select, update
 
 from portal import storage
@@ -10,22 +12,52 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations, sync
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
+from portal.listings.providers.base import Token
 from portal.work import work
+from tests.workers.conftest import until
 
 
 def connected(workspace: Workspace, pms: FakeHostaway, *, enabled: bool = True) -> IntegrationAccount:
-    """An account of this PMS, not synced yet; its Image CDN on."""
+    """An account of this PMS, let in already and not synced yet; its Image CDN on."""
     integrations.switch(workspace, "hostaway", enabled=enabled)
-    return integrations.connect(workspace, "hostaway", pms.credentials)
+    account = integrations.connect(workspace, "hostaway", pms.credentials)
+    pms.tokens["good"] = 0.0  # a fresh one is good only a second later: no test waits for that without need
+    with work():
+        account.token = json.dumps(Token("good", 0.0, now().timestamp() + 24 * 3600))
+    return account
+
+
+def showing(pms: FakeHostaway, *urls: str) -> None:
+    """Have each listing of this PMS show just these pictures."""
+    images = [{"id": n, "url": url, "sortOrder": n} for n, url in enumerate(urls, 1)]
+    pms.twist = lambda listing: listing | {"listingImages": images}
 
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:
     """Sync at once, and copy what that finds."""
-    integrations.sync_now(account)
-    sync.run()
+    synced_only(account)
     copying.run()
     db.session.rollback()
     return account
+
+
+def synced_only(account: IntegrationAccount) -> None:
+    """Sync at once; what that finds waits to be copied."""
+    integrations.sync_now(account)
+    sync.run()
+    db.session.rollback()
+
+
+def until_busy() -> None:
+    """Wait until a picture is on its way."""
+    busy = select(ListingImage.id).where(ListingImage.fetching_until > now())
+
+    def is_one() -> bool:
+        db.session.rollback()
+        return db.session.scalar(busy.limit(1)) is not None
+
+    until(is_one, within_s=30)
+    db.session.rollback()
 
 
 def all_at_once() -> None:
