@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import detection
-from portal.listings.models import IntegrationAccount, Listing
+from portal.listings import detection, settling
+from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import Work
 
@@ -46,8 +46,13 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    listings = select(Listing).where(Listing.id.in_(listing_ids)).execution_options(populate_existing=True)
-    detection.detect(w, db.session.scalars(listings).all())
+    held = select(Listing).where(Listing.id.in_(listing_ids)).with_for_update(of=Listing)  # before their images
+    listings = db.session.scalars(held.execution_options(populate_existing=True)).all()
+    detection.detect(w, listings)
+    for listing in listings:
+        if listing.has_news:  # the one that it waited for may be gone
+            mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
+            settling.tell(w, listing, db.session.scalars(mine).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
 
 

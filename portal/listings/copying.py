@@ -51,9 +51,18 @@ def try_again(image: ListingImage) -> None:
 
 
 def try_all_again(images: Select[int]) -> int:
-    """Copy once more what failed among these (a SELECT of ids); return how many that are."""
+    """Copy once more what failed among these (a SELECT of ids), where the Image CDN is on; return how many that are."""
+    on = (
+        select(Listing.id)
+        .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
+        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        .where(IntegrationDefinition.enable_images_cdn)
+    )
     failed = select(ListingImage).where(
-        ListingImage.id.in_(images), ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None)
+        ListingImage.id.in_(images),
+        ListingImage.listing_id.in_(on),
+        ListingImage.failure_reason.is_not(None),
+        ListingImage.superseded_at.is_(None),
     )
     with work() as w:
         found = list(db.session.scalars(failed.with_for_update(of=ListingImage).order_by(ListingImage.id)))
@@ -66,36 +75,36 @@ def try_all_again(images: Select[int]) -> int:
 
 def _claim(most: int, _: Sequence[Errand]) -> list[Errand]:
     """Take URLs that are due, within the shares, with a lease; count the attempts before they are made."""
-    chosen = turns.choose(most)
-    if not chosen:
-        db.session.rollback()
-        return []
-    with work():
-        return _taken(chosen)
+    before: list[int] = []
+    while (chosen := turns.choose(most)) and chosen != before:  # those of a switch that is off are put to rest
+        with work():
+            if taken := _taken(chosen):
+                return taken
+        before = chosen
+    db.session.rollback()
+    return []
 
 
 def _taken(chosen: Sequence[int]) -> list[Errand]:
-    """Take these rows, and with each what wants the same bytes: the thumbnail's and the gallery's."""
+    """Take these rows, and with each what wants the same bytes: the thumbnail's and the gallery's.
+
+    Nobody is waited for: a listing that is just being changed has its turn at the next look.
+    """
     asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
+    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id)))
+    free_ids = db.session.scalars(free.with_for_update(skip_locked=True, of=Listing)).all()
     same = select(ListingImage).join(
         asked,
         (ListingImage.listing_id == asked.c.listing_id) & (ListingImage.url_sha256 == asked.c.url_sha256),
     )
-    rows = db.session.scalars(same.with_for_update(skip_locked=True, of=ListingImage)).unique().all()
+    rows = db.session.scalars(
+        same.where(ListingImage.listing_id.in_(free_ids)).with_for_update(skip_locked=True, of=ListingImage)
+    )
     groups: dict[tuple[int, str], list[ListingImage]] = {}
-    for row in rows:
+    for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
-    listings = _places([listing_id for listing_id, _ in groups])
-    taken = []
-    for (listing_id, _), images in groups.items():
-        place = listings.get(listing_id)
-        due = [image for image in images if image.next_at and image.next_at <= now()]
-        if place and not place.is_on:
-            for image in due:
-                image.next_at = None  # the switch went off meanwhile: skipped, and no failure (A10)
-        elif place and due:
-            taken.append(_begun(place, due, images))
-    return taken
+    places = _places(free_ids)
+    return [errand for (id, _), images in groups.items() if id in places and (errand := _begun(places[id], images))]
 
 
 @dataclass
@@ -125,20 +134,30 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
     return found
 
 
-def _begun(place: _Place, due: Sequence[ListingImage], same: Sequence[ListingImage]) -> Errand:
+def _begun(place: _Place, images: Sequence[ListingImage]) -> Errand | None:
+    """Begin with those of one URL that are due; None where the switch is off, or another worker is at it."""
+    at = now()
+    due = [image for image in images if image.next_at and image.next_at <= at]
+    busy_until = max((image.fetching_until for image in images if image.fetching_until), default=at)
+    if not place.is_on or busy_until > at:
+        for image in due:
+            image.next_at = busy_until if place.is_on else None  # off: skipped, and no failure (A10)
+        return None
+    if not due:
+        return None
     for image in due:
         image.attempts += 1
-        image.fetching_until = image.next_at = now() + LEASE
+        image.fetching_until = image.next_at = at + LEASE
     first = due[0]
     is_verified = all(image.key for image in due)
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
-    other = next((image for image in same if image.key and image not in due), None)
+    other = next((image for image in images if image.key and image not in due), None)
     return Errand(
         Turn(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
         place.listing_id,
         place.prefix,
         first.original_url,
-        tuple(Target(image.id, image.type, image.position) for image in due),
+        tuple(Target(image.id, image.type, image.position, image.key) for image in due),
         frozenset(place.keys),
         {name: value for name, value in condition.items() if value},
         _copy_of(other) if other and not is_verified else None,

@@ -37,9 +37,12 @@ class Target:
     image_id: int
     type: str
     position: int
+    held: str | None  # the key of its copy, where it has one
 
     def key(self, prefix: str, image_hash: str, extension: str) -> str:
-        """Seed A, "Image Storage Structure"."""
+        """Seed A, "Image Storage Structure". It is named once: the same bytes at another place keep it (A2)."""
+        if self.held and self.held.endswith(f"_{image_hash}.{extension}"):
+            return self.held
         if self.type == GALLERY:
             return f"{prefix}gallery/{self.position}_{image_hash}.{extension}"
         return f"{prefix}thumbnail_{image_hash}.{extension}"
@@ -106,7 +109,8 @@ def carry_out(errand: Errand) -> Found:
 def _fetched(errand: Errand) -> Found:
     fetched = remote.fetch(errand.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S, headers=errand.condition)
     if fetched.status == 304:
-        return Found(is_unchanged=True)
+        is_whole = all(storage.cdn.head(target.held or "") for target in errand.targets)
+        return Found(is_unchanged=True) if is_whole else _fetched(replace(errand, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in EXTENSIONS:
         raise Invalid(f"The Image CDN takes {', '.join(EXTENSIONS.values())}.")
@@ -141,7 +145,7 @@ def _copied_again(errand: Errand, copy: Copy) -> Found:
 def _put(errand: Errand, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
     """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
     keys = {target.image_id: target.key(errand.prefix, image_hash, EXTENSIONS[type]) for target in errand.targets}
-    new = tuple(key for key in keys.values() if key not in errand.stored)
+    new = tuple(key for key in keys.values() if key not in errand.stored or not storage.cdn.head(key))
     try:
         for key in new:
             storage.cdn.put(key, data, type)

@@ -139,7 +139,8 @@ def _rest(definition: IntegrationDefinition) -> None:
 
 
 def _schedule(images: ColumnElement[bool], at: datetime | None) -> None:
-    change = update(ListingImage).where(images).values(next_at=at)
+    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update()  # all lock in this order
+    change = update(ListingImage).where(ListingImage.id.in_(held)).values(next_at=at)
     db.session.execute(change.execution_options(synchronize_session=False))
 
 

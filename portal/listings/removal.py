@@ -51,14 +51,14 @@ def clear_leftovers() -> int:
     """Delete the objects of listings that are gone, for a minute at most; return how many were deleted."""
     end, count = time.monotonic() + CLEAR_FOR_S, 0
     while time.monotonic() < end:
-        leftover = db.session.scalar(select(Leftover).order_by(Leftover.id).limit(1))
+        leftover = db.session.execute(select(Leftover.id, Leftover.prefix).order_by(Leftover.id).limit(1)).first()
         if leftover is None:
             break
         for stored in storage.cdn.list(leftover.prefix):
             storage.cdn.delete(stored.key)
             count += 1
         with work():
-            db.session.delete(leftover)
+            db.session.execute(delete(Leftover).where(Leftover.id == leftover.id))
     db.session.rollback()
     return count
 

@@ -12,62 +12,78 @@ from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
 from portal.listings.models import Listing, ListingImage
 from portal.webhooks import events
-from portal.work import Work, work
+from portal.work import Work, lock, work
 
 log = logging.getLogger(__name__)
 
 
 def note(outcomes: Sequence[tuple[Errand, Found]]) -> None:
-    """Write down what came of some errands, in one change, under the locks of their listings."""
+    """Write down what came of some errands: a change for each listing, so that what breaks one breaks no other."""
+    by_listing: dict[int, list[tuple[Errand, Found]]] = {}
+    for errand, found in outcomes:
+        by_listing.setdefault(errand.listing_id, []).append((errand, found))
+    for listing_id, its in by_listing.items():
+        try:
+            _note(listing_id, its)
+        except Exception:
+            log.exception("what came of pictures of listing %s is not written down", listing_id)  # due after the lease
+
+
+def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
+    """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13). Under its lock."""
+    if listing.has_news and not any(image.next_at and not image.key for image in images):
+        listing.has_news = False
+        told = {"listingId": str(listing.uuid), "externalId": listing.external_id}
+        events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)
+
+
+def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
     with work() as w:
-        for _, found in outcomes:
-            for key in found.copy.put if found.copy else ():
-                w.adopt(storage.cdn, key)
-        ids = {errand.listing_id for errand, _ in outcomes}
-        held = select(Listing).where(Listing.id.in_(ids)).order_by(Listing.id).with_for_update(of=Listing)
-        listings = {listing.id: listing for listing in db.session.scalars(held)}
-        rows = select(ListingImage).where(ListingImage.listing_id.in_(listings))
-        images: dict[int, list[ListingImage]] = {}
-        for image in db.session.scalars(rows.with_for_update(of=ListingImage).order_by(ListingImage.id)):
-            images.setdefault(image.listing_id, []).append(image)
+        put = [key for _, found in outcomes if found.copy for key in found.copy.put]
+        for key in put:
+            w.adopt(storage.cdn, key)
+        listing = db.session.get(Listing, listing_id)
+        if listing is None or not lock(listing):
+            return w.drop(storage.cdn, *put)
+        rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
+        images = db.session.scalars(rows.with_for_update(of=ListingImage)).all()
+        before = [image.key for image in images]
         for errand, found in outcomes:
-            listing = listings.get(errand.listing_id)
-            its_images = images.get(errand.listing_id, [])
-            if listing is None or not _settle(w, listing, its_images, errand, found):
-                w.drop(storage.cdn, *(found.copy.put if found.copy else ()))
-        for listing in listings.values():
-            _tell(w, listing, images.get(listing.id, []))
+            _settle(listing, images, errand, found)
+        named = {image.key for image in images}
+        w.drop(storage.cdn, *({*before, *put} - named))
+        tell(w, listing, images)
+    return None
 
 
-def _settle(w: Work, listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> bool:
-    """Note an outcome on its rows; False where the switch went off meanwhile: skipped, and no failure (A10)."""
+def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> None:
+    """Note an outcome on its rows. Where the switch went off meanwhile it is skipped, and no failure (A10)."""
     wanted = {target.image_id for target in errand.targets}
-    mine = [image for image in images if image.id in wanted]
-    for image in mine:
+    is_on = listing.account.definition.enable_images_cdn
+    for image in images:
+        if image.id not in wanted:
+            continue
         image.fetching_until = None
-    if not listing.account.definition.enable_images_cdn:
-        for image in mine:
+        if is_on:
+            _take(listing, image, found, images)
+        if image.superseded_at or not is_on:
             image.next_at = None
-        return False
-    before = [image.key for image in mine if image.key]
-    for image in mine:
-        if found.copy:
-            _show(image, found.copy, images)
-            listing.has_news = listing.has_news or image.key not in before
-        elif found.is_unchanged:
-            _verified(image)
-        elif found.again_in_s is not None:
-            image.attempts -= found.is_ours
-            image.next_at = now() + timedelta(seconds=found.again_in_s)
-        else:
-            image.failure_reason = found.reason
-            image.next_at = now() + VERIFY_EVERY if image.key else None  # a good copy is served on (A9)
-            log.warning("no copy of listing image %s: %s", image.uuid, found.reason)
-        if image.superseded_at:
-            image.next_at = None
-    named = {image.key for image in images}
-    w.drop(storage.cdn, *{key for key in (*before, *(found.copy.put if found.copy else ())) if key not in named})
-    return True
+
+
+def _take(listing: Listing, image: ListingImage, found: Found, images: Sequence[ListingImage]) -> None:
+    if found.copy:
+        before = image.key
+        _show(image, found.copy, images)
+        listing.has_news = listing.has_news or image.key != before
+    elif found.is_unchanged:
+        _verified(image)
+    elif found.again_in_s is not None:
+        image.attempts -= found.is_ours
+        image.next_at = now() + timedelta(seconds=found.again_in_s)
+    else:
+        image.failure_reason, image.attempts = found.reason, 0
+        image.next_at = now() + VERIFY_EVERY if image.key else None  # a good copy is served on (A9)
+        log.warning("no copy of listing image %s: %s", image.uuid, found.reason)
 
 
 def _show(image: ListingImage, copy: Copy, images: Sequence[ListingImage]) -> None:
@@ -84,11 +100,3 @@ def _show(image: ListingImage, copy: Copy, images: Sequence[ListingImage]) -> No
 def _verified(image: ListingImage) -> None:
     image.failure_reason, image.attempts = None, 0
     image.last_checked_at, image.next_at = now(), now() + VERIFY_EVERY
-
-
-def _tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
-    """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13)."""
-    if listing.has_news and not any(image.next_at and not image.key for image in images):
-        listing.has_news = False
-        told = {"listingId": str(listing.uuid), "externalId": listing.external_id}
-        events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)

@@ -144,7 +144,7 @@ def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
     for errand, found in outcomes:
         with work() as w:
             account = db.session.get(IntegrationAccount, errand.turn.id)
-            if account is None or not lock(account) or not _is_ours(account, errand):
+            if account is None or not lock(account.definition) or not lock(account) or not _is_ours(account, errand):
                 continue  # it was removed meanwhile, or another worker asks for this page by now
             account.syncing_until = None
             if found.is_token_bad:

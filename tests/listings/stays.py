@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import select, update
 
 from portal import storage
@@ -10,17 +12,29 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import arrival, copying, integrations, sync
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
-from portal.listings.providers.base import FoundListing, Picture
+from portal.listings.providers.base import FoundListing, Picture, Token
 from portal.work import lock, work
+from tests.workers.conftest import until
 
 PMS = "http://127.0.0.1:9"  # where nobody answers
 
 
 def connected(workspace: Workspace, pms: FakeHostaway | dict[str, str], *, enabled: bool = True) -> IntegrationAccount:
-    """An account of this PMS, or with these credentials in one that isn't there; not synced yet, its Image CDN on."""
+    """An account of this PMS, let in already, or with these credentials in one that isn't there; not synced yet."""
     integrations.switch(workspace, "hostaway", enabled=enabled)
-    credentials = pms if isinstance(pms, dict) else pms.credentials
-    return integrations.connect(workspace, "hostaway", credentials)
+    if isinstance(pms, dict):
+        return integrations.connect(workspace, "hostaway", pms)
+    account = integrations.connect(workspace, "hostaway", pms.credentials)
+    pms.tokens["good"] = 0.0  # a fresh one is good only a second later: no test waits for that without need
+    with work():
+        account.token = json.dumps(Token("good", 0.0, now().timestamp() + 24 * 3600))
+    return account
+
+
+def showing(pms: FakeHostaway, *urls: str) -> None:
+    """Have each listing of this PMS show just these pictures."""
+    images = [{"id": n, "url": url, "sortOrder": n} for n, url in enumerate(urls, 1)]
+    pms.twist = lambda listing: listing | {"listingImages": images}
 
 
 def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> list[Listing]:
@@ -39,11 +53,29 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:
     """Sync at once, and copy what that finds."""
-    integrations.sync_now(account)
-    sync.run()
+    synced_only(account)
     copying.run()
     db.session.rollback()
     return account
+
+
+def synced_only(account: IntegrationAccount) -> None:
+    """Sync at once; what that finds waits to be copied."""
+    integrations.sync_now(account)
+    sync.run()
+    db.session.rollback()
+
+
+def until_busy() -> None:
+    """Wait until a picture is on its way."""
+    busy = select(ListingImage.id).where(ListingImage.fetching_until > now())
+
+    def is_one() -> bool:
+        db.session.rollback()
+        return db.session.scalar(busy.limit(1)) is not None
+
+    until(is_one, within_s=30)
+    db.session.rollback()
 
 
 def all_at_once() -> None:
