@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from flask import Request
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData, ParseException
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
@@ -19,6 +20,7 @@ from portal import config
 from portal.db import db
 from portal.errors import Invalid, StorageFailed
 
+BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # what gunicorn finds as we read
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 200  # texts and files; more files than we take are read all the same, so that their number can be told
 MAX_FIELD_BYTES = 256 * 1024  # all of them together

@@ -14,7 +14,6 @@ from uuid import uuid4
 from flask import Response, jsonify, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.openapi import OpenAPI
-from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData, ParseException
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -26,17 +25,12 @@ from portal import errors
 from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images import making
+from portal.spool import BROKEN_BODY
 
 log = logging.getLogger(__name__)
 
 STORAGE_RETRY_S = 5  # seconds that a client waits before it tries a storage or database that was away
 READS = ("GET", "HEAD")
-BROKEN_BODY = (
-    ParseException,
-    InvalidChunkSize,
-    ChunkMissingTerminator,
-    NoMoreData,
-)  # what gunicorn finds while we read
 
 
 @dataclass(frozen=True)
@@ -189,9 +183,12 @@ def _refuse(error: ValidationError) -> NoReturn:
 
 def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
     headers = {}
-    if dialect.status(problem) == 500:  # planned, so it must not look like a crash
+    status = dialect.status(problem)
+    if status == 500:  # planned, so it must not look like a crash
         headers["X-Error-Id"] = error_id = uuid4().hex[:12]
         log.warning("%s: %s (%s, %s)", error_id, problem.message, problem.code, problem.details)
+    elif isinstance(problem, errors.StorageFailed):
+        log.warning("storage failed: %s (%s)", problem.message, problem.details)
     if isinstance(problem, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(problem, errors.TooMany):
@@ -199,10 +196,9 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
     elif isinstance(problem, errors.Conflict):
         headers["Retry-After"] = "1"
     elif isinstance(problem, errors.StorageFailed):
-        log.warning("storage failed: %s (%s)", problem.message, problem.details)
         headers["Retry-After"] = str(STORAGE_RETRY_S)
-        return Failure(dialect.status(problem), problem.code, problem.message, headers=headers)
-    return Failure(dialect.status(problem), problem.code, problem.message, _spelled(problem.details), headers)
+        return Failure(status, problem.code, problem.message, headers=headers)
+    return Failure(status, problem.code, problem.message, _spelled(problem.details), headers)
 
 
 def _of_database(error: SQLAlchemyError) -> Failure:

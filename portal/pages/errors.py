@@ -5,7 +5,6 @@ import logging
 from typing import NamedTuple
 
 from flask import Flask, g, render_template, request
-from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData, ParseException
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,6 +24,7 @@ from portal.errors import (
 )
 from portal.pages.security import is_page
 from portal.pages.session import ask_to_sign_in
+from portal.spool import BROKEN_BODY
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(PoolTimeout, _away)
     app.register_error_handler(RedisError, _away)
-    for broken in (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData):
-        app.register_error_handler(broken, lambda _: _answer(400))  # what gunicorn finds while we read
+    for broken in BROKEN_BODY:
+        app.register_error_handler(broken, lambda _: _answer(400))
 
 
 def _problem(error: Problem) -> Response:

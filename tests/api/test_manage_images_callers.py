@@ -24,6 +24,7 @@ from tests import factories
 from tests.api.test_manage_images_bodies import PHOTO, Unread, form, put, put_raw, refused
 from tests.conftest import Buckets
 from tests.factories import Person
+from tests.faults import bucket_behind_a_proxy
 
 ANOTHER = factories.jpeg(48, 64)
 
@@ -40,6 +41,16 @@ def test_the_get_answers_as_the_put_does(alice: Person, home: Property) -> None:
     assert found.json == made | {"message": "Property found"}
     assert found.headers["Cache-Control"] == "no-store"
     assert alice.api("HEAD", f"/api/properties/{home.id}").status_code == 200
+
+
+def test_a_bucket_that_refuses_is_logged_once(alice: Person, home: Property, caplog: pytest.LogCaptureFixture) -> None:
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 403 if asked.method == "PUT" else None
+        response = put(alice, home, images=[PHOTO])
+    assert response.json == {"success": False, "message": "Failed to update property"}
+    said = [record for record in caplog.records if record.name == "portal.api.dialects"]
+    assert [record.getMessage().partition(":")[0] for record in said] == [response.headers["X-Error-Id"]]
+    assert response.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
