@@ -29,7 +29,7 @@ JSON_FIELDS = {  # a form has texts only: these are JSON in it
     *NUMBERS,
 }
 Rotation = Annotated[int, Field(ge=0, le=3, description="Clockwise quarters: 0 = 0°, 1 = 90°, 2 = 180°, 3 = 270°.")]
-ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
+ImageId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$")]  # "013" would be another name of 13
 
 
 class MetaBody(Body):
@@ -49,6 +49,9 @@ class UpdateBody(PropertyFields):
     images_meta: list[MetaBody] | None = Field(
         None, description="Order and main image. All images are first set to `isMain: false`."
     )
+
+
+TEXTS = {field.alias for field in UpdateBody.model_fields.values()}
 
 
 class Sent(NamedTuple):
@@ -104,6 +107,8 @@ def _read() -> None:
         most = config.settings().max_file_bytes
         g.files = ExitStack()
         form = g.files.enter_context(spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
+        if misplaced := next((file.field for file in form.files if file.field in TEXTS), None):
+            raise BadRequest(f"{misplaced} is a text, and came as a file.")
         photos = [file for file in form.files if file.field in IMAGES]
         g.sent = Sent(form.fields.to_dict(), photos, form.digest)
     elif request.is_json:
