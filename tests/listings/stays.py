@@ -6,11 +6,11 @@ import json
 
 from sqlalchemy import select, update
 
-from portal import storage
+from portal import config, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, sync
+from portal.listings import copying, integrations, shown, sync
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import Token
 from portal.work import work
@@ -69,6 +69,19 @@ def all_at_once() -> None:
         )
 
 
+def run_due() -> None:
+    """Time passes: what waits is fetched, or verified, now."""
+    all_at_once()
+    copying.run()
+    db.session.rollback()
+
+
+def again_in_s(image: ListingImage) -> float:
+    """Seconds until a picture is fetched again."""
+    assert image.next_at
+    return (image.next_at - now()).total_seconds()
+
+
 def listings() -> list[Listing]:
     return list(db.session.scalars(select(Listing).order_by(Listing.id)))
 
@@ -79,7 +92,28 @@ def images(listing: Listing | None = None) -> list[ListingImage]:
     return list(db.session.scalars(found.where(ListingImage.listing_id == listing.id) if listing else found))
 
 
-def assert_copied(pms: FakeHostaway, workspace: Workspace, *, listing_ids: list[int] | None = None) -> None:
+def gallery(listing: int = 0) -> list[ListingImage]:
+    """The gallery of a listing as the PMS shows it now, by position."""
+    found = images(listings()[listing])
+    return [image for image in found if image.type == GALLERY and not image.superseded_at]
+
+
+def objects() -> dict[str, bytes | None]:
+    """What the CDN bucket has."""
+    return {one.key: storage.cdn.get(one.key) for one in storage.cdn.list()}
+
+
+def shown_urls() -> list[str]:
+    """What is shown of all listings: galleries, then thumbnails."""
+    found = shown.shown(listings())
+    return [picture["url"] for one in found for picture in one.pictures] + [str(one.thumbnail_url) for one in found]
+
+
+def is_cdn(url: str) -> bool:
+    return url.startswith(config.settings().cdn_url)
+
+
+def assert_copied(pms: FakeHostaway, workspace: Workspace) -> None:
     """Every picture that the PMS has is copied, byte by byte, under the seed's names; and no object is left over."""
     expected: dict[str, bytes] = {}
     by_external_id = {listing.external_id: listing for listing in listings()}
@@ -96,5 +130,6 @@ def assert_copied(pms: FakeHostaway, workspace: Workspace, *, listing_ids: list[
             expected[image.key] = picture.bytes()
     assert not rows, "records of what the PMS doesn't have"
     kept = {image.key for image in images() if image.superseded_at and image.key}
-    assert {stored.key for stored in storage.cdn.list()} == set(expected) | kept
-    assert all(storage.cdn.get(key) == data for key, data in expected.items())
+    there = objects()
+    assert set(there) == set(expected) | kept
+    assert {key: there[key] for key in expected} == expected
