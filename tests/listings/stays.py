@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from portal import config, storage
 from portal.accounts.models import Workspace
@@ -123,13 +126,33 @@ def assert_copied(pms: FakeHostaway, workspace: Workspace) -> None:
         listing = by_external_id[str(fake.id)]
         wanted = [(THUMBNAIL, 0, fake.pictures[0])] + [(GALLERY, n, each) for n, each in enumerate(fake.pictures)]
         for type, position, picture in wanted:
-            image = rows.pop((listing.id, type, pms.url_of(picture)))
-            assert (image.position, image.image_hash, image.failure_reason) == (position, picture.md5, None)
+            image, data = rows.pop((listing.id, type, pms.url_of(picture))), picture.bytes()
+            md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            assert (image.position, image.image_hash, image.failure_reason) == (position, md5, None)
             assert image.key and image.key.startswith(f"{workspace.uuid}/{listing.uuid}/"), image.key
-            assert image.key.endswith(f"{picture.md5}.jpg")
-            expected[image.key] = picture.bytes()
+            assert image.key.endswith(f"_{md5}.jpg")
+            expected[image.key] = data
     assert not rows, "records of what the PMS doesn't have"
     kept = {image.key for image in images() if image.superseded_at and image.key}
     there = objects()
     assert set(there) == set(expected) | kept
     assert {key: there[key] for key in expected} == expected
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What the database is asked inside the block."""
+    asked: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(db.engine, "before_cursor_execute", note)
+
+
+def writes(asked: list[str]) -> list[str]:
+    """Those that write to a listing or its images."""
+    verbs = ("INSERT INTO listing", "UPDATE listing", "DELETE FROM listing")
+    return [statement for statement in asked if statement.startswith(verbs)]
