@@ -14,9 +14,10 @@ from tests.listings import stays
 
 
 @pytest.fixture
-def pms() -> Iterator[FakeHostaway]:
-    """A Hostaway with three listings of four pictures each, and no rate limit."""
-    with FakeHostaway() as pms:
+def pms(request: pytest.FixtureRequest) -> Iterator[FakeHostaway]:
+    """A Hostaway without a rate limit: three listings of four pictures each, or what the module's SIZE says."""
+    listings, pictures = getattr(request.module, "SIZE", (3, 4))
+    with FakeHostaway(listings=listings, pictures=pictures) as pms:
         pms.is_limited = False
         yield pms
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
-from portal import storage
+from portal import config, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import arrival, copying, integrations, sync
+from portal.listings import arrival, copying, integrations, shown, sync
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture, Token
 from portal.work import lock, work
@@ -87,6 +90,19 @@ def all_at_once() -> None:
         )
 
 
+def run_due() -> None:
+    """Time passes: what waits is fetched, or verified, now."""
+    all_at_once()
+    copying.run()
+    db.session.rollback()
+
+
+def again_in_s(image: ListingImage) -> float:
+    """Seconds until a picture is fetched again."""
+    assert image.next_at
+    return (image.next_at - now()).total_seconds()
+
+
 def listings() -> list[Listing]:
     return list(db.session.scalars(select(Listing).order_by(Listing.id)))
 
@@ -97,7 +113,28 @@ def images(listing: Listing | None = None) -> list[ListingImage]:
     return list(db.session.scalars(found.where(ListingImage.listing_id == listing.id) if listing else found))
 
 
-def assert_copied(pms: FakeHostaway, workspace: Workspace, *, listing_ids: list[int] | None = None) -> None:
+def gallery(listing: int = 0) -> list[ListingImage]:
+    """The gallery of a listing as the PMS shows it now, by position."""
+    found = images(listings()[listing])
+    return [image for image in found if image.type == GALLERY and not image.superseded_at]
+
+
+def objects() -> dict[str, bytes | None]:
+    """What the CDN bucket has."""
+    return {one.key: storage.cdn.get(one.key) for one in storage.cdn.list()}
+
+
+def shown_urls() -> list[str]:
+    """What is shown of all listings: galleries, then thumbnails."""
+    found = shown.shown(listings())
+    return [picture["url"] for one in found for picture in one.pictures] + [str(one.thumbnail_url) for one in found]
+
+
+def is_cdn(url: str) -> bool:
+    return url.startswith(config.settings().cdn_url)
+
+
+def assert_copied(pms: FakeHostaway, workspace: Workspace) -> None:
     """Every picture that the PMS has is copied, byte by byte, under the seed's names; and no object is left over."""
     expected: dict[str, bytes] = {}
     by_external_id = {listing.external_id: listing for listing in listings()}
@@ -107,12 +144,33 @@ def assert_copied(pms: FakeHostaway, workspace: Workspace, *, listing_ids: list[
         listing = by_external_id[str(fake.id)]
         wanted = [(THUMBNAIL, 0, fake.pictures[0])] + [(GALLERY, n, each) for n, each in enumerate(fake.pictures)]
         for type, position, picture in wanted:
-            image = rows.pop((listing.id, type, pms.url_of(picture)))
-            assert (image.position, image.image_hash, image.failure_reason) == (position, picture.md5, None)
+            image, data = rows.pop((listing.id, type, pms.url_of(picture))), picture.bytes()
+            md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            assert (image.position, image.image_hash, image.failure_reason) == (position, md5, None)
             assert image.key and image.key.startswith(f"{workspace.uuid}/{listing.uuid}/"), image.key
-            assert image.key.endswith(f"{picture.md5}.jpg")
-            expected[image.key] = picture.bytes()
+            assert image.key.endswith(f"_{md5}.jpg")
+            expected[image.key] = data
     assert not rows, "records of what the PMS doesn't have"
     kept = {image.key for image in images() if image.superseded_at and image.key}
-    assert {stored.key for stored in storage.cdn.list()} == set(expected) | kept
-    assert all(storage.cdn.get(key) == data for key, data in expected.items())
+    there = objects()
+    assert set(there) == set(expected) | kept
+    assert {key: there[key] for key in expected} == expected
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What the database is asked inside the block."""
+    asked: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(db.engine, "before_cursor_execute", note)
+
+
+def writes(asked: list[str]) -> list[str]:
+    """Those that write to a listing or its images."""
+    verbs = ("INSERT INTO listing", "UPDATE listing", "DELETE FROM listing")
+    return [statement for statement in asked if statement.startswith(verbs)]

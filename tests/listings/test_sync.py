@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -18,25 +15,6 @@ from portal.listings.providers import hostaway
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """What the database is asked inside the block."""
-    asked: list[str] = []
-
-    def note(_: object, __: object, statement: str, *___: object) -> None:
-        asked.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield asked
-    event.remove(db.engine, "before_cursor_execute", note)
-
-
-def writes(asked: list[str]) -> list[str]:
-    """Those that write to a listing or its images."""
-    verbs = ("INSERT INTO listing", "UPDATE listing", "DELETE FROM listing")
-    return [statement for statement in asked if statement.startswith(verbs)]
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -63,9 +41,9 @@ def test_a_second_sync_asks_for_no_picture_and_writes_no_listing(
     stays.synced(account)
     downloads = pms.count("/pictures/")
     assert downloads == 12, "the thumbnail is the first of the gallery: one download"
-    with statements() as asked:
+    with stays.statements() as asked:
         stays.synced(account)
-    assert writes(asked) == []
+    assert stays.writes(asked) == []
     assert pms.count("/pictures/") == downloads
 
 

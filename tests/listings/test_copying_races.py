@@ -1,0 +1,116 @@
+"""Workers side by side: nothing is downloaded twice, nobody waits for ever, and each change is told of once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import copying, integrations, sync
+from portal.listings.models import IntegrationAccount
+from portal.webhooks import endpoints, events
+from portal.webhooks.models import Delivery
+from portal.work import work
+from tests.conftest import BOTH
+from tests.factories import Person
+from tests.listings import stays
+from tests.outside import Reply, Seen, outside
+from tests.pixels.files import drawn
+
+SIZE = 1, 2  # one listing of two pictures
+
+
+def test_what_is_being_fetched_is_not_fetched_beside_it(
+    account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
+) -> None:
+    """Somebody is impatient, and rings for a second worker."""
+
+    def answer(seen: Seen) -> Reply:
+        return Reply(body=drawn("JPEG"), after_s=1)
+
+    def impatient() -> None:
+        stays.until_busy()
+        copying.try_again(stays.images()[0])
+        copying.run()
+
+    with outside(answer) as host:
+        stays.showing(pms, f"{host.url}/1.jpg")
+        stays.synced_only(account)
+        assert at_once(lambda do: do(), (copying.run,), (impatient,)) == [1, None]
+    assert len(host.seen) == 1
+    assert len(stays.objects()) == 2
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a16_workers_side_by_side_download_nothing_twice(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
+) -> None:
+    for _ in range(5):
+        pms.catalogue.add(8)
+    stays.synced_only(account)
+    counts = at_once(copying.run, (), (), (), ())
+    assert sum(counts) == pms.count("/pictures/") == 2 + 5 * 8
+    stays.assert_copied(pms, alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a16_syncs_and_copies_side_by_side_come_to_the_same(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
+) -> None:
+    for turn in range(4):
+        with pms.lock:
+            pms.catalogue.add(6)
+            pms.catalogue.change_url(1, 1)
+            pms.catalogue.listings[1].pictures.reverse()
+        integrations.sync_now(account)
+        outcomes = at_once(lambda do: do(), (sync.run,), (copying.run,), (sync.run,), (copying.run,))
+        assert not [each for each in outcomes if isinstance(each, Exception)], turn
+    stays.synced(account)
+    stays.assert_copied(pms, alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_x13_a_listing_is_told_of_once_per_change(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
+
+    def told() -> list[str]:
+        found = list(db.session.scalars(select(Delivery).order_by(Delivery.id)))
+        bodies = [one.body for one in found]
+        with work():
+            for one in found:
+                db.session.delete(one)
+        return bodies
+
+    pms.catalogue.add(3)
+    stays.synced(account)
+    uuids = [str(listing.uuid) for listing in stays.listings()]
+    first = told()
+    assert sorted(uuid for body in first for uuid in uuids if uuid in body) == sorted(uuids)
+    assert len(first) == 2
+    stays.synced(account)
+    assert told() == [], "nothing changed"
+    pms.catalogue.change_url(1, 0)
+    pms.catalogue.change_url(1, 1)
+    pms.fail_next(1, 503, below="/pictures/1/2")
+    stays.synced(account)
+    assert told() == [], "one of its pictures is still to come"
+    stays.run_due()
+    assert len(told()) == 1
+    stays.run_due()
+    assert told() == [], "verified, and the same"
+    pms.catalogue.change_bytes(1, 1)
+    stays.run_due()
+    assert len(told()) == 1
+    pms.catalogue.change_url(1, 0)
+    pms.catalogue.change_url(1, 1)
+    pms.fail_next(1, 503, below="/pictures/1/2")
+    stays.synced(account)
+    pms.catalogue.listings[1].pictures.pop()
+    stays.synced(account)
+    assert len(told()) == 1, "the one that was still to come is gone"

@@ -1,0 +1,148 @@
+"""What fails: what may pass is tried again, with patience; what is final says why; a good copy is served on."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.demo.pms.server import Said
+from portal.errors import Conflict
+from portal.listings import copying, download, integrations
+from portal.listings.models import IntegrationAccount, ListingImage
+from tests.factories import Person
+from tests.faults import bucket_behind_a_proxy
+from tests.listings import stays
+from tests.outside import Reply, outside
+from tests.pixels.files import drawn
+
+SIZE = 1, 2  # one listing of two pictures
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a14_a_picture_that_is_not_there_is_final(account: IntegrationAccount, pms: FakeHostaway, status: int) -> None:
+    pms.fail_next(1, status, below="/pictures/1/2.jpg")
+    stays.synced(account)
+    image = stays.images()[1]
+    assert (image.failure_reason, image.key, image.next_at) == (f"PMS image returns {status}", None, None)
+    stays.run_due()
+    stays.synced(account)
+    assert pms.count("/pictures/1/2.jpg") == 1
+    assert [each.failure_reason for each in stays.images()].count(None) == 2, "the others have their copies"
+
+
+def test_a14_a_host_that_asks_for_time_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    pms.fail_next(1, Said(429, headers={"Retry-After": "777"}), below="/pictures/1/2.jpg")
+    stays.synced(account)
+    image = stays.images()[1]
+    assert 700 < stays.again_in_s(image) <= 777
+    assert (image.failure_reason, image.key) == (None, None)
+    stays.run_due()
+    assert stays.images()[1].key
+
+
+@pytest.mark.parametrize("failure", ["5xx", "reset", "timeout", "S3"])
+def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
+    account: IntegrationAccount, pms: FakeHostaway, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "DEADLINE_S", 1)
+    replies = {"5xx": Reply(503), "reset": Reply(is_reset=True), "timeout": Reply(after_s=5)}
+    good = Reply(body=drawn("JPEG"))
+    with outside(lambda _: replies.get(failure, good)) as host, bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 500 if asked.method == "PUT" and failure == "S3" else None
+        stays.showing(pms, f"{host.url}/1.jpg")
+        stays.synced(account)
+        for pause_s in download.RETRY_AFTER_S:
+            image = stays.images()[0]
+            assert pause_s - 30 < stays.again_in_s(image) <= pause_s
+            assert image.failure_reason is None
+            stays.run_due()
+    reasons = {
+        "5xx": "PMS image returns 503",
+        "reset": "PMS image can't be fetched: It can't be reached, or isn't a web server.",
+        "timeout": "PMS image can't be fetched: It took too long to answer.",
+        "S3": "S3 upload fails",
+    }
+    assert [image.failure_reason for image in stays.images()] == [reasons[failure]] * 2
+    assert [image.next_at for image in stays.images()] == [None, None]
+    assert len(host.seen) == 1 + len(download.RETRY_AFTER_S)
+    assert stays.objects() == {}
+
+
+def test_an_s3_upload_that_fails_half_way_leaves_nothing_and_succeeds_later(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 500 if asked.method == "PUT" and "gallery/0" in asked.path else None
+        stays.synced(account)
+        assert len(stays.objects()) == 1, "the thumbnail of the same download is undone"
+    stays.run_due()
+    stays.assert_copied(pms, alice.workspace)
+
+
+def test_a9_a_failure_after_a_success_keeps_serving_the_copy(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    keys, objects = [image.key for image in stays.images()], stays.objects()
+    for _ in range(download.MAX_ATTEMPTS + 2):  # weeks pass, and it is asked again each time
+        pms.fail_next(2, 404, below="/pictures/")
+        stays.run_due()
+        assert [image.key for image in stays.images()] == keys
+        assert {image.failure_reason for image in stays.images()} == {"PMS image returns 404"}
+        assert all(stays.again_in_s(image) > 6 * 24 * 3600 for image in stays.images())
+    assert stays.objects() == objects
+    stays.run_due()
+    assert {image.failure_reason for image in stays.images()} == {None}
+
+
+def test_a_copy_that_can_not_be_verified_is_retried_as_often_each_time(
+    account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    stays.synced(account)
+    for _ in range(2):
+        for pause_s in download.RETRY_AFTER_S:
+            pms.fail_next(2, 502, below="/pictures/")
+            stays.run_due()
+            assert all(pause_s - 30 < stays.again_in_s(image) <= pause_s for image in stays.images())
+        pms.fail_next(2, 502, below="/pictures/")
+        stays.run_due()
+        assert {image.failure_reason for image in stays.images()} == {"PMS image returns 502"}
+        assert all(stays.again_in_s(image) > 6 * 24 * 3600 for image in stays.images())
+
+
+def test_a_picture_is_tried_again_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    pms.fail_next(1, 404, below="/pictures/1/2.jpg")
+    stays.synced(account)
+    copying.try_again(stays.images()[1])
+    copying.run()
+    db.session.rollback()
+    stays.assert_copied(pms, alice.workspace)
+
+
+def test_all_that_failed_is_tried_again_on_request(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    pms.fail_next(2, 404, below="/pictures/")
+    stays.synced(account)
+    assert copying.try_all_again(select(ListingImage.id)) == 3
+    copying.run()
+    db.session.rollback()
+    stays.assert_copied(pms, alice.workspace)
+    assert copying.try_all_again(select(ListingImage.id)) == 0
+
+
+def test_what_is_off_or_gone_is_not_tried_again(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    pms.fail_next(1, 404, below="/pictures/1/2.jpg")
+    stays.synced(account)
+    failed = stays.images()[1]
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    with pytest.raises(Conflict):
+        copying.try_again(failed)
+    copying.try_all_again(select(ListingImage.id))
+    copying.run()
+    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    pms.catalogue.listings[1].pictures.pop()
+    stays.synced(account)
+    with pytest.raises(Conflict):
+        copying.try_again(failed)
+    assert pms.count("/pictures/") == 2
