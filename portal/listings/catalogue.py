@@ -81,6 +81,17 @@ def images(listing: Listing) -> list[ListingImage]:
     return list(db.session.scalars(mine.order_by(*order)))
 
 
+def covers(listings: Sequence[Listing]) -> dict[int, ListingImage]:
+    """Return a copied picture of each listing that has one, by the listing's id: its thumbnail, else its first."""
+    first = select(ListingImage).where(
+        ListingImage.listing_id.in_([listing.id for listing in listings]),
+        ListingImage.position == 0,
+        ListingImage.key.is_not(None),
+        ListingImage.superseded_at.is_(None),
+    )
+    return {image.listing_id: image for image in db.session.scalars(first.order_by(ListingImage.type))}
+
+
 def find_image(listing: Listing, uuid: str) -> ListingImage:
     """Return a record of this listing. Raises NotFound."""
     mine = select(ListingImage).where(ListingImage.listing_id == listing.id, ListingImage.uuid == as_uuid(uuid))
