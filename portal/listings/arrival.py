@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import detection, settling
+from portal.listings import detection, settling, standing
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import Work
@@ -46,7 +46,7 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    held = select(Listing).where(Listing.id.in_(listing_ids)).with_for_update(of=Listing)  # before their images
+    held = select(Listing).where(Listing.id.in_(listing_ids)).order_by(Listing.id).with_for_update(of=Listing)  # first
     listings = db.session.scalars(held.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
@@ -54,6 +54,7 @@ def _detect(w: Work, listing_ids: Sequence[int]) -> None:
             mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
             settling.tell(w, listing, db.session.scalars(mine).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
+    standing.recount(listing_ids)
 
 
 def _stored(account: IntegrationAccount, external_ids: Sequence[str]) -> dict[str, Row[int, str, str, bool, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id, is_storable
@@ -36,17 +36,17 @@ def page(
 ) -> Page:
     """Return listings from a cursor on. Raises Invalid for a cursor, provider or state that is none of ours.
 
-    `state` keeps those with a picture that failed or waits, or where every picture has its copy. An account that
-    is absent, or another workspace's, has none.
+    `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
+    is off, a listing is in none. An account that is absent, or another workspace's, has none.
     """
     found = select(Listing).where(Listing.workspace_id == workspace.id)
     if provider is not None:
-        found = found.where(Listing.account_id.in_(_accounts_under(workspace, provider)))
+        found = found.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
     if account is not None:
         named = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
         found = found.where(Listing.account_id.in_(named))
     if state is not None:
-        found = found.where(_in_state(state))
+        found = found.where(_in_state(workspace, state))
     if after is not None:
         found = found.where(Listing.id > _position(after))
     if not is_storable(search):
@@ -81,6 +81,17 @@ def images(listing: Listing) -> list[ListingImage]:
     return list(db.session.scalars(mine.order_by(*order)))
 
 
+def covers(listings: Sequence[Listing]) -> dict[int, ListingImage]:
+    """Return a copied picture of each listing that has one, by the listing's id: its thumbnail, else its first."""
+    first = select(ListingImage).where(
+        ListingImage.listing_id.in_([listing.id for listing in listings]),
+        ListingImage.position == 0,
+        ListingImage.key.is_not(None),
+        ListingImage.superseded_at.is_(None),
+    )
+    return {image.listing_id: image for image in db.session.scalars(first.order_by(ListingImage.type))}
+
+
 def find_image(listing: Listing, uuid: str) -> ListingImage:
     """Return a record of this listing. Raises NotFound."""
     mine = select(ListingImage).where(ListingImage.listing_id == listing.id, ListingImage.uuid == as_uuid(uuid))
@@ -108,26 +119,31 @@ def state_of(image: ListingImage) -> str:
     return COPIED if image.key else WAITING
 
 
-def _accounts_under(workspace: Workspace, provider: str) -> Select[int]:
+def _is_of(provider: str) -> ColumnElement[bool]:
     try:
-        key = find_provider(provider).key
+        return IntegrationDefinition.provider == find_provider(provider).key
     except NotFound as unknown:
         raise Invalid(unknown.message, code="provider") from None
-    return (
-        select(IntegrationAccount.id)
-        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
-        .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationDefinition.provider == key)
+
+
+def _in_state(workspace: Workspace, state: str) -> ColumnElement[bool]:
+    states = {
+        FAILED: Listing.failed > 0,
+        WAITING: Listing.waiting > 0,
+        COPIED: and_(Listing.copied > 0, Listing.failed == 0, Listing.waiting == 0),
+    }
+    if state not in states:
+        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
+    return and_(
+        states[state], Listing.account_id.in_(_accounts(workspace, IntegrationDefinition.enable_images_cdn.is_(True)))
     )
 
 
-def _in_state(state: str) -> ColumnElement[bool]:
-    its = select(ListingImage.id).where(ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None))
-    has_failed = exists(its.where(ListingImage.failure_reason.is_not(None)))
-    waits = exists(its.where(ListingImage.key.is_(None), ListingImage.failure_reason.is_(None)))
-    states = {FAILED: has_failed, WAITING: waits, COPIED: and_(exists(its), ~has_failed, ~waits)}
-    if state not in states:
-        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
-    return states[state]
+def _accounts(workspace: Workspace, condition: ColumnElement[bool]) -> Select[int]:
+    mine = select(IntegrationAccount.id).join(
+        IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id
+    )
+    return mine.where(IntegrationDefinition.workspace_id == workspace.id, condition)
 
 
 def _position(cursor: str) -> int:

@@ -51,11 +51,11 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
     workspaces = {listing.id: listing.workspace_id for listing in listings}
-    for wanted in (one for listing in listings for one in _wanted(listing)):
-        row = stored.pop(wanted.identity, None)
+    for one in (each for listing in listings for each in wanted(listing)):
+        row = stored.pop(one.identity, None)
         if row is None:
-            new.append(_fresh(wanted, workspaces[wanted.listing_id]))
-        elif change := _change(row, wanted):
+            new.append(_fresh(one, workspaces[one.listing_id]))
+        elif change := _change(row, one):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
     if new:
@@ -70,15 +70,15 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     return len(new)
 
 
-def _wanted(listing: Listing) -> Iterator[Wanted]:
+def wanted(listing: Listing) -> Iterator[Wanted]:
     """Yield what a listing shows, the first of equal pictures only."""
     seen = set()
     thumbnail = [Wanted(listing.id, THUMBNAIL, listing.thumbnail_url, 0)] if listing.thumbnail_url else []
     gallery = (Wanted(listing.id, GALLERY, picture["url"], n) for n, picture in enumerate(listing.pictures))
-    for wanted in (*thumbnail, *gallery):
-        if wanted.identity not in seen:
-            seen.add(wanted.identity)
-            yield wanted
+    for one in (*thumbnail, *gallery):
+        if one.identity not in seen:
+            seen.add(one.identity)
+            yield one
 
 
 def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from portal import storage
 from portal.db import db, now
+from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
 from portal.listings.models import Listing, ListingImage
@@ -53,6 +54,7 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
+        standing.recount([listing_id])
     return None
 
 

@@ -10,8 +10,12 @@ from portal.pages import (
     errors,
     gallery,
     imports,
+    integrations,
     jobs,
+    listings,
     order,
+    pictures,
+    previews,
     properties,
     rotation,
     rq,
@@ -29,7 +33,7 @@ def init_app(app: Flask) -> None:
     """Register every page and what all pages share."""
     Htmx(app)
     parts = (session, properties, gallery, order, deletion, rotation, imports, uploads, upload_form, settings, webhooks)
-    for entrance in parts:
+    for entrance in (*parts, listings, pictures, previews, integrations):
         app.register_blueprint(entrance.blueprint)
     for part in (security, compression, assets, jobs, rq, words, errors):
         part.init_app(app)

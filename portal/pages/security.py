@@ -68,7 +68,8 @@ def add_headers(response: Response) -> Response:
     if not is_page():
         return response
     headers["Content-Security-Policy"] = _dashboard_csp() if _is_dashboard() else _csp()
-    headers["Cache-Control"] = "private, no-store"
+    if not response.cache_control.immutable:
+        headers["Cache-Control"] = "private, no-store"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "same-origin"  # neither presigned URLs nor sign-in links are anybody's business
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"

@@ -1,16 +1,18 @@
 """How pages say numbers, sizes and moments: the filters of the templates."""
 
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from flask import Flask
 
 from portal.db import now
 
+LONGEST_NAME = 32  # characters
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 def init_app(app: Flask) -> None:
-    for filter in (ago, ahead, count, links, moment, photos, plain, quick, size, took):
+    for filter in (ago, ahead, brief, count, links, moment, photos, plain, quick, size, took):
         app.add_template_filter(filter)
 
 
@@ -47,6 +49,13 @@ def moment(at: datetime) -> str:
     """The day, with the year where it isn't this one."""
     day = f"{at.day} {at:%b}"
     return day if at.year == now().year else f"{day} {at.year}"
+
+
+def brief(url: str) -> str:
+    """An address in short, for one who reads many: its file, or its host."""
+    parts = urlsplit(url)
+    name = parts.path.rpartition("/")[2] or parts.netloc
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 11]}…{name[-10:]}"
 
 
 def count(number: int) -> str:

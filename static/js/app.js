@@ -69,7 +69,8 @@ function switchTheme() {
 }
 
 async function copy(button) {
-  await navigator.clipboard.writeText($(button.dataset.copy).textContent.trim());
+  const from = $(button.dataset.copy); // a link's address, or a text
+  await navigator.clipboard.writeText(from.href ?? from.textContent.trim());
   toast('Copied.', { life: 4000 });
 }
 

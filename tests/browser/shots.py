@@ -30,9 +30,10 @@ from portal.accounts.models import User
 from portal.config import Settings
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
-from tests.browser import furnished
-from tests.browser.conftest import QUIET
+from tests.browser import connected, furnished
+from tests.browser.conftest import QUIET, until
 
+IN_SIGHT = "(image) => image.getBoundingClientRect().top < innerHeight"
 SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as phones do
 
 
@@ -197,6 +198,10 @@ def open_import(page: Any, links: str = "") -> None:
         page.locator("#import .wrong").wait_for()
 
 
+def see_pictures(page: Any) -> None:
+    until(page, f"[...document.images].filter({IN_SIGHT}).every((image) => image.complete)")
+
+
 def make_webhook(page: Any) -> None:
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill("https://site.example/hooks")
@@ -242,6 +247,14 @@ def main(out: Path, wanted: set[str]) -> None:
         failing = furnished.called(user)
         album.take("jobs", "/jobs")
         album.take("jobs-failed", "/jobs?state=failed")
+        album.take("listings-none", "/listings")
+        listing = f"/listings/{connected.listings(user).uuid}"
+        album.take("listings", "/listings", see_pictures)
+        album.take("listings-integration", "/listings?provider=guesty", see_pictures)
+        album.take("listings-failed", "/listings?state=failed", see_pictures)
+        album.take("listing", listing, see_pictures, full=True)
+        album.take("listings-choose", "/listings/connect")
+        album.take("listings-connect", "/listings/connect/hostaway")
         album.take("settings-webhooks", "/settings/webhooks")
         album.take("settings-webhook", f"/settings/webhooks/{failing.uuid}", full=True)
         album.take("settings-webhook-delete", f"/settings/webhooks/{failing.uuid}/delete", widths=(1440, 390))

@@ -1,0 +1,40 @@
+"""A listing's pictures as people look at them: what the PMS names now, and what came of each."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from portal.listings import catalogue, detection
+from portal.listings.catalogue import WAITING
+from portal.listings.models import Listing, ListingImage
+
+OFF = "off"  # beside a record's own states: the Image CDN is
+
+
+class Row(NamedTuple):
+    """A picture, and its record where there is one yet."""
+
+    type: str
+    position: int
+    url: str
+    description: str
+    state: str
+    image: ListingImage | None
+
+
+def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
+    """Return a row for the thumbnail, then one for each picture of the gallery, with its record of `images`."""
+    records = {(image.type, image.url_sha256): image for image in images if image.superseded_at is None}
+    is_on = listing.account.definition.enable_images_cdn
+    texts = {picture["url"]: picture["description"] for picture in listing.pictures}
+    found = []
+    for wanted in detection.wanted(listing):
+        image = records.get((wanted.type, detection.url_sha256(wanted.url)))
+        state = OFF if not is_on else catalogue.state_of(image) if image else WAITING
+        found.append(Row(wanted.type, wanted.position, wanted.url, texts.get(wanted.url, ""), state, image))
+    return found
+
+
+def former(images: Sequence[ListingImage]) -> list[Row]:
+    """Return a row for each record of what the PMS names no more."""
+    gone = [image for image in images if image.superseded_at]
+    return [Row(image.type, image.position, image.original_url, "", catalogue.state_of(image), image) for image in gone]

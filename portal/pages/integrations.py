@@ -1,0 +1,86 @@
+"""Connecting an account of a PMS, and removing one. As with webhooks, admins manage and everybody looks."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.errors import Conflict, Invalid
+from portal.listings import integrations, providers, removal, standing
+from portal.listings.models import IntegrationAccount
+from portal.listings.providers.base import Provider
+from portal.listings.standing import Standing
+from portal.pages.session import admin_only, current_user
+
+blueprint = Blueprint("integrations", __name__, url_prefix="/listings")
+
+
+@blueprint.get("/connect")
+@admin_only
+def choose() -> str:
+    return render_template("listings/choose.html", providers=providers.ALL.values())
+
+
+@blueprint.get("/connect/<provider>")
+@admin_only
+def connect_form(provider: str) -> str:
+    return _form(providers.find(provider))
+
+
+@blueprint.post("/connect/<provider>")
+@admin_only
+def connect(provider: str) -> ResponseReturnValue:
+    """Connect an account, and go where its first sync is seen."""
+    known, typed = providers.find(provider), request.form
+    credentials = {field.name: typed[field.name] for field in known.fields if typed.get(field.name, "").strip()}
+    try:
+        integrations.connect(current_user().workspace, known.key, credentials, name=typed.get("name", ""))
+    except (Invalid, Conflict) as refusal:
+        wrong = refusal.details if isinstance(refusal.details, dict) else {"form": refusal.message}
+        return _form(known, wrong), 422
+    return _to(known)
+
+
+@blueprint.get("/accounts/<uuid:uuid>/remove")
+@admin_only
+def confirm_remove(uuid: UUID) -> str:
+    account = _find(uuid)
+    its = standing.by_account(current_user().workspace).get(account.id, Standing())
+    return render_template("listings/remove.html", account=account, provider=_provider(account), standing=its)
+
+
+@blueprint.post("/accounts/<uuid:uuid>/remove")
+@admin_only
+def remove(uuid: UUID) -> ResponseReturnValue:
+    account = _find(uuid)
+    provider = _provider(account)
+    removal.remove_account(account)
+    return _to(provider)
+
+
+def _find(uuid: UUID) -> IntegrationAccount:
+    return integrations.find_account(current_user().workspace, str(uuid))
+
+
+def _provider(account: IntegrationAccount) -> Provider:
+    return providers.ALL[account.definition.provider]
+
+
+def _to(provider: Provider) -> ResponseReturnValue:
+    return redirect(f"/listings?provider={provider.key.lower()}", 303)
+
+
+def _form(provider: Provider, wrong: Mapping[str, str] | None = None) -> str:
+    """The form, with what was typed but for the secrets: those stand in no answer."""
+    secrets = {field.name for field in provider.fields if field.is_secret}
+    typed = {name: text for name, text in request.form.items() if name not in secrets}
+    more = [field for field in provider.fields if field.is_optional]
+    return render_template(
+        "listings/connect.html",
+        provider=provider,
+        more=more,
+        is_open=any(typed.get(field.name) or (wrong and field.name in wrong) for field in more),
+        typed=typed,
+        wrong=wrong or {},
+    )

@@ -1,0 +1,180 @@
+"""The listings of a workspace's PMSs: a card for each integration with its switch, its accounts, and the listings.
+
+Everything on it is one live part: a sync is seen page by page, and the copies as they come. Admins switch, and
+anybody may ask for a sync: that changes no setting.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypedDict
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.accounts.models import Workspace
+from portal.db import now
+from portal.listings import catalogue, integrations, providers, standing, sync
+from portal.listings.models import IntegrationAccount, IntegrationDefinition
+from portal.listings.providers.base import Provider
+from portal.listings.standing import Standing
+from portal.pages import live
+from portal.pages.session import admin_only, current_user, signed_in
+
+PAGE = 50
+
+blueprint = Blueprint("listings", __name__, url_prefix="/listings")
+
+
+class Asked(TypedDict):
+    """The filters of the page, and where in the list the reader is."""
+
+    provider: str | None
+    state: str | None
+    search: str
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A provider of a workspace: its switch, its accounts, and how their listings stand."""
+
+    provider: Provider
+    definition: IntegrationDefinition
+    accounts: list[IntegrationAccount]
+    standings: Mapping[int, Standing]  # by account
+
+    @property
+    def slug(self) -> str:
+        return self.provider.key.lower()
+
+    @property
+    def is_on(self) -> bool:
+        return self.definition.enable_images_cdn
+
+    @cached_property
+    def standing(self) -> Standing:
+        return standing.together([self.standings.get(account.id, Standing()) for account in self.accounts])
+
+    @property
+    def progress(self) -> float | None:
+        """How much of the syncs under way is done, from 0 to 1; None where nobody knows."""
+        return sync.progress(self.accounts)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether something changes by itself: a sync, or pictures that are copied."""
+        return (self.is_on and self.standing.waiting > 0) or any(map(is_syncing, self.accounts))
+
+
+@blueprint.app_template_test("syncing")
+def is_syncing(account: IntegrationAccount) -> bool:
+    """Whether a sync is under way, or about to begin."""
+    return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
+
+
+@blueprint.get("")
+@signed_in
+def overview() -> ResponseReturnValue:
+    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    if live.wanted():
+        return live.fragment(render_template("listings/_live.html", **_seen()))
+    return render_template("listings/overview.html", **_seen())
+
+
+@blueprint.post("/integrations/<provider>/switch")
+@admin_only
+def switch(provider: str) -> ResponseReturnValue:
+    """Switch a provider's Image CDN on or off."""
+    definition = integrations.find_definition(current_user().workspace, provider)
+    is_on, name = request.form.get("on") == "1", providers.ALL[definition.provider].name
+    integrations.switch(current_user().workspace, definition.provider, enabled=is_on)
+    if is_on:
+        return _back(f"On. The copies of {name}’s pictures are used at once; what has none is copied now.")
+    return _back(f"Off. {name}’s own links are used. The copies are kept, for when you switch it on again.")
+
+
+@blueprint.post("/accounts/<uuid:uuid>/sync")
+@signed_in
+def sync_account(uuid: UUID) -> ResponseReturnValue:
+    integrations.sync_now(integrations.find_account(current_user().workspace, str(uuid)))
+    return _back()
+
+
+@blueprint.post("/sync")
+@signed_in
+def sync_all() -> ResponseReturnValue:
+    """Sync every account, or those of the provider that is shown."""
+    provider = _asked()["provider"]
+    for account in integrations.all_accounts(current_user().workspace):
+        if provider in (None, account.definition.provider.lower()):
+            integrations.sync_now(account)
+    return _back()
+
+
+def _seen() -> dict[str, object]:
+    """What the page shows, in a number of statements that does not grow with the listings."""
+    workspace, here = current_user().workspace, _asked()
+    cards = _cards(workspace)
+    shown = next((card for card in cards if card.slug == here["provider"]), None)
+    wanted = [shown] if shown else cards
+    page = catalogue.page(workspace, limit=PAGE, **here)
+    return {
+        "cards": cards,
+        "shown": shown,
+        "all": standing.together([card.standing for card in wanted]),
+        "on": standing.together([card.standing for card in wanted if card.is_on]),  # elsewhere no state is shown
+        "listings": page.items,
+        "names": {key: provider.name for key, provider in providers.ALL.items()},
+        "covers": catalogue.covers(page.items),
+        "next_url": _url(here, page.next_cursor) if page.next_cursor else None,
+        "first_url": _url(here, None) if here["after"] else None,
+        "url_of": url_of,
+        **here,
+    }
+
+
+def _cards(workspace: Workspace) -> list[Card]:
+    """All providers of a workspace, in the order of the registry: three statements, however many there are."""
+    accounts, standings = integrations.all_accounts(workspace), standing.by_account(workspace)
+    definitions = {definition.provider: definition for definition in integrations.definitions(workspace)}
+    return [
+        Card(provider, definitions[key], [one for one in accounts if one.definition.provider == key], standings)
+        for key, provider in providers.ALL.items()
+        if key in definitions
+    ]
+
+
+def _asked() -> Asked:
+    """Which listings the reader wants to see: said in the address, and by each form on the page."""
+    asked = request.values
+    return {
+        "provider": asked.get("provider", "").lower() or None,
+        "state": asked.get("state") or None,
+        "search": asked.get("q", "").strip(),
+        "after": asked.get("after") or None,
+    }
+
+
+def url_of(provider: str | None = None, state: str | None = None, search: str = "", after: str | None = None) -> str:
+    """The address of the page with these filters."""
+    wanted = {"provider": provider, "state": state, "q": search, "after": after}
+    query = urlencode({name: value for name, value in wanted.items() if value})
+    return f"/listings?{query}" if query else "/listings"
+
+
+def _url(here: Asked, after: str | None) -> str:
+    return url_of(here["provider"], here["state"], here["search"], after)
+
+
+def _back(said: str = "") -> Response:
+    """Where the button was: the live part for htmx, with a toast, else the page it stands on."""
+    if not live.wanted():
+        return make_response(redirect(url_of(**_asked()), 303))
+    answer = make_response(render_template("listings/_live.html", **_seen()))
+    if said:
+        answer.headers["HX-Trigger"] = json.dumps({"toast": {"text": said}})
+    return answer

@@ -1,0 +1,110 @@
+"""One listing: a row for each of its pictures, with its link at the PMS, its copy, and why there is none."""
+
+from collections import Counter
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from portal import adoption, config
+from portal.errors import Invalid, OverQuota
+from portal.listings import catalogue, copying, pictures, providers
+from portal.listings.catalogue import FAILED, STATES, WAITING
+from portal.listings.models import Listing, ListingImage
+from portal.pages import live
+from portal.pages.session import current_user, signed_in
+
+blueprint = Blueprint("pictures", __name__, url_prefix="/listings/<uuid:uuid>")
+
+
+@blueprint.app_template_global()
+def copy_url(image: ListingImage) -> str:
+    """Where the world finds a copy."""
+    return f"{config.settings().cdn_url}/{image.key}"
+
+
+@blueprint.get("")
+@signed_in
+def one(uuid: UUID) -> ResponseReturnValue:
+    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    if live.wanted():
+        return live.fragment(render_template("listings/_listing.html", **_seen(_find(uuid))))
+    return _page(_find(uuid))
+
+
+@blueprint.post("/property")
+@signed_in
+def make_property(uuid: UUID) -> ResponseReturnValue:
+    """Make a property of the listing, once, and go there: its pictures come in by an import."""
+    listing = _find(uuid)
+    try:
+        property = adoption.adopt(listing, added_by=current_user().name)
+    except OverQuota as full:
+        return _page(listing, wrong=full.message), 422
+    return redirect(f"/properties/{property.uuid}/photos", 303)
+
+
+@blueprint.post("/try-again")
+@signed_in
+def try_all_again(uuid: UUID) -> ResponseReturnValue:
+    """Copy all that failed once more: like a sync, that changes no setting."""
+    listing = _find(uuid)
+    copying.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == listing.id))
+    return _back(listing)
+
+
+@blueprint.post("/pictures/<uuid:image_uuid>/try-again")
+@signed_in
+def try_again(uuid: UUID, image_uuid: UUID) -> ResponseReturnValue:
+    listing = _find(uuid)
+    copying.try_again(catalogue.find_image(listing, str(image_uuid)))
+    return _back(listing)
+
+
+def _find(uuid: UUID) -> Listing:
+    return catalogue.find(current_user().workspace, str(uuid))
+
+
+def _page(listing: Listing, wrong: str = "") -> str:
+    return render_template("listings/listing.html", wrong=wrong, **_seen(listing))
+
+
+def _seen(listing: Listing) -> dict[str, object]:
+    """What the page shows, in a fixed number of statements."""
+    state = request.values.get("state") or None
+    if state not in (None, *STATES):
+        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
+    images = catalogue.images(listing)
+    rows = pictures.rows(listing, images)
+    copied = [image for image in images if image.key and not image.superseded_at]
+    counts = Counter(row.state for row in rows)
+    return {
+        "listing": listing,
+        "provider": providers.ALL[listing.account.definition.provider],
+        "is_on": listing.account.definition.enable_images_cdn,
+        "property": adoption.find(listing),
+        "room": current_user().workspace.plan.images_per_property,
+        "rows": [row for row in rows if state in (None, row.state)],
+        "counts": counts,
+        "former": pictures.former(images),
+        "copied": copied,
+        "original_bytes": sum(image.original_bytes or 0 for image in copied),
+        "delivered_bytes": sum(image.delivered_bytes or 0 for image in copied),
+        "is_moving": counts[WAITING] > 0,
+        "has_failed": counts[FAILED] > 0,
+        "state": state,
+        "here": _url(listing, state),
+    }
+
+
+def _url(listing: Listing, state: str | None = None) -> str:
+    return f"/listings/{listing.uuid}{'?' + urlencode({'state': state}) if state else ''}"
+
+
+def _back(listing: Listing) -> ResponseReturnValue:
+    """Where the button was: the live part for htmx, else the page it stands on."""
+    if live.wanted():
+        return render_template("listings/_listing.html", **_seen(listing))
+    return redirect(_url(listing, request.form.get("state")), 303)

@@ -1,0 +1,54 @@
+"""Small pictures for the tables of listings: a copy has the size that the PMS gave it, megabytes for a stamp."""
+
+from functools import lru_cache
+from uuid import UUID
+
+from flask import Blueprint, Response
+
+from portal import storage
+from portal.db import db
+from portal.errors import NotFound, TooMany
+from portal.images import making
+from portal.listings import catalogue
+from portal.listings.models import Listing, ListingImage
+from portal.pages.session import current_user, signed_in
+from portal.pixels.inspect import inspect
+from portal.pixels.render import resize
+
+WIDTH_PX = 200  # 66 CSS px, on a screen of three device pixels each
+KEPT = 1000  # of a few kB each, in this process
+WAIT_S = 10
+IMMUTABLE = "private, max-age=31536000, immutable"  # a copy's key is written once, and its hash is in the address
+
+blueprint = Blueprint("previews", __name__)
+
+
+@blueprint.app_template_global()
+def preview_url(listing: Listing, image: ListingImage) -> str:
+    return f"/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"
+
+
+@blueprint.get("/listings/<uuid:uuid>/pictures/<uuid:image_uuid>/preview")
+@signed_in
+def preview(uuid: UUID, image_uuid: UUID) -> Response:
+    listing = catalogue.find(current_user().workspace, str(uuid))
+    key = catalogue.find_image(listing, str(image_uuid)).key
+    db.session.rollback()  # no connection is held while pixels are made
+    if key is None:
+        raise NotFound("There is no copy yet.", code="image_not_found")
+    return Response(_small(key), mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
+
+
+@lru_cache(maxsize=KEPT)
+def _small(key: str) -> bytes:
+    """Make a copy small, in a limited child. Raises NotFound, TooMany, Refused."""
+    data = storage.cdn.get(key)
+    if data is None:
+        raise NotFound("There is no such photo.", code="image_not_found")
+    places = making.slots()
+    if not places.acquire(timeout=WAIT_S):
+        raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=1)
+    try:
+        return making.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
+    finally:
+        places.release()
