@@ -1,14 +1,17 @@
 """What a fake PMS has: listings and their pictures, which may be changed while it serves them."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
 from portal.demo.pms.paint import painted, words
 
 NAMES = ("Heron House", "Mill Loft", "Dune Cabin", "Orchard Barn", "Harbour Flat", "Alder Cottage", "Fern Lodge")
 
 
-@dataclass
+@dataclass(slots=True)
 class FakePicture:
     """A picture: `name` is its path below /pictures/, `version` that of its bytes."""
 
@@ -46,10 +49,11 @@ class Catalogue:
 
     listings: dict[int, FakeListing] = field(default_factory=dict)
     served: dict[str, FakePicture] = field(default_factory=dict)
+    _ids: Iterator[int] = field(default_factory=partial(count, 1))
 
     def add(self, pictures: int) -> FakeListing:
         """Add a listing with so many pictures."""
-        number = max(self.listings, default=0) + 1
+        number = next(self._ids)
         made = [_picture(number, n, str(n + 1)) for n in range(pictures)]
         thumbnail = made[0] if made and number == 1 else _picture(number, 999, "thumb")
         listing = FakeListing(number, f"{NAMES[(number - 1) % len(NAMES)]} {number}", made, thumbnail)

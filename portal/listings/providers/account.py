@@ -15,6 +15,9 @@ from portal.listings.providers.base import Provider, Token
 from portal.pacing import Pace
 from portal.remote import Refused, Unreachable
 
+Params = Mapping[str, Any] | None
+Headers = Mapping[str, str] | None
+
 MAX_ANSWER_BYTES = 20 * 1024 * 1024
 CALL_DEADLINE_S = 20
 PAGE_DEADLINE_S = 60.0
@@ -49,7 +52,7 @@ class Account:
         """Give the next page the whole time."""
         self._ends_at = time.monotonic() + self._deadline_s
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Any:
+    def get(self, path: str, params: Params = None, headers: Headers = None) -> Any:
         """GET JSON from a path below the base URL, or from a whole address at the same origin.
 
         Raises Refused (`credentials`: they are not good; http_error, …) and Unreachable (bad_answer, paced, …).
@@ -64,15 +67,11 @@ class Account:
             )
         return self._parsed(fetched.data)
 
-    def get_object(
-        self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+    def get_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any]:
         """The same where the answer must be a JSON object."""
         return self._object(self.get(path, params, headers))
 
-    def find_object(
-        self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any] | None:
+    def find_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any] | None:
         """The same; None where it is gone: what a list named may be deleted by now."""
         try:
             return self.get_object(path, params, headers)

@@ -60,8 +60,7 @@ def as_url(value: Any) -> str | None:
     """A web address as it stands; `//host/…` becomes https, and a space what browsers make of it."""
     text = value.strip().replace(" ", "%20") if isinstance(value, str) else ""
     text = f"https:{text}" if text.startswith("//") else text
-    is_one = len(text) <= MAX_URL and text.isprintable() and _HTTP.match(text)
-    return text if is_one and text == as_text(text, MAX_URL) else None
+    return text if len(text) <= MAX_URL and text.isprintable() and _HTTP.match(text) else None
 
 
 def in_order(items: list[dict[str, Any]], by: str) -> tuple[list[dict[str, Any]], bool]:

@@ -99,6 +99,14 @@ def test_a_page_has_a_deadline_for_all_of_its_calls() -> None:
         assert time.monotonic() - began < 1.2
 
 
+def test_a_call_has_no_more_time_than_its_page() -> None:
+    with outside(lambda seen: Reply(after_s=9)) as slow:
+        mine, began = Account(ALL["GENERIC"], {"url": slow.url}, deadline_s=0.5), time.monotonic()
+        with pytest.raises(Unreachable) as raised:
+            mine.get(slow.url)
+        assert (raised.value.code, time.monotonic() - began < 2) == ("timeout", True)
+
+
 def test_each_page_has_the_whole_time() -> None:
     with FakeFeed(listings=3, per_page=1) as pms:
         mine = account_of(pms, deadline_s=0.5)

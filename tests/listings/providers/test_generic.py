@@ -122,9 +122,11 @@ def test_what_is_no_link_ends_the_feed(link: Any) -> None:
 
 @pytest.mark.parametrize("link", ["?" + "x" * 500, "?a=\0", "?a=\ud800"])
 def test_a_link_that_no_database_keeps_is_no_answer(link: str) -> None:
-    with FakeFeed() as pms, pytest.raises(Unreachable) as raised:
-        linked(pms, link)
-    assert raised.value.code == "bad_answer"
+    with FakeFeed() as pms:
+        pms.fail_next(1, as_json({"listings": [{"id": "home-0"}], "next": link}))
+        with pytest.raises(Unreachable) as raised:
+            next(account_of(pms).provider.pages(account_of(pms), None))
+        assert raised.value.code == "bad_answer"
 
 
 def test_the_header_goes_to_no_other_host_with_a_redirect() -> None:

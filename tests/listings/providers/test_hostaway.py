@@ -151,8 +151,9 @@ def test_a_total_that_is_wrong_misses_no_listing(pms: FakeHostaway, total: Any) 
     assert [len(page.listings) for page in all_of(account_of(pms)) if page.listings] == [100, 100, 5]
 
 
-def test_a_failure_comes_with_a_200_too(pms: FakeHostaway) -> None:
-    pms.fail_next(1, as_json({"status": "fail", "result": "Something about it", "message": "no"}))
+@pytest.mark.parametrize("result", ["Something about it", [], None])
+def test_a_failure_comes_with_a_200_too_and_is_no_empty_account(pms: FakeHostaway, result: Any) -> None:
+    pms.fail_next(1, as_json({"status": "fail", "result": result, "message": "Something about it"}))
     with pytest.raises(Unreachable) as raised:
         all_of(account_of(pms))
     assert raised.value.code == "bad_answer"
