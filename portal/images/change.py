@@ -74,7 +74,7 @@ def apply(property: Property, change: Change) -> None:
         made = making.make_all(w, where, sources)
         rows = gallery.hold(property)
         _demand_known(change, rows)
-        before = _state_of(rows)
+        before = gallery.state_of(rows)
         kept = _delete(w, rows, change.deleted)
         for remade in made[added:]:
             _renew(w, where, {image.id: image for image in kept}, remade)
@@ -82,7 +82,7 @@ def apply(property: Property, change: Change) -> None:
         fresh = [_image(w, property, where, file, its, change.added_by) for file, its in done if its]
         order = _arrange(property, kept, fresh, change)
         is_renamed = properties.assign(property, values)
-        gallery.note(w, property, moved=before != _state_of(order), renamed=is_renamed)
+        gallery.place(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
 
 
 def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
@@ -199,32 +199,21 @@ def _image(w: Work, property: Property, where: Place, file: Added, made: Made, a
 
 
 def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
-    """Put the named ones first, by position, the others behind them, new ones last (C5, C15); then the cover."""
+    """Put the named ones first, by position, the others behind them, new ones last (C5, C15)."""
     if fresh:  # a gallery that is over its plan by now can still be put in order (reliability.md, C14)
         gallery.demand_room(property, len(fresh))
+    db.session.add_all(fresh)
     named = sorted(change.arranged or (), key=lambda one: one.position)
     here = {image.id: image for image in kept}
-    order = [here.pop(one.image_id) for one in named] + list(here.values()) + list(fresh)
-    for position, image in enumerate(order):
-        image.position = position
-    db.session.add_all(fresh)
-    db.session.flush()
-    if order:
-        gallery.crown(_cover(order, fresh, change), order)
-    return order
+    return [here.pop(one.image_id) for one in named] + list(here.values()) + list(fresh)
 
 
-def _cover(order: Sequence[Image], fresh: Sequence[Image], change: Change) -> Image:
-    """Choose the cover (C6, C7): whom the metadata names, else the new one, else who is it now, else the first."""
+def _cover(order: Sequence[Image], fresh: Sequence[Image], change: Change) -> Image | None:
+    """Choose the cover (C6): whom the metadata names, else the new one; None leaves it to whom it was."""
     named = sorted((one for one in change.arranged or () if one.is_main), key=lambda one: one.position)
     if named:
         return next(image for image in order if image.id == named[0].image_id)
     if change.main_added is not None:
         return fresh[change.main_added]
     is_cleared = change.arranged is not None  # seed C: "all images … are first set to isMain: false"
-    return next((image for image in order if image.is_main and not is_cleared), order[0])
-
-
-def _state_of(images: Sequence[Image]) -> list[tuple[int, int, bool, int]]:
-    """What a change of the gallery would change."""
-    return [(image.id, image.position, image.is_main, image.version) for image in images]
+    return next(iter(order), None) if is_cleared else None

@@ -50,14 +50,12 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
     token = uuid4() if undoable else None
     with work() as w:
         rows = gallery.hold(property)
+        before = gallery.state_of(rows)
         gone = [image for image in rows if image.uuid in wanted]
         for image in gone:
             forget(w, image, token)
         kept = [image for image in rows if image not in gone]
-        if kept and not any(image.is_main for image in kept):
-            db.session.flush()
-            kept[0].is_main = True
-        gallery.place(w, property, rows, kept)
+        gallery.place(w, property, before, kept)
     return Deletion(len(gone), str(token) if token and gone else None)
 
 
@@ -65,6 +63,7 @@ def undelete(property: Property, token: str) -> int:
     """Bring back what was deleted together, to its places; return how many. Raises OverQuota, NotFound."""
     with work() as w:
         rows = gallery.hold(property)
+        before = gallery.state_of(rows)
         bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
         found = list(db.session.scalars(bin.with_for_update()))
         if not found:
@@ -78,9 +77,8 @@ def undelete(property: Property, token: str) -> int:
             db.session.delete(deleted)
             db.session.flush()
             w.enqueue(jobs.make_variants(image.id))
-        gallery.place(w, property, rows, order)
         cover = next((image for image in order if image.uuid in _covers(found)), None)
-        gallery.crown(cover or next((i for i in order if i.is_main), order[0]), order)
+        gallery.place(w, property, before, order, cover)
     return len(found)
 
 

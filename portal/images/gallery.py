@@ -22,6 +22,9 @@ LISTED = (
 )
 
 
+State = list[tuple[int, int, bool, int]]  # each image's id, position, whether it is the cover, version
+
+
 class Room(NamedTuple):
     """How many images a property has, and how many its plan allows."""
 
@@ -130,29 +133,41 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
     return sorted(rows, key=lambda image: image.position)
 
 
-def place(w: Work, property: Property, before: list[Image], order: list[Image]) -> None:
-    """Number the images anew, 0…n−1; where anything is another way than before, it is a change."""
+def state_of(images: Sequence[Image]) -> State:
+    """What a change of the gallery would change."""
+    return [(image.id, image.position, image.is_main, image.version) for image in images]
+
+
+def place(
+    w: Work,
+    property: Property,
+    before: State,
+    order: Sequence[Image],
+    cover: Image | None = None,
+    *,
+    is_renamed: bool = False,
+) -> None:
+    """Number the images anew, 0…n−1, and see that one is the cover: `cover`, else who is it, else the first (C7).
+
+    Where anything is another way than `before`, the gallery is another one now. Any change is told, once.
+    Under the property's lock.
+    """
     for position, image in enumerate(order):
-        if image.position != position:
-            image.position = position
-    if db.session.dirty or db.session.new or db.session.deleted or len(before) != len(order):
+        image.position = position
+    chosen = cover or next((image for image in order if image.is_main), next(iter(order), None))
+    if chosen:
+        _crown(chosen, order)
+    is_changed = before != state_of(order)
+    if is_changed:
         touch(property)
+    if is_changed or is_renamed:
         tell(w, property)
 
 
-def note(w: Work, property: Property, *, moved: bool, renamed: bool) -> None:
-    """Count a change of the gallery, and tell of any, once. Under the property's lock."""
-    if moved:
-        touch(property)
-    if moved or renamed:
-        tell(w, property)
-
-
-def crown(cover: Image, rows: Sequence[Image]) -> None:
-    """Make one image the cover. In two steps: the database allows one at a time."""
-    for image in rows:
-        if image.is_main and image is not cover:
+def _crown(cover: Image, images: Sequence[Image]) -> None:
+    """In two steps: the database allows one at a time."""
+    for image in images:
+        if image is not cover:
             image.is_main = False
     db.session.flush()
-    if not cover.is_main:
-        cover.is_main = True
+    cover.is_main = True

@@ -20,7 +20,8 @@ def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None 
         here = {image.uuid: image for image in rows}
         if len(set(wanted)) < len(wanted) or not here.keys() >= set(wanted):
             raise Invalid("Each image is named once, and belongs to this property.", code="image_ids")
-        gallery.place(w, property, rows, [here.pop(uuid) for uuid in wanted] + list(here.values()))
+        order = [here.pop(uuid) for uuid in wanted] + list(here.values())
+        gallery.place(w, property, gallery.state_of(rows), order)
 
 
 def move(property: Property, uuid: str, after: str | None) -> None:
@@ -37,9 +38,8 @@ def move(property: Property, uuid: str, after: str | None) -> None:
             raise Conflict("That photo is gone. Here is the gallery as it is now.", code="gallery_changed")
         order = [image for image in rows if image is not moved]
         order.insert(order.index(anchor) + 1 if anchor and anchor is not moved else 0, moved)
-        if moved.is_main or order[0] is moved:
-            gallery.crown(order[0], rows)
-        gallery.place(w, property, rows, order)
+        cover = order[0] if moved.is_main or order[0] is moved else None
+        gallery.place(w, property, gallery.state_of(rows), order, cover)
 
 
 def move_to(property: Property, uuid: str, position: int) -> None:

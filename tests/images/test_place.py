@@ -1,0 +1,90 @@
+"""What makes a gallery another one: any one of its parts, counted and told once, whoever changed it."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import func, select
+
+from portal.db import db
+from portal.images import change, deletion, gallery, order
+from portal.images.change import Change
+from portal.images.models import Property
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery
+from tests.images.galleries import added, arranged, finished, now_in
+
+
+@pytest.fixture
+def home(home: Property) -> Property:
+    """Three photos, and somebody who is told."""
+    finished(home, 3)
+    endpoints.create(home.workspace, "https://example.com/hook", ["property.updated"])
+    return home
+
+
+def counted_and_told(home: Property) -> tuple[int, int]:
+    db.session.rollback()
+    return home.gallery_version, db.session.scalar(select(func.count(Delivery.id))) or 0
+
+
+def named(home: Property, *places: int) -> list[str]:
+    rows = gallery.images(home)
+    return [str(rows[place].uuid) for place in places]
+
+
+def arrange(home: Property, *places: int, main: int) -> Change:
+    rows = gallery.images(home)
+    return Change(arranged=arranged(home, [rows[place].id for place in places], rows[main].id))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda home: change.turn(home, named(home, 1), 1),
+        lambda home: change.apply(home, Change(added=[added()])),
+        lambda home: change.apply(home, arrange(home, 0, 1, 2, main=2)),
+        lambda home: change.apply(home, arrange(home, 0, 2, 1, main=0)),
+        lambda home: order.reorder(home, named(home, 0, 2, 1)),
+        lambda home: order.move(home, *named(home, 1, 2)),
+        lambda home: order.make_cover(home, *named(home, 2)),
+        lambda home: deletion.delete(home, named(home, 2)),
+        lambda home: deletion.delete(home, named(home, 0, 1, 2)),
+    ],
+)
+def test_each_change_is_counted_and_told_once(home: Property, action: Callable[[Property], object]) -> None:
+    version, told = counted_and_told(home)
+    action(home)
+    assert counted_and_told(home) == (version + 1, told + 1)
+    now_in(home)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda home: change.apply(home, arrange(home, 0, 1, 2, main=0)),
+        lambda home: order.reorder(home, named(home, 0, 1, 2)),
+        lambda home: order.move(home, *named(home, 1, 0)),
+        lambda home: order.make_cover(home, *named(home, 0)),
+        lambda home: deletion.delete(home, ["of nobody"]),
+    ],
+)
+def test_what_leaves_it_as_it_was_is_neither(home: Property, action: Callable[[Property], object]) -> None:
+    before = counted_and_told(home)
+    action(home)
+    assert counted_and_told(home) == before
+
+
+def test_what_was_deleted_comes_back_as_the_cover_that_it_was(home: Property) -> None:
+    first = named(home, 0)
+    token = deletion.delete(home, first, undoable=True).undo_token
+    version, told = counted_and_told(home)
+    deletion.undelete(home, token or "")
+    assert counted_and_told(home) == (version + 1, told + 1)
+    assert [image.is_main for image in now_in(home)] == [True, False, False]
+    assert named(home, 0) == first
+
+
+def test_another_name_is_told_but_leaves_the_gallery_as_it_was(home: Property) -> None:
+    version, told = counted_and_told(home)
+    change.apply(home, Change(fields={"name": "Barn"}))
+    assert counted_and_told(home) == (version, told + 1)
