@@ -35,7 +35,7 @@ ACCOUNT = {
 }
 
 blueprint = speaking_a(
-    "integrations",
+    "integrations_v1",
     "/integration-definition",
     Tag(name="Integrations", description="Property management systems, their accounts, and the Image CDN's switch."),
 )

@@ -47,7 +47,7 @@ IMAGE = {
 }
 
 blueprint = speaking_a(
-    "listings",
+    "listings_v1",
     "/listings",
     Tag(
         name="Listings", description="Homes as a PMS describes them; with the Image CDN, their pictures are our copies."
