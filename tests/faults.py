@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +15,7 @@ from sqlalchemy import create_engine, event, text
 
 from portal import config, storage
 from portal.db import db, writing
-
-NOW = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
+from tests.servers import Handler, serving
 
 
 @dataclass
@@ -50,21 +46,19 @@ def bucket_behind_a_proxy() -> Iterator[Front]:
     front, guard = Front(), threading.Lock()
     behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Proxy(Handler):
         def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             with guard:
                 request = Request(len(front.asked) + 1, self.command, self.path)
                 front.asked.append(request)
                 answer = front.answer(request)
+            if isinstance(answer, int):
+                return self.say(answer, {}, b"")
             if answer == "hang":
                 front.closed.wait(60)
             if answer in ("hang", "reset"):
                 return self.hang_up()
-            if isinstance(answer, int):
-                return self.say(answer, {}, b"")
             said = self.ask(body)
             return self.hang_up() if answer == "lost" else self.say(*said)
 
@@ -76,46 +70,21 @@ def bucket_behind_a_proxy() -> Iterator[Front]:
                     there.putheader(name, value)
             there.endheaders(body)
             response = there.getresponse()
-            said = response.status, dict(response.getheaders()), response.read()
+            of_the_line = ("connection", "transfer-encoding")
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in of_the_line}
+            said = response.status, headers, response.read()
             there.close()
             return said
 
-        def say(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                if name.lower() not in ("connection", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def hang_up(self) -> None:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NOW)
-            self.close_connection = True
-
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # boto gave up waiting
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    storage.connect(replace(config.settings(), s3_endpoint_url=f"http://127.0.0.1:{server.server_port}"))
-    try:
-        yield front
-    finally:
-        front.closed.set()
-        storage.connect(config.settings())
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Proxy) as url:
+        storage.connect(replace(config.settings(), s3_endpoint_url=url))
+        try:
+            yield front
+        finally:
+            front.closed.set()
+            storage.connect(config.settings())
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.servers import Handler, serving
 
 
 @dataclass
@@ -47,48 +46,22 @@ def outside(answer: Callable[[Seen], Reply]) -> Iterator[Outside]:
     host = Outside("", [], threading.Event())
     guard = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Host(Handler):
         def reply(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, self.path, headers, body)
+            seen = Seen(self.command, self.path, headers, self.body())
             with guard:
                 host.seen.append(seen)
                 reply = answer(seen)
             host.closed.wait(reply.after_s)
             if reply.is_reset:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.shutdown(socket.SHUT_RD)  # what the server would still read
-                self.connection.close()
-                raise ConnectionResetError
-            self.send_response(reply.status)
-            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(reply.body)
+                self.hang_up()
+            self.say(reply.status, reply.headers, reply.body)
 
         do_GET = do_POST = reply
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # the client hung up: that is what some tests are about
-
-    server = Server(("127.0.0.1", 0), Handler)
-    host.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield host
-    finally:
-        host.closed.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Host) as host.url:
+        try:
+            yield host
+        finally:
+            host.closed.set()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portal import storage
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
@@ -76,6 +77,29 @@ def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[
     page.locator(".toast", has_text="Turned 5 photos.").get_by_role("button", name="Undo").click()
     assert settles(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 4, 300, 200)
+
+
+def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
+    sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
+) -> None:
+    """Four are asked for at a time: the second request is refused as a whole."""
+    storage.uploads.delete(photos[5].original_key)
+    page = sheet(home)
+    boxes = page.locator("#photos .pick input")
+    boxes.nth(0).click()
+    boxes.nth(5).click(modifiers=["Shift"])
+    page.locator(".bulk").get_by_role("button", name="Rotate").click()
+    page.locator(".toast", has_text="Nothing was turned. The original of this photo is missing").wait_for()
+    toast = page.locator(".toast", has_text="Turned 4 photos.")
+    toast.wait_for()
+    assert settles(page, home, 1, 1, 1, 1, 0, 0)
+    for nth, width, height in ((0, 200, 300), (4, 300, 200), (5, 300, 200)):
+        is_drawn(page, nth, width, height)
+    toast.get_by_role("button", name="Undo").click()
+    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    is_drawn(page, 3, 300, 200)
+    assert ["409" in complaint for complaint in complaints] == [True]
+    complaints.clear()
 
 
 def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
