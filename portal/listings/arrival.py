@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import detection
+from portal.listings import detection, standing
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import Work
@@ -46,9 +46,10 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    listings = select(Listing).where(Listing.id.in_(listing_ids)).execution_options(populate_existing=True)
-    detection.detect(w, db.session.scalars(listings).all())
+    listings = select(Listing).where(Listing.id.in_(listing_ids)).order_by(Listing.id).with_for_update(of=Listing)
+    detection.detect(w, db.session.scalars(listings.execution_options(populate_existing=True)).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
+    standing.recount(listing_ids)
 
 
 def _stored(account: IntegrationAccount, external_ids: Sequence[str]) -> dict[str, Row[int, str, str, bool, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id, is_storable
@@ -36,21 +36,18 @@ def page(
 ) -> Page:
     """Return listings from a cursor on. Raises Invalid for a cursor or state that is none of ours, NotFound.
 
-    `state` keeps those with a picture that failed or waits, or where every picture has its copy.
+    `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
+    is off, a listing is in none.
     """
     found = select(Listing).where(Listing.workspace_id == workspace.id)
     if provider is not None:
-        definition = select(IntegrationAccount.id).join(IntegrationDefinition)
-        definition = definition.where(
-            IntegrationDefinition.workspace_id == workspace.id,
-            IntegrationDefinition.provider == find_provider(provider).key,
-        )
-        found = found.where(Listing.account_id.in_(definition))
+        key = find_provider(provider).key
+        found = found.where(Listing.account_id.in_(_accounts(workspace, IntegrationDefinition.provider == key)))
     if account is not None:
         mine = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
         found = found.where(Listing.account_id.in_(mine))
     if state is not None:
-        found = found.where(_in_state(state))
+        found = found.where(_in_state(workspace, state))
     if after is not None:
         found = found.where(Listing.id > _position(after))
     for word in search.split()[:MAX_WORDS] if is_storable(search) else ["\uffff"]:
@@ -111,14 +108,22 @@ def state_of(image: ListingImage) -> str:
     return COPIED if image.key else WAITING
 
 
-def _in_state(state: str) -> ColumnElement[bool]:
-    its = select(ListingImage.id).where(ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None))
-    has_failed = exists(its.where(ListingImage.failure_reason.is_not(None)))
-    waits = exists(its.where(ListingImage.key.is_(None), ListingImage.failure_reason.is_(None)))
-    states = {FAILED: has_failed, WAITING: waits, COPIED: and_(exists(its), ~has_failed, ~waits)}
+def _in_state(workspace: Workspace, state: str) -> ColumnElement[bool]:
+    states = {
+        FAILED: Listing.failed > 0,
+        WAITING: Listing.waiting > 0,
+        COPIED: and_(Listing.copied > 0, Listing.failed == 0, Listing.waiting == 0),
+    }
     if state not in states:
         raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
-    return states[state]
+    return and_(
+        states[state], Listing.account_id.in_(_accounts(workspace, IntegrationDefinition.enable_images_cdn.is_(True)))
+    )
+
+
+def _accounts(workspace: Workspace, condition: ColumnElement[bool]) -> Select[int]:
+    mine = select(IntegrationAccount.id).join(IntegrationDefinition)
+    return mine.where(IntegrationDefinition.workspace_id == workspace.id, condition)
 
 
 def _position(cursor: str) -> int:

@@ -11,7 +11,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errands import Turn
 from portal.errors import Conflict, NotFound
-from portal.listings import settling, turns
+from portal.listings import settling, standing, turns
 from portal.listings.download import RETRY_AFTER_S, TYPES, Copy, Errand, Found, Target, carry_out
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
 from portal.pixels.inspect import Picture
@@ -47,19 +47,28 @@ def try_again(image: ListingImage) -> None:
         if image.superseded_at:
             raise Conflict("The PMS does not show this picture any more.", code="superseded")
         image.attempts, image.failure_reason, image.next_at = 0, None, now()
+        standing.recount([listing.id])
         w.enqueue(jobs.image_cdn_upload())
 
 
 def try_all_again(images: Select[int]) -> int:
-    """Copy once more what failed among these (a SELECT of ids); return how many that are."""
-    failed = select(ListingImage).where(
-        ListingImage.id.in_(images), ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None)
+    """Copy once more what failed among these (a SELECT of ids), where the Image CDN is on; return how many that are."""
+    failed = (
+        select(ListingImage)
+        .join(Listing, ListingImage.listing_id == Listing.id)
+        .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
+        .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        .where(ListingImage.id.in_(images), IntegrationDefinition.enable_images_cdn)
+        .where(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
     )
     with work() as w:
-        found = list(db.session.scalars(failed.with_for_update(of=ListingImage).order_by(ListingImage.id)))
+        of_them = select(Listing.id).where(Listing.id.in_(failed.with_only_columns(ListingImage.listing_id)))
+        listing_ids = db.session.scalars(of_them.order_by(Listing.id).with_for_update()).all()  # first, as all do
+        found = list(db.session.scalars(failed.order_by(ListingImage.id).with_for_update(of=ListingImage)))
         for image in found:
             image.attempts, image.failure_reason, image.next_at = 0, None, now()
         if found:
+            standing.recount(listing_ids)
             w.enqueue(jobs.image_cdn_upload())
     return len(found)
 

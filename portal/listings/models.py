@@ -77,7 +77,8 @@ class Listing(Base):
     __tablename__ = "listing"
     __table_args__ = (
         UniqueConstraint("account_id", "external_id"),
-        Index("ix_listing_workspace", "workspace_id", "id"),
+        # Wide enough to be all that counting and filtering read: the rows themselves hold whole galleries
+        Index("ix_listing_workspace", "workspace_id", "id", "account_id", "copied", "failed", "waiting"),
     )
 
     id: Mapped[Id]
@@ -90,6 +91,9 @@ class Listing(Base):
     pictures: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # {url, description, …} in the PMS's order
     content_sha256: Mapped[str] = mapped_column(String(64))  # of all the PMS says: what is the same costs no write
     is_detected: Mapped[bool] = mapped_column(default=False)  # its ListingImages stand for this very content
+    copied: Mapped[int] = mapped_column(default=0)  # how many of its pictures are; as of the last recount()
+    failed: Mapped[int] = mapped_column(default=0)
+    waiting: Mapped[int] = mapped_column(default=0)
     missing_since: Mapped[Moment | None]  # a whole sync did not see it; the next one that doesn't removes it
     has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)

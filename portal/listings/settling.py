@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from portal import storage
 from portal.db import db, now
+from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
 from portal.listings.models import Listing, ListingImage
@@ -37,6 +38,7 @@ def note(outcomes: Sequence[tuple[Errand, Found]]) -> None:
                 w.drop(storage.cdn, *(found.copy.put if found.copy else ()))
         for listing in listings.values():
             _tell(w, listing, images.get(listing.id, []))
+        standing.recount(list(listings))
 
 
 def _settle(w: Work, listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> bool:

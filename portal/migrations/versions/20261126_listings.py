@@ -97,6 +97,9 @@ def upgrade() -> None:
         sa.Column("pictures", sa.JSON(), nullable=False),
         sa.Column("content_sha256", sa.String(length=64), nullable=False),
         sa.Column("is_detected", sa.Boolean(), nullable=False),
+        sa.Column("copied", sa.Integer(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("waiting", sa.Integer(), nullable=False),
         sa.Column("missing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("has_news", sa.Boolean(), nullable=False),
         sa.Column("adopting_until", sa.DateTime(timezone=True), nullable=True),
@@ -121,7 +124,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("listing", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_listing_property_id"), ["property_id"], unique=False)
-        batch_op.create_index("ix_listing_workspace", ["workspace_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_listing_workspace",
+            ["workspace_id", "id", "account_id", "copied", "failed", "waiting"],
+            unique=False,
+        )
 
     op.create_table(
         "sync_page",
