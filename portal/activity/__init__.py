@@ -1,6 +1,6 @@
 """What runs, waits, failed and is done, read off the rows: the doorbell may forget, the rows don't.
 
-Three kinds of rows are jobs (`variants`, `imports`, `deliveries`); here they are one list.
+Five kinds of rows are jobs (`variants`, `imports`, `listings`, `syncs`, `deliveries`); here they are one list.
 """
 
 from collections import Counter
@@ -13,8 +13,9 @@ from typing import NamedTuple
 from sqlalchemy import exists, or_, select, union_all
 
 from portal.accounts.models import Workspace
-from portal.activity import deliveries, imports, variants
-from portal.activity.shapes import IMPORT, KINDS, PHOTO, STATES, WEBHOOK, Cause, Counts, Job
+from portal.activity import deliveries, imports, listings, syncs, variants
+from portal.activity.listings import failed_pictures
+from portal.activity.shapes import IMPORT, KINDS, LISTING, PHOTO, STATES, SYNC, WEBHOOK, Cause, Counts, Job
 from portal.activity.variants import file_names
 from portal.db import MAX_ID, db, is_id, now
 from portal.errors import Invalid, NotFound
@@ -29,6 +30,7 @@ __all__ = [
     "a_minute",
     "causes",
     "counts",
+    "failed_pictures",
     "file_names",
     "find",
     "has_failed",
@@ -37,7 +39,13 @@ __all__ = [
     "try_all_again",
 ]
 
-SOURCES: dict[str, ModuleType] = {PHOTO: variants, WEBHOOK: deliveries, IMPORT: imports}
+SOURCES: dict[str, ModuleType] = {
+    PHOTO: variants,
+    LISTING: listings,
+    SYNC: syncs,
+    WEBHOOK: deliveries,
+    IMPORT: imports,  # the last: where it finds no room, all others are tried again already
+}
 MINUTES = 60
 MAX_PAGE = 100
 MAX_CAUSES = 20

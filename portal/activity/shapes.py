@@ -9,12 +9,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.db import NO_UUID, as_uuid, db
 from portal.images.models import FAILED, Image, ImportJob
+from portal.listings.models import IntegrationAccount, Listing
 from portal.webhooks.models import Delivery
 
 RUNNING, WAITING, DONE = "running", "waiting", "done"  # beside FAILED, the states a job is shown in
 STATES = (RUNNING, WAITING, FAILED, DONE)
-PHOTO, IMPORT, WEBHOOK = "photos", "imports", "webhooks"
-KINDS = (PHOTO, IMPORT, WEBHOOK)
+PHOTO, IMPORT, LISTING, SYNC, WEBHOOK = "photos", "imports", "listings", "syncs", "webhooks"
+KINDS = (PHOTO, IMPORT, LISTING, SYNC, WEBHOOK)
 DONE_SINCE = timedelta(hours=24)
 CONCERNS_FOR = timedelta(days=7)  # a link or a call that failed is nobody's business for ever; a photo is
 MAX_WORDS = 8  # of a search
@@ -23,11 +24,11 @@ Columns = TypeVarTuple("Columns")
 
 
 class Job(NamedTuple):
-    """A row that is work to do, or was: a photo's variants, an import, a webhook's delivery."""
+    """A row that is work to do, or was: a photo's variants, an import, a listing's copies, a sync, a delivery."""
 
     kind: str
     state: str
-    row: Image | ImportJob | Delivery
+    row: Image | ImportJob | Listing | IntegrationAccount | Delivery
 
     @property
     def at(self) -> datetime:
@@ -44,7 +45,10 @@ class Counts(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What failed for the same reason at the same place: a host's links, a webhook's calls, or just photos."""
+    """What failed for the same reason at the same place: a host's links, a webhook's calls, or just photos.
+
+    `jobs` counts what failed: photos, links, a listing's pictures, syncs, calls.
+    """
 
     kind: str
     reason: str

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import CursorResult, Row, Select, and_, select, update
 
 from portal import errands, jobs
 from portal.accounts.models import Workspace
@@ -18,7 +19,10 @@ from portal.pixels.inspect import Picture
 from portal.work import lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
+TOGETHER = 500  # pictures that are tried again in one change
 BROKEN = Found(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
+FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
+"""What may be tried again: what the PMS doesn't name any more never is."""
 
 
 def run() -> int:
@@ -52,25 +56,32 @@ def try_again(image: ListingImage) -> None:
 
 
 def try_all_again(images: Select[int]) -> int:
-    """Copy once more what failed among these (a SELECT of ids), where the Image CDN is on; return how many that are."""
+    """Copy once more what failed among these (a SELECT of ids), where the Image CDN is on; return how many that are.
+
+    Some hundred at a time, each a change of its own: there may be 200,000, and nobody is to wait for all of them.
+    """
     failed = (
-        select(ListingImage)
+        select(ListingImage.id, ListingImage.listing_id)
         .join(Listing, ListingImage.listing_id == Listing.id)
         .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
         .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
-        .where(ListingImage.id.in_(images), IntegrationDefinition.enable_images_cdn)
-        .where(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
+        .where(ListingImage.id.in_(images), FAILED_IMAGE, IntegrationDefinition.enable_images_cdn)
     )
+    found = db.session.execute(failed.order_by(ListingImage.listing_id)).all()
+    return sum(_renew(found[n : n + TOGETHER]) for n in range(0, len(found), TOGETHER))
+
+
+def _renew(failed: Sequence[Row[int, int]]) -> int:
+    listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
-        of_them = select(Listing.id).where(Listing.id.in_(failed.with_only_columns(ListingImage.listing_id)))
-        listing_ids = db.session.scalars(of_them.order_by(Listing.id).with_for_update()).all()  # first, as all do
-        found = list(db.session.scalars(failed.order_by(ListingImage.id).with_for_update(of=ListingImage)))
-        for image in found:
-            image.attempts, image.failure_reason, image.next_at = 0, None, now()
-        if found:
-            standing.recount(listing_ids)
-            w.enqueue(jobs.image_cdn_upload())
-    return len(found)
+        held = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+        db.session.scalars(held.with_for_update()).all()  # before their images, as all do
+        again = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
+        again = again.values(attempts=0, failure_reason=None, next_at=now())
+        renewed = db.session.execute(again.execution_options(synchronize_session=False))
+        standing.recount(list(listing_ids))
+        w.enqueue(jobs.image_cdn_upload())
+    return cast(CursorResult[Any], renewed).rowcount
 
 
 def _claim(most: int, _: Sequence[Errand]) -> list[Errand]:

@@ -78,7 +78,7 @@ class Listing(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "external_id"),
         # Wide enough to be all that counting and filtering read: the rows themselves hold whole galleries
-        Index("ix_listing_workspace", "workspace_id", "id", "account_id", "copied", "failed", "waiting"),
+        Index("ix_listing_workspace", "workspace_id", "id", "account_id", "copied", "failed", "waiting", "copied_at"),
     )
 
     id: Mapped[Id]
@@ -96,6 +96,7 @@ class Listing(Base):
     waiting: Mapped[int] = mapped_column(default=0)
     missing_since: Mapped[Moment | None]  # a whole sync did not see it; the next one that doesn't removes it
     has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
+    copied_at: Mapped[Moment | None]  # of that event: since when nothing of what was new waits any more
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
     adopting_until: Mapped[Moment | None]  # the lease of who imports its pictures into that property
     created_at: Mapped[Moment] = mapped_column(default=now)
@@ -113,10 +114,13 @@ class ListingImage(Base):
         Index("ix_listing_image_due", "workspace_id", "next_at"),
         Index("ix_listing_image_busy", "fetching_until"),
         Index(
-            "ix_listing_image_failed",
+            "ix_listing_image_failed",  # with all that is asked of what failed: why, and where
             "listing_id",
-            sqlite_where=text("failure_reason IS NOT NULL"),
-            postgresql_where=text("failure_reason IS NOT NULL"),
+            "host",
+            "failure_reason",
+            "superseded_at",
+            sqlite_where=text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
+            postgresql_where=text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
         ),
     )
 

@@ -13,6 +13,7 @@ from portal.accounts.models import Workspace
 from portal.errors import Invalid
 from portal.images import imports
 from portal.images.models import FAILED
+from portal.listings import providers
 from portal.pages import live
 from portal.pages.session import current_user, signed_in
 
@@ -21,6 +22,9 @@ DOING = {
     "tidy": "Tidying up",
     "run_imports": "Fetching links",
     "deliver_webhooks": "Calling webhooks",
+    "sync_listings": "Asking the property systems",
+    "image_cdn_upload": "Copying listing pictures",
+    "clear_leftovers": "Removing old copies",
 }
 PAGE = 30
 
@@ -95,10 +99,12 @@ def _seen() -> dict[str, object]:
         "causes": activity.causes(workspace) if here["state"] == FAILED else [],
         "workers": _workers(workspace),
         "jobs": page.items,
+        "failed_pictures": activity.failed_pictures(page.items),
         "next_url": _url(here, page.next_cursor) if page.next_cursor else None,
         "newest_url": _url(here, None) if here["after"] else None,
         "url_of": url_of,
         "progress_of": imports.progress,
+        "provider_names": {key: provider.name for key, provider in providers.ALL.items()},
         **here,
     }
 

@@ -104,9 +104,10 @@ def test_reasons_are_counted_the_commonest_first(alice: Person, home: Property) 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_jobs_are_counted_by_the_minute(alice: Person, home: Property) -> None:
+    images = [photo_in(home) for _ in range(6)]
     this_minute = now().replace(second=0, microsecond=0)
-    for minutes in (0, 0, 1, 59, 60, 61):
-        ready(photo_in(home), this_minute - timedelta(minutes=minutes))
+    for image, minutes in zip(images, (0, 0, 1, 59, 60, 61), strict=True):
+        ready(image, this_minute - timedelta(minutes=minutes))
     counted = activity.a_minute(alice.workspace)
     assert len(counted) == 60
     assert (counted[-1], counted[-2], counted[0], sum(counted)) == (2, 1, 1, 4)

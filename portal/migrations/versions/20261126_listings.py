@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("waiting", sa.Integer(), nullable=False),
         sa.Column("missing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("has_news", sa.Boolean(), nullable=False),
+        sa.Column("copied_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("adopting_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("property_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -126,7 +127,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_listing_property_id"), ["property_id"], unique=False)
         batch_op.create_index(
             "ix_listing_workspace",
-            ["workspace_id", "id", "account_id", "copied", "failed", "waiting"],
+            ["workspace_id", "id", "account_id", "copied", "failed", "waiting", "copied_at"],
             unique=False,
         )
 
@@ -187,10 +188,10 @@ def upgrade() -> None:
         batch_op.create_index("ix_listing_image_due", ["workspace_id", "next_at"], unique=False)
         batch_op.create_index(
             "ix_listing_image_failed",
-            ["listing_id"],
+            ["listing_id", "host", "failure_reason", "superseded_at"],
             unique=False,
-            sqlite_where=sa.text("failure_reason IS NOT NULL"),
-            postgresql_where=sa.text("failure_reason IS NOT NULL"),
+            sqlite_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
+            postgresql_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
         )
         batch_op.create_index(batch_op.f("ix_listing_image_key"), ["key"], unique=False)
 
@@ -200,8 +201,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_listing_image_key"))
         batch_op.drop_index(
             "ix_listing_image_failed",
-            sqlite_where=sa.text("failure_reason IS NOT NULL"),
-            postgresql_where=sa.text("failure_reason IS NOT NULL"),
+            sqlite_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
+            postgresql_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
         )
         batch_op.drop_index("ix_listing_image_due")
         batch_op.drop_index("ix_listing_image_busy")
