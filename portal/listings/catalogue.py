@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.orm import defer, joinedload
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id, is_storable
@@ -15,6 +16,9 @@ MAX_PAGE = 100
 MAX_WORDS = 8  # of a search
 COPIED, WAITING, FAILED = "copied", "waiting", "failed"
 STATES = (COPIED, WAITING, FAILED)
+WITHOUT_SECRETS = joinedload(Listing.account).options(  # else each listing's row would be deciphered anew
+    defer(IntegrationAccount.credentials), defer(IntegrationAccount.token)
+)
 
 
 class Page(NamedTuple):
@@ -39,7 +43,7 @@ def page(
     `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
     is off, a listing is in none. An account that is absent, or another workspace's, has none.
     """
-    found = select(Listing).where(Listing.workspace_id == workspace.id)
+    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITHOUT_SECRETS)
     if provider is not None:
         found = found.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
     if account is not None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from sqlalchemy import event, select, update
 
@@ -13,8 +14,8 @@ from portal import config, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import arrival, copying, integrations, shown, sync
-from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
+from portal.listings import arrival, copying, detection, integrations, shown, standing, sync
+from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage, prefix_of
 from portal.listings.providers.base import FoundListing, Picture, Token
 from portal.work import lock, work
 from tests.workers.conftest import until
@@ -52,6 +53,54 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
         lock(account)
         ids = arrival.take_in(w, account, found)
     return list(db.session.scalars(select(Listing).where(Listing.id.in_(ids)).order_by(Listing.id)))
+
+
+def listed(
+    workspace: Workspace, name: str = "Heron House", *, pictures: int = 2, host: str = "https://pms.example"
+) -> Listing:
+    """A listing without a PMS, its pictures waiting to be copied: in the workspace's first account, made if need be."""
+    definition = integrations.switch(workspace, "hostaway", enabled=True)
+    accounts = integrations.accounts(definition)
+    account = (
+        accounts[0]
+        if accounts
+        else integrations.connect(workspace, "hostaway", {"clientId": name, "clientSecret": "a secret"})
+    )
+    urls = [f"{host}/{name}/{number}.jpg".replace(" ", "-") for number in range(pictures)]
+    with work() as w:
+        account.synced_at, account.next_at = now(), now() + timedelta(minutes=10)
+        listing = Listing(workspace_id=workspace.id, account_id=account.id, external_id=f"{name} 1", name=name)
+        listing.thumbnail_url = urls[0] if urls else None
+        listing.pictures = [{"url": url, "description": f"View {number}"} for number, url in enumerate(urls)]
+        listing.content_sha256, listing.is_detected = "", True
+        db.session.add(listing)
+        db.session.flush()
+        detection.detect(w, [listing])
+        standing.recount([listing.id])
+    return listing
+
+
+def failed(listing: Listing, *, position: int = 0, reason: str = "PMS image returns 404") -> ListingImage:
+    """One of its pictures, given up for this reason."""
+    with work():
+        image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
+        image.failure_reason, image.next_at = reason, None
+        standing.recount([listing.id])
+    return image
+
+
+def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
+    """One of its pictures with a copy: of these bytes, from which much was removed."""
+    with work() as w:
+        image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
+        image.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        prefix = prefix_of(listing.account.definition.workspace.uuid, listing.uuid)
+        image.key = f"{prefix}gallery/{position}_{image.image_hash}.jpg"
+        image.original_bytes, image.delivered_bytes = len(data) + 100_000, len(data)
+        image.width, image.height, image.next_at, image.failure_reason = 640, 480, now() + timedelta(days=7), None
+        w.put(storage.cdn, image.key, data, "image/jpeg")
+        standing.recount([listing.id])
+    return image
 
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:

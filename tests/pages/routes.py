@@ -14,6 +14,7 @@ from portal.images.models import Image, Property
 from portal.pages.security import OTHERS
 from portal.webhooks import endpoints
 from tests.factories import Person, photo_in
+from tests.listings import stays
 
 PUBLIC = {
     "properties.home",
@@ -65,10 +66,13 @@ class Things:
     delivery: UUID
     deletion: UUID
     job: UUID
+    account: UUID
+    listing: UUID
+    picture: UUID
 
     @classmethod
     def of(cls, person: Person, home: Property, image: Image) -> Things:
-        """What there is of each; the webhook, its delivery, a deletion and an import are made here."""
+        """What there is of each; from the webhook on, they are made here."""
         key = access.api_keys(person.workspace)[-1]
         endpoint = endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
         delivery = endpoints.send_test(endpoint)
@@ -76,21 +80,25 @@ class Things:
         gone = deletion.delete(home, [str(photo_in(home).uuid)], undoable=True)
         assert gone.undo_token
         fixed = (home.uuid, image.uuid, key.uuid, person.user.uuid, endpoint.uuid, delivery.uuid)
-        return cls(*fixed, UUID(gone.undo_token), job.uuid)
+        listing = stays.listed(person.workspace)
+        pms = (listing.account.uuid, listing.uuid, stays.images(listing)[0].uuid)
+        return cls(*fixed, UUID(gone.undo_token), job.uuid, *pms)
 
     @classmethod
     def nobodys(cls) -> Things:
-        return cls(*(uuid4() for _ in range(8)))
+        return cls(*(uuid4() for _ in range(11)))
 
     @property
     def parents(self) -> dict[str, UUID]:
         """Those that others of them are within."""
-        return {"home": self.home, "webhook": self.webhook}
+        return {"home": self.home, "webhook": self.webhook, "listing": self.listing}
 
     def path(self, rule: Rule) -> str:
         """Fill a rule's address. A KeyError here means: a new route, say what its parts are."""
         places: dict[str, dict[str, object]] = {
             "/properties/": {"uuid": self.home, "photo": self.photo, "token": self.deletion, "job": self.job},
+            "/listings/accounts/": {"uuid": self.account},
+            "/listings/": {"uuid": self.listing, "image_uuid": self.picture, "provider": "hostaway"},
             "/jobs/": {"uuid": self.photo},
             "/settings/keys/": {"uuid": self.key},
             "/settings/people/": {"uuid": self.person},

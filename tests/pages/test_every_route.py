@@ -22,6 +22,8 @@ ADMINS = {
     *("settings.create_key", "settings.revoke_key", "settings.add_person", "settings.link_person"),
     *("webhooks.create", "webhooks.update", "webhooks.switch", "webhooks.rotate", "webhooks.send_test"),
     *("webhooks.confirm_delete", "webhooks.delete"),
+    *("integrations.choose", "integrations.connect_form", "integrations.connect", "listings.switch"),
+    *("integrations.confirm_remove", "integrations.remove"),
 }
 HREF = re.compile(r'(?:href|action|hx-get)="([/?][^"]*)"')
 

@@ -1,0 +1,258 @@
+"""The listings of a workspace's PMSs: integrations with their switch and their accounts, filters, pages, syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import copying, integrations, sync
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing
+from portal.pages.listings import PAGE
+from portal.work import work
+from tests.factories import Person, jpeg
+from tests.listings import stays
+
+HTMX = {"HX-Request": "true"}
+SWITCH = "/listings/integrations/hostaway/switch"
+
+
+@pytest.fixture
+def listing(alice: Person) -> Listing:
+    """Four pictures: the thumbnail and the first wait, one is copied, one failed."""
+    listing = stays.listed(alice.workspace, pictures=3)
+    stays.copied(listing, jpeg(), position=1)
+    stays.failed(listing, position=2)
+    return listing
+
+
+def account_of(listing: Listing) -> IntegrationAccount:
+    return db.session.get_one(IntegrationAccount, listing.account_id)
+
+
+def definition() -> IntegrationDefinition:
+    db.session.rollback()
+    return db.session.query(IntegrationDefinition).one()
+
+
+def test_without_an_integration_there_is_one_sentence_and_one_button(alice: Person, bob: Person) -> None:
+    page = alice.browser().get("/listings").text
+    assert "No PMS connected yet" in page
+    assert page.count('href="/listings/connect"') == 1
+    assert "<table" not in page and 'id="find"' not in page and "Sync" not in page
+    page = bob.browser().get("/listings").text
+    assert "Ask an admin" in page and "/listings/connect" not in page
+
+
+def test_a_card_says_how_the_pictures_stand(alice: Person, listing: Listing) -> None:
+    page = alice.browser().get("/listings").text
+    assert "1 account, 1 listing" in page
+    assert 'aria-label="1 copied, 1 failed, 2 on the way"' in page
+    for state, number in (("live", 1), ("fail", 1), ("sync", 2)):
+        assert f'<i data-s="{state}" style="--n:{number}"></i>' in page
+    assert "Synced just now" in page
+    assert 'role="switch" aria-checked="true" aria-label="Image CDN for Hostaway"' in page
+
+
+def test_a_row_says_how_a_listing_stands(alice: Person, listing: Listing) -> None:
+    page = alice.browser().get("/listings").text
+    assert f'href="/listings/{listing.uuid}"' in page
+    assert "1 failed" in page and "2 waiting" in page
+    for position in (0, 2):
+        stays.copied(listing, jpeg(), position=position)
+    with work():
+        thumbnail = next(image for image in stays.images(listing) if image.type == "THUMBNAIL")
+        thumbnail.failure_reason = "Gone"
+        listing.failed, listing.waiting = 0, 0
+    assert "All copied</span>" in alice.browser().get("/listings").text
+
+
+def test_the_cover_is_a_small_one_of_ours(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    assert "<img" not in browser.get("/listings").text, "the first picture has no copy yet"
+    image = stays.copied(listing, jpeg())
+    page = browser.get("/listings").text
+    assert f'src="/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"' in page
+    assert "pms.example" not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("state=failed", ["Mill Loft"]),
+        ("state=waiting", ["Mill Loft", "Dune Cabin"]),
+        ("state=copied", ["Orchard Barn"]),
+        ("q=mill", ["Mill Loft"]),
+        ("q=CABIN+1", ["Dune Cabin"]),
+        ("provider=hostaway", ["Mill Loft", "Dune Cabin", "Orchard Barn"]),
+        ("provider=hostaway&state=failed&q=loft", ["Mill Loft"]),
+        ("state=failed&q=cabin", []),
+    ],
+)
+def test_filters_and_search(alice: Person, query: str, shown: list[str]) -> None:
+    stays.failed(stays.listed(alice.workspace, "Mill Loft"))
+    stays.listed(alice.workspace, "Dune Cabin")
+    barn = stays.listed(alice.workspace, "Orchard Barn", pictures=1)
+    with work():
+        barn.copied, barn.waiting = 2, 0
+    page = alice.browser().get(f"/listings?{query}", headers=HTMX).text
+    assert [name for name in ("Mill Loft", "Dune Cabin", "Orchard Barn") if f"<bdi>{name}</bdi>" in page] == shown
+    assert ("Nothing" in page) == (not shown)
+
+
+def test_the_chips_count_listings_where_the_switch_is_on(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    page = browser.get("/listings").text
+    assert "All <b>1</b>" in page and "Failed <b>1</b>" in page and "Waiting <b>1</b>" in page
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    page = browser.get("/listings").text
+    assert "All <b>1</b>" in page and "Failed <b>0</b>" in page and "Waiting <b>0</b>" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("state=lost", 422), ("after=x", 422), ("provider=none", 404), ("provider=%C3%A9", 404)]
+)
+def test_what_is_none_of_ours_is_refused(alice: Person, query: str, status: int) -> None:
+    assert alice.browser().get(f"/listings?{query}").status_code == status
+
+
+def test_pages_lead_to_each_other(alice: Person) -> None:
+    for number in range(PAGE + 1):
+        stays.listed(alice.workspace, f"House {number:02}", pictures=0)
+    browser = alice.browser()
+    first = browser.get("/listings?provider=hostaway").text
+    assert "House 00" in first and "House 50" not in first and f"{PAGE + 1} listings" in first
+    link = first.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+    second = browser.get(link).text
+    assert "House 50" in second and "House 00" not in second
+    assert 'href="/listings?provider=hostaway" rel="prev"' in second
+
+
+def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    first = browser.get("/listings", headers=HTMX)
+    assert first.text.startswith('<div class="page" id="listings-live"')
+    assert 'hx-trigger="tick from:body"' in first.text
+    tag = HTMX | {"HX-PTag": first.headers["HX-PTag"]}
+    assert browser.get("/listings", headers=tag).status_code == 304
+    stays.failed(listing)
+    assert browser.get("/listings", headers=tag).status_code == 200
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    assert 'hx-trigger="slow-tick from:body"' in browser.get("/listings", headers=HTMX).text
+
+
+def test_the_switch_goes_off_and_on(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    answer = browser.post(SWITCH, data={"on": "0", "provider": "hostaway"}, headers=HTMX)
+    assert not definition().enable_images_cdn
+    assert 'aria-checked="false"' in answer.text and "Off. 1 copy is kept" in answer.text
+    assert "copies are kept" in answer.headers["HX-Trigger"]
+    assert "Off</span>" in answer.text, "in the row, too"
+    assert 'id="account-' in answer.text, "where one was, one stays"
+    answer = browser.post(SWITCH, data={"on": "1", "state": "failed"})
+    assert definition().enable_images_cdn
+    assert (answer.status_code, answer.location) == (303, "/listings?state=failed")
+
+
+def test_a_provider_that_is_not_connected_has_no_switch(alice: Person) -> None:
+    assert alice.browser().post(SWITCH, data={"on": "1"}).status_code == 404
+    assert alice.browser().post(SWITCH.replace("hostaway", "none"), data={"on": "1"}).status_code == 404
+    assert db.session.query(IntegrationDefinition).count() == 0
+
+
+def test_a_sync_is_seen_as_it_goes(alice: Person, bob: Person, listing: Listing) -> None:
+    account = account_of(listing)
+    browser = bob.browser()
+    answer = browser.post(f"/listings/accounts/{account.uuid}/sync", data={"provider": "hostaway"}, headers=HTMX)
+    assert "Starts in a moment" in answer.text and "Sync now:" not in answer.text
+    with work():
+        account.started_at, account.found, account.total, account.pages = now(), 312, 1240, 4
+    page = browser.get("/listings?provider=hostaway", headers=HTMX).text
+    assert "Syncing now, 25%" in page and "312 of 1,240 listings" in page and "Page 5" in page
+    assert 'aria-valuenow="25"' in page
+    with work():
+        account.total = None
+    assert "312 listings so far" in browser.get("/listings?provider=hostaway").text
+
+
+def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, listing: Listing) -> None:
+    account = account_of(listing)
+    with work():
+        account.name, account.error, account.failures = "Sea <Stays>", "The server answered 500.", 1
+        account.next_at = now() + timedelta(minutes=29, seconds=30)
+    page = alice.browser().get("/listings?provider=hostaway").text
+    assert page.count("The server answered 500.") == 2
+    assert "next sync in 29 min" in page and "What was synced before stays" in page
+    assert "Sea &lt;Stays&gt;" in page and "<Stays>" not in page
+
+
+def test_all_accounts_are_synced_or_those_that_are_shown(alice: Person, listing: Listing) -> None:
+    account = account_of(listing)
+    browser = alice.browser()
+    for data, location in (({}, "/listings"), ({"provider": "hostaway"}, "/listings?provider=hostaway")):
+        with work():
+            account.next_at = now() + timedelta(hours=1)
+        assert browser.post("/listings/sync", data=data).location == location
+        db.session.refresh(account)
+        assert account.next_at and account.next_at <= now()
+    with work():
+        account.next_at = now() + timedelta(hours=1)
+    browser.post("/listings/sync", data={"provider": "guesty"})
+    db.session.refresh(account)
+    assert account.next_at > now()
+
+
+def test_bob_looks_and_manages_nothing(bob: Person, alice: Person, listing: Listing) -> None:
+    page = bob.browser().get("/listings?provider=hostaway").text
+    assert "Heron House" in page and "Sync now" in page
+    for word in ('role="switch"', "/connect", "Remove"):
+        assert word not in page
+    assert bob.browser().post(SWITCH, data={"on": "0"}).status_code == 403
+    assert definition().enable_images_cdn
+
+
+def test_charlie_sees_and_changes_nothing(alice: Person, charlie: Person, listing: Listing) -> None:
+    browser = charlie.browser()
+    for path in ("/listings", "/listings?q=heron", "/listings?state=failed", "/listings?provider=hostaway"):
+        page = browser.get(path).text
+        assert "Heron" not in page.replace("heron", "") and "No PMS connected yet" in page
+    before = account_of(listing).next_at
+    assert browser.post(SWITCH, data={"on": "0"}).status_code == 404
+    browser.post("/listings/sync")
+    db.session.expire_all()
+    assert (definition().enable_images_cdn, account_of(listing).next_at) == (True, before)
+    stays.listed(charlie.workspace, "Corvid Nest")
+    browser.post(SWITCH, data={"on": "0"})
+    db.session.rollback()
+    switches = {one.workspace_id: one.enable_images_cdn for one in db.session.query(IntegrationDefinition)}
+    assert switches == {alice.workspace.id: True, charlie.workspace.id: False}
+
+
+def test_the_statements_do_not_grow(alice: Person, listing: Listing, statements: Callable[..., int]) -> None:
+    browser = alice.browser()
+    paths = ("/listings", "/listings?provider=hostaway&state=failed&q=o")
+    few = [statements(browser.get, path, headers=HTMX) for path in paths]
+    for number in range(5):
+        stays.failed(stays.listed(alice.workspace, f"House {number}", pictures=5))
+        integrations.connect(alice.workspace, "hostaway", {"clientId": str(number)}, name=f"Account {number}")
+    assert [statements(browser.get, path, headers=HTMX) for path in paths] == few
+    assert max(few) <= 8
+
+
+def test_a_whole_sync_on_the_page(alice: Person) -> None:
+    """From the fake PMS to the page: what `Sync now` brings."""
+    with FakeHostaway() as pms:
+        pms.is_limited = False
+        stays.connected(alice.workspace, pms)
+        browser = alice.browser()
+        assert "Starts in a moment" in browser.get("/listings?provider=hostaway").text
+        sync.run()
+        page = browser.get("/listings").text
+        assert "0 copied, 15 on the way" in page and page.count('<tr id="listing-') == 3
+        copying.run()
+        page = browser.get("/listings").text
+    assert "All 15 copied" in page and page.count("All copied</span>") == 3
+    assert pms.credentials["clientSecret"] not in page

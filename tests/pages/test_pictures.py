@@ -1,0 +1,235 @@
+"""One listing and its pictures: what the PMS names, what came of it, and once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+
+import pytest
+from PIL import Image as Pillow
+from sqlalchemy import update
+
+from portal import storage
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.images.models import ImportBudget, ImportItem, Property
+from portal.listings import integrations
+from portal.listings.models import Listing, ListingImage
+from portal.pages.pictures import copy_url
+from portal.work import work
+from tests.factories import Person, jpeg
+from tests.listings import stays
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def listing(alice: Person) -> Listing:
+    """Four pictures: the thumbnail and the first wait, one is copied, one failed."""
+    listing = stays.listed(alice.workspace, pictures=3)
+    stays.copied(listing, jpeg(), position=1)
+    stays.failed(listing, position=2)
+    return listing
+
+
+def where(listing: Listing) -> str:
+    return f"/listings/{listing.uuid}"
+
+
+def rows(page: str) -> list[str]:
+    return page.split('<tr id="picture-')[1:]
+
+
+def image_of(listing: Listing, position: int) -> ListingImage:
+    db.session.rollback()
+    return next(one for one in stays.images(listing) if (one.type, one.position) == ("GALLERY", position))
+
+
+def test_there_is_a_row_for_each_picture_with_the_thumbnail_first(alice: Person, listing: Listing) -> None:
+    page = alice.browser().get(where(listing)).text
+    thumbnail, first, second, third = rows(page)
+    assert "Thumbnail" in thumbnail and "Waiting" in thumbnail
+    assert "View 0" in first and 'href="https://pms.example/Heron-House/0.jpg"' in first and "Waiting" in first
+    image = image_of(listing, 1)
+    for words in ("View 1", "640 × 480", "Copied", f'href="{copy_url(image)}"', "<s>", 'rel="noreferrer"'):
+        assert words in second
+    assert f'src="/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"' in second
+    assert "Failed" in third and "PMS image returns 404." in third and "Try again" in third
+    assert "delivered as" in page and copy_url(image) in page.partition('id="links"')[2].partition("</pre>")[0]
+
+
+def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, listing: Listing) -> None:
+    """A9: the good copy is served on."""
+    stays.failed(listing, position=1)
+    row = rows(alice.browser().get(where(listing)).text)[2]
+    assert "The copy from before is used on." in row and copy_url(image_of(listing, 1)) in row
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("", 4), ("?state=failed", 1), ("?state=waiting", 2), ("?state=copied", 1)]
+)
+def test_pictures_are_filtered(alice: Person, listing: Listing, query: str, shown: int) -> None:
+    assert len(rows(alice.browser().get(where(listing) + query, headers=HTMX).text)) == shown
+
+
+def test_a_filter_that_finds_nothing_says_so(alice: Person) -> None:
+    listing = stays.listed(alice.workspace)
+    page = alice.browser().get(f"{where(listing)}?state=failed").text
+    assert "Nothing failed" in page and "Show all pictures" in page
+    assert alice.browser().get(f"{where(listing)}?state=lost").status_code == 422
+
+
+def test_a_listing_without_pictures_says_so(alice: Person) -> None:
+    page = alice.browser().get(where(stays.listed(alice.workspace, pictures=0))).text
+    assert "No picture yet" in page and "Make a property" not in page
+
+
+def test_where_the_switch_is_off_the_pms_is_shown(alice: Person, listing: Listing) -> None:
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    page = alice.browser().get(where(listing)).text
+    assert page.count(">Off</span>") == 4 and "The Image CDN is off" in page and "Try again" not in page
+    with work():
+        db.session.query(ListingImage).delete()
+    page = alice.browser().get(where(listing)).text
+    assert len(rows(page)) == 4 and page.count(">Off</span>") == 4, "also what was never looked at"
+
+
+def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing) -> None:
+    with work():
+        gone = image_of(listing, 1)
+        gone.superseded_at = now() - timedelta(days=3)
+        listing.pictures = [picture for picture in listing.pictures if not picture["url"].endswith("/1.jpg")]
+    page = alice.browser().get(where(listing)).text
+    current, _, former = page.partition("No longer at Hostaway: 1 picture")
+    assert (len(rows(current)), len(rows(former))) == (3, 1)
+    assert "Gone 3 days ago" in former and copy_url(gone) in former
+    assert "No longer" not in alice.browser().get(f"{where(listing)}?state=failed").text
+
+
+def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    first = browser.get(where(listing), headers=HTMX)
+    assert first.text.startswith('<div class="page" id="listing-live"')
+    assert 'hx-trigger="tick from:body"' in first.text
+    tag = HTMX | {"HX-PTag": first.headers["HX-PTag"]}
+    assert browser.get(where(listing), headers=tag).status_code == 304
+    stays.failed(listing)
+    assert browser.get(where(listing), headers=tag).status_code == 200
+    with work():
+        db.session.execute(update(ListingImage).values(failure_reason="Gone"))
+    assert 'hx-trigger="slow-tick from:body"' in browser.get(where(listing), headers=HTMX).text
+
+
+def test_a_failed_picture_is_tried_again_by_whoever_edits(bob: Person, listing: Listing) -> None:
+    browser, path = bob.browser(), f"{where(listing)}/pictures/{image_of(listing, 2).uuid}/try-again"
+    answer = browser.post(path, data={"state": "failed"}, headers=HTMX)
+    assert "Nothing failed" in answer.text
+    assert image_of(listing, 2).failure_reason is None
+    stays.failed(listing, position=2)
+    answer = browser.post(path, data={"state": "failed"})
+    assert (answer.status_code, answer.location) == (303, f"{where(listing)}?state=failed")
+    assert image_of(listing, 2).failure_reason is None
+
+
+def test_what_cannot_be_tried_again_says_why(alice: Person, listing: Listing) -> None:
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    path = f"{where(listing)}/pictures/{image_of(listing, 2).uuid}/try-again"
+    answer = alice.browser().post(path, headers=HTMX)
+    assert answer.status_code == 409 and "switched off" in answer.headers["HX-Trigger"]
+    assert image_of(listing, 2).failure_reason
+
+
+def test_all_that_failed_is_tried_again_and_nothing_else(alice: Person, listing: Listing) -> None:
+    other = stays.listed(alice.workspace, "Mill Loft")
+    stays.failed(other)
+    stays.failed(listing, position=0)
+    page = alice.browser().post(f"{where(listing)}/try-again", headers=HTMX).text
+    assert "Try all again" not in page and page.count("Waiting</span>") == 3
+    assert image_of(other, 0).failure_reason
+    assert alice.browser().post(f"{where(other)}/try-again").location == where(other)
+    assert image_of(other, 0).failure_reason is None
+
+
+def test_a_property_is_made_of_a_listing_once(bob: Person, listing: Listing) -> None:
+    browser = bob.browser()
+    assert "Make a property" in browser.get(where(listing)).text
+    for _ in range(2):
+        answer = browser.post(f"{where(listing)}/property")
+        made = db.session.query(Property).one()
+        assert (answer.status_code, answer.location) == (303, f"/properties/{made.uuid}/photos")
+    assert (made.name, made.workspace_id) == ("Heron House", bob.workspace.id)
+    urls = [item.url for item in db.session.query(ImportItem).order_by(ImportItem.id)]
+    assert urls == [picture["url"] for picture in listing.pictures]
+    page = browser.get(where(listing)).text
+    assert f'href="/properties/{made.uuid}/photos"' in page and "Make a property" not in page
+
+
+def test_a_property_that_the_month_has_no_imports_for_says_so_and_is_there(alice: Person, listing: Listing) -> None:
+    with work():
+        db.session.add(ImportBudget(workspace_id=alice.workspace.id, month=f"{now():%Y-%m}", used=10_000))
+    answer = alice.browser().post(f"{where(listing)}/property")
+    assert answer.status_code == 422 and 'role="alert"' in answer.text
+    assert "Go to the property" in answer.text
+    assert db.session.query(Property).count() == 1
+
+
+def test_more_pictures_than_the_plan_takes_are_said_before(alice: Person) -> None:
+    page = alice.browser().get(where(stays.listed(alice.workspace, pictures=21))).text
+    assert "a property takes the first 20" in page
+
+
+def test_a_preview_is_small_and_kept_for_good(alice: Person, listing: Listing) -> None:
+    data = jpeg(3000, 2000)
+    image = stays.copied(listing, data)
+    answer = alice.browser().get(f"{where(listing)}/pictures/{image.uuid}/preview?v={image.image_hash}")
+    assert (answer.status_code, answer.mimetype) == (200, "image/webp")
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    with Pillow.open(BytesIO(answer.data)) as picture:
+        assert picture.size == (200, 133)
+    assert len(answer.data) < len(data) / 20
+
+
+def test_a_preview_of_what_is_not_there_is_no_error_of_ours(alice: Person, listing: Listing) -> None:
+    browser = alice.browser()
+    paths = [f"{where(listing)}/pictures/{image_of(listing, position).uuid}/preview" for position in (0, 1)]
+    assert browser.get(paths[0]).status_code == 404, "no copy yet"
+    storage.cdn.delete(image_of(listing, 1).key or "")
+    assert browser.get(paths[1]).status_code == 404
+    image = image_of(listing, 1)
+    storage.cdn.put(image.key or "", b"no picture", "image/jpeg")
+    assert browser.get(paths[1]).status_code == 422
+
+
+def test_charlie_finds_nothing(alice: Person, charlie: Person, listing: Listing) -> None:
+    stays.copied(listing, jpeg())
+    browser, image = charlie.browser(), image_of(listing, 2)
+    for path in ("", "?state=failed", f"/pictures/{image_of(listing, 0).uuid}/preview"):
+        assert browser.get(where(listing) + path).status_code == 404
+    for path in ("/property", "/try-again", f"/pictures/{image.uuid}/try-again"):
+        assert browser.post(where(listing) + path).status_code == 404
+    assert image_of(listing, 2).failure_reason
+    assert db.session.query(Property).count() == 0
+
+
+def test_the_statements_do_not_grow_with_the_pictures(
+    alice: Person, listing: Listing, statements: Callable[..., int]
+) -> None:
+    many = stays.listed(alice.workspace, "Mill Loft", pictures=40)
+    for position in range(40):
+        stays.failed(many, position=position)
+    browser = alice.browser()
+    few, more = (statements(browser.get, where(one), headers=HTMX) for one in (listing, many))
+    assert few == more <= 6
+
+
+def test_what_a_pms_says_is_text(alice: Person) -> None:
+    with FakeHostaway() as pms:
+        pms.is_limited = False
+        pms.catalogue.listings[1].name = "<img src=x onerror=alert(1)>"
+        pms.catalogue.listings[1].pictures[0].description = "<script>alert(1)</script>"
+        stays.synced(stays.connected(alice.workspace, pms, enabled=False))
+    browser = alice.browser()
+    for path in ("/listings", where(stays.listings()[0])):
+        page = browser.get(path).text
+        assert "<img src=x" not in page and "<script>alert" not in page and "&lt;img src=x" in page
