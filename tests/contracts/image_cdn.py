@@ -30,7 +30,9 @@ class ImageCdn:
 
     def ask(self, method: str, path: str, body: Json = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.person.key}"}
-        return requests.request(method, f"{self.host}{path}", json=body, headers=headers, timeout=60)
+        response = requests.request(method, f"{self.host}{path}", json=body, headers=headers, timeout=60)
+        db.session.rollback()  # the test's own reading ends, so that it sees what the request did
+        return response
 
     def said(self, method: str, path: str, body: Json = None) -> Json:
         response = self.ask(method, path, body)

@@ -125,7 +125,7 @@ class TestListingResponse:
         assert shape(after) == shape(before)
         assert after != before
 
-    def test_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
+    def test_a18_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
         """Image uploads are processed asynchronously. After enabling CDN for the first time, it may take one or more
         sync cycles before all images are available on the CDN."""
         cdn.switch(ENABLE)
