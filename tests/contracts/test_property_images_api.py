@@ -56,7 +56,7 @@ def curl(command: str, folder: Path, **filled: str) -> requests.Response:
 
 def padded(jpeg: bytes, size_bytes: int) -> bytes:
     """The same picture in a file of exactly this size: comments after its first marker."""
-    comments = b""
+    comments = bytearray()
     while missing := size_bytes - len(jpeg) - len(comments):
         length = min(missing, 60_000) if missing - 60_000 not in range(1, 4) else 50_000
         comments += b"\xff\xfe" + (length - 2).to_bytes(2, "big") + b" " * (length - 4)

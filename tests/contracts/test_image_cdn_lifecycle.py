@@ -1,0 +1,174 @@
+"""Seed A, "Image Lifecycle" and "Data Model": sentence by sentence, over HTTP."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+import requests
+
+from portal import jobs
+from portal.db import db
+from portal.listings import removal
+from portal.listings.models import Listing, ListingImage
+from portal.work import work
+from tests.contracts.image_cdn import DEFINITIONS, ENABLE, GALLERY, LISTINGS, THUMBNAIL, ImageCdn, objects
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+FIELDS = [  # the document's table, in its order
+    "id",
+    "listingID",
+    "originalURL",
+    "cdnURL",
+    "imageHash",
+    "imageType",
+    "position",
+    "lastCheckedAt",
+    "failureReason",
+    "createdAt",
+    "updatedAt",
+]
+
+
+@pytest.fixture
+def cdn(cdn: ImageCdn) -> ImageCdn:
+    """With the Image CDN on, and everything copied."""
+    cdn.switch(ENABLE)
+    cdn.cycle()
+    return cdn
+
+
+class TestLifecycle:
+    def test_new_listings(self, cdn: ImageCdn) -> None:
+        """When new listings are synced and CDN is enabled, their thumbnail and gallery images are automatically queued
+        for upload during the sync process."""
+        cdn.pms.catalogue.add(3)
+        jobs.connection().flushall()
+        cdn.sync()
+        assert jobs.queue(jobs.CDN).get_job_ids() == [jobs.image_cdn_upload().id]
+        queued = [(image["imageType"], image["position"], image["cdnURL"]) for image in cdn.images(4)]
+        assert queued == [(THUMBNAIL, 0, None), (GALLERY, 0, None), (GALLERY, 1, None), (GALLERY, 2, None)]
+        cdn.upload()
+        assert cdn.pictures(4) == [image["cdnURL"] for image in cdn.images(4)][1:]
+
+    def test_updated_images(self, cdn: ImageCdn) -> None:
+        """If a PMS changes an image URL for an existing listing, the new URL is detected during the next sync and
+        queued for upload. The original ListingImage record is preserved alongside the new one."""
+        original = cdn.image(2)
+        cdn.pms.catalogue.change_url(1, 2)
+        cdn.sync()
+        new = cdn.image(2)
+        assert new["id"] != original["id"]
+        assert (new["cdnURL"], new["failureReason"]) == (None, None), "queued"
+        assert cdn.pictures()[2] == cdn.pms_url(2)
+        cdn.upload()
+        assert cdn.pictures()[2] == cdn.image(2)["cdnURL"]
+        (kept,) = [image for image in cdn.images() if image["id"] == original["id"]]
+        assert kept == original | {"updatedAt": kept["updatedAt"]}
+
+    def test_an_account_is_removed_with_all_that_came_of_it(self, cdn: ImageCdn) -> None:
+        """When listings are deleted (for example, when removing an integration account), associated CDN images are
+        cleaned up from both S3 and the database."""
+        shown = [cdn.listing(n)["thumbnailURL"] for n in (1, 2, 3)]
+        paths = [f"{LISTINGS}/{listing['id']}" for listing in cdn.listings()]
+        cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
+        assert cdn.listings() == []
+        assert {cdn.ask("GET", path).status_code for path in paths} == {404}
+        assert db.session.query(ListingImage).count() == 0
+        assert {requests.get(url, timeout=30).status_code for url in shown} == {404}, "at once"
+        removal.clear_leftovers()
+        assert objects() == set()
+
+    def test_a_listing_that_the_pms_has_no_more(self, cdn: ImageCdn) -> None:
+        """When listings are deleted …, associated CDN images are cleaned up from both S3 and the database."""
+        gone = f"{cdn.person.workspace.uuid}/{cdn.listing(2)['id']}/"
+        cdn.pms.catalogue.remove(2)
+        cdn.cycle()
+        cdn.cycle()  # one sync without it may be a page that slipped
+        removal.clear_leftovers()
+        assert [listing["externalID"] for listing in cdn.listings()] == ["1", "3"]
+        assert not [key for key in objects() if key.startswith(gone)]
+        assert len(objects()) == 10, "the others' are there"
+
+    def test_records_go_with_their_listing(self, cdn: ImageCdn) -> None:
+        """The ListingImage records cascade-delete when the parent listing is removed."""
+        with work():
+            db.session.query(Listing).filter(Listing.external_id == "2").delete()  # the database's own cascade
+        assert db.session.query(ListingImage).count() == 2 * 5
+        assert len(cdn.images(1)) == len(cdn.images(3)) == 5
+
+
+class TestDataModel:
+    """The feature introduces a ListingImage table that tracks the relationship between original PMS URLs and their CDN
+    counterparts"""
+
+    @pytest.fixture
+    def records(self, cdn: ImageCdn) -> dict[str, Any]:
+        """One of each kind."""
+        cdn.pms.catalogue.add(3)
+        cdn.fail(0, 503, listing=4)
+        cdn.fail(2, 404, listing=4)
+        cdn.cycle()
+        thumbnail, waiting, copied, failed = cdn.images(4)
+        assert [record["imageType"] for record in (thumbnail, waiting, copied, failed)] == [THUMBNAIL, *[GALLERY] * 3]
+        return {"waiting": waiting, "copied": copied, "failed": failed, "thumbnail": thumbnail}
+
+    def test_a_record_has_these_fields_and_no_others(self, records: dict[str, Any]) -> None:
+        for record in records.values():
+            assert list(record) == FIELDS
+
+    def test_id(self, records: dict[str, Any]) -> None:
+        """id, UUID: Unique identifier"""
+        assert len({str(UUID(record["id"])) for record in records.values()}) == 4
+
+    def test_listing_id(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
+        """listingID, UUID: Reference to the parent listing"""
+        assert {record["listingID"] for record in records.values()} == {str(UUID(cdn.listing(4)["id"]))}
+
+    def test_original_url(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
+        """originalURL, string: The original image URL from the PMS"""
+        said = [records[kind]["originalURL"] for kind in ("thumbnail", "waiting", "copied", "failed")]
+        assert said == [cdn.pms_url(n, 4) for n in (0, 0, 1, 2)]
+
+    def test_cdn_url(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
+        """cdnURL, string: The CDN URL (null if not yet uploaded)"""
+        assert records["waiting"]["cdnURL"] is records["failed"]["cdnURL"] is None
+        assert cdn.key(records["copied"]["cdnURL"]) in objects()
+
+    def test_image_hash(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
+        """imageHash, string: MD5 hash of the image content for change detection"""
+        assert records["copied"]["imageHash"] == cdn.pms.catalogue.listings[4].pictures[1].md5
+        assert re.fullmatch("[0-9a-f]{32}", records["copied"]["imageHash"])
+        assert records["waiting"]["imageHash"] is records["failed"]["imageHash"] is None
+
+    def test_image_type(self, records: dict[str, Any]) -> None:
+        """imageType, enum: THUMBNAIL or GALLERY"""
+        assert (records["thumbnail"]["imageType"], records["copied"]["imageType"]) == ("THUMBNAIL", "GALLERY")
+
+    def test_position(self, records: dict[str, Any]) -> None:
+        """position, number: Order in the gallery (0 for thumbnail)"""
+        said = [records[kind]["position"] for kind in ("thumbnail", "waiting", "copied", "failed")]
+        assert said == [0, 0, 1, 2]
+
+    def test_last_checked_at(self, records: dict[str, Any]) -> None:
+        """lastCheckedAt, timestamp: When the image was last verified"""
+        assert MOMENT.fullmatch(records["copied"]["lastCheckedAt"])
+        assert records["waiting"]["lastCheckedAt"] is None
+
+    def test_failure_reason(self, records: dict[str, Any]) -> None:
+        """failureReason, string: Error message if upload failed (null on success)"""
+        assert records["failed"]["failureReason"] == "PMS image returns 404"
+        assert records["copied"]["failureReason"] is records["waiting"]["failureReason"] is None
+
+    def test_created_and_updated_at(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
+        """createdAt, timestamp: Record creation time. updatedAt, timestamp: Last update time"""
+        for record in records.values():
+            assert MOMENT.fullmatch(record["createdAt"]) and MOMENT.fullmatch(record["updatedAt"])
+            assert record["createdAt"] <= record["updatedAt"]
+        cdn.wait_for_its_time()
+        after = cdn.image(0, listing=4)
+        assert after["cdnURL"]
+        assert after["createdAt"] == records["waiting"]["createdAt"]
+        assert after["updatedAt"] > records["waiting"]["updatedAt"]

@@ -1,0 +1,251 @@
+"""Seed A's gaps A1 to A13, about pictures and the switch, as contract.md settles them: a test for each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import update
+
+from portal import owners
+from portal.db import db, now
+from portal.demo.pms.server import Said
+from portal.listings import removal
+from portal.listings.models import ListingImage
+from portal.work import work
+from tests import factories
+from tests.contracts.image_cdn import DEFINITIONS, DISABLE, ENABLE, GALLERY, THUMBNAIL, ImageCdn, objects
+from tests.factories import Person
+
+
+@pytest.fixture
+def cdn(cdn: ImageCdn) -> ImageCdn:
+    """With the Image CDN on, and everything copied."""
+    cdn.switch(ENABLE)
+    cdn.cycle()
+    return cdn
+
+
+def signed(cdn: ImageCdn, **query: str) -> None:
+    """Have the PMS sign its URLs, so that each sync tells others."""
+    url_of = type(cdn.pms).url_of
+    tail = "&".join(f"{name}={value}" for name, value in query.items())
+    cdn.pms.url_of = lambda picture: f"{url_of(cdn.pms, picture)}?{tail}"  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("name", ["1/a.jpeg", "1/a.PNG", "1/a", "1/a.php?file=b.gif"])
+def test_a1_the_extension_is_of_the_bytes_and_jpg_not_jpeg(cdn: ImageCdn, name: str) -> None:
+    cdn.pms.catalogue.listings[1].pictures[1].name = name
+    cdn.pms.fail_next(1, Said(200, factories.jpeg(), {"Content-Type": "image/png"}), below="/pictures/1/a")
+    cdn.cycle()
+    assert cdn.image(1)["cdnURL"].endswith(".jpg")
+
+
+def test_a2_a_new_order_changes_positions_and_no_object(cdn: ImageCdn) -> None:
+    gallery, keys, downloads = {image["id"]: image for image in cdn.images()}, objects(), cdn.downloads
+    cdn.pms.catalogue.listings[1].pictures.reverse()
+    cdn.cycle()
+    after = {image["id"]: image for image in cdn.images()}
+    for image in gallery.values():
+        if image["imageType"] == GALLERY:
+            moved = after[image["id"]]
+            assert (moved["position"], moved["cdnURL"]) == (3 - image["position"], image["cdnURL"])
+    assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
+    assert cdn.downloads == downloads
+    assert len(objects() - keys) == 1, "another thumbnail, copied from the gallery's"
+
+
+def test_a2_equal_bytes_are_stored_once_for_a_listing(cdn: ImageCdn) -> None:
+    one = factories.jpeg()
+    cdn.pms.catalogue.add(3)
+    for number in (1, 2):
+        cdn.serve(number, one, listing=4)
+    cdn.cycle()
+    assert cdn.image(1, listing=4)["cdnURL"] == cdn.image(2, listing=4)["cdnURL"]
+    assert len([key for key in objects() if f"/{cdn.listing(4)['id']}/" in key]) == 3
+
+
+def test_a3_positions_begin_at_0(cdn: ImageCdn) -> None:
+    positions = [image["position"] for image in cdn.images() if image["imageType"] == GALLERY]
+    assert positions == [0, 1, 2, 3]
+    assert [f"/gallery/{n}_" in url for n, url in enumerate(cdn.pictures())] == [True] * 4
+
+
+def test_a4_a_thumbnail_that_is_the_first_picture_is_two_records_and_one_download(cdn: ImageCdn) -> None:
+    thumbnail, first = cdn.image(0, THUMBNAIL), cdn.image(0, GALLERY)
+    assert thumbnail["id"] != first["id"]
+    assert thumbnail["imageHash"] == first["imageHash"]
+    assert thumbnail["cdnURL"] != first["cdnURL"]
+    assert cdn.pms.count("/pictures/1/1.jpg") == 1
+
+
+def test_a5_an_old_record_stands_for_its_own_url_alone(cdn: ImageCdn) -> None:
+    old, old_url = cdn.image(2), cdn.pms_url(2)
+    picture = cdn.pms.catalogue.change_url(1, 2)
+    picture.version += 1
+    cdn.cycle()
+    assert cdn.pictures()[2] == cdn.image(2)["cdnURL"] != old["cdnURL"]
+    assert [image["originalURL"] for image in cdn.images()].count(old_url) == 1
+    downloads = cdn.downloads
+    cdn.pms.catalogue.served["1/3.jpg"] = picture
+    picture.name = "1/3.jpg"
+    cdn.cycle()
+    assert cdn.image(2)["id"] == old["id"]
+    assert cdn.pictures()[2] == old["cdnURL"]
+    assert cdn.downloads == downloads, "its copy is still there"
+
+
+def test_a6_other_bytes_behind_one_url_are_found_when_it_is_verified(cdn: ImageCdn) -> None:
+    before = cdn.image(1)
+    picture = cdn.pms.catalogue.change_bytes(1, 1)
+    cdn.cycle()
+    assert cdn.image(1) == before, "no sync looks at bytes"
+    cdn.wait_for_its_time()
+    after = cdn.image(1)
+    assert after["imageHash"] == picture.md5 != before["imageHash"]
+    assert after["cdnURL"].endswith(f"/gallery/1_{picture.md5}.jpg")
+    assert cdn.pictures()[1] == after["cdnURL"]
+    assert cdn.served(after["cdnURL"]) == picture.bytes()
+    assert cdn.key(before["cdnURL"]) not in objects()
+    assert cdn.pms.count("/pictures/", 304) == 11, "the others were asked for with a condition"
+
+
+def test_a7_a_url_that_is_signed_anew_is_no_new_picture(cdn: ImageCdn) -> None:
+    signed(cdn, Expires="1", Signature="a", token="b", size="xl")
+    cdn.cycle()
+    records, downloads = cdn.images(), cdn.downloads
+    signed(cdn, Expires="2", Signature="c", token="d", size="xl")
+    cdn.cycle()
+    assert cdn.downloads == downloads
+    assert [image["id"] for image in cdn.images()] == [image["id"] for image in records]
+    assert cdn.image(1)["originalURL"].endswith("?Expires=2&Signature=c&token=d&size=xl"), "verbatim, the newest"
+    assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
+    signed(cdn, Expires="3", Signature="e", token="f", size="m")
+    cdn.cycle()
+    assert cdn.downloads == downloads + 12, "another size is another picture"
+
+
+def test_a8_a_picture_that_is_gone_keeps_its_record_and_for_a_while_its_copy(cdn: ImageCdn) -> None:
+    gone = cdn.image(3)
+    cdn.pms.catalogue.listings[1].pictures.pop()
+    cdn.cycle()
+    assert len(cdn.pictures()) == 3
+    assert gone["id"] in [image["id"] for image in cdn.images()]
+    removal.forget_superseded()
+    assert cdn.key(gone["cdnURL"]) in objects()
+    with work():
+        since = {"superseded_at": now() - timedelta(days=31)}
+        db.session.execute(update(ListingImage).where(ListingImage.superseded_at.is_not(None)).values(since))
+    removal.forget_superseded()
+    assert cdn.key(gone["cdnURL"]) not in objects()
+    (kept,) = [image for image in cdn.images() if image["id"] == gone["id"]]
+    assert (kept["originalURL"], kept["cdnURL"]) == (gone["originalURL"], None)
+
+
+def test_a9_a_failure_after_a_success_keeps_the_copy(cdn: ImageCdn, caplog: pytest.LogCaptureFixture) -> None:
+    before = cdn.image(1)
+    cdn.fail(1, 404)
+    cdn.wait_for_its_time()
+    after = cdn.image(1)
+    assert after["failureReason"] == "PMS image returns 404"
+    assert (after["cdnURL"], after["lastCheckedAt"]) == (before["cdnURL"], before["lastCheckedAt"])
+    assert cdn.pictures()[1] == before["cdnURL"]
+    assert cdn.served(before["cdnURL"])
+    assert f"no copy of listing image {before['id']}" in caplog.text
+
+
+def test_a10_off_no_answer_has_the_copies_and_on_again_all_have_them_at_once(cdn: ImageCdn) -> None:
+    before, downloads = cdn.listings(), cdn.downloads
+    cdn.switch(DISABLE)
+    assert cdn.host not in str(cdn.listings())
+    assert cdn.served(before[0]["thumbnailURL"])
+    cdn.switch(ENABLE)
+    assert cdn.listings() == before, "before any sync"
+    cdn.cycle()
+    assert cdn.listings() == before
+    assert cdn.downloads == downloads
+
+
+def test_a10_what_is_queued_when_the_switch_goes_off_is_skipped(cdn: ImageCdn) -> None:
+    cdn.pms.catalogue.add(2)
+    cdn.sync()
+    cdn.switch(DISABLE)
+    downloads = cdn.downloads
+    cdn.upload()
+    waiting = cdn.images(4)
+    assert {(image["cdnURL"], image["failureReason"]) for image in waiting} == {(None, None)}
+    assert cdn.downloads == downloads
+    cdn.switch(ENABLE)
+    cdn.upload()
+    assert cdn.pictures(4) == [cdn.image(n, listing=4)["cdnURL"] for n in range(2)]
+
+
+def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCdn) -> None:
+    cdn.pms.catalogue.add(1)
+    cdn.sync()
+    stored, answer = objects(), cdn.pms.answer
+
+    def answer_late(asked: Any) -> Said:
+        cdn.switch(DISABLE)
+        return answer(asked)
+
+    cdn.pms.answer = answer_late  # type: ignore[method-assign]
+    cdn.upload()
+    assert {(image["cdnURL"], image["failureReason"]) for image in cdn.images(4)} == {(None, None)}
+    assert objects() == stored
+
+
+def test_a11_a_copy_has_no_end(cdn: ImageCdn) -> None:
+    stored, url = objects(), cdn.pictures()[1]
+    owners.collect_orphans(grace=timedelta(0))
+    removal.forget_superseded()
+    removal.clear_leftovers()
+    assert objects() == stored
+    assert requests.head(url, timeout=30).headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("provider", ["HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"])
+def test_a12_the_provider_in_any_case(cdn: ImageCdn, provider: str) -> None:
+    off = cdn.switch(DISABLE, provider)
+    assert (off["provider"], off["enableImagesCDN"]) == ("HOSTAWAY", False)
+    assert cdn.said("GET", DEFINITIONS) == [off]
+
+
+@pytest.mark.parametrize("provider", ["nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"])
+def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn, provider: str) -> None:
+    response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
+    assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"])
+
+
+@pytest.mark.parametrize("value", ["false", 0, None, [], {}, ""])
+def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn, value: Any) -> None:
+    response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
+    assert (response.status_code, list(response.json()["details"])) == (422, ["enableImagesCDN"])
+    assert cdn.said("GET", DEFINITIONS)[0]["enableImagesCDN"] is True
+
+
+def test_a12_the_switch_is_of_a_workspace(cdn: ImageCdn, charlie: Person) -> None:
+    his = ImageCdn(cdn.host, charlie, cdn.pms)
+    his.switch(DISABLE)
+    his.cycle()
+    assert his.host not in str(his.listings())
+    assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
+
+
+def test_a13_only_the_text_of_urls_differs(cdn: ImageCdn) -> None:
+    enabled = cdn.listings()
+    cdn.switch(DISABLE)
+    disabled = cdn.listings()
+    assert enabled != disabled
+    for with_copies, without in zip(enabled, disabled, strict=True):
+        assert list(with_copies) == list(without)
+        assert without_urls(with_copies) == without_urls(without)
+        for one, other in zip(with_copies["pictures"], without["pictures"], strict=True):
+            assert list(one) == list(other)
+
+
+def without_urls(listing: Any) -> Any:
+    pictures = [picture | {"url": "…"} for picture in listing["pictures"]]
+    return listing | {"thumbnailURL": "…", "pictures": pictures}

@@ -1,0 +1,147 @@
+"""Seed A's gaps A14 to A20, about failures and the workers' part, as contract.md settles them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from portal import jobs, owners, storage
+from portal.db import db, now
+from portal.demo.pms.server import Said
+from portal.listings import copying, removal
+from portal.listings.models import ListingImage
+from tests import factories
+from tests.contracts.image_cdn import DEFINITIONS, ENABLE, LISTINGS, ImageCdn, objects
+
+
+@pytest.fixture
+def cdn(cdn: ImageCdn) -> ImageCdn:
+    """With the Image CDN on, and everything copied."""
+    cdn.switch(ENABLE)
+    cdn.cycle()
+    return cdn
+
+
+class TestA14:
+    """Which failures are final, and which are tried again."""
+
+    def after(self, cdn: ImageCdn, said: Said | int) -> Any:
+        """The record of a new picture, which the PMS answered so once."""
+        cdn.pms.catalogue.add(1)
+        cdn.fail(0, said, listing=4)
+        cdn.cycle()
+        image = cdn.image(0, listing=4)
+        assert image["cdnURL"] is None
+        return image
+
+    @pytest.mark.parametrize(
+        ("said", "reason"),
+        [
+            (404, "PMS image returns 404"),
+            (410, "PMS image returns 410"),
+            (403, "PMS image returns 403"),
+            (Said(200, bytes(50 * 1024 * 1024 + 1)), "Image too large: it exceeds 50 MB"),
+            (Said(200, b"<html>"), "Invalid image format: The file is not a picture of a type that we know."),
+        ],
+        ids=["404", "410", "403", "too large", "no image"],
+    )
+    def test_final(self, cdn: ImageCdn, said: Said | int, reason: str) -> None:
+        assert self.after(cdn, said)["failureReason"] == reason
+        downloads = cdn.downloads
+        cdn.wait_for_its_time()
+        cdn.cycle()
+        assert cdn.pms.count("/pictures/4/") == 1
+        assert cdn.image(0, listing=4)["failureReason"] == reason
+        assert cdn.downloads > downloads, "others were verified"
+
+    @pytest.mark.parametrize("said", [429, 500, 502, 503, 504, 408])
+    def test_tried_again(self, cdn: ImageCdn, said: int) -> None:
+        assert self.after(cdn, said)["failureReason"] is None
+        cdn.upload()
+        assert cdn.pms.count("/pictures/4/") == 1, "in its time"
+        cdn.wait_for_its_time()
+        image = cdn.image(0, listing=4)
+        assert (image["failureReason"], bool(image["cdnURL"])) == (None, True)
+
+    def test_retry_after_is_honoured(self, cdn: ImageCdn) -> None:
+        self.after(cdn, Said(429, headers={"Retry-After": "777"}))
+        waiting = db.session.query(ListingImage).filter(ListingImage.key.is_(None)).all()
+        for image in waiting:
+            assert image.next_at
+            assert timedelta(seconds=770) < image.next_at - now() <= timedelta(seconds=777)
+
+    def test_if_all_retries_fail_there_is_a_reason(self, cdn: ImageCdn) -> None:
+        self.after(cdn, 503)
+        cdn.fail(0, 503, times=5, listing=4)
+        reasons = []
+        for _ in range(5):
+            cdn.wait_for_its_time()
+            reasons.append(cdn.image(0, listing=4)["failureReason"])
+        assert reasons == [None] * 4 + ["PMS image returns 503"]
+
+
+def test_a15_what_a_crash_left_of_a_listing_is_found_by_its_folder(cdn: ImageCdn) -> None:
+    folder = f"{cdn.person.workspace.uuid}/{cdn.listing(2)['id']}/"
+    storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
+    cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
+    removal.clear_leftovers()
+    assert objects() == set()
+
+
+def test_a15_and_what_it_left_later_by_the_sweep(cdn: ImageCdn) -> None:
+    stored, folder = objects(), f"{cdn.person.workspace.uuid}/{cdn.listing(2)['id']}/"
+    storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
+    owners.collect_orphans(grace=timedelta(0))
+    assert objects() == stored
+
+
+def test_a16_workers_that_overlap_upload_nothing_twice(cdn: ImageCdn, at_once: Callable[..., list[Any]]) -> None:
+    for _ in range(3):
+        cdn.pms.catalogue.add(6)
+    downloads = cdn.downloads
+    cdn.sync()
+    answers = at_once(copying.run, *[()] * 4)
+    assert [answer for answer in answers if isinstance(answer, Exception)] == []
+    assert cdn.downloads == downloads + 18
+    for number in (4, 5, 6):
+        assert None not in {image["cdnURL"] for image in cdn.images(number)}
+    assert len(objects()) == 3 * 5 + 3 * 7
+
+
+def test_a17_what_the_empty_api_reference_leaves_open(cdn: ImageCdn) -> None:
+    said = requests.get(f"{cdn.host}/api/openapi.json", timeout=30).json()["paths"]
+    routes = {path: set(methods) for path, methods in said.items() if path.startswith((DEFINITIONS, LISTINGS))}
+    assert routes == {
+        DEFINITIONS: {"get"},
+        f"{DEFINITIONS}/{{provider}}/images-cdn": {"patch"},
+        f"{DEFINITIONS}/{{provider}}/accounts": {"get", "post"},
+        f"{DEFINITIONS}/{{provider}}/accounts/{{id}}": {"get", "delete"},
+        f"{DEFINITIONS}/{{provider}}/accounts/{{id}}/sync": {"post"},
+        LISTINGS: {"get"},
+        f"{LISTINGS}/{{id}}": {"get"},
+        f"{LISTINGS}/{{id}}/images": {"get"},
+        f"{LISTINGS}/{{id}}/images/{{imageId}}/retry": {"post"},
+    }
+
+
+def test_a19_last_checked_is_when_the_bytes_were_verified_not_when_a_sync_was(cdn: ImageCdn) -> None:
+    before = cdn.image(1)
+    cdn.cycle()
+    assert cdn.image(1)["lastCheckedAt"] == before["lastCheckedAt"]
+    cdn.wait_for_its_time()
+    after = cdn.image(1)
+    assert after["lastCheckedAt"] > before["lastCheckedAt"]
+    assert (after["cdnURL"], after["imageHash"]) == (before["cdnURL"], before["imageHash"])
+
+
+def test_a20_the_task_is_called_as_the_document_calls_it(cdn: ImageCdn) -> None:
+    jobs.connection().flushall()
+    cdn.pms.catalogue.add(1)
+    cdn.sync()
+    queue = jobs.queue(jobs.CDN)
+    tasks = [queue.fetch_job(job_id) for job_id in queue.get_job_ids()]
+    assert [task.meta["type"] for task in tasks if task] == ["IMAGE_CDN_UPLOAD"]

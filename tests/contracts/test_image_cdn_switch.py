@@ -1,0 +1,146 @@
+"""Seed A, "Enabling" and "Disabling Image CDN", "Listing Response Behavior": sentence by sentence, over HTTP."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+import requests
+
+from tests.contracts.image_cdn import DEFINITIONS, DISABLE, ENABLE, THUMBNAIL, ImageCdn, objects
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+class TestEnabling:
+    def test_the_toggle_answers_the_updated_definition(self, cdn: ImageCdn) -> None:
+        """To enable Image CDN for a specific provider in your workspace, use the toggle endpoint: … A successful
+        response returns the updated integration definition"""
+        body = '{\n"enableImagesCDN": true\n}'  # as the document has it
+        headers = {"Authorization": f"Bearer {cdn.person.key}", "Content-Type": "application/json"}
+        url = f"{cdn.host}/api/v1/integration-definition/HOSTAWAY/images-cdn"
+        response = requests.patch(url, data=body, headers=headers, timeout=30)
+        assert response.status_code == 200
+        definition = response.json()
+        assert list(definition) == ["id", "name", "provider", "enableImagesCDN", "createdAt", "updatedAt"]
+        assert list(definition.values())[1:4] == ["Hostaway", "HOSTAWAY", True]
+        assert str(UUID(definition["id"])) == definition["id"]
+        assert MOMENT.fullmatch(definition["createdAt"]) and MOMENT.fullmatch(definition["updatedAt"])
+        assert definition["updatedAt"] >= definition["createdAt"]
+        assert cdn.said("GET", DEFINITIONS) == [definition]
+
+    def test_what_was_switched_says_when(self, cdn: ImageCdn) -> None:
+        on, off = cdn.switch(ENABLE), cdn.switch(DISABLE)
+        assert off == on | {"enableImagesCDN": False, "updatedAt": off["updatedAt"]}
+        assert off["updatedAt"] > on["updatedAt"] > on["createdAt"]
+        assert cdn.switch(DISABLE) == off, "it was off"
+
+    def test_the_next_sync_of_any_of_its_accounts_queues(self, cdn: ImageCdn) -> None:
+        """Once enabled, the next listing sync for any integration account under that provider will begin queueing
+        image uploads automatically."""
+        again = {"name": "Again", "credentials": {**cdn.pms.credentials, "baseUrl": f"{cdn.pms.base_url}/"}}
+        other = cdn.said("POST", f"{DEFINITIONS}/HOSTAWAY/accounts", again)
+        cdn.sync()
+        assert {listing["accountID"] for listing in cdn.listings()} == {cdn.account["id"], other["id"]}
+        cdn.switch(ENABLE)
+        cdn.cycle()
+        assert len(cdn.listings()) == 6
+        assert all(cdn.key(listing["thumbnailURL"]) in objects() for listing in cdn.listings())
+
+
+class TestDisabling:
+    @pytest.fixture
+    def copied(self, cdn: ImageCdn) -> list[Any]:
+        """The listings as they were before the switch went off."""
+        cdn.switch(ENABLE)
+        cdn.cycle()
+        before = cdn.listings()
+        off = cdn.switch(DISABLE)
+        assert off["enableImagesCDN"] is False, (
+            "To disable, send the same request with `enableImagesCDN` set to `false`"
+        )
+        return before
+
+    def test_no_new_images_are_queued(self, cdn: ImageCdn, copied: list[Any]) -> None:
+        """No new images will be queued for upload."""
+        records, downloads = cdn.images(), cdn.downloads
+        cdn.pms.catalogue.change_url(1, 2)
+        cdn.pms.catalogue.add(3)
+        cdn.cycle()
+        assert cdn.images() == records
+        assert (cdn.images(4), cdn.downloads) == ([], downloads)
+        assert cdn.pictures()[2] == cdn.pms_url(2), "the listing itself is synced as ever"
+
+    def test_existing_cdn_urls_are_served(self, cdn: ImageCdn, copied: list[Any]) -> None:
+        """Existing CDN URLs remain valid and continue to be served until they expire or are cleaned up."""
+        for listing in copied:
+            fake = cdn.pms.catalogue.listings[int(listing["externalID"])]
+            assert cdn.served(listing["thumbnailURL"]) == fake.pictures[0].bytes()
+            for picture, shown in zip(fake.pictures, listing["pictures"], strict=True):
+                assert cdn.served(shown["url"]) == picture.bytes()
+
+    def test_answers_have_the_pms_urls_again(self, cdn: ImageCdn, copied: list[Any]) -> None:
+        """Listing API responses revert to returning original PMS image URLs."""
+        for listing in cdn.listings():
+            urls = [cdn.pms_url(n, int(listing["externalID"])) for n in range(4)]
+            assert [picture["url"] for picture in listing["pictures"]] == urls
+            assert listing["thumbnailURL"] == urls[0]
+
+
+class TestListingResponse:
+    def test_the_thumbnail_is_replaced_where_there_is_a_copy(self, cdn: ImageCdn) -> None:
+        """thumbnailURL: Replaced with CDN URL if available, otherwise falls back to PMS URL"""
+        cdn.switch(ENABLE)
+        cdn.fail(0, 404, listing=2)
+        cdn.cycle()
+        assert cdn.listing(1)["thumbnailURL"] == cdn.image(0, THUMBNAIL)["cdnURL"]
+        assert cdn.listing(2)["thumbnailURL"] == cdn.pms_url(0, 2)
+
+    def test_a_listing_without_pictures_has_none(self, cdn: ImageCdn) -> None:
+        cdn.pms.catalogue.add(0)
+        cdn.pms.twist = lambda listing: listing if listing["listingImages"] else {**listing, "thumbnailUrl": None}
+        cdn.switch(ENABLE)
+        cdn.cycle()
+        assert (cdn.listing(4)["thumbnailURL"], cdn.listing(4)["pictures"], cdn.images(4)) == (None, [], [])
+
+    def test_gallery_urls_are_replaced_where_there_are_copies(self, cdn: ImageCdn) -> None:
+        """pictures: Gallery URLs replaced with CDN URLs where available, PMS URLs as fallback"""
+        cdn.switch(ENABLE)
+        cdn.fail(1, 410)
+        cdn.cycle()
+        shown = cdn.pictures()
+        assert shown[1] == cdn.pms_url(1)
+        assert [shown[n] for n in (0, 2, 3)] == [cdn.image(n)["cdnURL"] for n in (0, 2, 3)]
+
+    def test_the_schema_does_not_change(self, cdn: ImageCdn) -> None:
+        """This enhancement is transparent — the response schema does not change. Consumers of the API do not need
+        any code changes to benefit from CDN-served images."""
+        cdn.cycle()
+        before = cdn.listings()
+        cdn.switch(ENABLE)
+        cdn.cycle()
+        after = cdn.listings()
+        assert shape(after) == shape(before)
+        assert after != before
+
+    def test_a18_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
+        """Image uploads are processed asynchronously. After enabling CDN for the first time, it may take one or more
+        sync cycles before all images are available on the CDN."""
+        cdn.switch(ENABLE)
+        for number in range(4):
+            cdn.fail(number, 503, times=2)
+        available = []
+        for _ in range(3):
+            cdn.sync()
+            cdn.wait_for_its_time()
+            available.append(sum(image["cdnURL"] is not None for image in cdn.images()))
+        assert available == [0, 0, 5]
+
+
+def shape(value: Any) -> Any:
+    """The names and types of an answer, without what it says."""
+    if isinstance(value, dict):
+        return [(name, shape(inner)) for name, inner in value.items()]
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
