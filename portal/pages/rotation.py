@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from portal.errors import Conflict, Invalid, StorageFailed, TooMany
 from portal.images import change, properties
-from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet
 
 blueprint = Blueprint("rotation", __name__)
 
