@@ -5,8 +5,8 @@ from htmx_flask import Htmx
 
 from portal.pages import (
     assets,
+    bulk,
     compression,
-    deletion,
     errors,
     gallery,
     imports,
@@ -32,7 +32,7 @@ from portal.pages import (
 def init_app(app: Flask) -> None:
     """Register every page and what all pages share."""
     Htmx(app)
-    parts = (session, properties, gallery, order, deletion, rotation, imports, uploads, upload_form, settings, webhooks)
+    parts = (session, properties, gallery, order, bulk, rotation, imports, uploads, upload_form, settings, webhooks)
     for entrance in (*parts, listings, pictures, previews, integrations):
         app.register_blueprint(entrance.blueprint)
     for part in (security, compression, assets, jobs, rq, words, errors):

@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from portal.errors import Invalid, OverQuota
 from portal.images import imports, properties
 from portal.images.imports import MAX_URLS
-from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet
 
 blueprint = Blueprint("imports", __name__)
 

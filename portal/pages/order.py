@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from portal.errors import Conflict
 from portal.images import order, properties
 from portal.images.models import Property
-from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet
 
 LAST = 10**6
 

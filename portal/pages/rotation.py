@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
 from portal.images import change, properties
-from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet
 
 TURNS = {"1": 1, "2": 2, "3": 3}
 

@@ -11,8 +11,8 @@ from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import change
 from portal.images.change import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
-from portal.pages.gallery import find_sheet
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet
 
 blueprint = Blueprint("upload_form", __name__)
 

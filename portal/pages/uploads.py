@@ -9,8 +9,8 @@ from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem, Stora
 from portal.images import keys, properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import Announced, Arrived
-from portal.pages.gallery import render_tile
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import render_tile
 
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # names that browsers have for our types
 STATUS = {OverQuota: 402, NotFound: 404, Conflict: 409, Invalid: 422, TooMany: 429, StorageFailed: 503}

@@ -9,13 +9,13 @@ from flask.typing import ResponseReturnValue
 from portal.errors import NotFound
 from portal.images import deletion, properties
 from portal.pages import rotation
-from portal.pages.gallery import find_sheet, only
 from portal.pages.session import current_user, signed_in
+from portal.pages.sheet import find_sheet, only
 from portal.pages.words import photos
 
 TURNS = {"rotate": 1, "rotate-left": 3}  # what a button says → quarters clockwise
 
-blueprint = Blueprint("deletion", __name__)
+blueprint = Blueprint("bulk", __name__)
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/bulk")
