@@ -21,6 +21,7 @@ from portal.images.models import Property
 from portal.webhooks import endpoints
 from tests import factories
 from tests.factories import Person
+from tests.listings import stays
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "3"))
 SEED = os.environ.get("SCHEMATHESIS_SEED", "20261123")
@@ -30,6 +31,8 @@ EXPECTED = {
     "list": [*USUAL, "304"],  # an If-None-Match that is right
     "reorder": [*USUAL, "412"],  # an If-Match that is not the list's ETag
     "send": [*USUAL, "409"],  # to a webhook that is switched off
+    "retry": [*USUAL, "409"],  # of a picture while the Image CDN is off
+    "connect": [*USUAL, "409"],  # an account that is connected already
 }
 CONFIG = """
 [auth.wfc]
@@ -52,6 +55,14 @@ checks.positive_data_acceptance.expected-statuses = {reorder}
 [[operations]]
 include-name = ["POST /api/v1/webhooks/{{id}}/test", "POST /api/v1/webhooks/{{id}}/deliveries/{{deliveryId}}/resend"]
 checks.positive_data_acceptance.expected-statuses = {send}
+
+[[operations]]
+include-name = "POST /api/v1/listings/{{id}}/images/{{imageId}}/retry"
+checks.positive_data_acceptance.expected-statuses = {retry}
+
+[[operations]]
+include-name = "POST /api/v1/integration-definition/{{provider}}/accounts"
+checks.positive_data_acceptance.expected-statuses = {connect}
 
 [[operations]]
 # Seed C's two 500 answers are documented; the file holds their body word for word, so it is compared exactly.
@@ -104,6 +115,7 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
 def furnish(home: Property, person: Person) -> None:
     factories.photo_in(home)
     endpoints.send_test(endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"]))
+    stays.told(stays.connected(person.workspace, {"clientId": "1", "clientSecret": "s"}), 2)
 
 
 def written(folder: Path, **people: Person) -> Path:
