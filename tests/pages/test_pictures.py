@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from io import BytesIO
 
 import pytest
@@ -96,10 +95,7 @@ def test_where_the_switch_is_off_the_pms_is_shown(alice: Person, listing: Listin
 
 
 def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing) -> None:
-    with work():
-        gone = image_of(listing, 1)
-        gone.superseded_at = now() - timedelta(days=3)
-        listing.pictures = [picture for picture in listing.pictures if not picture["url"].endswith("/1.jpg")]
+    gone = stays.gone(listing, position=1)
     page = alice.browser().get(where(listing)).text
     current, _, former = page.partition("No longer at Hostaway: 1 picture")
     assert (len(rows(current)), len(rows(former))) == (3, 1)
