@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from io import BytesIO
 
@@ -20,6 +21,7 @@ from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
+HTML_BUDGET = 12 * 1024  # bytes, gzipped: ux/README, section 4
 HTMX = {"HX-Request": "true"}
 
 
@@ -217,6 +219,15 @@ def test_the_statements_do_not_grow_with_the_pictures(
     browser = alice.browser()
     few, more = (statements(browser.get, where(one), headers=HTMX) for one in (listing, many))
     assert few == more <= 6
+
+
+def test_a_page_of_forty_pictures_stays_small(alice: Person) -> None:
+    listing = stays.listed(alice.workspace, pictures=40)
+    for position in range(40):
+        stays.copied(listing, jpeg(8, 8), position=position)
+    html = alice.browser().get(where(listing)).data
+    assert html.count(b"/preview?v=") == 40
+    assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
 def test_what_a_pms_says_is_text(alice: Person) -> None:
