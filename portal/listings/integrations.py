@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import defer
 
 from portal import jobs
 from portal.accounts.models import Workspace
@@ -80,8 +81,9 @@ def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
 
 
 def all_accounts(workspace: Workspace) -> list[IntegrationAccount]:
-    """Return the accounts of all providers of a workspace, in one statement."""
+    """Return the accounts of all providers of a workspace, in one statement; their secrets stay in the database."""
     mine = select(IntegrationAccount).join(IntegrationDefinition)
+    mine = mine.options(defer(IntegrationAccount.credentials), defer(IntegrationAccount.token))
     mine = mine.where(IntegrationDefinition.workspace_id == workspace.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 

@@ -147,10 +147,12 @@ def at_work(*names: str) -> Iterator[None]:
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in names]
     for thread in threads:
         thread.start()
-    yield
-    stop.set()
-    for thread in threads:
-        thread.join(30)
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
 
 
 def shown(page: Any, names: dict[str, str]) -> str:

@@ -22,6 +22,8 @@ from tests.workers.conftest import until
 
 PMS = "http://127.0.0.1:9"  # where nobody answers
 
+NOWHERE = {"clientId": "1", "clientSecret": "secret", "baseUrl": "https://pms.example/v1"}  # an account of no PMS
+
 
 def connected(workspace: Workspace, pms: FakeHostaway | dict[str, str], *, enabled: bool = True) -> IntegrationAccount:
     """An account of this PMS, let in already, or with these credentials in one that isn't there; not synced yet."""
@@ -61,11 +63,7 @@ def listed(
     """A listing without a PMS, its pictures waiting to be copied: in the workspace's first account, made if need be."""
     definition = integrations.switch(workspace, "hostaway", enabled=True)
     accounts = integrations.accounts(definition)
-    account = (
-        accounts[0]
-        if accounts
-        else integrations.connect(workspace, "hostaway", {"clientId": name, "clientSecret": "a secret"})
-    )
+    account = accounts[0] if accounts else integrations.connect(workspace, "hostaway", NOWHERE)
     urls = [f"{host}/{name}/{number}.jpg".replace(" ", "-") for number in range(pictures)]
     with work() as w:
         account.synced_at, account.next_at = now(), now() + timedelta(minutes=10)
@@ -101,6 +99,22 @@ def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
         w.put(storage.cdn, image.key, data, "image/jpeg")
         standing.recount([listing.id])
     return image
+
+
+def gone(listing: Listing, *, position: int) -> ListingImage:
+    """One of its pictures, which the PMS shows no more."""
+    with work():
+        image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
+        image.superseded_at, image.next_at = now() - timedelta(days=3), None
+        listing.pictures = [picture for picture in listing.pictures if picture["url"] != image.original_url]
+        standing.recount([listing.id])
+    return image
+
+
+def broken(account: IntegrationAccount, error: str) -> None:
+    """The last sync failed; the next is far."""
+    with work():
+        account.error, account.failures, account.next_at = error, 1, now() + timedelta(minutes=30)
 
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from tests.factories import Person, jpeg
 from tests.listings import stays
 
 HTMX = {"HX-Request": "true"}
+HTML_BUDGET = 12 * 1024  # bytes, gzipped: ux/README, section 4
 SWITCH = "/listings/integrations/hostaway/switch"
 
 
@@ -237,9 +239,19 @@ def test_the_statements_do_not_grow(alice: Person, listing: Listing, statements:
     few = [statements(browser.get, path, headers=HTMX) for path in paths]
     for number in range(5):
         stays.failed(stays.listed(alice.workspace, f"House {number}", pictures=5))
-        integrations.connect(alice.workspace, "hostaway", {"clientId": str(number)}, name=f"Account {number}")
+        integrations.connect(
+            alice.workspace, "hostaway", stays.NOWHERE | {"clientId": f"more {number}"}, name=f"Account {number}"
+        )
     assert [statements(browser.get, path, headers=HTMX) for path in paths] == few
     assert max(few) <= 8
+
+
+def test_a_page_of_fifty_listings_stays_small(alice: Person) -> None:
+    for number in range(PAGE):
+        stays.copied(stays.listed(alice.workspace, f"House by the lake {number}", pictures=1), jpeg(8, 8))
+    html = alice.browser().get("/listings").data
+    assert html.count(b"/preview?v=") == PAGE
+    assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
 def test_a_whole_sync_on_the_page(alice: Person) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
-from datetime import timedelta
 from io import BytesIO
 
 import pytest
@@ -21,6 +21,7 @@ from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
+HTML_BUDGET = 12 * 1024  # bytes, gzipped: ux/README, section 4
 HTMX = {"HX-Request": "true"}
 
 
@@ -96,10 +97,7 @@ def test_where_the_switch_is_off_the_pms_is_shown(alice: Person, listing: Listin
 
 
 def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing) -> None:
-    with work():
-        gone = image_of(listing, 1)
-        gone.superseded_at = now() - timedelta(days=3)
-        listing.pictures = [picture for picture in listing.pictures if not picture["url"].endswith("/1.jpg")]
+    gone = stays.gone(listing, position=1)
     page = alice.browser().get(where(listing)).text
     current, _, former = page.partition("No longer at Hostaway: 1 picture")
     assert (len(rows(current)), len(rows(former))) == (3, 1)
@@ -221,6 +219,15 @@ def test_the_statements_do_not_grow_with_the_pictures(
     browser = alice.browser()
     few, more = (statements(browser.get, where(one), headers=HTMX) for one in (listing, many))
     assert few == more <= 6
+
+
+def test_a_page_of_forty_pictures_stays_small(alice: Person) -> None:
+    listing = stays.listed(alice.workspace, pictures=40)
+    for position in range(40):
+        stays.copied(listing, jpeg(8, 8), position=position)
+    html = alice.browser().get(where(listing)).data
+    assert html.count(b"/preview?v=") == 40
+    assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
 def test_what_a_pms_says_is_text(alice: Person) -> None:

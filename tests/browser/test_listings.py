@@ -1,0 +1,294 @@
+"""The listings, with a PMS at the other end: connected, switched, synced, tried again, found, made a property."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal import jobs
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings.models import IntegrationAccount, Listing
+from portal.listings.providers import hostaway
+from tests.browser.conftest import at_work
+from tests.browser.test_looks import WIDTHS, found_by_axe, scrolls_sideways
+from tests.factories import Person, jpeg
+from tests.listings import stays
+
+
+@pytest.fixture
+def pms(app: Flask) -> Iterator[FakeHostaway]:
+    """A Hostaway with three listings of four pictures each, and no rate limit."""
+    with FakeHostaway() as pms:
+        pms.is_limited = False
+        yield pms
+
+
+@pytest.fixture
+def account(alice: Person, pms: FakeHostaway) -> IntegrationAccount:
+    """Alice's account in it, synced and copied."""
+    return stays.synced(stays.connected(alice.workspace, pms))
+
+
+@pytest.fixture
+def open_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[str], Any]:
+    """Alice's browser on a page, which notices when somebody loads it again."""
+
+    def act(path: str) -> Any:
+        sign_in(page, alice)
+        page.goto(path)
+        page.evaluate("window.isTheSame = true")
+        return page
+
+    return act
+
+
+def connect(page: Any, pms: FakeHostaway) -> None:
+    """Connect an account as an admin does."""
+    page.get_by_role("link", name="Connect a PMS").click()
+    page.get_by_role("link", name="Connect Hostaway").click()
+    page.get_by_label("Account ID").fill(pms.credentials["clientId"])
+    page.get_by_label("API key").fill(pms.credentials["clientSecret"])
+    page.get_by_label("Name").fill("Sea Stays")
+    page.get_by_text("More").click()
+    page.get_by_label("Address").fill(pms.base_url)
+    page.get_by_role("button", name="Connect and sync").click()
+    page.wait_for_url("**/listings?provider=hostaway")
+
+
+def switch(page: Any) -> Any:
+    return page.get_by_role("switch", name="Image CDN for Hostaway")
+
+
+def card(page: Any) -> Any:
+    return page.locator("#int-hostaway")
+
+
+def test_an_account_is_connected_and_its_pictures_are_copied_before_ones_eyes(
+    open_page: Callable[[str], Any], pms: FakeHostaway
+) -> None:
+    page = open_page("/properties")
+    page.get_by_role("link", name="Listings", exact=True).click()
+    connect(page, pms)
+    page.locator(".job", has_text="Sea Stays").get_by_text("Starts in a moment").wait_for()
+    page.evaluate("window.isTheSame = true")
+    with at_work(jobs.SYNC, jobs.CDN):
+        page.locator("tr", has_text="Heron House 1").wait_for()
+        page.locator(".job .badge", has_text="Synced").wait_for()
+        assert "Off. The PMS’s links are used" in card(page).inner_text()
+        switch(page).click()
+        page.locator(".toast", has_text="what has none is copied now").wait_for()
+        card(page).get_by_text("All 15 copied").wait_for()
+    assert page.locator("td .badge", has_text="All copied").count() == 3
+    assert page.evaluate("window.isTheSame")
+
+
+def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
+    open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    downloads = pms.count("/pictures/")
+    page = open_page("/listings")
+    with at_work(jobs.SYNC, jobs.CDN):
+        switch(page).focus()
+        page.keyboard.press("Space")
+        card(page).get_by_text("Off. 15 copies are kept").wait_for()
+        assert switch(page).get_attribute("aria-checked") == "false"
+        assert page.locator("td .badge", has_text="Off").count() == 3
+        assert page.evaluate("document.activeElement.getAttribute('role')") == "switch", "the focus stays"
+        page.keyboard.press("Enter")
+        card(page).get_by_text("All 15 copied").wait_for()
+        page.locator("#int-hostaway .int-s", has_text="Synced").wait_for()
+    assert pms.count("/pictures/") == downloads
+
+
+def test_a_sync_is_seen_page_by_page(
+    open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = threading.Semaphore(0)  # each lets one more listing through
+
+    def wait(listing: dict[str, Any]) -> dict[str, Any]:
+        turns.acquire(timeout=15)
+        return listing
+
+    monkeypatch.setattr(hostaway, "PER_PAGE", 1)
+    pms.twist = wait
+    stays.connected(alice.workspace, pms, enabled=False)
+    page = open_page("/listings?provider=hostaway")
+    with at_work(jobs.SYNC):
+        page.get_by_text("Asking for the first page").wait_for()
+        for done in (1, 2):
+            turns.release()
+            page.get_by_text(f"{done} of 3 listings").wait_for()
+            page.locator("tbody tr").nth(done - 1).wait_for()
+        assert page.get_by_role("progressbar").get_attribute("aria-valuenow") == "67"
+        assert "Syncing now, 67%" in card(page).inner_text()
+        turns.release()
+        page.locator(".job .badge", has_text="Synced").wait_for()
+        pms.twist = lambda listing: {**listing, "name": f"{listing['name']} renamed"}
+        page.get_by_role("button", name="Sync now: Hostaway").click()
+        page.locator("tr", has_text="Heron House 1 renamed").wait_for()
+    assert page.evaluate("window.isTheSame")
+
+
+def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
+    for number in (2, 3):
+        pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
+    stays.synced(stays.connected(alice.workspace, pms))
+    page = open_page("/listings")
+    page.get_by_role("link", name="Failed").click()
+    page.get_by_role("link", name="Heron House 1").click()
+    page.evaluate("window.isTheSame = true")
+    row = page.locator("tr", has_text="PMS image returns 404").first
+    assert "Failed" in row.inner_text() and row.locator("img").count() == 0
+    with at_work(jobs.CDN):
+        page.get_by_role("button", name="Try again: picture 02").click()
+        second = page.locator("tbody tr").nth(2)
+        second.locator(".badge", has_text="Copied").wait_for()
+        second.locator("img").wait_for()
+        page.get_by_role("button", name="Try all again").click()
+        page.locator("tbody tr").nth(3).locator(".badge", has_text="Copied").wait_for()
+    assert page.get_by_role("button", name="Try all again").count() == 0
+    assert page.evaluate("window.isTheSame")
+
+
+def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
+    page = open_page("/listings")
+    page.get_by_label("Search listings").click()
+    page.keyboard.type("mill", delay=30)
+    page.locator("tr", has_text="Heron House").wait_for(state="detached")
+    assert page.locator("tbody tr").count() == 1
+    page.wait_for_timeout(1500)  # the page goes on, and what is typed stays
+    assert page.locator("#find").input_value() == "mill"
+    assert page.evaluate("document.activeElement.id") == "find"
+    assert page.url.endswith("?q=mill")
+    page.locator("#find").fill("nowhere")
+    page.get_by_text("Nothing found").wait_for()
+    page.get_by_role("link", name="Show all listings").click()
+    page.get_by_role("link", name="All copied").click()
+    assert page.locator("tbody tr").count() == 3
+    page.get_by_role("link", name="Waiting").click()
+    page.get_by_text("Nothing waits").wait_for()
+
+
+def test_links_are_copied(tab: Callable[..., Any], sign_in: Any, alice: Person, account: IntegrationAccount) -> None:
+    page = tab(permissions=["clipboard-read", "clipboard-write"])
+    sign_in(page, alice)
+    page.goto(f"/listings/{stays.listings()[0].uuid}")
+    page.get_by_role("button", name="Copy the link of picture 01").click()
+    page.locator(".toast", has_text="Copied.").wait_for()
+    url = page.evaluate("navigator.clipboard.readText()")
+    assert "/gallery/0_" in url and page.request.get(url).ok
+    page.get_by_role("button", name="Copy all links").click()
+    page.wait_for_timeout(300)
+    urls = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert len(urls) == 5 and url in urls
+
+
+def test_a_property_is_made_of_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
+    page = open_page(f"/listings/{stays.listings()[1].uuid}")
+    with at_work(jobs.NETWORK, jobs.PIXELS):
+        page.get_by_role("button", name="Make a property").click()
+        page.wait_for_url("**/photos")
+        assert page.locator("h1").inner_text() == "Mill Loft 2"
+        page.locator("#photos .tile").nth(3).wait_for()
+    page.go_back()
+    page.reload()
+    page.get_by_role("link", name="Go to the property").click()
+    page.wait_for_url("**/photos")
+
+
+def test_without_javascript_all_of_it_works(
+    tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, pms: FakeHostaway
+) -> None:
+    def until(text: str, where: str = "main") -> None:
+        for _ in range(100):
+            if page.locator(where, has_text=text).count():
+                return
+            page.wait_for_timeout(100)
+            page.reload()
+        raise AssertionError(f"{text} does not come")
+
+    pms.fail_next(1, 404, below="/pictures/2/2.jpg")
+    page = tab(java_script_enabled=False)
+    sign_in(page, alice)
+    page.goto("/listings")
+    connect(page, pms)
+    with at_work(jobs.SYNC, jobs.CDN):
+        until("Synced just now")
+        switch(page).click()
+        until("14 copied, 1 failed")
+        page.get_by_role("link", name="Failed").click()
+        page.get_by_role("link", name="Mill Loft 2").click()
+        page.get_by_role("button", name="Try again: picture 02").click()
+        until("Copied", "tbody tr:nth-child(3)")
+        page.get_by_role("link", name="Listings", exact=True).first.click()
+        page.get_by_label("Search listings").fill("dune")
+        page.get_by_label("Search listings").press("Enter")
+        assert page.locator("tbody tr").count() == 1
+        page.locator("#int-hostaway h2 a").click()
+        page.get_by_role("button", name="Sync now: Sea Stays").click()
+        until("Synced just now")
+    page.get_by_role("link", name="Remove Sea Stays").click()
+    page.get_by_role("button", name="Remove account and 3 listings").click()
+    assert "No account is connected" in page.locator("main").inner_text()
+    assert db.session.query(Listing).count() == 0
+
+
+def refuse(page: Any) -> None:
+    """The same account once more."""
+    page.get_by_text("More").click()
+    for name, value in stays.NOWHERE.items():
+        page.locator(f"#f-{name}").fill(value)
+    page.get_by_role("button", name="Connect and sync").click()
+    page.locator(".notice[data-s=fail]").wait_for()
+
+
+def nothing(page: Any) -> None: ...
+
+
+STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "listings": ("/listings", nothing),
+    "integration": ("/listings?provider=hostaway", nothing),
+    "nothing found": ("/listings?q=nowhere", nothing),
+    "switched": ("/listings", lambda page: switch(page).click()),
+    "off": ("/listings?provider=hostaway", nothing),
+    "listing off": ("/listings/{listing}", nothing),
+    "on": ("/listings", lambda page: switch(page).click()),
+    "listing": ("/listings/{listing}", lambda page: page.get_by_text("No longer at").click()),
+    "filtered": ("/listings/{listing}?state=copied", nothing),
+    "choose": ("/listings/connect", nothing),
+    "connect": ("/listings/connect/hostaway", refuse),
+    "remove": ("/listings/accounts/{account}/remove", nothing),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_bars_the_way(
+    tab: Callable[..., Any], sign_in: Any, alice: Person, theme: str, complaints: list[str]
+) -> None:
+    page = tab(color_scheme=theme)
+    sign_in(page, alice)
+    page.goto("/listings")
+    found = [f"none: {barrier}" for barrier in found_by_axe(page)]
+    listing = stays.listed(alice.workspace, "Heron House by the lake, the long name of it", pictures=4)
+    for position in (1, 3):
+        stays.copied(listing, jpeg(), position=position)
+    stays.failed(listing, position=2, reason="PMS image can't be fetched: The server's certificate is not valid")
+    stays.gone(listing, position=3)
+    stays.broken(listing.account, "Hostaway refuses these credentials.")
+    for state, (path, act) in STATES.items():
+        page.set_viewport_size({"width": 390, "height": WIDTHS[390]})
+        page.goto(path.format(listing=listing.uuid, account=listing.account.uuid))
+        act(page)
+        page.wait_for_timeout(200)
+        for width, height in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("scrollTo(0, 0)")
+            found += [f"{state} at {width} px: {barrier}" for barrier in found_by_axe(page)]
+            found += [f"{state} at {width} px: scrolls sideways"] if scrolls_sideways(page) else []
+    assert found == []
+    complaints[:] = [said for said in complaints if "status of 4" not in said]  # a refusal is what one state shows
