@@ -115,7 +115,9 @@ def _fetched(errand: Errand) -> Found:
     if picture.type not in EXTENSIONS:
         raise Invalid(f"The Image CDN takes {', '.join(EXTENSIONS.values())}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
-    published = cleaned(fetched.data, picture.type) or fetched.data  # None: it can't be parted from its metadata
+    published = cleaned(fetched.data, picture.type)
+    if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
+        raise Invalid("Its metadata can't be told from its pixels.")
     keys, put = _put(errand, image_hash, published, picture.type)
     etag, last_modified = fetched.etag or "", fetched.last_modified or ""
     return Found(
