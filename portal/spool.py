@@ -27,6 +27,10 @@ MAX_FIELD_BYTES = 256 * 1024  # all of them together
 ROOM_FOR_HEADERS = 64 * 1024  # boundaries, names and types of the parts
 
 
+class FileTooLarge(RequestEntityTooLarge):
+    """One of the files is; all of them together would have been taken."""
+
+
 class SpooledFile:
     """A file of a form, on disk under no name: the system forgets it with the process that holds it."""
 
@@ -107,8 +111,8 @@ class Form:
 def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterator[Form]:
     """Read a multipart request; its files are there while the block lasts.
 
-    A file input that was left empty is no file. Raises BadRequest, Invalid (too many files),
-    RequestEntityTooLarge, and StorageFailed where the disk is full.
+    A file input that was left empty is no file. Raises BadRequest, Invalid (too many files), FileTooLarge,
+    RequestEntityTooLarge (the whole form), and StorageFailed where the disk is full.
     """
     files: list[SpooledFile] = []
 
@@ -164,7 +168,7 @@ def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> li
     if len(files) > max_files:
         raise Invalid(f"Maximum {max_files} files total; there are {len(files)}.", code="too_many_files")
     if any(file.size_bytes > max_file_bytes for file in files):
-        raise RequestEntityTooLarge()
+        raise FileTooLarge
     return files
 
 

@@ -78,12 +78,19 @@ def init_app(app: Flask) -> None:
         app.register_error_handler(broken, lambda _: _answer(400))
 
 
+def status_of(problem: Problem) -> int:
+    return next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 500)
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    return {"Retry-After": str(problem.retry_after_s)} if isinstance(problem, TooMany) else {}
+
+
 def _problem(error: Problem) -> Response:
     """A foreign thing and an absent one get the same page: the sentence of a 404 is never the domain's."""
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    status = status_of(error)
     answer = _answer(status, error.message if status not in (404, 500) else None)
-    if isinstance(error, TooMany):
-        answer.headers["Retry-After"] = str(error.retry_after_s)
+    answer.headers.update(headers_of(error))
     return answer
 
 

@@ -1,5 +1,6 @@
 """Adding photos without JavaScript: an ordinary form, whose files go the way of seed C's PUT."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from flask import Blueprint, redirect, render_template, request
@@ -11,6 +12,7 @@ from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import change
 from portal.images.change import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
+from portal.pages.errors import headers_of, status_of
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
 
@@ -32,10 +34,12 @@ def upload(uuid: UUID) -> ResponseReturnValue:
         raise UnsupportedMediaType
     try:
         _add(sheet.property)
+    except spool.FileTooLarge:
+        return _form(uuid, f"Nothing was added. A photo has at most {config.settings().max_file_mb} MB.", 413)
     except RequestEntityTooLarge:
-        return _form(uuid, f"A photo has at most {config.settings().max_file_mb} MB. Nothing was added.", 413)
+        return _form(uuid, "Nothing was added. That is too much at once: add the photos in several goes.", 413)
     except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as refusal:
-        return _form(uuid, f"Nothing was added. {refusal.message}", 422)
+        return _form(uuid, f"Nothing was added. {refusal.message}", status_of(refusal), headers_of(refusal))
     return redirect(sheet.url, 303)
 
 
@@ -56,7 +60,9 @@ def _add(property: Property) -> None:
             raise
 
 
-def _form(uuid: UUID, wrong: str | None = None, status: int = 200) -> ResponseReturnValue:
+def _form(
+    uuid: UUID, wrong: str | None = None, status: int = 200, headers: Mapping[str, str] | None = None
+) -> ResponseReturnValue:
     most = config.settings().max_file_mb
     page = render_template("gallery/upload.html", sheet=find_sheet(uuid), wrong=wrong, most=most, files=MAX_FILE_COUNT)
-    return page, status
+    return page, status, headers or {}

@@ -14,6 +14,8 @@ from portal.images.models import READY, Property
 from tests import factories
 from tests.conftest import Buckets
 from tests.factories import Person
+from tests.faults import bucket_behind_a_proxy
+from tests.images.test_making import no_room
 
 PHOTO = factories.jpeg(60, 40)
 
@@ -67,3 +69,30 @@ def test_a_file_that_is_too_large_is_told_so(alice: Person, home: Property) -> N
     answer = send(alice, home, ("a.jpg", PHOTO + b"\0" * 20 * 1024 * 1024))
     assert answer.status_code == 413
     assert "at most 20 MB" in answer.text
+
+
+def test_a_form_that_is_too_large_as_a_whole_is_told_another_thing(alice: Person, home: Property) -> None:
+    much = {"CONTENT_LENGTH": str(500 * 1024 * 1024), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
+    answer = alice.browser().post(f"/properties/{home.uuid}/photos/upload", environ_overrides=much)
+    assert answer.status_code == 413
+    assert "add the photos in several goes" in answer.text
+    assert "a photo has at most" not in answer.text.lower()
+
+
+def test_where_too_much_is_going_on_it_says_when_to_try_again(
+    alice: Person, home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_room(monkeypatch):
+        answer = send(alice, home, ("a.jpg", PHOTO))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "10")
+    assert "Nothing was added. Too many photos are being made at once." in answer.text
+    assert buckets.listing() == set()
+
+
+def test_where_the_bucket_fails_it_is_nobodys_mistake(alice: Person, home: Property, buckets: Buckets) -> None:
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 403 if asked.method == "PUT" else None
+        answer = send(alice, home, ("a.jpg", PHOTO))
+    assert answer.status_code == 503
+    assert "Nothing was added. The photo storage" in answer.text
+    assert (gallery.images(home), buckets.listing()) == ([], set())
