@@ -21,6 +21,9 @@ DOING = {
     "tidy": "Tidying up",
     "run_imports": "Fetching links",
     "deliver_webhooks": "Calling webhooks",
+    "sync_listings": "Reading listings",
+    "image_cdn_upload": "Copying listings’ pictures",
+    "clear_leftovers": "Removing copies",
 }
 PAGE = 30
 
