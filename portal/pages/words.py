@@ -7,7 +7,7 @@ from flask import Flask
 
 from portal.db import now
 
-LONGEST_NAME = 32  # characters
+LONGEST_NAME = 24  # characters
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 

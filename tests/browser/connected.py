@@ -46,6 +46,14 @@ def listings(user: User) -> Listing:
     return shown[0]
 
 
+def syncing() -> None:
+    """The second account of Hostaway in the middle of a sync; the one of Cloudbeds about to begin."""
+    with work():
+        hill = db.session.query(IntegrationAccount).filter_by(name="Hill Stays").one()
+        hill.started_at, hill.found, hill.total, hill.pages = now(), 312, 1240, 4
+        db.session.query(IntegrationAccount).filter_by(name="Hotel Quay").one().next_at = now()
+
+
 def _account(user: User, provider: str, name: str, *, synced_min: int, enabled: bool = True) -> IntegrationAccount:
     mine = {"workspace_id": user.workspace_id, "provider": provider}
     definition = db.session.query(IntegrationDefinition).filter_by(**mine).one_or_none()

@@ -253,6 +253,8 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("listings-integration", "/listings?provider=guesty", see_pictures)
         album.take("listings-failed", "/listings?state=failed", see_pictures)
         album.take("listing", listing, see_pictures, full=True)
+        connected.syncing()
+        album.take("listings-syncing", "/listings?provider=hostaway", see_pictures)
         album.take("listings-choose", "/listings/connect")
         album.take("listings-connect", "/listings/connect/hostaway")
         album.take("settings-webhooks", "/settings/webhooks")
