@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
+from portal import remote
 from portal.db import db, now
 from portal.errors import NotFound
 from portal.images import gallery, imports
@@ -69,4 +70,13 @@ def _not_asked_for(property: Property, urls: list[str]) -> list[str]:
         ImportJob.property_id == property.id, ImportItem.state == PENDING
     )
     left = gallery.room(property).left - (db.session.scalar(waiting) or 0)
-    return [url for url in urls if url not in asked][: max(0, left)]
+    return [url for url in urls if url not in asked and _is_address(url)][: max(0, left)]
+
+
+def _is_address(url: str) -> bool:
+    """Whether an import takes it: a PMS may name what could never be fetched, and the others are wanted still."""
+    try:
+        remote.check_url(url)
+    except remote.Refused:
+        return False
+    return True

@@ -5,18 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import uuid4
 
+from rq import Worker
+from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 
 from portal import jobs
-from portal.accounts.models import User
+from portal.accounts.models import User, Workspace
 from portal.db import db, now
 from portal.demo import first_run
 from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
+from portal.listings.catalogue import COPIED, WAITING
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Endpoint
 from portal.work import work
 from tests import factories
+from tests.listings import rows
+from tests.listings.rows import BUSY
 
 
 def homes() -> tuple[User, Property, Property, Property]:
@@ -68,6 +73,30 @@ def called(user: User) -> Endpoint:
                 call.state, call.next_at = ("delivered" if status == 200 else "failed"), None
         db.session.get_one(Endpoint, failing.id).failing_since = now() - timedelta(hours=3)
     return failing
+
+
+def synced(workspace: Workspace) -> None:
+    """Two accounts of a PMS: one under way, with copies in all states, and one that was refused."""
+    account, other = rows.account_of(workspace, "Alma by the sea"), rows.account_of(workspace, "Hostaway")
+    rows.listing_of(account, *[COPIED] * 21, name="Heron House 1")
+    rows.listing_of(account, *[COPIED] * 19, *[FAILED] * 2, name="Heron House 2")
+    rows.listing_of(account, *[COPIED] * 9, BUSY, *[WAITING] * 11, name="Osprey Loft, third floor, with a round window")
+    rows.listing_of(account, *[WAITING] * 21, name="Curlew Barn")
+    with work():
+        account.started_at, account.next_at = now(), now() + timedelta(hours=1)
+        account.pages, account.found, account.total = 3, 300, 1200
+        other.error, other.failures = "Hostaway refuses these credentials.", 1
+
+
+def staffed() -> None:
+    """The workers of a machine with two cores, one of them at work."""
+    queues = [jobs.PIXELS] * 2 + [jobs.NETWORK] * 2 + [jobs.WEBHOOKS, jobs.SYNC, jobs.CDN, jobs.SCHEDULE]
+    for number, queue in enumerate(queues):
+        worker = Worker([queue], connection=jobs.connection(), serializer=JSONSerializer, name=f"{queue}-{number}")
+        worker.register_birth()
+        if queue == jobs.CDN:
+            jobs.enqueue(jobs.image_cdn_upload())
+            worker.set_current_job_id(jobs.image_cdn_upload().id)
 
 
 def _work_off() -> None:

@@ -245,6 +245,8 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("property-new", "/properties/new")
         album.take("property-edit", f"/properties/{home.uuid}/edit")
         failing = furnished.called(user)
+        furnished.synced(user.workspace)
+        furnished.staffed()
         album.take("jobs", "/jobs")
         album.take("jobs-failed", "/jobs?state=failed")
         album.take("listings-none", "/listings")

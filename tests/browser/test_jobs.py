@@ -11,12 +11,14 @@ from sqlalchemy import update
 
 from portal import jobs
 from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import imports
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
 from tests import factories
 from tests.browser.conftest import at_work
 from tests.factories import Person
+from tests.listings import stays
 from tests.outside import Reply, Seen, outside
 
 TOO_SHORT, TOO_LARGE = "The file ends too early: a part of it is missing.", "It has more pixels than we open."
@@ -102,4 +104,21 @@ def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: 
         assert importing.get_by_role("progressbar").get_attribute("aria-valuenow") == "67"
         turns.release()
         importing.locator(".badge", has_text="Done").wait_for()
+    assert page.evaluate("window.isTheSame")
+
+
+def test_a_listings_copies_come_in_without_a_reload(overview: Callable[..., Any], alice: Person) -> None:
+    with FakeHostaway(listings=1, pictures=4) as pms, at_work(jobs.SYNC, jobs.CDN):
+        pms.fail_next(1, 404, below="/pictures/1/3.jpg")
+        page = overview()
+        stays.connected(alice.workspace, pms)
+        job(page, "Sync Hostaway").locator(".badge", has_text="Done").wait_for()
+        name = pms.catalogue.listings[1].name
+        copying = job(page, f"Copy the pictures of {name}")
+        copying.locator(".badge", has_text="4 of 5 copied").wait_for()
+        page.get_by_role("link", name="Listings").click()
+        assert page.locator("#jobs .job").count() == 1
+        page.evaluate("window.isTheSame = true")
+        page.get_by_role("button", name=f"Run again: {name}").click()
+        copying.get_by_text("5 of 5 copied").wait_for()
     assert page.evaluate("window.isTheSame")

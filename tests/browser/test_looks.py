@@ -16,6 +16,7 @@ from portal.images.models import FAILED, Image, Property
 from portal.pages import assets
 from portal.work import work
 from tests import factories
+from tests.browser import furnished
 from tests.factories import Person
 
 HERE = Path(__file__).parent
@@ -108,6 +109,11 @@ def paste(page: Any) -> None:
     page.locator("#import .wrong").wait_for()
 
 
+def open_details(page: Any) -> None:
+    for summary in page.locator("#jobs summary").all():
+        summary.click()
+
+
 STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "gallery": ("/properties/{rooms}/photos", nothing),
     "undescribed": ("/properties/{rooms}/photos?f=alt", nothing),
@@ -125,6 +131,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "properties": ("/properties", nothing),
     "property": ("/properties/{rooms}/edit", nothing),
     "jobs": ("/jobs", nothing),
+    "failed": ("/jobs?state=failed", open_details),
     "settings": ("/settings/plan-and-keys", nothing),
     "people": ("/settings/people", nothing),
     "missing": ("/nowhere", nothing),
@@ -144,6 +151,8 @@ def test_nothing_bars_the_way(
     empty = properties.create(db.session.get_one(Workspace, alice.workspace.id), {"name": "Larch Cabin"})
     importing = factories.home_of(db.session.get_one(Workspace, alice.workspace.id), "Quay Loft")
     imports.start(importing, ["https://photos.example/1.jpg"] * 2)
+    furnished.synced(db.session.get_one(Workspace, alice.workspace.id))
+    furnished.staffed()
     page = tab(color_scheme=theme)
     sign_in(page, alice)
     found = []

@@ -1,0 +1,220 @@
+"""A property of a listing: made once, its pictures imported once, whoever asks for it and whatever breaks off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from portal import adoption, config
+from portal.accounts.models import Workspace
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.errors import NotFound, OverQuota
+from portal.images import fetching, gallery, imports, properties
+from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
+from portal.listings import arrival, catalogue, sync
+from portal.listings.models import Listing
+from portal.listings.providers.base import FoundListing, Picture
+from portal.work import lock, work
+from tests.conftest import BOTH
+from tests.crashes import dies_at
+from tests.factories import Person
+from tests.images.test_crashes import TIMES, every_step
+from tests.listings import rows, stays
+from tests.listings.conftest import pms
+
+__all__ = ["pms"]
+
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+
+
+@pytest.fixture
+def listing(alice: Person) -> Listing:
+    """A listing of 22 pictures, in a workspace whose plan has room for them: two imports."""
+    with work():
+        db.session.execute(update(Workspace).values(plan_name="pro"))
+    return rows.listing_of(rows.account_of(alice.workspace), *["waiting"] * 22)
+
+
+def urls(listing: Listing) -> list[str]:
+    return [picture["url"] for picture in listing.pictures]
+
+
+def asked(home: Property | None = None) -> list[str]:
+    """The URLs that imports were asked for, in their order; those into one property."""
+    db.session.rollback()
+    found = select(ImportItem.url).join(ImportJob, ImportItem.job_id == ImportJob.id)
+    found = found.where(ImportJob.property_id == home.id) if home else found
+    return list(db.session.scalars(found.order_by(ImportJob.id, ImportItem.position)))
+
+
+def homes() -> int:
+    return db.session.scalar(select(func.count(Property.id))) or 0
+
+
+def adopt(listing_id: int) -> int:
+    """For threads and processes of their own: by its id, and to one."""
+    return adoption.adopt(db.session.get_one(Listing, listing_id)).id
+
+
+@on_both
+def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: FakeHostaway) -> None:
+    stays.connected(alice.workspace, pms)
+    sync.run()
+    listing, fake = stays.listings()[0], pms.catalogue.listings[1]
+    home = adoption.adopt(listing, added_by="Alice")
+    assert (home.workspace_id, home.name, home.external_ref) == (alice.workspace.id, fake.name, "1")
+    assert adoption.find(listing) == home
+    fetching.run()
+    db.session.rollback()
+    images = gallery.images(home)
+    assert {image.size_bytes for image in images} == {len(picture.bytes()) for picture in fake.pictures}
+    assert len(images) == 4
+    assert {image.added_by for image in images} == {"Alice"}
+
+
+@on_both
+def test_a_second_time_it_is_the_same_property_and_nothing_is_imported(listing: Listing) -> None:
+    home = adoption.adopt(listing)
+    assert asked(home) == urls(listing)
+    assert listing.adopting_until is None
+    assert adoption.adopt(listing) == home
+    assert (asked(), homes()) == (urls(listing), 1)
+
+
+def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) -> None:
+    home = adoption.adopt(listing)
+    before, new = urls(listing), "https://cdn.example/100/new.jpg"
+    with work() as w:
+        lock(listing.account)
+        pictures = tuple(map(Picture, [new, *before]))
+        arrival.take_in(w, listing.account, [FoundListing(listing.external_id, listing.name, None, pictures)])
+    assert adoption.adopt(listing) == home
+    assert asked(home) == [*before, new]
+
+
+@on_both
+def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
+    found = at_once(adopt, *[(listing.id,)] * 2)
+    assert found == [found[0]] * 2, found
+    assert (sorted(asked()), homes()) == (sorted(urls(listing)), 1)
+
+
+@on_both
+def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, database: str) -> None:
+    deaths = 0
+    for step in every_step():
+        if step % 2 == BOTH.index(database):
+            continue
+        lived = dies_at(step, config.settings(), adopt, listing.id)
+        db.session.rollback()
+        if listing.adopting_until:
+            before = asked()
+            adopt(listing.id)
+            assert asked() == before, "the dead one's turn is not over"
+            with work():
+                listing.adopting_until = now()
+        home = adoption.adopt(listing)
+        assert (asked(home), homes()) == (urls(listing), 1)
+        properties.delete(home)
+        if lived:
+            break
+        deaths += 1
+    assert deaths >= 20 * TIMES, "the steps of an adoption were not found"
+
+
+def test_the_lease_lasts_a_minute(listing: Listing) -> None:
+    with work():
+        home = Property(workspace_id=listing.workspace_id, name="Begun")
+        db.session.add(home)
+        db.session.flush()
+        listing.property_id, listing.adopting_until = home.id, now() + adoption.LEASE
+    assert adoption.adopt(listing) == home
+    assert asked() == []
+    with work():
+        listing.adopting_until = now() - timedelta(seconds=1)
+    assert adoption.adopt(listing) == home
+    assert asked(home) == urls(listing)
+
+
+@on_both
+def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
+    with work():
+        listing.account.definition.workspace.plan_name = "free"
+    home = adoption.adopt(listing)
+    assert asked(home) == urls(listing)[:20]
+    adoption.adopt(listing)
+    assert asked(home) == urls(listing)[:20], "what is on its way takes its room, too"
+    with work():
+        listing.account.definition.workspace.plan_name = "pro"
+    adoption.adopt(listing)
+    assert asked(home) == urls(listing)
+
+
+@on_both
+def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listing: Listing) -> None:
+    workspace = listing.account.definition.workspace
+    with work():
+        used = workspace.plan.imports_per_month - 21
+        db.session.add(ImportBudget(workspace_id=workspace.id, month=f"{now():%Y-%m}", used=used))
+    with pytest.raises(OverQuota):
+        adoption.adopt(listing)
+    home = adoption.find(listing)
+    assert home
+    assert asked(home) == urls(listing)[:20]
+    assert listing.adopting_until is None, "the next one need not wait"
+    with work():
+        db.session.execute(update(ImportBudget).values(used=0))
+    assert adoption.adopt(listing) == home
+    assert asked(home) == urls(listing)
+    assert imports.budget(workspace).used == 2
+
+
+@on_both
+def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> None:
+    first = adoption.adopt(listing)
+    first_uuid = first.uuid
+    properties.delete(first)
+    assert adoption.find(listing) is None
+    second = adoption.adopt(listing)
+    assert second.uuid != first_uuid
+    assert (asked(), homes()) == (urls(listing), 1)
+
+
+@on_both
+def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
+    with work():
+        db.session.execute(Listing.__table__.delete())  # type: ignore[attr-defined]
+    with pytest.raises(NotFound):
+        adoption.adopt(listing)
+    assert homes() == 0
+
+
+def test_a_link_that_could_never_be_fetched_keeps_no_other_back(listing: Listing) -> None:
+    bad = ["https://user:secret@cdn.example/1.jpg", "https://127.1/2.jpg"]
+    with work():
+        listing.pictures = [{"url": url, "description": ""} for url in [bad[0], *urls(listing)[:3], bad[1]]]
+    home = adoption.adopt(listing)
+    assert asked(home) == urls(listing)[1:4]
+
+
+def test_a_listing_without_a_name_or_a_picture_becomes_a_property_too(alice: Person) -> None:
+    home = adoption.adopt(rows.listing_of(rows.account_of(alice.workspace), name=" "))
+    assert (home.name, asked()) == ("Untitled", [])
+
+
+def test_charlie_finds_neither_listing_nor_property(alice: Person, charlie: Person, listing: Listing) -> None:
+    home = adoption.adopt(listing)
+    with pytest.raises(NotFound):
+        catalogue.find(charlie.workspace, str(listing.uuid))
+    with pytest.raises(NotFound):
+        properties.find(charlie.workspace, str(home.uuid))
+    own = rows.listing_of(rows.account_of(charlie.workspace), "waiting")
+    with work():
+        own.external_id = listing.external_id
+    assert adoption.adopt(own).workspace_id == charlie.workspace.id
+    assert asked(home) == urls(listing)
