@@ -16,12 +16,12 @@ from typing import TypeVar
 from portal.pixels.nursery import STATUS, limit_this_process
 from portal.pixels.refused import Refused, damaged, too_large_to_open, too_slow_to_open
 
-__all__ = ["limit_this_process", "limited"]
+__all__ = ["LARGE_PAGES", "limit_this_process", "limited"]
 
 T = TypeVar("T")
 
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # 5,000 page faults a photo, not 18,000
 _GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to hear of it
-_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # 5,000 page faults a photo, not 18,000
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # those for threads would eat the memory limit
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import nursery; nursery.serve({})"
 
@@ -84,7 +84,7 @@ def _ask_for_child(fds: list[int]) -> None:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the caller, who may still wait for a child
-            env=_LARGE_PAGES | os.environ | _ONE_ARENA,
+            env=LARGE_PAGES | os.environ | _ONE_ARENA,
         )
     _home = ours, nursery
     socket.send_fds(ours, [b"1"], fds)

@@ -4,7 +4,7 @@
 
 Memory is the resident set of the web processes, sampled while a PUT of 1, 5 and 20 photos runs; their pixel
 children are counted apart. Time is the PUT's beside the pixel work alone: the same photos through the same
-renderer in this run, as many side by side as there are cores, the sum of their times over the cores. Both take
+renderer with the same malloc, as many side by side as there are cores, the sum of their times over the cores. Both take
 turns, so that what else the machine does falls on both; the figure is the median of the rounds' ratios. One photo
 alone has one core to use, so its ratio begins at the number of cores.
 
@@ -24,6 +24,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from portal.accounts import access
 from portal.config import from_environment
 from portal.embedded import Server, start_seaweedfs, start_valkey
 from portal.leash import on_leash
+from portal.pixels.child import LARGE_PAGES
 from portal.pixels.inspect import inspect
 from portal.pixels.render import render
 from tests import factories
@@ -197,7 +199,8 @@ def measure(site: Site, photos: list[str]) -> None:
     print(f"web process, idle: {idle / 2**20:.0f} MB; goal of both ratios with {max(COUNTS)} photos: {GOAL}")
     print("CPU seconds are of the pixels alone, the web processes with their children, the S3, the client")
     print("photos  web MB  children MB  seconds  pixels alone  ratio  S3 elsewhere  CPU: pixels   web    S3  client")
-    with ProcessPoolExecutor(CORES) as pool:
+    os.environ.update(LARGE_PAGES)
+    with ProcessPoolExecutor(CORES, get_context("spawn")) as pool:
         list(pool.map(made, photos[:1] * CORES * 2))
         for count in COUNTS:
             show(count, [round_of(site, pool, photos[:count]) for _ in range(ROUNDS)])
