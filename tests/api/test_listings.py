@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations
-from portal.listings.models import IntegrationAccount, Listing, ListingImage
+from portal.listings.models import IntegrationAccount
 from portal.work import work
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
 
 PATH = "/api/v1/listings"
+STATES = ("copied", "failed", "waiting")
 ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 FIELDS = ["id", "externalID", "name", "provider", "accountID", "thumbnailURL", "pictures", "createdAt", "updatedAt"]
 
@@ -28,16 +29,15 @@ def distant(alice: Person) -> IntegrationAccount:
     return stays.connected(alice.workspace, {"clientId": "1", "clientSecret": "s"})
 
 
-def names(person: Person, query: str = "") -> list[str]:
+def page(person: Person, query: str = "") -> list[Any]:
     response = person.api("GET", f"{PATH}?{query}")
     assert response.status_code == 200, response.text
     assert list(response.json) == ["listings", "nextCursor"]
-    return [listing["name"] for listing in response.json["listings"]]
+    return list(response.json["listings"])
 
 
-def settle(listing: Listing, **columns: Any) -> None:
-    with work():
-        db.session.execute(update(ListingImage).where(ListingImage.listing_id == listing.id).values(**columns))
+def names(person: Person, query: str = "") -> list[str]:
+    return [listing["name"] for listing in page(person, query)]
 
 
 def test_at_first_there_are_none(alice: Person) -> None:
@@ -73,9 +73,9 @@ def test_two_hundred_and_fifty_are_had_page_by_page(alice: Person, distant: Inte
     stays.told(distant, 250)
     seen, cursor, pages = [], "", 0
     while cursor is not None:
-        page = alice.api("GET", f"{PATH}?limit=100{cursor and f'&cursor={cursor}'}").json
-        seen += [listing["externalID"] for listing in page["listings"]]
-        cursor, pages = page["nextCursor"], pages + 1
+        found = alice.api("GET", f"{PATH}?limit=100{cursor and f'&cursor={cursor}'}").json
+        seen += [listing["externalID"] for listing in found["listings"]]
+        cursor, pages = found["nextCursor"], pages + 1
     assert pages == 3
     assert seen == [str(number) for number in range(1, 251)]
     assert len(names(alice)) == 50, "by default"
@@ -167,15 +167,16 @@ def test_they_are_found_by_words_of_name_and_id(
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_they_are_found_by_how_their_pictures_stand(alice: Person, distant: IntegrationAccount) -> None:
-    copied, failed, mixed, _ = stays.told(distant, 4, pictures=2)
-    settle(copied, key=ListingImage.url_sha256, next_at=None)
-    settle(failed, failure_reason="PMS image returns 404", next_at=None)
-    with work():
-        stays.images(mixed)[0].failure_reason = "Image too large: it exceeds 50 MB"
-    assert names(alice, "state=copied") == ["Home 1"]
-    assert names(alice, "state=failed") == ["Home 2", "Home 3"]
-    assert names(alice, "state=waiting") == ["Home 3", "Home 4"]
+def test_they_are_found_by_how_their_pictures_stand(
+    alice: Person, account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    """The first is copied, of the second a picture fails, of the third one more waits, the fourth waits whole."""
+    pms.catalogue.add(1)
+    for status, name in ((404, "2/2"), (404, "3/2"), (503, "3/3"), (503, "4/1")):
+        pms.fail_next(1, status, below=f"/pictures/{name}.jpg")
+    stays.synced(account)
+    ids = {state: [each["externalID"] for each in page(alice, f"state={state}")] for state in STATES}
+    assert ids == {"copied": ["1"], "failed": ["2", "3"], "waiting": ["3", "4"]}
 
 
 def test_filters_and_pages_go_together(alice: Person, distant: IntegrationAccount) -> None:
