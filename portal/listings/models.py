@@ -116,9 +116,9 @@ class ListingImage(Base):
         Index(
             "ix_listing_image_failed",  # with all that is asked of what failed: why, and where
             "listing_id",
+            "superseded_at",  # always none here; with it SQLite takes this index and no other
             "host",
             "failure_reason",
-            "superseded_at",
             sqlite_where=text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
             postgresql_where=text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
         ),

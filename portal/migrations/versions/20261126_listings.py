@@ -188,7 +188,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_listing_image_due", ["workspace_id", "next_at"], unique=False)
         batch_op.create_index(
             "ix_listing_image_failed",
-            ["listing_id", "host", "failure_reason", "superseded_at"],
+            ["listing_id", "superseded_at", "host", "failure_reason"],
             unique=False,
             sqlite_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
             postgresql_where=sa.text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
