@@ -39,6 +39,7 @@ Answer = int | str | None
 class Front:
     """The proxy: what it does to each request may be changed at any time."""
 
+    url: str
     answer: Callable[[Request], Answer] = lambda _: None
     asked: list[Request] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -47,7 +48,7 @@ class Front:
 @contextmanager
 def bucket_behind_a_proxy() -> Iterator[Front]:
     """Have all of this process' S3 calls go through a proxy, until the block ends."""
-    front, guard = Front(), threading.Lock()
+    front, guard = Front(""), threading.Lock()
     behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,7 +108,8 @@ def bucket_behind_a_proxy() -> Iterator[Front]:
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    storage.connect(replace(config.settings(), s3_endpoint_url=f"http://127.0.0.1:{server.server_port}"))
+    front.url = f"http://127.0.0.1:{server.server_port}"
+    storage.connect(replace(config.settings(), s3_endpoint_url=front.url))
     try:
         yield front
     finally:
