@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+from redis import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -76,17 +78,23 @@ def run(
     *,
     side_by_side: int,
     broken: Outcome,
+    successor: jobs.Job | None = None,
 ) -> int:
     """Carry out what `claim(most, on_the_way)` gives, side by side, until that is nothing; return how many.
 
     Only `carry_out` runs in threads, without the database. Where our own code breaks, `broken` is its outcome.
+    When our time is up, `successor` is rung for at once: who waits must not wait for those that hang.
     """
     began, count = time.monotonic(), 0
+    is_over = False
     on_the_way: dict[Future[Outcome], Errand] = {}
     with ThreadPoolExecutor(side_by_side) as pool:
         while True:
             free = side_by_side - len(on_the_way)
-            if free and time.monotonic() - began < RUN_FOR_S:
+            if not is_over and time.monotonic() - began >= RUN_FOR_S:
+                is_over = True
+                _ring(successor)
+            if free and not is_over:
                 for errand in claim(free, list(on_the_way.values())):
                     on_the_way[pool.submit(carry_out, errand)] = errand
             if not on_the_way:
@@ -104,6 +112,12 @@ def ring_again(next_at: InstrumentedAttribute[datetime | None], job: jobs.Job) -
         for lost in jobs.lost([job]):
             jobs.enqueue(lost)
     return due
+
+
+def _ring(job: jobs.Job | None) -> None:
+    if job:
+        with suppress(RedisError):  # then the sweep rings
+            jobs.enqueue(job)
 
 
 def _counted(on_the_way: Iterable[Turn]) -> tuple[Counter[Hashable], Counter[int]]:

@@ -35,6 +35,7 @@ Answer = int | str | None
 class Front:
     """The proxy: what it does to each request may be changed at any time."""
 
+    url: str
     answer: Callable[[Request], Answer] = lambda _: None
     asked: list[Request] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -43,7 +44,7 @@ class Front:
 @contextmanager
 def bucket_behind_a_proxy() -> Iterator[Front]:
     """Have all of this process' S3 calls go through a proxy, until the block ends."""
-    front, guard = Front(), threading.Lock()
+    front, guard = Front(""), threading.Lock()
     behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
 
     class Proxy(Handler):
@@ -79,6 +80,7 @@ def bucket_behind_a_proxy() -> Iterator[Front]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
 
     with serving(Proxy) as url:
+        front.url = url
         storage.connect(replace(config.settings(), s3_endpoint_url=url))
         try:
             yield front

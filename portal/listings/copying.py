@@ -1,5 +1,6 @@
 """IMAGE_CDN_UPLOAD: each ListingImage that is due is fetched by whoever's turn it is, and noted (seed A)."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +21,8 @@ from portal.work import lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
 TOGETHER = 500  # pictures that are tried again in one change
+QUICK_S = 1  # what takes longer may hang: it doesn't count as one of those side by side any more
+THREADS = 80  # room for those that hang: with 12 MB each at the very worst, but for the few that are larger
 BROKEN = Found(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
 FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
 """What may be tried again: what the PMS doesn't name any more never is."""
@@ -27,7 +30,9 @@ FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.super
 
 def run() -> int:
     """Copy what is due, side by side, until nothing is; return how many URLs were looked at."""
-    return errands.run(_claim, carry_out, settling.note, side_by_side=turns.SHARES.side_by_side, broken=BROKEN)
+    return errands.run(
+        _claim, carry_out, settling.note, side_by_side=THREADS, broken=BROKEN, successor=jobs.image_cdn_upload()
+    )
 
 
 def ring_again() -> None:
@@ -84,10 +89,14 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
     return cast(CursorResult[Any], renewed).rowcount
 
 
-def _claim(most: int, _: Sequence[Errand]) -> list[Errand]:
+def _claim(most: int, on_the_way: Sequence[Errand]) -> list[Errand]:
     """Take URLs that are due, within the shares, with a lease; count the attempts before they are made."""
+    quick = sum(errand.began_s > time.monotonic() - QUICK_S for errand in on_the_way)
+    most = min(most, turns.SIDE_BY_SIDE - quick)
     before: list[int] = []
-    while (chosen := turns.choose(most)) and chosen != before:  # those of a switch that is off are put to rest
+    while (
+        most > 0 and (chosen := turns.choose(most)) and chosen != before
+    ):  # those of a switch that is off are put to rest
         with work():
             if taken := _taken(chosen):
                 return taken

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sqlalchemy import Row, insert, select, update
 
@@ -35,11 +35,7 @@ class Wanted(NamedTuple):
 
 def url_sha256(url: str) -> str:
     """Tell URLs apart by what they name, not by who may read it until when (A7)."""
-    parts = urlsplit(url)
-    if parts.query:
-        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _signs(name)]
-        parts = parts._replace(query=urlencode(kept))
-    return hashlib.sha256(urlunsplit(parts._replace(fragment="")).encode()).hexdigest()
+    return hashlib.sha256(_unsigned(url).encode()).hexdigest()
 
 
 def detect(w: Work, listings: Sequence[Listing]) -> int:
@@ -126,7 +122,23 @@ def _change(row: _Stored, wanted: Wanted) -> Mapping[str, Any]:
 
 
 def host_of(url: str) -> str:
-    return (urlsplit(url).netloc.rpartition("@")[2] or "?").lower()[:255]
+    return (_parts(url).netloc.rpartition("@")[2] or "?").lower()[:255]
+
+
+def _unsigned(url: str) -> str:
+    parts = _parts(url)
+    if parts.query:
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _signs(name)]
+        parts = parts._replace(query=urlencode(kept))
+    return urlunsplit(parts._replace(fragment=""))
+
+
+def _parts(url: str) -> SplitResult:
+    """A URL in parts; all of it is the path where it is none: the download will say so."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", url, "", "")
 
 
 def _signs(name: str) -> bool:

@@ -5,7 +5,9 @@ most of the time. `Work.adopt` undoes those of a change that fails.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
 
 from portal import remote, storage
 from portal.errands import Turn
@@ -16,6 +18,8 @@ from portal.pixels.inspect import Picture, inspect
 from portal.work import quietly
 
 MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
+USUAL_BYTES = 12 * 1024 * 1024  # what is larger is begun anew, as one of a few: all is held in memory
+LARGE_AT_ONCE, LARGE_PATIENCE_S = 4, 5
 DEADLINE_S = 30  # for one picture, everything included
 RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # 429 and 5xx, timeouts, our own bucket (A14)
 MAX_ATTEMPTS = 15  # interruptions included
@@ -61,6 +65,7 @@ class Errand:
     condition: dict[str, str]  # If-None-Match …, where there is a copy already
     copy: "Copy | None"  # of this URL under the other type: stored already, under the first of its keys
     attempts: int
+    began_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,9 @@ class Found:
     is_ours: bool = False  # the fault: the attempt does not count
 
 
+_large = BoundedSemaphore(LARGE_AT_ONCE)
+
+
 def carry_out(errand: Errand) -> Found:
     """Download, look at the bytes, clean and store them. What is final says so in the seed's words (A14)."""
     if errand.attempts > MAX_ATTEMPTS:
@@ -107,7 +115,24 @@ def carry_out(errand: Errand) -> Found:
 
 
 def _fetched(errand: Errand) -> Found:
-    fetched = remote.fetch(errand.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S, headers=errand.condition)
+    try:
+        return _stored(errand, _fetch(errand, USUAL_BYTES))
+    except remote.Refused as refused:
+        if refused.code != "too_large":
+            raise
+    if not _large.acquire(timeout=LARGE_PATIENCE_S):
+        raise TooMany("Too many large pictures at once.", retry_after_s=LARGE_PATIENCE_S)
+    try:
+        return _stored(errand, _fetch(errand, MAX_BYTES))
+    finally:
+        _large.release()
+
+
+def _fetch(errand: Errand, max_bytes: int) -> remote.Fetched:
+    return remote.fetch(errand.url, max_bytes=max_bytes, deadline_s=DEADLINE_S, headers=errand.condition)
+
+
+def _stored(errand: Errand, fetched: remote.Fetched) -> Found:
     if fetched.status == 304:
         is_whole = all(storage.cdn.head(target.held or "") for target in errand.targets)
         return Found(is_unchanged=True) if is_whole else _fetched(replace(errand, condition={}))
@@ -119,19 +144,15 @@ def _fetched(errand: Errand) -> Found:
     if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
         raise Invalid("Its metadata can't be told from its pixels.")
     keys, put = _put(errand, image_hash, published, picture.type)
-    etag, last_modified = fetched.etag or "", fetched.last_modified or ""
-    return Found(
-        Copy(
-            image_hash,
-            keys,
-            put,
-            len(fetched.data),
-            len(published),
-            picture,
-            etag if 0 < len(etag) <= 300 else None,
-            last_modified if 0 < len(last_modified) <= 100 else None,
-        )
-    )
+    sizes = (len(fetched.data), len(published))
+    etag, last_modified = _kept(fetched.etag, 300), _kept(fetched.last_modified, 100)
+    return Found(Copy(image_hash, keys, put, *sizes, picture, etag, last_modified))
+
+
+def _kept(validator: str | None, most: int) -> str | None:
+    """A validator to ask with another time; none where it can't be kept, or sent, as it is."""
+    is_one = validator and len(validator) <= most and validator.isascii() and validator.isprintable()
+    return validator if is_one else None
 
 
 def _copied_again(errand: Errand, copy: Copy) -> Found:

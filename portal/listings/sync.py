@@ -59,7 +59,9 @@ BROKEN = _Found(error="Something went wrong on our side.")
 
 def run() -> int:
     """Ask for the pages that are due, side by side, until none is; return how many were asked for."""
-    return errands.run(_claim, _ask, _note, side_by_side=SHARES.side_by_side, broken=BROKEN)
+    return errands.run(
+        _claim, _ask, _note, side_by_side=SHARES.side_by_side, broken=BROKEN, successor=jobs.sync_listings()
+    )
 
 
 def ring_again() -> int:

@@ -153,6 +153,16 @@ def all_at_once() -> None:
         )
 
 
+def let_leases_run_out() -> None:
+    """Time passes: what a worker that was killed had in hand is due again."""
+    over = now() - timedelta(seconds=1)
+    with work():
+        busy = update(ListingImage).where(ListingImage.fetching_until.is_not(None), ListingImage.next_at.is_not(None))
+        db.session.execute(busy.values(fetching_until=over, next_at=over))
+        asking = update(IntegrationAccount).where(IntegrationAccount.syncing_until.is_not(None))
+        db.session.execute(asking.values(syncing_until=over, next_at=over))
+
+
 def run_due() -> None:
     """Time passes: what waits is fetched, or verified, now."""
     all_at_once()

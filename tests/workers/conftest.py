@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from portal.config import Settings
 from portal.embedded import Server, start_valkey
 from portal.leash import on_leash
 from tests.conftest import scratch
@@ -92,6 +95,28 @@ class Yard:
             worker.communicate()
         self.redis.close()
         self.valkey.stop()
+
+
+@contextmanager
+def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The real workers on the tests' servers; `others` are settings of theirs."""
+    env = {
+        "DATA_DIR": str(settings.data_dir),
+        "SECRET_KEY": settings.secret_key,
+        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
+        "REDIS_URL": settings.redis_url or "",
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
+        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
+        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
+        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
+    }
+    command = on_leash([sys.executable, "-m", "workers.pool", *queues])
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env | others)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def until(holds: Callable[[], Any], within_s: float) -> float:

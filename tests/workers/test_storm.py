@@ -6,10 +6,8 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -25,12 +23,11 @@ from portal.config import Settings
 from portal.db import db, now
 from portal.images import imports
 from portal.images.models import Image, ImportItem, ImportJob, Property
-from portal.leash import on_leash
 from portal.work import work
 from tests import factories
 from tests.factories import Person
 from tests.outside import Reply, Seen, outside
-from tests.workers.conftest import ROOT, Yard, descendants, parent_of, until
+from tests.workers.conftest import Yard, descendants, parent_of, pool, until
 
 KILLS, WORKERS, WAITING = 100, 4, 2
 PHOTOS, KILLS_OF_PHOTOS = 60, 20
@@ -66,14 +63,14 @@ def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
 ) -> None:
     homes = [factories.home_of(alice.workspace, f"House {n}") for n in range(PHOTOS // 20)]
     images = [factories.photo_in(home, factories.jpeg(2400, 1800)) for home in homes for _ in range(20)]
-    with _pool(settings, app, "pixels", "pixels", "schedule") as pool:
+    with pool(settings, app, "pixels", "pixels", "schedule") as workers:
         chance = random.Random(3)
         until(lambda: _ready(app) > PHOTOS // 10, within_s=20)
         for n in range(KILLS_OF_PHOTOS):
             time.sleep(chance.uniform(0.1, 0.4))
-            until(lambda: descendants(pool.pid), within_s=10)
+            until(lambda: descendants(workers.pid), within_s=10)
             with suppress(ProcessLookupError, IndexError):
-                os.kill(chance.choice([*descendants(pool.pid)]), signal.SIGKILL)
+                os.kill(chance.choice([*descendants(workers.pid)]), signal.SIGKILL)
             if n == KILLS_OF_PHOTOS // 2:
                 jobs.connection().flushall()
         took_s = until(lambda: _ready(app) == PHOTOS, within_s=60)  # case I7
@@ -93,12 +90,12 @@ def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_none_twi
         n = int("".join(c for c in seen.path if c.isdigit()))
         return Reply(body=factories.jpeg(64, 48, (n * 11, n * 7, 90)), after_s=0.5)
 
-    with outside(photo) as host, _pool(settings, app, "network", "schedule") as pool:
+    with outside(photo) as host, pool(settings, app, "network", "schedule") as workers:
         job = imports.start(home, [f"{host.url}/{n}.jpg" for n in range(20)])
         for kills in range(1, 6):
             until(lambda: _fetching(app), within_s=100)  # RQ waits 60 s after a third death
             time.sleep(0.2 * kills)  # in another moment each time
-            _kill_workers(pool)
+            _kill_workers(workers)
             _let_leases_run_out()
         took_s = until(lambda: _is_over(job), within_s=60)
     done = imports.progress(job, imports.items(job))
@@ -122,9 +119,9 @@ def _is_over(job: ImportJob) -> bool:
     return job.completed_at is not None
 
 
-def _kill_workers(pool: subprocess.Popen[bytes]) -> None:
+def _kill_workers(workers: subprocess.Popen[bytes]) -> None:
     """The workers of both queues, and whatever they run."""
-    for pid in descendants(pool.pid):
+    for pid in descendants(workers.pid):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -133,27 +130,6 @@ def _let_leases_run_out() -> None:
     with work():
         busy = update(ImportItem).where(ImportItem.fetching_until.is_not(None))
         db.session.execute(busy.values(fetching_until=now() - timedelta(seconds=1), next_at=now()))
-
-
-@contextmanager
-def _pool(settings: Settings, app: Flask, *queues: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The real workers on the tests' servers."""
-    env = {
-        "DATA_DIR": str(settings.data_dir),
-        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
-        "REDIS_URL": settings.redis_url or "",
-        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
-        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
-        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
-        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
-    }
-    command = on_leash([sys.executable, "-m", "workers.pool", *queues])
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _ready(app: Flask) -> int:
@@ -168,12 +144,12 @@ def _running(yard: Yard) -> dict[str, int]:
 
 
 def _kill(yard: Yard, horse: int, whom: str) -> None:
-    (pool,) = yard.workers
+    (workers,) = yard.workers
     with suppress(ProcessLookupError, ValueError):  # it was done in this very moment
         worker = parent_of(horse)
         if whom != "worker":
             os.kill(horse, signal.SIGKILL)
-        if whom != "horse" and worker in descendants(pool.pid):
+        if whom != "horse" and worker in descendants(workers.pid):
             os.kill(worker, signal.SIGKILL)
 
 

@@ -1,0 +1,174 @@
+"""Kill -9 at every step of a page of a sync, a copy, the switch and a removal: nothing lost, doubled or left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from portal import config, owners, storage
+from portal.accounts.models import Workspace
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import copying, integrations, removal, sync
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Leftover, Listing, ListingImage, SyncPage
+from portal.work import work
+from tests.conftest import BOTH
+from tests.crashes import dies_at
+from tests.factories import Person
+from tests.images.test_crashes import TIMES, every_step
+from tests.listings import stays
+
+SIZE = 1, 2  # one listing of two pictures
+AT_ONCE = timedelta(seconds=-60)
+EACH = 1 if "KILLS" in os.environ else 5  # usually each fifth step: all of them take minutes
+
+pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+
+
+def remove(account_id: int) -> None:
+    removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
+
+
+def switch(workspace_id: int, enabled: bool) -> None:
+    integrations.switch(db.session.get_one(Workspace, workspace_id), "hostaway", enabled=enabled)
+
+
+def killed_at_each_step(action: Callable[..., Any], prepare: Callable[[], list[Any]]) -> Iterator[bool]:
+    """Prepare, kill `action`, and have the test look at what is left, until it lived to the end: yields whether it did.
+
+    `prepare` returns what the action is called with.
+    """
+    deaths = 0
+    for step in every_step():
+        if step % EACH != BOTH.index(db.engine.dialect.name) % EACH:
+            continue
+        args = prepare()
+        lived = dies_at(step, config.settings(), action, *args)
+        stays.let_leases_run_out()
+        yield lived
+        if lived:
+            break
+        deaths += 1
+    assert deaths * EACH >= 8 * TIMES, "the steps were not found"
+
+
+def assert_whole(pms: FakeHostaway, workspace: Workspace) -> None:
+    """All copied, and after the sweep no object too many: what was on its way at the kill may arrive a little later."""
+    end = time.monotonic() + 5
+    while True:
+        owners.collect_orphans(AT_ONCE)
+        db.session.rollback()
+        try:
+            return stays.assert_copied(pms, workspace)
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+
+
+def test_a_first_sync_killed_at_any_step_goes_on(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    def prepare() -> list[Any]:
+        with work():
+            db.session.execute(delete(Listing))
+        storage.cdn.delete(*stays.objects())
+        integrations.sync_now(account)
+        return []
+
+    for _ in killed_at_each_step(sync.run, prepare):
+        stays.synced(account)
+        assert (account.error, account.started_at) == (None, None)
+        assert db.session.scalar(select(func.count()).select_from(SyncPage)) == 0
+        assert_whole(pms, alice.workspace)
+
+
+def test_a_sync_of_changes_killed_at_any_step_goes_on(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    def prepare() -> list[Any]:
+        pms.catalogue.change_url(1, 0)
+        pms.catalogue.listings[1].pictures.reverse()
+        integrations.sync_now(account)
+        return []
+
+    pms.catalogue.add(1)
+    stays.synced(account)
+    pms.catalogue.remove(2)
+    stays.synced(account)
+    assert [listing.missing_since is not None for listing in stays.listings()] == [False, True]
+    for _ in killed_at_each_step(sync.run, prepare):
+        stays.synced(account)
+        removal.clear_leftovers()
+        assert_whole(pms, alice.workspace)
+
+
+def test_a_copy_killed_at_any_step_is_made_by_the_next(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    def prepare() -> list[Any]:
+        keys = [image.key for image in stays.images() if image.key]
+        with work() as w:
+            w.drop(storage.cdn, *keys)
+            db.session.execute(update(ListingImage).values(key=None, next_at=now(), attempts=0, image_hash=None))
+        return []
+
+    stays.synced(account)
+    for _ in killed_at_each_step(copying.run, prepare):
+        copying.run()
+        assert_whole(pms, alice.workspace)
+
+
+def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int]
+) -> None:
+    def prepare() -> list[Any]:
+        mine = db.session.scalar(select(IntegrationAccount)) or stays.connected(alice.workspace, pms)
+        stays.synced(mine)
+        return [mine.id]
+
+    for lived in killed_at_each_step(remove, prepare):
+        if db.session.scalar(select(IntegrationAccount)):
+            assert not lived
+            assert_whole(pms, alice.workspace)
+            continue
+        removal.ring_again()
+        work_off()
+        assert (stays.listings(), stays.images(), stays.objects()) == ([], [], {})
+        assert db.session.scalar(select(func.count()).select_from(Leftover)) == 0
+
+
+def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int]
+) -> None:
+    def prepare() -> list[Any]:
+        mine = db.session.scalar(select(IntegrationAccount)) or stays.connected(alice.workspace, pms)
+        stays.synced(mine)
+        removal.remove_account(mine)
+        return []
+
+    for _ in killed_at_each_step(removal.clear_leftovers, prepare):
+        removal.ring_again()
+        work_off()
+        assert stays.objects() == {}
+        assert db.session.scalar(select(func.count()).select_from(Leftover)) == 0
+
+
+@pytest.mark.parametrize("enabled", [False, True], ids=["off", "on"])
+def test_the_switch_killed_at_any_step_is_on_or_off_with_all_its_rows(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, enabled: bool
+) -> None:
+    def prepare() -> list[Any]:
+        integrations.switch(alice.workspace, "hostaway", enabled=not enabled)
+        return [alice.workspace.id, enabled]
+
+    stays.synced(account)
+    for lived in killed_at_each_step(switch, prepare):
+        is_on = db.session.scalars(select(IntegrationDefinition)).one().enable_images_cdn
+        assert is_on == enabled or not lived
+        assert {bool(image.next_at) for image in stays.images()} == {is_on}
+        assert {stays.is_cdn(url) for url in stays.shown_urls()} == {is_on}
+        assert pms.count("/pictures/") == 2

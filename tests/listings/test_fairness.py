@@ -1,0 +1,143 @@
+"""Ten accounts that hang delay nobody else's sync, and nobody else's pictures (issue 5, line 4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portal import errands, jobs
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.jobs import Job
+from portal.listings import copying, integrations, sync
+from portal.listings.models import IntegrationAccount, ListingImage
+from tests import factories
+from tests.conftest import BOTH
+from tests.factories import Person
+from tests.listings import stays
+from tests.outside import Outside, Reply, outside
+from tests.workers.conftest import until
+
+HOSTILE, PICTURES = 10, 40
+AT_MOST_S = 5
+GOOD = {"clientId": "12345", "clientSecret": "any"}
+
+pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+
+
+@contextmanager
+def hosts_that_hang() -> Iterator[list[Outside]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(outside(lambda _: Reply(after_s=300))) for _ in range(HOSTILE)]
+
+
+def people(app: Flask) -> list[Person]:
+    return [factories.person(app, f"Slow {n}", f"{n}@slow.example", admin=True) for n in range(HOSTILE)]
+
+
+def until_busy(hosts: list[Outside]) -> None:
+    until(lambda: all(host.seen for host in hosts), within_s=60)
+
+
+def stop(hosts: list[Outside], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+    for host in hosts:
+        host.closed.set()
+
+
+def test_ten_pms_that_hang_delay_no_other_sync(
+    app: Flask,
+    charlie: Person,
+    pms: FakeHostaway,
+    at_once: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def connect() -> float:
+        until_busy(hosts)
+        account = stays.connected(charlie.workspace, pms)
+
+        def is_synced() -> bool:
+            db.session.rollback()
+            return account.synced_at is not None
+
+        try:
+            return until(is_synced, within_s=60)
+        finally:
+            stop(hosts, monkeypatch)
+
+    with hosts_that_hang() as hosts:
+        for person, host in zip(people(app), hosts, strict=True):
+            integrations.connect(person.workspace, "hostaway", GOOD | {"baseUrl": f"{host.url}/v1"})
+        _, delay_s = at_once(lambda do: do(), (sync.run,), (connect,))
+    print(f"\nsynced {delay_s:.2f} s after it was connected")
+    assert delay_s < AT_MOST_S
+    assert len(stays.listings()) == 3
+
+
+def test_hosts_that_hang_delay_no_other_pictures(
+    app: Flask,
+    charlie: Person,
+    pms: FakeHostaway,
+    at_once: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each with hundreds of pictures, and each on a host of its own: more than there is room for."""
+
+    def sync_his() -> float:
+        until(lambda: sum(bool(host.seen) for host in hosts) >= 3, within_s=60)
+        time.sleep(0.5)
+        stays.synced_only(db.session.get_one(IntegrationAccount, his_id))
+        began = time.monotonic()
+
+        def are_copied() -> bool:
+            db.session.rollback()
+            mine = db.session.query(ListingImage).filter_by(workspace_id=workspace_id)
+            return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
+
+        try:
+            until(are_copied, within_s=60)
+            return time.monotonic() - began
+        finally:
+            stop(hosts, monkeypatch)
+
+    assert all(one.bytes() for one in pms.catalogue.listings[1].pictures), (
+        "drawn before it is measured: that takes long"
+    )
+    workspace_id = charlie.workspace.id
+    with hosts_that_hang() as hosts:
+        for person, host in zip(people(app), hosts, strict=True):
+            stays.showing(pms, *(f"{host.url}/{n}.jpg" for n in range(PICTURES)))
+            stays.synced_only(stays.connected(person.workspace, pms))
+        pms.twist = lambda listing: listing
+        his_id = stays.connected(charlie.workspace, pms).id
+        _, delay_s = at_once(lambda do: do(), (copying.run,), (sync_his,))
+    print(f"\n15 pictures copied {delay_s:.2f} s after they were found")
+    assert delay_s < AT_MOST_S
+    assert all(len(host.seen) <= 6 for host in hosts)
+
+
+@pytest.mark.parametrize("job", [jobs.sync_listings(), jobs.image_cdn_upload()], ids=["sync", "copies"])
+def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_hang(
+    alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, job: Job
+) -> None:
+    def has_rung() -> None:
+        try:
+            until(lambda: host.seen, within_s=30)
+            jobs.connection().flushall()
+            monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+            until(lambda: jobs.queue(job.queue).get_job_ids() == [job.id], within_s=30)
+        finally:
+            host.closed.set()
+
+    run = sync.run if job == jobs.sync_listings() else copying.run
+    with outside(lambda _: Reply(after_s=60)) as host:
+        stays.showing(pms, f"{host.url}/1.jpg")
+        stays.synced_only(stays.connected(alice.workspace, pms))
+        if run is sync.run:
+            integrations.connect(alice.workspace, "hostaway", GOOD | {"baseUrl": f"{host.url}/v1"})
+        assert at_once(lambda do: do(), (run,), (has_rung,))[1] is None

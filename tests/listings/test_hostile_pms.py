@@ -1,0 +1,146 @@
+"""A PMS whose API lies, floods, goes in circles and hangs: its sync ends with a sentence, and what we have stays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import Any
+
+import pytest
+
+from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.demo.pms.server import Asked, Said, as_json
+from portal.listings import integrations, sync
+from portal.listings.models import IntegrationAccount
+from portal.listings.providers import account as accounts
+from portal.listings.providers import hostaway, normal, paging
+from portal.work import work
+from tests.conftest import BOTH
+from tests.listings import stays
+
+
+def listing(number: int, **more: Any) -> dict[str, Any]:
+    return {"id": number, "name": f"House {number}", "listingImages": [], **more}
+
+
+def page(*listings: dict[str, Any], count: int | None = None) -> dict[str, Any]:
+    return {"status": "success", "result": listings, "count": count}
+
+
+def says(pms: FakeHostaway, *said: Said) -> None:
+    """Have the PMS answer these to its calls, and the last of them for ever."""
+    answers = itertools.chain(said, itertools.repeat(said[-1]))
+    pms.say = lambda _: next(answers)  # type: ignore[method-assign]
+
+
+def end_of_sync(account: IntegrationAccount) -> str | None:
+    """Sync until it has ended, however often it takes; return what it says of itself."""
+    integrations.sync_now(account)
+    for _ in range(30):
+        stays.all_at_once()
+        sync.run()
+        db.session.rollback()
+        if account.started_at is None:
+            return account.error
+    raise AssertionError("it never ends")
+
+
+WRONG: dict[str, tuple[Said, str]] = {
+    "no JSON": (Said(200, b"<html>Maintenance</html>"), "What Hostaway says is no JSON."),
+    "half a JSON": (Said(200, b'{"status": "success", "result": [{"id": 1'), "What Hostaway says is no JSON."),
+    "brackets without end": (Said(200, b"[" * 1_000_000), "What Hostaway says is no JSON."),
+    "a list": (as_json([listing(1)]), "What Hostaway says is no answer to what we asked."),
+    "a failure with a 200": (as_json({"status": "fail"}), "What Hostaway says is no answer to what we asked."),
+    "no listings": (as_json({"status": "success"}), "What Hostaway says is no answer to what we asked."),
+    "listings without ids": (as_json(page(listing(1) | {"id": None})), "What Hostaway says is no answer to what we"),
+    "the wrong kinds": (as_json(page(1, "a", None)), "What Hostaway says is no answer to what we asked."),  # type: ignore[arg-type]
+    "too much": (Said(200, b'{"status": "' + b"x" * 21_000_000 + b'"}'), "The answer is too large."),
+    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The answer is packed, which we didn't ask for."),
+    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "That host has no public address."),
+    "a 500": (Said(500, b"Traceback: secret"), "The server answered 500."),
+    "a 418": (Said(418), "The server answered 418."),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_can_not_be_used_ends_the_sync_with_a_sentence_and_removes_nothing(
+    account: IntegrationAccount, pms: FakeHostaway, case: str
+) -> None:
+    stays.synced(account)
+    there = stays.objects()
+    said, error = WRONG[case]
+    says(pms, said)
+    for _ in range(3):
+        assert str(end_of_sync(account)).startswith(error)
+    assert len(stays.listings()) == 3
+    assert {one.missing_since for one in stays.listings()} == {None}
+    assert stays.objects() == there
+    assert all(map(stays.is_cdn, stays.shown_urls()))
+
+
+@pytest.mark.parametrize("calls", ["token", "page"])
+def test_a_pms_that_hangs_is_left_after_its_time(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, calls: str
+) -> None:
+    monkeypatch.setattr(accounts, "CALL_DEADLINE_S", 0.3)
+    if calls == "token":
+        with work():
+            account.token = None
+    answer = pms.answer
+
+    def slow(asked: Asked) -> Said:
+        time.sleep(1)
+        return answer(asked)
+
+    pms.answer = slow  # type: ignore[method-assign]
+    assert end_of_sync(account) == "It took too long to answer."
+
+
+def test_pages_without_end_end(account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 6)
+    monkeypatch.setattr(hostaway, "PER_PAGE", 1)
+    numbers = itertools.count(1)
+    pms.say = lambda _: as_json(page(listing(next(numbers)), count=10**8))  # type: ignore[method-assign]
+    assert end_of_sync(account) == "What Hostaway says has no end."
+    assert len(stays.listings()) == 5, "what came stays, and is brought up to date the next time"
+
+
+def test_the_same_page_for_ever_ends(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostaway, "PER_PAGE", 2)
+    says(pms, as_json(page(listing(1), listing(2), count=10**8)))
+    assert end_of_sync(account) == "What Hostaway says comes again, page after page."
+    assert len(stays.listings()) == 2
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_ten_thousand_pictures_of_one_listing_are_cut(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    images = [{"url": f"{pms.url}/pictures/{n}.jpg", "sortOrder": n} for n in range(10_000)]
+    says(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
+    stays.synced_only(account)
+    assert account.error is None
+    assert len(stays.listings()[0].pictures) == normal.MAX_PICTURES
+    assert len(stays.images()) == normal.MAX_PICTURES + 1
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_texts_that_no_database_keeps_are_made_good(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    odd = "a\0b\ud800c" + "x" * 5000
+    images = [
+        {"url": "http://127.0.0.1/a\0.jpg", "caption": odd},
+        {"url": f"{pms.url}/pictures/\ud800.jpg", "caption": odd},
+        {"url": f"{pms.url}/pictures/1/1.jpg", "caption": odd, "id": odd, "sortOrder": float("nan")},
+        {"url": ["http://127.0.0.1/1.jpg"], "caption": {"a": 1}},
+        {"url": "javascript:alert(1)"},
+    ]
+    body = json.dumps(page(listing(1, name=odd, listingImages=images), listing(2), count=2))
+    says(pms, Said(200, body.encode()))
+    stays.synced(account)
+    assert account.error is None
+    first = stays.listings()[0]
+    assert first.name.startswith("abcxxx")
+    assert [picture["url"] for picture in first.pictures] == [f"{pms.url}/pictures/1/1.jpg"]
+    assert all(image.key for image in stays.images())
