@@ -144,6 +144,16 @@ def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, 
     assert (account.error, pms.count("/v1/accessTokens")) == (None, 1)
 
 
+def test_a_fresh_token_that_is_refused_is_the_last_one(alice: Person, pms: FakeHostaway) -> None:
+    """Else one that may not read listings would have us ask for tokens for ever; some PMSs give five a day."""
+    account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
+    pms.fail_next(100, 403, below="/v1/listings")
+    sync.run()
+    db.session.rollback()
+    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings")) == (1, 1)
+
+
 def test_a_signed_url_that_is_signed_anew_is_the_same_picture(account: IntegrationAccount, pms: FakeHostaway) -> None:
     """A7: the signature changes with each sync; the copy stays, and the newest link is kept."""
     url_of, turn = pms.url_of, 1
