@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from portal import errands
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
@@ -142,6 +143,18 @@ def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, 
     pms.tokens = dict.fromkeys(pms.tokens, 2.0**40)  # none is good any more
     stays.synced(account)
     assert (account.error, pms.count("/v1/accessTokens")) == (None, 1)
+
+
+def test_a_pms_that_lets_us_in_and_then_refuses_ends_the_sync_with_one_token(
+    alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "RUN_FOR_S", 8)  # should it never end
+    account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
+    pms.fail_next(1000, 403, below="/v1/listings")  # a key that may not read them
+    sync.run()
+    db.session.rollback()
+    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings")) == (1, 1)
 
 
 def test_a_signed_url_that_is_signed_anew_is_the_same_picture(account: IntegrationAccount, pms: FakeHostaway) -> None:
