@@ -30,7 +30,7 @@ LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again th
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
 MAX_ATTEMPTS = 10  # of a page, interruptions included
 LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
-FRESH_S = 120  # a token younger than this is not the reason for a refusal
+FRESH_S = 120  # a token that was good so lately is not the reason for a refusal: another would not help
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def _ask(errand: _Errand) -> _Found:
             pause_s = max(pause_s or 0, error.retry_after_s or 0)
         return _Found(error=error.message, again_in_s=pause_s, is_paced=error.code == "paced")
     except remote.Refused as error:
-        is_old = token is not None and token.good_from < at - FRESH_S
-        is_stale = is_old and errand.attempts == 1 and error.code == "credentials"
-        return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=error.code == "credentials")
+        is_token_bad = error.code == "credentials"
+        is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
+        return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=is_token_bad)
 
 
 def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from portal import errands
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
@@ -144,10 +145,12 @@ def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, 
     assert (account.error, pms.count("/v1/accessTokens")) == (None, 1)
 
 
-def test_a_fresh_token_that_is_refused_is_the_last_one(alice: Person, pms: FakeHostaway) -> None:
-    """Else one that may not read listings would have us ask for tokens for ever; some PMSs give five a day."""
+def test_a_pms_that_lets_us_in_and_then_refuses_ends_the_sync_with_one_token(
+    alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "RUN_FOR_S", 8)  # should it never end
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
-    pms.fail_next(100, 403, below="/v1/listings")
+    pms.fail_next(1000, 403, below="/v1/listings")  # a key that may not read them
     sync.run()
     db.session.rollback()
     assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
