@@ -7,7 +7,6 @@ import pytest
 
 from portal.config import WrongSetting, embedded_file, from_environment
 
-
 ROOT = Path(__file__).parent.parent
 
 
