@@ -77,6 +77,17 @@ def test_every_change_stands_inside_the_seam() -> None:
     assert commits == ["portal/work.py"]
 
 
+def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() -> None:
+    """README, "Decisions", 2026-11-26: what is written ahead is adopted by the change that names it."""
+    writes = [
+        str(path.relative_to(ROOT))
+        for path in sources(".py")
+        if path.is_relative_to(ROOT / "portal") or path.is_relative_to(ROOT / "workers")
+        if re.search(r"\b(storage\.\w+|bucket)\.(put|copy)\(", path.read_text())
+    ]
+    assert sorted(writes) == ["portal/listings/download.py", "portal/work.py"]
+
+
 def test_the_readmes_table_of_rules_names_places_that_exist() -> None:
     """README, "Where is the rule for …?": each file is there, and has the function that it names."""
     readme = (ROOT / "README.md").read_text()

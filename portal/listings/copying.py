@@ -94,10 +94,8 @@ def _claim(most: int, on_the_way: Sequence[Errand]) -> list[Errand]:
     quick = sum(errand.began_s > time.monotonic() - QUICK_S for errand in on_the_way)
     most = min(most, turns.SIDE_BY_SIDE - quick)
     before: list[int] = []
-    while (
-        most > 0 and (chosen := turns.choose(most)) and chosen != before
-    ):  # those of a switch that is off are put to rest
-        with work():
+    while most > 0 and (chosen := turns.choose(most)) and chosen != before:
+        with work():  # may put all of them to rest, where their switch is off: then there are others
             if taken := _taken(chosen):
                 return taken
         before = chosen

@@ -6,6 +6,7 @@ most of the time. `Work.adopt` undoes those of a change that fails.
 
 import hashlib
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 
@@ -18,7 +19,7 @@ from portal.pixels.inspect import Picture, inspect
 from portal.work import quietly
 
 MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
-USUAL_BYTES = 12 * 1024 * 1024  # what is larger is begun anew, as one of a few: all is held in memory
+USUAL_BYTES = 12 * 1024 * 1024  # what is larger goes on as one of a few: all is held in memory
 LARGE_AT_ONCE, LARGE_PATIENCE_S = 4, 5
 DEADLINE_S = 30  # for one picture, everything included
 RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # 429 and 5xx, timeouts, our own bucket (A14)
@@ -115,22 +116,22 @@ def carry_out(errand: Errand) -> Found:
 
 
 def _fetched(errand: Errand) -> Found:
-    usual_bytes = min(USUAL_BYTES, MAX_BYTES)
-    try:
-        return _stored(errand, _fetch(errand, usual_bytes))
-    except remote.Refused as refused:
-        if refused.code != "too_large" or usual_bytes == MAX_BYTES:
-            raise
-    if not _large.acquire(timeout=LARGE_PATIENCE_S):
-        raise TooMany("Too many large pictures at once.", retry_after_s=LARGE_PATIENCE_S)
-    try:
-        return _stored(errand, _fetch(errand, MAX_BYTES))
-    finally:
-        _large.release()
+    with ExitStack() as held:
 
+        def admit() -> None:
+            if not _large.acquire(timeout=LARGE_PATIENCE_S):
+                raise TooMany("Too many large pictures at once.", retry_after_s=LARGE_PATIENCE_S)
+            held.callback(_large.release)
 
-def _fetch(errand: Errand, max_bytes: int) -> remote.Fetched:
-    return remote.fetch(errand.url, max_bytes=max_bytes, deadline_s=DEADLINE_S, headers=errand.condition)
+        fetched = remote.fetch(
+            errand.url,
+            max_bytes=MAX_BYTES,
+            deadline_s=DEADLINE_S,
+            headers=errand.condition,
+            usual_bytes=USUAL_BYTES,
+            admit=admit,
+        )
+        return _stored(errand, fetched)
 
 
 def _stored(errand: Errand, fetched: remote.Fetched) -> Found:

@@ -17,6 +17,7 @@ from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import providers
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.providers.account import base_url_of
 from portal.listings.providers.base import Provider
 from portal.work import Work, lock, work
 
@@ -184,5 +185,4 @@ def _sealed(credentials: Mapping[str, str]) -> str:
 
 
 def _host(provider: Provider, credentials: Mapping[str, str]) -> str:
-    url = credentials.get("baseUrl") or credentials.get("url") or provider.base_url
-    return (urlsplit(url).netloc.lower() or provider.key)[:255]
+    return (urlsplit(base_url_of(provider, credentials)).netloc.lower() or provider.key)[:255]

@@ -17,7 +17,7 @@ from portal.db import db, now
 from portal.errands import Shares, Turn
 from portal.listings import arrival, providers, removal
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
 from portal.work import Work, lock, work
 
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 SHARES = Shares(side_by_side=16, per_place=4, per_workspace=4)  # a place is a PMS's host
 CANDIDATES = 200
-PAGE_DEADLINE_S = 60  # for all calls that one page needs
 LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
 MAX_ATTEMPTS = 10  # of a page, interruptions included
@@ -132,7 +131,7 @@ def _ask(errand: _Errand) -> _Found:
     """Ask for a token where there is none that is good, else for a page: never both, so that no token is lost."""
     provider, at = providers.ALL[errand.provider], now().timestamp()
     token = errand.token if errand.token and errand.token.good_until > at + PAGE_DEADLINE_S else None
-    account = Account(provider, errand.credentials, token, deadline_s=PAGE_DEADLINE_S)
+    account = Account(provider, errand.credentials, token)
     try:
         if token is None and (fresh := provider.sign_in(account)):
             return _Found(token=fresh)
@@ -155,14 +154,12 @@ def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
             with work() as w:
                 _take(w, errand, found)
         except Exception:
-            log.exception(
-                "what came of a page of account %s is not written down", errand.turn.id
-            )  # due after the lease
+            log.exception("a page of account %s is not written down", errand.turn.id)  # due after the lease
 
 
 def _take(w: Work, errand: _Errand, found: _Found) -> None:
     account = db.session.get(IntegrationAccount, errand.turn.id)
-    if account is None or not lock(account.definition) or not lock(account) or not _is_ours(account, errand):
+    if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, errand):
         return  # it was removed meanwhile, or another worker asks for this page by now
     account.syncing_until = None
     if found.is_token_bad:
@@ -180,7 +177,7 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         _fail(account, found.error)
 
 
-def _is_ours(account: IntegrationAccount, errand: _Errand) -> bool:
+def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
     return account.started_at is not None and account.cursor == errand.cursor and account.attempts == errand.attempts
 
 

@@ -16,7 +16,6 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from portal.accounts.models import Workspace
-from portal.db import now
 from portal.listings import catalogue, integrations, providers, standing, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
@@ -67,13 +66,10 @@ class Card:
     @property
     def is_moving(self) -> bool:
         """Whether something changes by itself: a sync, or pictures that are copied."""
-        return (self.is_on and self.standing.waiting > 0) or any(map(is_syncing, self.accounts))
+        return (self.is_on and self.standing.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
 
 
-@blueprint.app_template_test("syncing")
-def is_syncing(account: IntegrationAccount) -> bool:
-    """Whether a sync is under way, or about to begin."""
-    return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
+blueprint.add_app_template_test(integrations.is_syncing, "syncing")
 
 
 @blueprint.get("")

@@ -8,21 +8,19 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from portal import adoption, config
+from portal import adoption
 from portal.errors import Invalid, OverQuota
 from portal.listings import catalogue, copying, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
+from portal.listings.shown import cdn_url
 from portal.pages import live
 from portal.pages.session import current_user, signed_in
 
 blueprint = Blueprint("pictures", __name__, url_prefix="/listings/<uuid:uuid>")
 
 
-@blueprint.app_template_global()
-def copy_url(image: ListingImage) -> str:
-    """Where the world finds a copy."""
-    return f"{config.settings().cdn_url}/{image.key}"
+blueprint.add_app_template_global(cdn_url)
 
 
 @blueprint.get("")

@@ -10,7 +10,8 @@ def cleaned(data: bytes, type: str) -> bytes | None:
 
     It looks as before: colours, frames and how it stands are kept, as metadata of nothing but that where need be.
     What has nothing to lose comes back as it is. None where we don't know how to part the two: a HEIC or AVIF
-    that is built in an unusual way (`boxes.clean`), and types that have no parts. Raises `Refused` where it is cut off.
+    that is built in an unusual way (`boxes.clean`), and types that the Image CDN doesn't take. Raises `Refused` where
+    it is cut off.
     """
     with refusing():
         match type:

@@ -9,11 +9,11 @@ import io
 import ipaddress
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import urljoin
 
 from portal.remote.addresses import may_reach
@@ -56,6 +56,14 @@ class Answer:
     retry_after_s: int | None
 
 
+class _Most(NamedTuple):
+    """How much of an answer is read, and who is asked before more than the usual is."""
+
+    max_bytes: int
+    usual_bytes: int | None
+    admit: Callable[[], None]
+
+
 def check_target(text: str) -> Url:
     """Check a URL that is kept for later (F1): a literal address must be one that we go to.
 
@@ -75,8 +83,12 @@ def fetch(
     deadline_s: float = FETCH_DEADLINE_S,
     redirects: int = MAX_REDIRECTS,
     headers: Mapping[str, str] | None = None,
+    usual_bytes: int | None = None,
+    admit: Callable[[], None] = lambda: None,
 ) -> Fetched:
     """GET what is there, in memory: at most `max_bytes` (50 MB is the most anyone asks for).
+
+    `admit` is called, once, before more than `usual_bytes` are read: it may wait for room, or raise.
 
     `headers` (If-None-Match, a PMS's Authorization) go to the origin that was named and to no other.
     The deadline is for everything: names, redirects, encryption, the last byte. Raises Refused, Unreachable.
@@ -86,7 +98,7 @@ def fetch(
     for _ in range(redirects + 1):
         with ask("GET", here, headers, None, deadline) as reply:
             if reply.status not in _REDIRECTS:
-                return _kept(reply, here, max_bytes, is_conditional=bool(headers))
+                return _kept(reply, here, _Most(max_bytes, usual_bytes, admit), is_conditional=bool(headers))
             there = _next(here, reply.headers.get("Location"))
         headers = headers if there.origin == here.origin else {}
         here = there
@@ -128,16 +140,19 @@ def _next(here: Url, location: str | None) -> Url:
     return there
 
 
-def _kept(reply: Reply, url: Url, max_bytes: int, *, is_conditional: bool) -> Fetched:
+def _kept(reply: Reply, url: Url, most: "_Most", *, is_conditional: bool) -> Fetched:
     is_unchanged = is_conditional and reply.status == 304
     if reply.status not in _GOOD and not is_unchanged:
         _raise_for_status(reply)
     if reply.is_encoded:
         raise Refused("The answer is packed, which we didn't ask for.", code="encoded")
-    data = io.BytesIO()
-    for piece in () if is_unchanged else reply.body(max_bytes):
+    data, is_admitted = io.BytesIO(), False
+    for piece in () if is_unchanged else reply.body(most.max_bytes):
         data.write(piece)
-    if data.tell() > max_bytes:
+        if not is_admitted and most.usual_bytes is not None and data.tell() > most.usual_bytes:
+            most.admit()
+            is_admitted = True
+    if data.tell() > most.max_bytes:
         raise Refused("The answer is too large.", code="too_large")
     return Fetched(
         status=reply.status,

@@ -16,7 +16,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
 from portal.listings import integrations
 from portal.listings.models import Listing, ListingImage
-from portal.pages.pictures import copy_url
+from portal.listings.shown import cdn_url
 from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
@@ -53,18 +53,18 @@ def test_there_is_a_row_for_each_picture_with_the_thumbnail_first(alice: Person,
     assert "Thumbnail" in thumbnail and "Waiting" in thumbnail
     assert "View 0" in first and 'href="https://pms.example/Heron-House/0.jpg"' in first and "Waiting" in first
     image = image_of(listing, 1)
-    for words in ("View 1", "640 × 480", "Copied", f'href="{copy_url(image)}"', "<s>", 'rel="noreferrer"'):
+    for words in ("View 1", "640 × 480", "Copied", f'href="{cdn_url(image)}"', "<s>", 'rel="noreferrer"'):
         assert words in second
     assert f'src="/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"' in second
     assert "Failed" in third and "PMS image returns 404." in third and "Try again" in third
-    assert "delivered as" in page and copy_url(image) in page.partition('id="links"')[2].partition("</pre>")[0]
+    assert "delivered as" in page and cdn_url(image) in page.partition('id="links"')[2].partition("</pre>")[0]
 
 
 def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, listing: Listing) -> None:
     """A9: the good copy is served on."""
     stays.failed(listing, position=1)
     row = rows(alice.browser().get(where(listing)).text)[2]
-    assert "The copy from before is used on." in row and copy_url(image_of(listing, 1)) in row
+    assert "The copy from before is used on." in row and cdn_url(image_of(listing, 1)) in row
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing
     page = alice.browser().get(where(listing)).text
     current, _, former = page.partition("No longer at Hostaway: 1 picture")
     assert (len(rows(current)), len(rows(former))) == (3, 1)
-    assert "Gone 3 days ago" in former and copy_url(gone) in former
+    assert "Gone 3 days ago" in former and cdn_url(gone) in former
     assert "No longer" not in alice.browser().get(f"{where(listing)}?state=failed").text
 
 

@@ -21,11 +21,16 @@ Headers = Mapping[str, str] | None
 MAX_ANSWER_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one answer; 20 MB of `{},{},…` would become 450 MB in memory, and take seconds
 CALL_DEADLINE_S = 20
-PAGE_DEADLINE_S = 60.0
+PAGE_DEADLINE_S = 60.0  # for all calls that one page needs
 LEAST_FOR_A_CALL_S = 5  # of a page's time is kept for the call itself while it waits for its turn
 _NOT_GOOD = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def base_url_of(provider: Provider, credentials: Mapping[str, str]) -> str:
+    """Return where an account's PMS is: where it says, else where this provider usually is."""
+    return credentials.get("baseUrl") or credentials.get("url") or provider.base_url
 
 
 class Account:
@@ -45,7 +50,7 @@ class Account:
         self.provider = provider
         self.credentials = credentials
         self.token = token
-        self.base_url = (credentials.get("baseUrl") or credentials.get("url") or provider.base_url).rstrip("/")
+        self.base_url = base_url_of(provider, credentials).rstrip("/")
         self._deadline_s = deadline_s
         self.begin_page()
 
