@@ -32,10 +32,6 @@ class Work:
         self.written.append((bucket, key))  # first: a put that times out may still have arrived
         bucket.put(key, data, type)
 
-    def adopt(self, bucket: Bucket, key: str) -> None:
-        """Take in an object that a thread wrote ahead of this change; it is deleted if the change fails."""
-        self.written.append((bucket, key))
-
     def drop(self, bucket: Bucket, *keys: str | None) -> None:
         """Delete objects once the change is committed. None is skipped."""
         self.dropped += [(bucket, key) for key in keys if key]

@@ -1,7 +1,8 @@
 """One picture is downloaded, checked, hashed and stored: what runs in a thread, without the database (seed A).
 
 The objects are written here, ahead of the change that names them: hundreds of puts one after the other would be
-most of the time. `Work.adopt` undoes those of a change that fails.
+most of the time. Where that change fails they stay: the next try writes the same bytes under the same name, another
+worker may have named them by now, and the nightly sweep takes what nobody names in the end.
 """
 
 import hashlib
@@ -16,7 +17,6 @@ from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.listings.models import GALLERY
 from portal.pixels.clean import cleaned
 from portal.pixels.inspect import Picture, inspect
-from portal.work import quietly
 
 MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
 USUAL_BYTES = 12 * 1024 * 1024  # what is larger goes on as one of a few: all is held in memory
@@ -171,12 +171,8 @@ def _put(errand: Errand, image_hash: str, data: bytes, type: str) -> tuple[dict[
     """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
     keys = {target.image_id: target.key(errand.prefix, image_hash, EXTENSIONS[type]) for target in errand.targets}
     new = tuple(key for key in keys.values() if key not in errand.stored or not storage.cdn.head(key))
-    try:
-        for key in new:
-            storage.cdn.put(key, data, type)
-    except StorageFailed:
-        quietly(storage.cdn.delete, *new)
-        raise
+    for key in new:
+        storage.cdn.put(key, data, type)
     return keys, new
 
 

@@ -41,8 +41,6 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
 def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
     with work() as w:
         put = [key for _, found in outcomes if found.copy for key in found.copy.put]
-        for key in put:
-            w.adopt(storage.cdn, key)
         listing = db.session.get(Listing, listing_id)
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
