@@ -198,12 +198,13 @@ def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
 def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
     listing: Listing, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def not_asked_for(property: Property, urls: list[str]) -> list[str]:
+    def claimed(listing: Listing) -> Any:
+        found = kept(listing)
         at_once(lambda: removal.remove_account(db.session.scalars(select(IntegrationAccount)).one()), ())
-        return kept(property, urls)
+        return found
 
-    kept, named = adoption._not_asked_for, urls(listing)
-    monkeypatch.setattr(adoption, "_not_asked_for", not_asked_for)
+    kept, named = adoption._claimed, urls(listing)
+    monkeypatch.setattr(adoption, "_claimed", claimed)
     assert adoption.adopt(listing).external_ref == "100"
     assert asked() == named
 
