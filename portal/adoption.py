@@ -21,11 +21,11 @@ def adopt(listing: Listing, *, added_by: str = "") -> Property:
     Again, it returns the same property and imports what was not asked for yet. Raises NotFound where the listing
     is gone, OverQuota where the month's imports are used up: the property is there then, and the rest may follow.
     """
-    property = _claimed(listing)
-    if property is None:  # somebody is at it, a moment ago: what they import is not imported twice
-        return db.session.get_one(Property, listing.property_id)
+    property, urls = _claimed(listing)
+    if urls is None:  # somebody is at it, a moment ago: what they import is not imported twice
+        return property
     try:
-        wanted = _not_asked_for(property, [picture["url"] for picture in listing.pictures])
+        wanted = _not_asked_for(property, urls)
         for first in range(0, len(wanted), imports.MAX_URLS):
             imports.start(property, wanted[first : first + imports.MAX_URLS], added_by=added_by)
     finally:
@@ -38,14 +38,14 @@ def find(listing: Listing) -> Property | None:
     return db.session.get(Property, listing.property_id) if listing.property_id else None
 
 
-def _claimed(listing: Listing) -> Property | None:
-    """Return the listing's property, made where there is none; None while somebody else imports into it."""
+def _claimed(listing: Listing) -> tuple[Property, list[str] | None]:
+    """Return the listing's property, made where there is none, and its pictures; None while somebody imports these."""
     with work():
         if not lock(listing):
             raise NotFound("There is no such listing.", code="listing_not_found")
         property = find(listing)
         if property and listing.adopting_until and listing.adopting_until > now():
-            return None
+            return property, None
         listing.adopting_until = now() + LEASE
         if property is None:
             name = listing.name.strip()[:200] or "Untitled"
@@ -53,7 +53,8 @@ def _claimed(listing: Listing) -> Property | None:
             db.session.add(property)
             db.session.flush()
             listing.property_id = property.id
-    return property
+        urls = [picture["url"] for picture in listing.pictures]  # it may be gone by the time they are asked for
+    return property, urls
 
 
 def _release(listing: Listing) -> None:

@@ -16,8 +16,8 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound, OverQuota
 from portal.images import fetching, gallery, imports, properties
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
-from portal.listings import arrival, catalogue, sync
-from portal.listings.models import Listing
+from portal.listings import arrival, catalogue, removal, sync
+from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import lock, work
 from tests.conftest import BOTH
@@ -192,6 +192,36 @@ def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
     with pytest.raises(NotFound):
         adoption.adopt(listing)
     assert homes() == 0
+
+
+@on_both
+def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
+    listing: Listing, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claimed(listing: Listing) -> Any:
+        found = kept(listing)
+        at_once(lambda: removal.remove_account(db.session.scalars(select(IntegrationAccount)).one()), ())
+        return found
+
+    kept, named = adoption._claimed, urls(listing)
+    monkeypatch.setattr(adoption, "_claimed", claimed)
+    assert adoption.adopt(listing).external_ref == "100"
+    assert asked() == named
+
+
+@on_both
+def test_a_property_that_goes_meanwhile_is_a_404_and_no_failure_of_ours(
+    listing: Listing, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_asked_for(property: Property, urls: list[str]) -> list[str]:
+        at_once(lambda: properties.delete(db.session.scalars(select(Property)).one()), ())
+        db.session.rollback()
+        return kept(property, urls)
+
+    kept, path = adoption._not_asked_for, f"/listings/{listing.uuid}/property"
+    monkeypatch.setattr(adoption, "_not_asked_for", not_asked_for)
+    assert alice.browser().post(path).status_code == 404
+    assert (homes(), asked()) == (0, [])
 
 
 def test_a_link_that_could_never_be_fetched_keeps_no_other_back(listing: Listing) -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, default_exceptions
 from werkzeug.routing import RequestRedirect
 
@@ -156,6 +157,8 @@ def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
         blueprint.register_error_handler(
             broken, lambda _: dialect.answer(_of_framework(BadRequest("The body broke off.")))
         )
+    gone = errors.NotFound("It was removed meanwhile.")  # between a look at a row and the next
+    blueprint.register_error_handler(ObjectDeletedError, lambda _: dialect.answer(_of_problem(gone, dialect)))
     for away in (OperationalError, PoolTimeout):
         blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error)))
     for status in default_exceptions:

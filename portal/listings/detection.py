@@ -14,6 +14,7 @@ from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
 from portal.work import Work
 
 VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
+AS_IT_IS = "surrogateescape"  # bytes that are no UTF-8: %E8 and %E9 are two names
 SIGNED_WITH = {"expires", "signature", "sig", "token", "se", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
 
 
@@ -128,9 +129,13 @@ def host_of(url: str) -> str:
 def _unsigned(url: str) -> str:
     parts = _parts(url)
     if parts.query:
-        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _signs(name)]
-        parts = parts._replace(query=urlencode(kept))
+        kept = [(name, value) for name, value in _asked(parts.query) if not _signs(name)]
+        parts = parts._replace(query=urlencode(kept, errors=AS_IT_IS))
     return urlunsplit(parts._replace(fragment=""))
+
+
+def _asked(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True, errors=AS_IT_IS)
 
 
 def _parts(url: str) -> SplitResult:

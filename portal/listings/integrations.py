@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, case, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import defer
 
 from portal import jobs
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, is_storable, now
+from portal.db import MomentOrNever, as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import providers
 from portal.listings.detection import VERIFY_EVERY
@@ -135,21 +135,27 @@ def _hurry(w: Work, account: IntegrationAccount) -> None:
 
 def _wake(w: Work, definition: IntegrationDefinition) -> None:
     """Have copies verified again in their time, what never came fetched, and the rest found by a sync."""
-    mine = ListingImage.listing_id.in_(_listings_of(definition))
-    is_current = ListingImage.superseded_at.is_(None)
-    _schedule(mine & is_current & ListingImage.key.is_not(None), now() + VERIFY_EVERY)
-    _schedule(mine & is_current & ListingImage.key.is_(None) & ListingImage.failure_reason.is_(None), now())
+    mine = ListingImage.listing_id.in_(_listings_of(definition)) & ListingImage.superseded_at.is_(None)
+    is_copied = ListingImage.key.is_not(None)
+    in_its_time = case((is_copied, _moment(now() + VERIFY_EVERY)), else_=_moment(now()))
+    _schedule(mine & (is_copied | ListingImage.failure_reason.is_(None)), in_its_time)
     w.enqueue(jobs.image_cdn_upload())
     for account in accounts(definition):
         _hurry(w, account)
 
 
 def _rest(definition: IntegrationDefinition) -> None:
-    _schedule(ListingImage.listing_id.in_(_listings_of(definition)) & ListingImage.next_at.is_not(None), None)
+    mine = ListingImage.listing_id.in_(_listings_of(definition))
+    _schedule(mine & ListingImage.next_at.is_not(None), _moment(None))
 
 
-def _schedule(images: ColumnElement[bool], at: datetime | None) -> None:
-    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update()  # all lock in this order
+def _moment(at: datetime | None) -> ColumnElement[datetime | None]:
+    return literal(at, MomentOrNever)
+
+
+def _schedule(images: ColumnElement[bool], at: ColumnElement[datetime | None]) -> None:
+    """All at once, and in the order in which everybody locks them: who locks twice may wait for who waits for him."""
+    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update()
     change = update(ListingImage).where(ListingImage.id.in_(held)).values(next_at=at)
     db.session.execute(change.execution_options(synchronize_session=False))
 

@@ -20,11 +20,12 @@ SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS doesn't 
 
 def remove_account(account: IntegrationAccount) -> None:
     """Forget an account with its listings and their copies. Raises NotFound when somebody was first."""
+    definition = account.definition
     with work() as w:
-        if not lock(account):
+        if not lock(definition) or not lock(account):  # in this order, as a sync does: a switch waits for neither
             raise NotFound("There is no such account.", code="account_not_found")
-        mine = select(Listing.id).where(Listing.account_id == account.id)
-        _leave(w, account.definition.workspace, list(db.session.scalars(mine)))
+        mine = select(Listing.id).where(Listing.account_id == account.id).order_by(Listing.id)
+        _leave(w, definition.workspace, list(db.session.scalars(mine.with_for_update())))
         db.session.execute(delete(Listing).where(Listing.account_id == account.id))
         db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account.id))
 

@@ -8,6 +8,7 @@ from flask import Flask, g, render_template, request
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
@@ -71,6 +72,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Unauthorized, ask_to_sign_in)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(ObjectDeletedError, lambda _: _answer(404))  # between a look at a row and the next
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(PoolTimeout, _away)
     app.register_error_handler(RedisError, _away)

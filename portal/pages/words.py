@@ -53,8 +53,11 @@ def moment(at: datetime) -> str:
 
 def brief(url: str) -> str:
     """An address in short, for one who reads many: its file, or its host."""
-    parts = urlsplit(url)
-    name = parts.path.rpartition("/")[2] or parts.netloc
+    try:
+        parts = urlsplit(url)
+        name = parts.path.rpartition("/")[2] or parts.netloc
+    except ValueError:  # a PMS may name anything
+        name = url
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 11]}…{name[-10:]}"
 
 

@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 
 from portal.accounts import access
-from portal.listings.models import IntegrationAccount, Listing
+from portal.db import db
+from portal.listings import copying, removal
+from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.work import work
 from tests.factories import Person
 from tests.listings import stays
@@ -164,6 +166,19 @@ def test_404_for_what_is_not_there_on_every_method(alice: Person) -> None:
         ("POST", f"{LISTINGS}/1/images/1/retry"),
     ):
         assert said(alice.api(method, path))[0] == 404
+
+
+def test_404_for_what_is_removed_meanwhile(
+    alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(_: ListingImage) -> None:
+        at_once(lambda: removal.remove_account(db.session.query(IntegrationAccount).one()), ())
+        db.session.rollback()
+
+    listing = stays.listed(alice.workspace)
+    path = f"{LISTINGS}/{listing.uuid}/images/{stays.images(listing)[0].uuid}/retry"
+    monkeypatch.setattr(copying, "try_again", remove)
+    assert said(alice.api("POST", path)) == (404, "not_found")
 
 
 def test_409_for_a_picture_while_the_cdn_is_off(alice: Person) -> None:

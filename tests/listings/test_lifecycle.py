@@ -209,3 +209,12 @@ def test_a8_a_picture_that_comes_back_after_that_is_downloaded_again(
     pms.catalogue.listings[1].pictures.append(gone)
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("f=%E8.jpg", "f=%E9.jpg"), ("f=%FF", "f=%EF%BF%BD"), ("f=\u00e8", "f=%E8")]
+)
+def test_a7_only_what_signs_is_left_out_not_what_is_no_utf_8(one: str, other: str) -> None:
+    assert detection.url_sha256(f"https://h.example/?{one}") != detection.url_sha256(f"https://h.example/?{other}")
+    signed = f"https://h.example/?{one}&X-Amz-Signature=%FF"
+    assert detection.url_sha256(signed) == detection.url_sha256(f"https://h.example/?{one}")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -17,8 +17,9 @@ from portal.work import work
 from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
-from tests.listings import stays
+from tests.listings import rows, stays
 from tests.outside import Reply, outside
+from tests.workers.conftest import until
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -89,3 +90,35 @@ def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
         integrations.switch(alice.workspace, "hostaway", enabled=True)
         copying.run()
     assert len(stays.objects()) == 6
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_switch_takes_the_pictures_in_the_order_in_which_all_do(
+    alice: Person, at_once: Callable[..., list[Any]]
+) -> None:
+    """What waits and what is copied at once: a switch that took one kind after the other held up whom it waited for."""
+    account = rows.account_of(alice.workspace)
+    first, second = rows.images(rows.listing_of(account, "waiting", "copied"))
+    ids = first.id, second.id
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    held = text("SELECT id FROM listing_image WHERE id = :id FOR UPDATE")
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def settle() -> None:
+        db.session.execute(held, {"id": ids[0]})
+
+        def is_waited_for() -> bool:
+            with db.engine.connect() as other:
+                return bool(other.scalar(waits))
+
+        until(is_waited_for, within_s=10)
+        db.session.execute(held, {"id": ids[1]})
+        db.session.commit()
+
+    def switch() -> None:
+        until(lambda: db.session.scalar(text("SELECT count(*) FROM pg_locks WHERE mode = 'RowShareLock'")), within_s=10)
+        db.session.rollback()
+        integrations.switch(alice.workspace, "hostaway", enabled=True)
+
+    assert at_once(lambda do: do(), (settle,), (switch,)) == [None, None]
+    assert all(image.next_at for image in stays.images())

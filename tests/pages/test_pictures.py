@@ -34,6 +34,19 @@ def listing(alice: Person) -> Listing:
     return listing
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[/1.jpg", "https://a]b/1.jpg", "https://\u2100.example/", "https://h:x/'><svg onload=1>"]
+)
+def test_an_address_that_is_none_is_shown_as_it_is(alice: Person, listing: Listing, url: str) -> None:
+    with work():
+        listing.pictures = [{"url": url, "description": "<b>"}]
+        listing.thumbnail_url = url
+    response = alice.browser().get(where(listing))
+    assert response.status_code == 200
+    assert "<svg onload" not in response.text
+    assert "<bdi><b>" not in response.text
+
+
 def where(listing: Listing) -> str:
     return f"/listings/{listing.uuid}"
 

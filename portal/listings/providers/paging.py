@@ -1,6 +1,7 @@
 """From page to page to an end, whatever a PMS says of its pages, and on from anywhere."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from portal.listings.providers.base import FoundListing, Page
 from portal.remote import Refused
 
 MAX_ON_A_PAGE = 100  # listings; what a PMS gives more of is handed on in parts
+MAX_PICTURES_ON_A_PAGE = 5_000  # they are written in one change: 50,000 take 12 s, in which SQLite has no other writer
 MAX_PAGES = 1_000
 MAX_CURSOR = 500  # characters
 
@@ -91,13 +93,19 @@ def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, 
     following = _following(account, here, page)
     part = here
     while True:
-        end = part.skipped + MAX_ON_A_PAGE
+        end = _end_of_part(page.listings, part.skipped)
         is_last = end >= len(page.listings)
         after = following if is_last else replace(part, skipped=end)
         yield replace(page, listings=page.listings[part.skipped : end]), after
         if is_last:
             return
         part = replace(part, skipped=end)
+
+
+def _end_of_part(listings: Sequence[FoundListing], start: int) -> int:
+    """Where a part ends that begins here: one listing at least, and no more than is written in a moment."""
+    pictures = itertools.accumulate(len(one.pictures) for one in listings[start : start + MAX_ON_A_PAGE])
+    return start + max(1, sum(so_far <= MAX_PICTURES_ON_A_PAGE for so_far in pictures))
 
 
 def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from portal.listings.providers import ALL, paging
 from portal.listings.providers.account import Account
-from portal.listings.providers.base import FoundListing, Page
+from portal.listings.providers.base import FoundListing, Page, Picture
 from portal.remote import Refused, Unreachable
 
 ACCOUNT = Account(ALL["HOSTAWAY"], {})
@@ -105,3 +105,16 @@ def test_no_cursor_breaks_it(cursor: str) -> None:
 )
 def test_only_a_total_that_is_just_reached_ends_a_list(offset: int, got: int, total: int | None, then: str) -> None:
     assert paging.next_offset(offset, got, total) == then
+
+
+def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
+    """Each is one change of the database, and while it is written nobody else writes."""
+
+    def ask(_: str) -> Page:
+        return Page(tuple(FoundListing(str(n), "", None, pictures) for n in range(30)), None)
+
+    pictures = tuple(Picture(f"https://img.example/{n}.jpg") for n in range(500))
+    parts = list(paging.walk(ACCOUNT, None, ask, "0"))
+    assert [len(part.listings) for part in parts] == [10, 10, 10]
+    pictures *= 20
+    assert [len(part.listings) for part in paging.walk(ACCOUNT, None, ask, "0")] == [1] * 30
