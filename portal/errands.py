@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -55,20 +55,32 @@ class Shares:
         )
 
     def choose(self, due: Iterable[Turn], on_the_way: Sequence[Turn], most: int) -> list[int]:
-        """Choose ids among what is due: first for those workspaces that would have the least on the way."""
+        """Choose ids among what is due: one after the other for the workspace that has the least on the way by then.
+
+        So a place that many want is shared, whoever came first with however much.
+        """
         places, workspaces = _counted(on_the_way)
         suspects = sum(turn.is_suspect for turn in on_the_way)
-        ranked = []
+        waiting: dict[int, deque[Turn]] = {}
         for turn in due:
-            if places[turn.place] >= self.per_place or workspaces[turn.workspace_id] >= self.per_workspace:
+            waiting.setdefault(turn.workspace_id, deque()).append(turn)
+        chosen: list[int] = []
+        while waiting and len(chosen) < most:
+            workspace_id = min(waiting, key=workspaces.__getitem__)  # of equals the one that was named first
+            its = waiting[workspace_id]
+            while its and (
+                places[its[0].place] >= self.per_place or (its[0].is_suspect and suspects >= self.side_by_side // 2)
+            ):
+                its.popleft()  # there is no room for it in this choice
+            if not its or workspaces[workspace_id] >= self.per_workspace:
+                del waiting[workspace_id]
                 continue
-            if turn.is_suspect and suspects >= self.side_by_side // 2:
-                continue
+            turn = its.popleft()
             places[turn.place] += 1
-            workspaces[turn.workspace_id] += 1
+            workspaces[workspace_id] += 1
             suspects += turn.is_suspect
-            ranked.append((workspaces[turn.workspace_id], turn.id))
-        return [row_id for _, row_id in sorted(ranked)[:most]]
+            chosen.append(turn.id)
+        return chosen
 
 
 def run(

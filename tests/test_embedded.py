@@ -142,6 +142,8 @@ class TestTheWhole:
                 "pixels_worker",
                 "network_worker",
                 "webhooks_worker",
+                "sync_worker",
+                "cdn_worker",
                 "schedule_worker",
             ),
             "ready",

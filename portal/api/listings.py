@@ -70,7 +70,8 @@ class ListingsQuery(Query):
     account: str | None = Field(None, description="The `id` of an account.")
     state: str | None = Field(
         None,
-        description="`failed`, `waiting`: those where a picture did, or does. `copied`: where each one has its copy.",
+        description="`failed`, `waiting`: those where a picture did, or does. `copied`: where each one has its copy. "
+        "None while the Image CDN is off.",
     )
     q: Text = Field("", description="Words of the name, or of the PMS's own id.")
 

@@ -115,10 +115,11 @@ def carry_out(errand: Errand) -> Found:
 
 
 def _fetched(errand: Errand) -> Found:
+    usual_bytes = min(USUAL_BYTES, MAX_BYTES)
     try:
-        return _stored(errand, _fetch(errand, USUAL_BYTES))
+        return _stored(errand, _fetch(errand, usual_bytes))
     except remote.Refused as refused:
-        if refused.code != "too_large":
+        if refused.code != "too_large" or usual_bytes == MAX_BYTES:
             raise
     if not _large.acquire(timeout=LARGE_PATIENCE_S):
         raise TooMany("Too many large pictures at once.", retry_after_s=LARGE_PATIENCE_S)

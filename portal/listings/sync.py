@@ -5,6 +5,7 @@ sync that is killed goes on from its cursor, and many accounts take turns.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,8 @@ from portal.listings.models import IntegrationAccount, IntegrationDefinition, Sy
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
 from portal.work import Work, lock, work
+
+log = logging.getLogger(__name__)
 
 SHARES = Shares(side_by_side=16, per_place=4, per_workspace=4)  # a place is a PMS's host
 CANDIDATES = 200
@@ -71,7 +74,9 @@ def ring_again() -> int:
 def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
     """Take accounts that are due, within the shares, with a lease; count the attempts before they are made."""
     busy = _turns(IntegrationAccount.syncing_until > now())
-    chosen = SHARES.choose(_turns(IntegrationAccount.next_at <= now()), busy, most)
+    hosts, workspaces = SHARES.full(busy)
+    is_free = IntegrationAccount.host.not_in(hosts) & IntegrationDefinition.workspace_id.not_in(workspaces)
+    chosen = SHARES.choose(_turns((IntegrationAccount.next_at <= now()) & is_free), busy, most)
     if not chosen:
         db.session.rollback()
         return []
@@ -143,25 +148,35 @@ def _ask(errand: _Errand) -> _Found:
 
 
 def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
+    """Write down what came of some errands: each by itself, so that what breaks one breaks no other."""
     for errand, found in outcomes:
-        with work() as w:
-            account = db.session.get(IntegrationAccount, errand.turn.id)
-            if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, errand):
-                continue  # it was removed meanwhile, or another worker asks for this page by now
-            account.syncing_until = None
-            if found.is_token_bad:
-                account.token = None
-            if found.page:
-                _store(w, account, found.page)
-            elif found.token:
-                account.token = json.dumps(found.token)
-                account.attempts, account.next_at = 0, now()
-            elif found.again_in_s is not None:
-                account.attempts -= found.is_paced
-                account.error = None if found.is_paced else found.error[:300]
-                account.next_at = now() + timedelta(seconds=found.again_in_s)
-            else:
-                _fail(account, found.error)
+        try:
+            with work() as w:
+                _take(w, errand, found)
+        except Exception:
+            log.exception(
+                "what came of a page of account %s is not written down", errand.turn.id
+            )  # due after the lease
+
+
+def _take(w: Work, errand: _Errand, found: _Found) -> None:
+    account = db.session.get(IntegrationAccount, errand.turn.id)
+    if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, errand):
+        return  # it was removed meanwhile, or another worker asks for this page by now
+    account.syncing_until = None
+    if found.is_token_bad:
+        account.token = None
+    if found.page:
+        _store(w, account, found.page)
+    elif found.token:
+        account.token = json.dumps(found.token)
+        account.attempts, account.next_at = 0, now()
+    elif found.again_in_s is not None:
+        account.attempts -= found.is_paced
+        account.error = None if found.is_paced else found.error[:300]
+        account.next_at = now() + timedelta(seconds=found.again_in_s)
+    else:
+        _fail(account, found.error)
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:

@@ -39,7 +39,7 @@ def test_every_route_is_counted(few: None, alice: Person, route: str) -> None:
     answers = [alice.api(method, path) for _ in range(6)]
     assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True]
     said = answers[5].json
-    assert said["error"]["code"] == "too_many_requests" if "/v1/" in path else said["success"] is False
+    assert said.get("error", said).get("code") == "too_many_requests" if "/v1/" in path else said["success"] is False
     assert int(answers[5].headers["Retry-After"]) >= 1
     assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
 

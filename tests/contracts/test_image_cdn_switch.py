@@ -125,6 +125,17 @@ class TestListingResponse:
         assert shape(after) == shape(before)
         assert after != before
 
+    def test_a13_only_the_text_of_urls_differs(self, cdn: ImageCdn) -> None:
+        """The response schema does not change."""
+        cdn.switch(ENABLE)
+        cdn.cycle()
+        enabled = cdn.listings()
+        cdn.switch(DISABLE)
+        disabled = cdn.listings()
+        assert enabled != disabled
+        assert [without_urls(listing) for listing in enabled] == [without_urls(listing) for listing in disabled]
+        assert shape(enabled) == shape(disabled)
+
     def test_a18_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
         """Image uploads are processed asynchronously. After enabling CDN for the first time, it may take one or more
         sync cycles before all images are available on the CDN."""
@@ -144,3 +155,7 @@ def shape(value: Any) -> Any:
     if isinstance(value, dict):
         return [(name, shape(inner)) for name, inner in value.items()]
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
+def without_urls(listing: Any) -> Any:
+    return listing | {"thumbnailURL": "…", "pictures": [picture | {"url": "…"} for picture in listing["pictures"]]}

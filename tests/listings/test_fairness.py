@@ -16,6 +16,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.jobs import Job
 from portal.listings import copying, integrations, sync
 from portal.listings.models import IntegrationAccount, ListingImage
+from portal.work import work
 from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
@@ -141,3 +142,20 @@ def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_
         if run is sync.run:
             integrations.connect(alice.workspace, "hostaway", GOOD | {"baseUrl": f"{host.url}/v1"})
         assert at_once(lambda do: do(), (run,), (has_rung,))[1] is None
+
+
+def test_two_hundred_accounts_that_are_due_hide_no_other(app: Flask, alice: Person, charlie: Person) -> None:
+    integrations.connect(alice.workspace, "hostaway", GOOD)
+    mine = db.session.query(IntegrationAccount).one()
+    with work():
+        copied = {
+            "definition_id": mine.definition_id,
+            "name": "",
+            "credentials": mine.credentials,
+            "host": "slow.example",
+        }
+        db.session.add_all([IntegrationAccount(**copied) for _ in range(sync.CANDIDATES + 10)])
+    his = integrations.connect(charlie.workspace, "hostaway", GOOD)
+    taken = [errand.turn.id for _ in range(2) for errand in sync._claim(16, [])]
+    assert his.id in taken
+    assert len(taken) <= 5

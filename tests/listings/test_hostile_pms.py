@@ -5,19 +5,23 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said, as_json
-from portal.listings import integrations, sync
+from portal.listings import arrival, integrations, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import account as accounts
 from portal.listings.providers import hostaway, normal, paging
-from portal.work import work
+from portal.listings.providers.base import FoundListing
+from portal.work import Work, work
 from tests.conftest import BOTH
+from tests.factories import Person
 from tests.listings import stays
 
 
@@ -56,12 +60,32 @@ WRONG: dict[str, tuple[Said, str]] = {
     "no listings": (as_json({"status": "success"}), "What Hostaway says is no answer to what we asked."),
     "listings without ids": (as_json(page(listing(1) | {"id": None})), "What Hostaway says is no answer to what we"),
     "the wrong kinds": (as_json(page(1, "a", None)), "What Hostaway says is no answer to what we asked."),  # type: ignore[arg-type]
+    "a million empty values": (Said(200, b"[" + b"{}," * 999_999 + b"{}]"), "What Hostaway says has too many parts."),
     "too much": (Said(200, b'{"status": "' + b"x" * 21_000_000 + b'"}'), "The answer is too large."),
     "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The answer is packed, which we didn't ask for."),
     "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "That host has no public address."),
     "a 500": (Said(500, b"Traceback: secret"), "The server answered 500."),
     "a 418": (Said(418), "The server answered 418."),
 }
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
+    account: IntegrationAccount, charlie: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_in(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
+        if its.id == account.id:
+            db.session.execute(text("SELECT no_such_column FROM listing"))
+        return kept(w, its, found)
+
+    kept = arrival.take_in
+    monkeypatch.setattr(arrival, "take_in", take_in)
+    with FakeHostaway() as pms:
+        his = stays.connected(charlie.workspace, pms)
+        sync.run()
+        db.session.rollback()
+        assert his.synced_at
+    assert (account.synced_at, account.attempts) == (None, 1)
 
 
 @pytest.mark.parametrize("case", WRONG)

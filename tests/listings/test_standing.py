@@ -96,11 +96,13 @@ def test_counting_is_no_change_of_the_listing(broken: IntegrationAccount, pms: F
     assert [listing.updated_at for listing in stays.listings()] == before
 
 
+@pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_accounts_are_added_up(broken: IntegrationAccount, alice: Person, charlie: Person) -> None:
     assert standing.by_account(alice.workspace) == {broken.id: Standing(3, 12, 3, 0, 1, 0)}
     assert standing.by_account(charlie.workspace) == {}
 
 
+@pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, alice: Person) -> None:
     def shown(state: str) -> list[str]:
         return [listing.external_id for listing in catalogue.page(alice.workspace, state=state).items]

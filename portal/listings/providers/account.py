@@ -19,6 +19,7 @@ Params = Mapping[str, Any] | None
 Headers = Mapping[str, str] | None
 
 MAX_ANSWER_BYTES = 20 * 1024 * 1024
+MAX_VALUES = 1_000_000  # in one answer; 20 MB of `{},{},…` would become 450 MB in memory, and take seconds
 CALL_DEADLINE_S = 20
 PAGE_DEADLINE_S = 60.0  # for all calls that one page needs
 LEAST_FOR_A_CALL_S = 5  # of a page's time is kept for the call itself while it waits for its turn
@@ -167,6 +168,8 @@ class Account:
             raise
 
     def _parsed(self, data: bytes) -> Any:
+        if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
+            raise self.bad_answer("has too many parts")
         with suppress(ValueError, RecursionError):
             return json.loads(data)
         raise self.bad_answer("is no JSON")  # out here: the parser's own error holds the whole text

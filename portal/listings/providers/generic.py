@@ -83,8 +83,10 @@ def _dig(value: Any, path: str) -> Any:
     for step in path.split("."):
         if isinstance(value, list) and step.isascii() and step.isdigit() and int(step) < len(value):
             value = value[int(step)]
+        elif isinstance(value, dict):
+            value = value.get(step)
         else:
-            value = value.get(step) if isinstance(value, dict) else None
+            return None
     return value
 
 

@@ -15,6 +15,7 @@ from portal.listings.providers.base import FoundListing, Picture
 
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500
+MAX_LOOKED_AT = 10 * MAX_PICTURES  # of one listing: what is no picture takes time too
 DISAGREES = "The order field disagrees with the array."
 GONE = "A listing was removed while we looked at it."
 
@@ -43,7 +44,7 @@ def as_text(value: Any, most: int = MAX_NAME) -> str:
 
 def as_id(value: Any) -> str:
     """An id as text; none where it is no id, or one that would not be the same once it is stored."""
-    if type(value) is int and abs(value) < 10**MAX_ID:
+    if type(value) is int and -(10 ** (MAX_ID - 1)) < value < 10**MAX_ID:
         return str(value)
     text = value.strip() if isinstance(value, str) else ""
     return text if text == as_text(text, MAX_ID) else ""
@@ -68,6 +69,7 @@ def in_order(items: list[dict[str, Any]], by: str) -> tuple[list[dict[str, Any]]
 
     What has no order of its own comes last.
     """
+    items = items[:MAX_LOOKED_AT]
     ranks = [_rank(item.get(by)) for item in items]
     places = sorted(range(len(items)), key=lambda place: (ranks[place], place))
     return [items[place] for place in places], places != list(range(len(items)))
@@ -76,8 +78,9 @@ def in_order(items: list[dict[str, Any]], by: str) -> tuple[list[dict[str, Any]]
 def pictures(found: Iterable[Picture | None]) -> tuple[Picture, ...]:
     """Leave out what is none, and what has the URL of an earlier one."""
     first: dict[str, Picture] = {}
-    for picture in islice((one for one in found if one), 10 * MAX_PICTURES):
-        first.setdefault(picture.url, picture)
+    for picture in islice(found, MAX_LOOKED_AT):
+        if picture:
+            first.setdefault(picture.url, picture)
     return tuple(islice(first.values(), MAX_PICTURES))
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Field, Token
 
 LIVES_S = 3600.0  # where the PMS doesn't say
@@ -33,4 +33,6 @@ def sign_in(account: Account, path: str, *, scope: str, good_after_s: float = 0.
         raise account.bad_answer("has no token in it")
     if type(lives_s) is not int or not 0 < lives_s < 10 * 365 * 24 * 3600:
         lives_s = LIVES_S
+    if lives_s < 2 * PAGE_DEADLINE_S:  # over before a page is read with it: we would ask for tokens for ever
+        raise account.bad_answer("has a token that is over at once")
     return Token(secret, good_from=time.time() + good_after_s, good_until=asked_at + lives_s)

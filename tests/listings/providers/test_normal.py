@@ -127,6 +127,8 @@ def test_arbitrary_json_never_raises_anything_else(key: str) -> None:
         ("\ud800", ""),
         (10**120, ""),
         (10**119, "1" + "0" * 119),
+        (1 - 10**119, "-" + "9" * 119),
+        (1 - 10**120, ""),
     ],
 )
 def test_an_id_is_the_whole_id_or_none(value: Any, id_: str) -> None:

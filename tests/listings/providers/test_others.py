@@ -46,6 +46,14 @@ def test_guestys_token_is_good_at_once_and_for_a_day() -> None:
         assert token.good_from <= time.time() < token.good_until - 86_390
 
 
+def test_a_token_that_is_over_before_a_page_is_read_is_none() -> None:
+    with FakeGuesty() as pms:
+        pms.fail_next(1, as_json({"access_token": "short", "expires_in": 30}), below="/oauth2/token")
+        with pytest.raises(Unreachable) as raised:
+            ALL["GUESTY"].sign_in(Account(ALL["GUESTY"], pms.credentials))
+        assert raised.value.code == "bad_answer"
+
+
 def test_guestys_cover_may_have_other_sizes_only() -> None:
     with FakeGuesty(listings=1) as pms:
         for cover, url in (
