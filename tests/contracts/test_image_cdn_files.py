@@ -91,12 +91,11 @@ class TestStorageStructure:
         assert (cdn.image(1)["cdnURL"], objects()) == (before["cdnURL"], stored)
 
     @pytest.mark.parametrize("name", FORMATS)
-    @pytest.mark.parametrize(("address", "stated"), [("1/photo.html?size=xl", "text/html"), ("1/photo", "image/bmp")])
-    def test_the_formats(self, cdn: ImageCdn, name: str, address: str, stated: str) -> None:
+    def test_the_formats(self, cdn: ImageCdn, name: str) -> None:
         """The CDN supports the following image formats: … Images are validated by checking file signatures (magic
         bytes) before upload."""
         type, data = FORMATS[name][0], FORMATS[name][1]()
-        self.comes_through(cdn, address, stated, name, type, data)
+        self.comes_through(cdn, "1/photo.html?size=xl", "text/html", name, type, data)
 
     @pytest.mark.parametrize("path", HEIC)
     def test_heic_too(self, cdn: ImageCdn, path: Path) -> None:
