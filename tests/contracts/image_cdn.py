@@ -66,6 +66,10 @@ class ImageCdn:
         """Have the PMS answer the next request for a picture with these bytes."""
         self.fail(number, Said(200, data, {"Content-Type": type}), listing=listing)
 
+    def serve_large(self, number: int, data: bytes) -> None:
+        """The same with bytes that are more than usual: they are asked for twice, as one of a few at a time."""
+        self.fail(number, Said(200, data, {"Content-Type": "image/jpeg"}), times=2)
+
     def fail(self, number: int, said: Said | int, times: int = 1, listing: int = 1) -> None:
         """Have the PMS answer this to the next requests for a picture."""
         picture = self.pms.catalogue.listings[listing].pictures[number]

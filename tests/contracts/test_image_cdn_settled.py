@@ -16,7 +16,7 @@ from portal.listings import removal
 from portal.listings.models import ListingImage
 from portal.work import work
 from tests import factories
-from tests.contracts.image_cdn import DEFINITIONS, DISABLE, ENABLE, GALLERY, THUMBNAIL, ImageCdn, objects
+from tests.contracts.image_cdn import DISABLE, ENABLE, GALLERY, THUMBNAIL, ImageCdn, objects
 from tests.factories import Person
 
 
@@ -208,26 +208,6 @@ def test_a11_a_copy_has_no_end(cdn: ImageCdn) -> None:
     removal.clear_leftovers()
     assert objects() == stored
     assert requests.head(url, timeout=30).headers["Cache-Control"] == "public, max-age=31536000, immutable"
-
-
-@pytest.mark.parametrize("provider", ["HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"])
-def test_a12_the_provider_in_any_case(cdn: ImageCdn, provider: str) -> None:
-    off = cdn.switch(DISABLE, provider)
-    assert (off["provider"], off["enableImagesCDN"]) == ("HOSTAWAY", False)
-    assert cdn.said("GET", DEFINITIONS) == [off]
-
-
-@pytest.mark.parametrize("provider", ["nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"])
-def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn, provider: str) -> None:
-    response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
-    assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"])
-
-
-@pytest.mark.parametrize("value", ["false", 0, None, [], {}, ""])
-def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn, value: Any) -> None:
-    response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
-    assert (response.status_code, list(response.json()["details"])) == (422, ["enableImagesCDN"])
-    assert cdn.said("GET", DEFINITIONS)[0]["enableImagesCDN"] is True
 
 
 def test_a12_the_switch_is_of_a_workspace(cdn: ImageCdn, charlie: Person) -> None:

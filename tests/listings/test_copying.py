@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -20,7 +19,6 @@ from tests.outside import Reply, outside
 from tests.pixels.files import drawn
 
 SIZE = 1, 2  # one listing of two pictures
-FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
 
 
 def prefix(workspace: Workspace) -> str:
@@ -60,28 +58,6 @@ def test_the_same_bytes_behind_two_urls_of_a_listing_are_stored_once_per_type(
     assert len(stays.objects()) == 2
     stays.synced(account)
     assert pms.count("/pictures/") == 2
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_the_extension_and_the_type_are_those_of_the_bytes(
-    account: IntegrationAccount, pms: FakeHostaway, format: str
-) -> None:
-    """A1, B2: whatever the URL ends in, and whatever type the server states."""
-    data = drawn(format)
-    with outside(lambda _: Reply(body=data, headers={"Content-Type": "image/jpeg"})) as host:
-        stays.showing(pms, f"{host.url}/photo.JPEG?x=1")
-        stays.synced(account)
-    for image in stays.images():
-        assert image.key and image.key.endswith(f".{FORMATS[format]}")
-        found = storage.cdn.head(image.key)
-        assert found and found.type == f"image/{format.lower()}"
-
-
-def test_copies_may_be_kept_for_good_by_whoever_fetches_them(account: IntegrationAccount) -> None:
-    stays.synced(account)
-    for image in stays.images():
-        said = storage.cdn._client.head_object(Bucket=storage.cdn.name, Key=image.key)
-        assert said["CacheControl"] == "public, max-age=31536000, immutable"
 
 
 def test_cdn_serves_a_copy_with_its_type_and_is_dark_once_the_row_is_gone(

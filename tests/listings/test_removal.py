@@ -15,8 +15,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said
 from portal.errors import NotFound
 from portal.listings import copying, integrations, removal
-from portal.listings.models import IntegrationAccount, Leftover, Listing, SyncPage
-from portal.work import work
+from portal.listings.models import IntegrationAccount, Leftover, SyncPage
 from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
@@ -123,13 +122,3 @@ def test_what_a_crash_left_of_a_copy_is_collected_and_nothing_else(
     assert owners.collect_orphans() == [], "it is too young"
     assert owners.collect_orphans(AT_ONCE) == [orphan]
     stays.assert_copied(pms, alice.workspace)
-
-
-def test_the_records_of_a_listing_go_with_it(account: IntegrationAccount) -> None:
-    """Seed A: "The ListingImage records cascade-delete when the parent listing is removed."""
-    stays.synced(account)
-    first = stays.listings()[0]
-    with work():
-        db.session.delete(db.session.get_one(Listing, first.id))
-    assert {image.listing_id for image in stays.images()} == {listing.id for listing in stays.listings()}
-    assert len(stays.images()) == 10

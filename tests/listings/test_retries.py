@@ -7,7 +7,6 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Said
 from portal.errors import Conflict
 from portal.listings import copying, download, integrations
 from portal.listings.models import IntegrationAccount, ListingImage
@@ -18,28 +17,6 @@ from tests.outside import Reply, outside
 from tests.pixels.files import drawn
 
 SIZE = 1, 2  # one listing of two pictures
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_a14_a_picture_that_is_not_there_is_final(account: IntegrationAccount, pms: FakeHostaway, status: int) -> None:
-    pms.fail_next(1, status, below="/pictures/1/2.jpg")
-    stays.synced(account)
-    image = stays.images()[1]
-    assert (image.failure_reason, image.key, image.next_at) == (f"PMS image returns {status}", None, None)
-    stays.run_due()
-    stays.synced(account)
-    assert pms.count("/pictures/1/2.jpg") == 1
-    assert [each.failure_reason for each in stays.images()].count(None) == 2, "the others have their copies"
-
-
-def test_a14_a_host_that_asks_for_time_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
-    pms.fail_next(1, Said(429, headers={"Retry-After": "777"}), below="/pictures/1/2.jpg")
-    stays.synced(account)
-    image = stays.images()[1]
-    assert 700 < stays.again_in_s(image) <= 777
-    assert (image.failure_reason, image.key) == (None, None)
-    stays.run_due()
-    assert stays.images()[1].key
 
 
 @pytest.mark.parametrize("failure", ["5xx", "reset", "timeout", "S3"])

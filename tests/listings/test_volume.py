@@ -19,7 +19,7 @@ from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
 
-LISTINGS, PICTURES = int(os.environ.get("LISTINGS", "25")), 20
+LISTINGS, PICTURES = int(os.environ.get("LISTINGS", "10")), 20
 CHANGED = 5
 
 
