@@ -129,8 +129,11 @@ def test_a_sync_is_seen_page_by_page(
         turns.release()
         page.locator(".job .badge", has_text="Synced").wait_for()
         pms.twist = lambda listing: {**listing, "name": f"{listing['name']} renamed"}
-        page.get_by_role("button", name="Sync now: Hostaway").click()
+        page.get_by_role("button", name="Sync now: Hostaway").focus()
+        page.keyboard.press("Enter")
         page.locator("tr", has_text="Heron House 1 renamed").wait_for()
+        page.locator(".job .badge", has_text="Synced").wait_for()
+        assert page.evaluate("document.activeElement.id").startswith("sync-"), "the focus stays"
     assert page.evaluate("window.isTheSame")
 
 
