@@ -14,6 +14,7 @@ from portal.accounts.plans import PLANS
 from portal.demo import first_run
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Problem
+from portal.listings.providers.hostaway import Hostaway
 
 
 def init_app(app: Flask) -> None:
@@ -80,9 +81,10 @@ def fake_pms(system: str, listings: int, pictures: int, port: int) -> None:
     except OSError as error:
         raise click.ClickException(f"Port {port} can't be used: {error.strerror}.") from None
     with pms:
-        click.echo(f"A {system} with {listings} listings of {pictures} pictures. Connect an account with:")
-        for name, value in pms.credentials.items():
-            click.echo(f"  {name:14}{value}")
+        click.echo(f"A {system} with {listings} listings of {pictures} pictures.")
+        click.echo("Connect an account with, as the page and the API call it:")
+        for field in Hostaway.fields:
+            click.echo(f"  {field.label:12}{field.name:14}{pms.credentials[field.name]}")
         click.echo("The portal must be started with ALLOWED_PRIVATE_NETS=127.0.0.0/8. Ctrl-C ends this.")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -35,6 +35,7 @@ writing: ContextVar[bool] = ContextVar("writing", default=False)
 def engine_options(settings: Settings) -> dict[str, Any]:
     """A connection for each thread that may want one; on PostgreSQL in UTC, and known to live before it is used."""
     options: dict[str, Any] = {"pool_size": settings.web_threads, "max_overflow": 4, "pool_timeout": 10}
+    options["hide_parameters"] = True  # an error in the log tells no name, no link and no secret
     if settings.database_url.startswith("postgresql"):
         options |= {"pool_pre_ping": True, "connect_args": {"options": "-c timezone=UTC"}}
     return options

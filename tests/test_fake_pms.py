@@ -134,8 +134,12 @@ def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path) -> None:
             said = process.stdout.readline()
             while "ALLOWED_PRIVATE_NETS" not in said and process.poll() is None:
                 said += process.stdout.readline()
-            for text in (f"http://127.0.0.1:{port}/v1", "12345", "a-secret-for-trying-things"):
-                assert text in said
+            rows = [line.split() for line in said.splitlines() if line.startswith("  ")]
+            assert rows == [
+                ["Account", "ID", "clientId", "12345"],
+                ["API", "key", "clientSecret", "a-secret-for-trying-things"],
+                ["Address", "baseUrl", f"http://127.0.0.1:{port}/v1"],
+            ], "by the names of the page and of the API"
             assert requests.get(f"http://127.0.0.1:{port}/pictures/2/1.jpg", timeout=5).content == painted(2, 0)
             again = subprocess.run(command, capture_output=True, **where)
             assert (again.returncode, again.stderr) == (

@@ -6,16 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
-from portal import jobs
+from portal import jobs, storage
 from portal.db import db, now
 from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
 from portal.work import Work
 
 VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
 AS_IT_IS = "surrogateescape"  # bytes that are no UTF-8: %E8 and %E9 are two names
-SIGNED_WITH = {"expires", "signature", "sig", "token", "se", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
+SIGNED_WITH = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
+SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure: from when and until when
+MAX_SUPERSEDED = 300  # records of a listing that are kept: a PMS may name each picture anew at each sync
 
 
 _Stored = Row[int, int, str, str, str, int, str | None, str | None, datetime | None]
@@ -55,6 +57,7 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
         elif change := _change(row, one):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
+    _forget(w, list(stored.values()))
     if new:
         db.session.execute(insert(ListingImage), new)
     for same_columns in changes.values():  # three kinds at most
@@ -65,6 +68,19 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     if new or changes:
         w.enqueue(jobs.image_cdn_upload())
     return len(new)
+
+
+def _forget(w: Work, unnamed: Sequence[_Stored]) -> None:
+    """Delete the oldest records, past MAX_SUPERSEDED of a listing, of what the PMS doesn't name any more."""
+    by_listing: dict[int, list[_Stored]] = {}
+    for row in sorted(unnamed, key=lambda row: row.id, reverse=True):
+        by_listing.setdefault(row.listing_id, []).append(row)
+    old = [row for rows in by_listing.values() for row in rows[MAX_SUPERSEDED:] if row.superseded_at]
+    if old:
+        db.session.execute(delete(ListingImage).where(ListingImage.id.in_([row.id for row in old])))
+        keys = {row.key for row in old if row.key}
+        named = set(db.session.scalars(select(ListingImage.key).where(ListingImage.key.in_(keys))))
+        w.drop(storage.cdn, *(keys - named))
 
 
 def wanted(listing: Listing) -> Iterator[Wanted]:

@@ -11,7 +11,7 @@ from portal.errands import Shares, Turn
 from portal.listings.models import IntegrationDefinition, ListingImage
 
 SIDE_BY_SIDE = 16  # in one worker, but for those that hang
-SHARES = Shares(side_by_side=80, per_place=6, per_workspace=6)  # a place is a host; those that hang included
+SHARES = Shares(side_by_side=80, per_place=6, per_workspace=4)  # a place is a host; those that hang included
 WORKSPACES, PER_WORKSPACE = 50, 100  # that are looked at for each choice
 
 
@@ -40,8 +40,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
             .limit(PER_WORKSPACE)
             .subquery()
         )
-        for workspace_id in waiting(at)
-        if workspace_id not in workspaces
+        for workspace_id in waiting(at, but_for=workspaces)
     ]
     if not first:
         return []
@@ -49,7 +48,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
     return [Turn(*row) for row in db.session.execute(select(due).where(due.c.host.not_in(hosts)))]
 
 
-def waiting(at: datetime) -> Sequence[int]:
+def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[int]:
     """Return the workspaces that wait, the longest first, without a look at each of their rows."""
     image = aliased(ListingImage)
     oldest = (
@@ -58,5 +57,5 @@ def waiting(at: datetime) -> Sequence[int]:
         .scalar_subquery()
     )
     found = select(IntegrationDefinition.workspace_id, oldest.label("oldest")).distinct().subquery()
-    waiting = select(found.c.workspace_id).where(found.c.oldest <= at).order_by(found.c.oldest).limit(WORKSPACES)
-    return db.session.scalars(waiting).all()
+    waiting = select(found.c.workspace_id).where(found.c.oldest <= at, found.c.workspace_id.not_in(but_for))
+    return db.session.scalars(waiting.order_by(found.c.oldest).limit(WORKSPACES)).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -63,6 +64,7 @@ def test_a_row_says_how_a_listing_stands(alice: Person, listing: Listing) -> Non
     page = alice.browser().get("/listings").text
     assert f'href="/listings/{listing.uuid}"' in page
     assert "1 failed" in page and "2 waiting" in page
+    assert 'class="wide" data-ch="Copies"' in page, "on a phone the state stands beside its label"
     for position in (0, 2):
         stays.copied(listing, jpeg(), position=position)
     with work():
@@ -103,6 +105,7 @@ def test_filters_and_search(alice: Person, query: str, shown: list[str]) -> None
     page = alice.browser().get(f"/listings?{query}", headers=HTMX).text
     assert [name for name in ("Mill Loft", "Dune Cabin", "Orchard Barn") if f"<bdi>{name}</bdi>" in page] == shown
     assert ("Nothing" in page) == (not shown)
+    assert ("No listing in this filter has “cabin”" in page) == (not shown)
 
 
 def test_the_chips_count_listings_where_the_switch_is_on(alice: Person, listing: Listing) -> None:
@@ -169,7 +172,8 @@ def test_a_sync_is_seen_as_it_goes(alice: Person, bob: Person, listing: Listing)
     account = account_of(listing)
     browser = bob.browser()
     answer = browser.post(f"/listings/accounts/{account.uuid}/sync", data={"provider": "hostaway"}, headers=HTMX)
-    assert "Starts in a moment" in answer.text and "Sync now:" not in answer.text
+    assert "Starts in a moment" in answer.text
+    assert re.search(r'aria-label="Sync now: [^"]+" aria-disabled="true"', answer.text)
     with work():
         account.started_at, account.found, account.total, account.pages = now(), 312, 1240, 4
     page = browser.get("/listings?provider=hostaway", headers=HTMX).text
@@ -184,10 +188,17 @@ def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, l
     account = account_of(listing)
     with work():
         account.name, account.error, account.failures = "Sea <Stays>", "The server answered 500.", 1
-        account.next_at = now() + timedelta(minutes=29, seconds=30)
+        account.synced_at, account.next_at = None, now() + timedelta(minutes=29, seconds=30)
     page = alice.browser().get("/listings?provider=hostaway").text
     assert page.count("The server answered 500.") == 2
-    assert "next sync in 29 min" in page and "What was synced before stays" in page
+    assert "next sync in 29 min" in page and "What was synced before stays" not in page
+    with work():
+        account.synced_at, account.started_at = now(), now()
+    assert "next try in 29 min" in alice.browser().get("/listings?provider=hostaway").text
+    with work():
+        account.started_at = None
+    page = alice.browser().get("/listings?provider=hostaway").text
+    assert "What was synced before stays" in page
     assert "Sea &lt;Stays&gt;" in page and "<Stays>" not in page
 
 

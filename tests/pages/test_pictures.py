@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from io import BytesIO
 
@@ -71,6 +72,16 @@ def test_there_is_a_row_for_each_picture_with_the_thumbnail_first(alice: Person,
     assert f'src="/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"' in second
     assert "Failed" in third and "PMS image returns 404." in third and "Try again" in third
     assert "delivered as" in page and cdn_url(image) in page.partition('id="links"')[2].partition("</pre>")[0]
+
+
+def test_the_sizes_are_compared_only_where_they_differ(alice: Person) -> None:
+    listing = stays.listed(alice.workspace)
+    image = stays.copied(listing, jpeg())
+    assert "delivered as" in alice.browser().get(f"/listings/{listing.uuid}").text
+    with work():
+        image.original_bytes = image.delivered_bytes
+    page = alice.browser().get(f"/listings/{listing.uuid}").text
+    assert "delivered as" not in page and re.search(r"[0-9] k?B copied", page)
 
 
 def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, listing: Listing) -> None:
