@@ -18,8 +18,8 @@ from tests.contracts.image_cdn import DEFINITIONS, ENABLE, GALLERY, THUMBNAIL, I
 
 class TestIntroduction:
     def test_images_are_downloaded_uploaded_and_served(self, cdn: ImageCdn) -> None:
-        """… automatically downloading PMS images, uploading them to an AWS S3 bucket, and serving them through a
-        CloudFront CDN."""
+        """The Image CDN feature solves this by automatically downloading PMS images, uploading them to an AWS S3
+        bucket, and serving them through a CloudFront CDN."""
         cdn.switch(ENABLE)
         cdn.cycle()
         for listing in cdn.pms.catalogue.listings.values():
@@ -30,7 +30,8 @@ class TestIntroduction:
                 assert stored.type == requests.head(url, timeout=30).headers["Content-Type"] == "image/jpeg"
 
     def test_they_are_there_while_the_pms_is_not(self, cdn: ImageCdn) -> None:
-        """… which can result in slow load times and unreliable availability. The Image CDN feature solves this …"""
+        """Many Property Management Systems host listing images on their own servers, which can result in slow load
+        times and unreliable availability."""
         cdn.switch(ENABLE)
         cdn.cycle()
         cdn.pms.fail_next(1000, 503)
@@ -81,6 +82,8 @@ class TestIntroduction:
 
 
 class TestHowItWorks:
+    """The Image CDN feature follows this flow:"""
+
     def test_1_listing_sync_runs(self, cdn: ImageCdn) -> None:
         """The sync service fetches listing data from the PMS, including thumbnail and gallery image URLs."""
         cdn.sync()

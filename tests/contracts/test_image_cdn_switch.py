@@ -74,14 +74,12 @@ def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn, value: Any) -> None:
 class TestDisabling:
     @pytest.fixture
     def copied(self, cdn: ImageCdn) -> list[Any]:
-        """The listings as they were before the switch went off."""
+        """To disable, send the same request with `enableImagesCDN` set to `false`"""
         cdn.switch(ENABLE)
         cdn.cycle()
         before = cdn.listings()
         off = cdn.switch(DISABLE)
-        assert off["enableImagesCDN"] is False, (
-            "To disable, send the same request with `enableImagesCDN` set to `false`"
-        )
+        assert off["enableImagesCDN"] is False
         return before
 
     def test_no_new_images_are_queued(self, cdn: ImageCdn, copied: list[Any]) -> None:
@@ -111,6 +109,8 @@ class TestDisabling:
 
 
 class TestListingResponse:
+    """When Image CDN is enabled and images have been uploaded, the listing API responses are automatically enhanced:"""
+
     def test_the_thumbnail_is_replaced_where_there_is_a_copy(self, cdn: ImageCdn) -> None:
         """thumbnailURL: Replaced with CDN URL if available, otherwise falls back to PMS URL"""
         cdn.switch(ENABLE)
