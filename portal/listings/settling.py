@@ -34,7 +34,7 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
     """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13). Under its lock."""
     if listing.has_news and not any(image.next_at and not image.key for image in images):
         listing.has_news, listing.copied_at = False, now()
-        told = {"listingId": str(listing.uuid), "externalId": listing.external_id}
+        told = {"listingID": str(listing.uuid), "externalID": listing.external_id}
         events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)
 
 

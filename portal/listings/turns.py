@@ -11,7 +11,7 @@ from portal.errands import Shares, Turn
 from portal.listings.models import IntegrationDefinition, ListingImage
 
 SIDE_BY_SIDE = 16  # in one worker, but for those that hang
-SHARES = Shares(side_by_side=80, per_place=6, per_workspace=4)  # a place is a host; those that hang included
+SHARES = Shares(side_by_side=80, per_place=6, per_workspace=6)  # a place is a host; those that hang included
 WORKSPACES, PER_WORKSPACE = 50, 100  # that are looked at for each choice
 
 
