@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.exc import OperationalError
 
 from portal import config, errands, jobs, remote
 from portal.db import db, now
@@ -151,10 +152,21 @@ def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
     """Write down what came of some errands: each by itself, so that what breaks one breaks no other."""
     for errand, found in outcomes:
         try:
-            with work() as w:
-                _take(w, errand, found)
+            _insist(errand, found)
         except Exception:
             log.exception("a page of account %s is not written down", errand.turn.id)  # due after the lease
+
+
+def _insist(errand: _Errand, found: _Found) -> None:
+    """Take it in, once more where the database ended a deadlock with this change: it was undone, rows and all."""
+    for is_last in (False, True):
+        try:
+            with work() as w:
+                _take(w, errand, found)
+            return
+        except OperationalError:
+            if is_last:
+                raise
 
 
 def _take(w: Work, errand: _Errand, found: _Found) -> None:

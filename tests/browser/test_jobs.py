@@ -116,7 +116,7 @@ def test_a_listings_copies_come_in_without_a_reload(overview: Callable[..., Any]
         name = pms.catalogue.listings[1].name
         copying = job(page, f"Copy the pictures of {name}")
         copying.locator(".badge", has_text="4 of 5 copied").wait_for()
-        page.get_by_role("link", name="Listings").click()
+        page.get_by_role("navigation", name="Kind of job").get_by_role("link", name="Listings").click()
         assert page.locator("#jobs .job").count() == 1
         page.evaluate("window.isTheSame = true")
         page.get_by_role("button", name=f"Run again: {name}").click()

@@ -98,7 +98,7 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     toast.get_by_role("button", name="Undo").click()
     assert settles(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 3, 300, 200)
-    assert ["409" in complaint for complaint in complaints] == [True]
+    assert ["422" in complaint for complaint in complaints] == [True]
     complaints.clear()
 
 

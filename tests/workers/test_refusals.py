@@ -18,7 +18,7 @@ def test_i5_two_queues_are_refused(yard: Yard) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("printer",), ("--help",)])
 def test_anything_but_a_queue_of_ours_is_refused(yard: Yard, arguments: tuple[str, ...]) -> None:
-    _refused(yard, *arguments, because="one of pixels, network, webhooks, schedule")
+    _refused(yard, *arguments, because="one of pixels, network, webhooks, sync, cdn, schedule")
 
 
 def test_i10_a_redis_that_may_forget_is_refused(yard: Yard) -> None:
