@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from portal import config, jobs, storage
+from portal import config, jobs, pacing, storage
 from portal.db import db
 from portal.limits import limiter
 from tests import factories
@@ -33,5 +33,6 @@ def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
             db.engine.dispose()
     config.use(ours)
     jobs.connect(ours)
+    pacing.connect(ours)
     storage.connect(ours)
     vars(limiter).update(counting)  # the one limiter counts where the app that was made last says

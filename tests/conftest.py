@@ -23,12 +23,11 @@ from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import config, jobs, storage
+from portal import config, jobs, pacing, storage
 from portal.config import Settings
 from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
-from portal.patience import patience
 from tests import factories
 from tests.factories import Person
 
@@ -140,6 +139,8 @@ def app(
             storage.cdn.prepare()
     app = apps[database]
     config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))
+    jobs.connect(settings)  # the last test may have made an app on other parts
+    pacing.connect(settings)
     monkeypatch.setattr(workers, "app", lambda: app)
     with app.app_context():
         _empty()
@@ -151,7 +152,6 @@ def _empty() -> None:
     with db.engine.begin() as connection:
         for table in reversed(db.metadata.sorted_tables):
             connection.execute(table.delete())
-    patience.forget()  # to the last test, Redis may have been away
     jobs.connection().flushall()
     _empty_buckets(is_due=next(_emptied) % 40 == 39)
 

@@ -1,4 +1,4 @@
-"""Ten accounts that hang delay nobody else's sync, and nobody else's pictures (issue 5, line 4)."""
+"""Ten accounts that hang delay nobody else's sync, and nobody else's pictures."""
 
 from __future__ import annotations
 
@@ -122,7 +122,6 @@ def test_hosts_that_hang_delay_no_other_pictures(
     assert all(len(host.seen) <= 6 for host in hosts)
 
 
-@pytest.mark.slow  # alone it passes; among all others the bell is gone before it is looked for
 @pytest.mark.parametrize("job", [jobs.sync_listings(), jobs.image_cdn_upload()], ids=["sync", "copies"])
 def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_hang(
     alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, job: Job

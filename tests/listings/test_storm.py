@@ -1,6 +1,6 @@
 """Workers are killed in the midst of a first sync, Redis forgets, S3 fails: the end is the same as without.
 
-A few kills here; with `-m slow` it is the whole of issue 5's line 3.
+A few kills here; with `-m slow` it is fifty of them among 200 listings.
 """
 
 from __future__ import annotations
