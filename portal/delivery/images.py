@@ -39,8 +39,15 @@ blueprint = Blueprint("delivery", __name__)
 @blueprint.get("/images/<workspace>/<property>/<file>")
 def image(workspace: str, property: str, file: str) -> Response:
     """The best rendition for this Accept and `?w=`; the address is the same for good, and so is the picture."""
-    found = renditions.find_image(f"images/{workspace}/{property}/{file}")
-    form = renditions.best(found, _accepts(), _width())
+    key = f"images/{workspace}/{property}/{file}"
+    try:
+        return _best(key)
+    except NotFound:
+        return _best(key)  # it may have changed between our look and its bytes: a fresh look knows
+
+
+def _best(key: str) -> Response:
+    form = renditions.best(renditions.find_image(key), _accepts(), _width())
     return _answer(form.key, form.type, varies=True, lasts=form.lasts)
 
 

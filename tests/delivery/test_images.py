@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from portal import jobs, storage
 from portal.db import db
 from portal.delivery import images as delivery
-from portal.images import deletion, keys, properties, renditions
-from portal.images.models import Image, Property, Rendition
+from portal.images import deletion, keys, properties, renditions, variants
+from portal.images.models import FAILED, Image, Property, Rendition
+from portal.work import work
 from tests import factories
 from tests.conftest import Buckets
 
@@ -153,6 +154,27 @@ def test_unknown_and_deleted_images_are_absent(home: Property, client: FlaskClie
     gone, unknown = get(client, url), get(client, "/images/a/b/c.jpg")
     assert (gone.status_code, gone.data) == (unknown.status_code, unknown.data) == (404, b"There is no such photo.\n")
     assert gone.headers["Cache-Control"] == "no-store"
+
+
+def test_a_picture_that_is_replaced_while_it_is_asked_for_is_no_missing_one(
+    home: Property, client: FlaskClient, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row was read, then a worker replaced its variant and dropped the old one, then the bytes are read."""
+    image = factories.photo_in(home, factories.jpeg(300, 200))
+    work_off()
+    with work():
+        image.variants = FAILED
+    url, image_id, real = path(image), image.id, storage.cdn.get
+
+    def late(key: str) -> bytes | None:
+        monkeypatch.setattr(storage.cdn, "get", real)
+        variants.try_again(db.session.get_one(Image, image_id))
+        work_off()
+        assert real(key) is None, "the old one is dropped"
+        return None
+
+    monkeypatch.setattr(storage.cdn, "get", late)
+    assert pixels(get(client, url, WEBP_ONLY)).size == (300, 200)
 
 
 def test_an_original_cannot_be_named(home: Property, client: FlaskClient) -> None:
