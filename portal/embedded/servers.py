@@ -91,7 +91,7 @@ def seaweedfs(directory: Path, port: int | None = None) -> Part:
         "SeaweedFS",
         [_seaweedfs_binary(), *command.split()],
         {"s3_endpoint_url": url} | known,
-        is_ready=lambda: http_answers(f"{url}/healthz"),
+        is_ready=lambda: http_answers(f"{url}/healthz") and http_answers(f"http://127.0.0.1:{port + 2}/healthz"),
         env={"GOMEMLIMIT": S3_MEMORY} | {f"WEED_JWT_{door}_KEY": secrets.token_urlsafe(32) for door in doors},
         directory=directory,
         is_worth_showing=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
