@@ -107,13 +107,15 @@ def _change() -> Iterator[Work]:
 def lock(row: Base) -> bool:
     """Hold a row until the commit and read it anew; False when it is gone.
 
-    PostgreSQL locks the row (FOR UPDATE); SQLite ignores that word, but there a transaction that
-    begins inside work() holds the only write lock from its first statement on.
+    PostgreSQL locks the row FOR NO KEY UPDATE: whoever writes a row that refers to it is not kept waiting, else a
+    change of a child under its own lock would wait for its parent's, and deadlock with who goes the other way.
+    SQLite ignores these words, but there a transaction that begins inside work() holds the only write lock from
+    its first statement on.
     """
     assert writing.get(), "lock() outside work()"
     try:
         # OF this table alone: its joined relations would lock the whole workspace with it, and deadlock
-        db.session.refresh(row, with_for_update={"of": type(row)})
+        db.session.refresh(row, with_for_update={"of": type(row), "key_share": True})
     except InvalidRequestError:
         return False
     return True

@@ -65,7 +65,7 @@ def undelete(property: Property, token: str) -> int:
         rows = gallery.hold(property)
         before = gallery.state_of(rows)
         bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
-        found = list(db.session.scalars(bin.with_for_update()))
+        found = list(db.session.scalars(bin.with_for_update(key_share=True)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.demand_room(property, len(found))

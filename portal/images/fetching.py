@@ -70,7 +70,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(chosen), ImportItem.next_at <= now())
-        rows = rows.options(joinedload(ImportItem.job)).with_for_update(skip_locked=True, of=ImportItem)
+        rows = rows.options(joinedload(ImportItem.job)).with_for_update(key_share=True, skip_locked=True, of=ImportItem)
         taken: list[_Errand] = []
         for item in db.session.scalars(rows):
             item.attempts += 1

@@ -129,7 +129,7 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
         raise Conflict("The gallery has changed since. Look again, then try again.", code="gallery_changed")
     # Held by id, as whoever holds many images does: in two orders, two would wait for each other.
     mine = select(Image).where(Image.property_id == property.id).order_by(Image.id)
-    rows = db.session.scalars(mine.with_for_update(of=Image).execution_options(populate_existing=True))
+    rows = db.session.scalars(mine.with_for_update(key_share=True, of=Image).execution_options(populate_existing=True))
     return sorted(rows, key=lambda image: image.position)
 
 

@@ -32,7 +32,7 @@ def expire_uploads() -> int:
     while True:
         over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
         with work() as w:
-            uploads = list(db.session.scalars(over.with_for_update(skip_locked=True)))
+            uploads = list(db.session.scalars(over.with_for_update(key_share=True, skip_locked=True)))
             w.drop(storage.uploads, *(upload.key for upload in uploads))
             db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
         count += len(uploads)
@@ -47,7 +47,7 @@ def empty_bin() -> int:
         db.session.rollback()
         return 0
     with work() as w:
-        found = list(db.session.scalars(over.with_for_update(skip_locked=True)))
+        found = list(db.session.scalars(over.with_for_update(key_share=True, skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)

@@ -83,7 +83,9 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(mine))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(db.session.scalars(failed.order_by(Image.id).with_for_update(of=Image)))  # see gallery.hold
+        images = list(
+            db.session.scalars(failed.order_by(Image.id).with_for_update(key_share=True, of=Image))
+        )  # see gallery.hold
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))

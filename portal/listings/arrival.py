@@ -46,7 +46,12 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    held = select(Listing).where(Listing.id.in_(listing_ids)).order_by(Listing.id).with_for_update(of=Listing)  # first
+    held = (
+        select(Listing)
+        .where(Listing.id.in_(listing_ids))
+        .order_by(Listing.id)
+        .with_for_update(key_share=True, of=Listing)
+    )  # first
     listings = db.session.scalars(held.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:

@@ -80,7 +80,7 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
     listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
         held = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-        db.session.scalars(held.with_for_update()).all()  # before their images, as all do
+        db.session.scalars(held.with_for_update(key_share=True)).all()  # before their images, as all do
         again = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
         again = again.values(attempts=0, failure_reason=None, next_at=now())
         renewed = db.session.execute(again.execution_options(synchronize_session=False))
@@ -110,13 +110,15 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     """
     asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
     free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id)))
-    free_ids = db.session.scalars(free.with_for_update(skip_locked=True, of=Listing)).all()
+    free_ids = db.session.scalars(free.with_for_update(key_share=True, skip_locked=True, of=Listing)).all()
     same = select(ListingImage).join(
         asked,
         (ListingImage.listing_id == asked.c.listing_id) & (ListingImage.url_sha256 == asked.c.url_sha256),
     )
     rows = db.session.scalars(
-        same.where(ListingImage.listing_id.in_(free_ids)).with_for_update(skip_locked=True, of=ListingImage)
+        same.where(ListingImage.listing_id.in_(free_ids)).with_for_update(
+            key_share=True, skip_locked=True, of=ListingImage
+        )
     )
     groups: dict[tuple[int, str], list[ListingImage]] = {}
     for row in rows.unique():

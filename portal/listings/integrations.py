@@ -155,7 +155,7 @@ def _moment(at: datetime | None) -> ColumnElement[datetime | None]:
 
 def _schedule(images: ColumnElement[bool], at: ColumnElement[datetime | None]) -> None:
     """All at once, and in the order in which everybody locks them: who locks twice may wait for who waits for him."""
-    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update()
+    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update(key_share=True)
     change = update(ListingImage).where(ListingImage.id.in_(held)).values(next_at=at)
     db.session.execute(change.execution_options(synchronize_session=False))
 

@@ -25,7 +25,7 @@ def remove_account(account: IntegrationAccount) -> None:
         if not lock(definition) or not lock(account):  # in this order, as a sync does: a switch waits for neither
             raise NotFound("There is no such account.", code="account_not_found")
         mine = select(Listing.id).where(Listing.account_id == account.id).order_by(Listing.id)
-        _leave(w, definition.workspace, list(db.session.scalars(mine.with_for_update())))
+        _leave(w, definition.workspace, list(db.session.scalars(mine.with_for_update(key_share=True))))
         db.session.execute(delete(Listing).where(Listing.account_id == account.id))
         db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account.id))
 
@@ -79,7 +79,9 @@ def forget_superseded() -> int:
     )
     while True:
         with work() as w:
-            images = list(db.session.scalars(old.limit(BATCH).with_for_update(skip_locked=True, of=ListingImage)))
+            images = list(
+                db.session.scalars(old.limit(BATCH).with_for_update(key_share=True, skip_locked=True, of=ListingImage))
+            )
             for image in images:
                 w.drop(storage.cdn, image.key if not _is_shared(image) else None)
                 image.key = image.image_hash = image.delivered_bytes = None

@@ -45,7 +45,7 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
-        images = db.session.scalars(rows.with_for_update(of=ListingImage)).all()
+        images = db.session.scalars(rows.with_for_update(key_share=True, of=ListingImage)).all()
         before = [image.key for image in images]
         for errand, found in outcomes:
             _settle(listing, images, errand, found)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.exc import OperationalError
 
 from portal import config, errands, jobs, remote
 from portal.db import db, now
@@ -83,7 +82,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return []
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
-        due = due.with_for_update(skip_locked=True, of=IntegrationAccount)
+        due = due.with_for_update(key_share=True, skip_locked=True, of=IntegrationAccount)
         return [errand for account in db.session.scalars(due) if (errand := _begun(account))]
 
 
@@ -152,21 +151,10 @@ def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
     """Write down what came of some errands: each by itself, so that what breaks one breaks no other."""
     for errand, found in outcomes:
         try:
-            _insist(errand, found)
-        except Exception:
-            log.exception("a page of account %s is not written down", errand.turn.id)  # due after the lease
-
-
-def _insist(errand: _Errand, found: _Found) -> None:
-    """Take it in, once more where the database ended a deadlock with this change: it was undone, rows and all."""
-    for is_last in (False, True):
-        try:
             with work() as w:
                 _take(w, errand, found)
-            return
-        except OperationalError:
-            if is_last:
-                raise
+        except Exception:
+            log.exception("a page of account %s is not written down", errand.turn.id)  # due after the lease
 
 
 def _take(w: Work, errand: _Errand, found: _Found) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,11 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, sync
-from portal.listings.models import IntegrationAccount
+from portal.listings import copying, integrations, standing, sync
+from portal.listings.models import IntegrationAccount, Listing
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
-from portal.work import work
+from portal.work import lock, work
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
@@ -114,3 +115,30 @@ def test_x13_a_listing_is_told_of_once_per_change(
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     assert len(told()) == 1, "the one that was still to come is gone"
+
+
+@pytest.mark.parametrize("database", BOTH[1:], indirect=True)
+def test_who_holds_an_account_keeps_no_change_of_its_listings_waiting(
+    account: IntegrationAccount, at_once: Callable[..., list[Any]]
+) -> None:
+    """PostgreSQL asks for the account when a listing is changed twice in one change: a sync goes the other way."""
+    account_id, listing_id = account.id, stays.told(account)[0].id
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with work():
+            lock(db.session.get_one(IntegrationAccount, account_id))
+            held.set()
+            assert done.wait(20), "the other waits for the account"
+
+    def change() -> None:
+        held.wait()
+        with work():
+            listing = db.session.get_one(Listing, listing_id)
+            lock(listing)
+            listing.has_news = not listing.has_news
+            db.session.flush()
+            standing.recount([listing_id])
+        done.set()
+
+    assert at_once(lambda do: do(), (hold,), (change,)) == [None, None]
