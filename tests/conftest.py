@@ -44,6 +44,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for a server, a browser or a lease."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 def scratch(prefix: str) -> Path:
     """A new folder, in memory where there is room: tests kill processes, never the machine, so no disk is asked.
 
