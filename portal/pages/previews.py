@@ -7,12 +7,13 @@ from flask import Blueprint, Response
 
 from portal import storage
 from portal.db import db
-from portal.errors import NotFound, TooMany
+from portal.errors import Invalid, NotFound, TooMany
 from portal.images import making
 from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
 from portal.pixels.inspect import inspect
+from portal.pixels.refused import Refused
 from portal.pixels.render import resize
 
 WIDTH_PX = 200  # 66 CSS px, on a screen of three device pixels each
@@ -36,19 +37,24 @@ def preview(uuid: UUID, image_uuid: UUID) -> Response:
     db.session.rollback()  # no connection is held while pixels are made
     if key is None:
         raise NotFound("There is no copy yet.", code="image_not_found")
-    return Response(_small(key), mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
+    small = _small(key)
+    if small is None:
+        raise Invalid("This picture can't be opened here.")
+    return Response(small, mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
 
 
 @lru_cache(maxsize=KEPT)
-def _small(key: str) -> bytes:
-    """Make a copy small, in a limited child. Raises NotFound, TooMany, Refused."""
-    data = storage.cdn.get(key)
-    if data is None:
-        raise NotFound("There is no such photo.", code="image_not_found")
+def _small(key: str) -> bytes | None:
+    """Make a copy small, in a limited child; None where it can't be opened, now or later. Raises NotFound, TooMany."""
     places = making.slots()
-    if not places.acquire(timeout=WAIT_S):
+    if not places.acquire(timeout=WAIT_S):  # before its bytes are read: who waits holds none
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=1)
     try:
+        data = storage.cdn.get(key)
+        if data is None:
+            raise NotFound("There is no such photo.", code="image_not_found")
         return making.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
+    except Refused:
+        return None
     finally:
         places.release()

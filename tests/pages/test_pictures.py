@@ -223,6 +223,14 @@ def test_a_preview_of_what_is_not_there_is_no_error_of_ours(alice: Person, listi
     assert browser.get(paths[1]).status_code == 422
 
 
+def test_what_can_not_be_opened_is_read_once(alice: Person, listing: Listing) -> None:
+    key = stays.copied(listing, jpeg()[:600]).key or ""
+    path = f"{where(listing)}/pictures/{image_of(listing, 0).uuid}/preview"
+    assert alice.browser().get(path).status_code == 422
+    storage.cdn.put(key, jpeg(), "image/jpeg")  # who read it again would see
+    assert alice.browser().get(path).status_code == 422
+
+
 def test_charlie_finds_nothing(alice: Person, charlie: Person, listing: Listing) -> None:
     stays.copied(listing, jpeg())
     browser, image = charlie.browser(), image_of(listing, 2)
