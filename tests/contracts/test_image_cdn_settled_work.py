@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from portal.db import db, now
 from portal.demo.pms.server import Said
 from portal.listings import copying, removal
 from portal.listings.models import ListingImage
+from portal.webhooks import endpoints
+from portal.webhooks.models import Delivery
 from tests import factories
 from tests.contracts.image_cdn import DEFINITIONS, ENABLE, LISTINGS, ImageCdn, objects
 
@@ -142,6 +145,16 @@ def test_a19_last_checked_is_when_the_bytes_were_verified_not_when_a_sync_was(cd
 def test_a20_the_task_is_called_as_the_document_calls_it(cdn: ImageCdn) -> None:
     cdn.pms.catalogue.add(1)
     cdn.sync()
-    jobs.enqueue(jobs.image_cdn_upload())  # again: once is enough, whoever was faster
     task = Job.fetch(jobs.image_cdn_upload().id, connection=jobs.connection(), serializer=JSONSerializer)
     assert task.meta["type"] == "IMAGE_CDN_UPLOAD"
+
+
+def test_x13_new_copies_are_told_of_once_a_listing(cdn: ImageCdn) -> None:
+    endpoints.create(cdn.person.workspace, "https://example.com/hook", ["listing.images.updated"])
+    cdn.pms.catalogue.add(3)
+    cdn.pms.catalogue.change_url(1, 2)
+    for _ in range(2):
+        cdn.cycle()
+    told = [json.loads(delivery.body) for delivery in db.session.query(Delivery)]
+    assert [each["type"] for each in told] == ["listing.images.updated"] * 2
+    assert {cdn.listing(n)["id"] for n in (1, 4)} == {each["data"]["listingID"] for each in told}
