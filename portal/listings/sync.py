@@ -6,9 +6,11 @@ sync that is killed goes on from its cursor, and many accounts take turns.
 
 import json
 import logging
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -29,6 +31,7 @@ LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again th
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
 MAX_ATTEMPTS = 10  # of a page, interruptions included
 LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
+ANSWERS_HELD = 4  # of which parts are left: up to 20 MB each, and who holds none asks once more
 FRESH_S = 120  # a token that was good so lately is not the reason for a refusal: another would not help
 
 
@@ -38,6 +41,7 @@ class _Errand:
 
     turn: Turn
     provider: str
+    began: datetime
     credentials: dict[str, str]
     token: Token | None
     cursor: str | None
@@ -120,6 +124,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     return _Errand(
         Turn(account.id, account.host, workspace_id, is_suspect=False),
         account.definition.provider,
+        account.started_at,
         json.loads(account.credentials),
         Token(*json.loads(account.token)) if account.token else None,
         account.cursor,
@@ -135,7 +140,7 @@ def _ask(errand: _Errand) -> _Found:
     try:
         if token is None and (fresh := provider.sign_in(account)):
             return _Found(token=fresh)
-        return _Found(page=next(provider.pages(account, errand.cursor), Page(())))
+        return _Found(page=_page(account, errand))
     except remote.Unreachable as error:
         pause_s = RETRY_AFTER_S[errand.attempts - 1] if errand.attempts <= len(RETRY_AFTER_S) else None
         if pause_s is not None or error.retry_after_s is not None:
@@ -145,6 +150,24 @@ def _ask(errand: _Errand) -> _Found:
         is_token_bad = error.code == "credentials"
         is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
         return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=is_token_bad)
+
+
+_rest: OrderedDict[tuple[int, datetime, str | None], Iterator[Page]] = OrderedDict()
+_rest_lock = threading.Lock()
+
+
+def _page(account: Account, errand: _Errand) -> Page:
+    """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
+    with _rest_lock:
+        held = _rest.pop((errand.turn.id, errand.began, errand.cursor), None)
+    pages = held or account.provider.pages(account, errand.cursor)
+    page = next(pages, Page(()))
+    if page.is_cut:
+        with _rest_lock:
+            _rest[errand.turn.id, errand.began, page.next_cursor] = pages
+            if len(_rest) > ANSWERS_HELD:
+                _rest.popitem(last=False)
+    return page
 
 
 def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:

@@ -12,10 +12,11 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount
-from portal.listings.providers import hostaway
+from portal.listings.providers import hostaway, paging
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
+from tests.listings.fakes.feed import FakeFeed
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -92,6 +93,16 @@ def test_a_sync_goes_on_from_its_cursor(
     sync.run()
     db.session.rollback()
     assert (len(stays.listings()), account.pages, account.error) == (4, 4, None)
+
+
+def test_an_answer_that_is_stored_in_parts_is_asked_for_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_ON_A_PAGE", 2)
+    with FakeFeed(listings=7, pictures=1) as feed:
+        account = integrations.connect(alice.workspace, "GENERIC", feed.credentials)
+        for times in (1, 2):
+            stays.synced_only(account)
+            assert (account.pages, account.error, feed.count("/export/")) == (4, None, times)
+    assert len(stays.listings()) == 7
 
 
 def test_a_pms_that_asks_for_time_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:

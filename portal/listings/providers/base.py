@@ -36,6 +36,7 @@ class Page:
     next_cursor: str | None = None
     total: int | None = None
     notes: tuple[str, ...] = field(default=())  # what is odd, for people: an order that contradicts itself
+    is_cut: bool = False  # the next page is in our hands too: the PMS gave more than is stored in one change
 
 
 class Token(NamedTuple):
