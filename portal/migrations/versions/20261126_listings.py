@@ -23,6 +23,7 @@ def upgrade() -> None:
             now="images:read images:write integrations:read integrations:write webhooks", before=ALL_SCOPES
         )
     )
+    op.add_column("import_item", sa.Column("alt_text", sa.String(length=500), nullable=True))
     op.create_table(
         "leftover",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -221,3 +222,4 @@ def downgrade() -> None:
     op.drop_table("integration_account")
     op.drop_table("integration_definition")
     op.drop_table("leftover")
+    op.drop_column("import_item", "alt_text")
