@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -37,6 +37,7 @@ class _Errand:
     """An account as plain values: its PMS is asked in a thread, without the database."""
 
     turn: Turn
+    began_at: datetime | None
     provider: str
     credentials: dict[str, str]
     token: Token | None
@@ -69,6 +70,13 @@ def run() -> int:
 def ring_again() -> int:
     """Ring where accounts are due and no worker is on its way to them; return how many are due."""
     return errands.ring_again(IntegrationAccount.next_at, jobs.sync_listings())
+
+
+def begin_anew(w: Work, account: IntegrationAccount) -> None:
+    """Give up the sync that may be under way, and begin one at once. Under the account's lock."""
+    _end(account)
+    account.next_at = now()
+    w.enqueue(jobs.sync_listings())
 
 
 def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
@@ -109,7 +117,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
         account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
-        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Connect the account again.")
+        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")
         return None
     if account.attempts >= MAX_ATTEMPTS:
         _fail(account, "The sync broke off each time.")
@@ -119,6 +127,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     workspace_id = account.definition.workspace_id
     return _Errand(
         Turn(account.id, account.host, workspace_id, is_suspect=False),
+        account.started_at,
         account.definition.provider,
         json.loads(account.credentials),
         Token(*json.loads(account.token)) if account.token else None,
@@ -178,7 +187,8 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
-    return account.started_at is not None and account.cursor == errand.cursor and account.attempts == errand.attempts
+    asked = (errand.began_at, errand.cursor, errand.attempts)
+    return asked == (account.started_at, account.cursor, account.attempts)
 
 
 def _store(w: Work, account: IntegrationAccount, page: Page) -> None:

@@ -25,6 +25,7 @@ DEFINITIONS = "/api/v1/integration-definition"
 ACCOUNTS = f"{DEFINITIONS}/hostaway/accounts"
 LISTINGS = "/api/v1/listings"
 WRONG = "a-secret-that-is-not-theirs"
+OTHER = "a-secret-that-is-theirs-no-more"
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -37,7 +38,7 @@ def test_credentials_and_tokens_are_told_nowhere(
     stored, rung = what_is_stored(), what_is_rung()
     work_off()
     rung += what_is_rung()
-    for secret in (CLIENT_SECRET, WRONG, *tokens):
+    for secret in (CLIENT_SECRET, WRONG, OTHER, *tokens):
         assert not [answer for answer in answers if secret in answer]
         assert not [record for record in caplog.records if secret in record.getMessage() or secret in str(vars(record))]
         assert secret not in caplog.text
@@ -91,6 +92,17 @@ def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
         ask("POST", f"{at}/sync")
         ask("GET", at)
     assert "refuses these credentials" in ask("GET", f"{ACCOUNTS}/{wrong['id']}")["error"]
+    at = f"{ACCOUNTS}/{wrong['id']}"
+    for changed in (
+        {"clientSecret": OTHER, "clientId": "6"},
+        {"clientSecret": OTHER, "baseUrl": OTHER},
+        {"baseUrl": "https://elsewhere.example/v1"},
+        {"clientSecret": [OTHER]},
+        pms.credentials,
+    ):
+        ask("PATCH", at, json={"credentials": changed})
+        sync.run()
+        ask("GET", at)
     ask("GET", DEFINITIONS)
     for listing in ask("GET", LISTINGS)["listings"]:
         ask("GET", f"{LISTINGS}/{listing['id']}")
