@@ -54,6 +54,7 @@ class _Found:
     error: str = ""
     again_in_s: float | None = None  # None with an error: this sync has failed
     is_token_bad: bool = False
+    is_cursor_bad: bool = False
     is_paced: bool = False  # it was our own restraint: the attempt does not count
 
 
@@ -153,7 +154,12 @@ def _ask(errand: _Errand) -> _Found:
     except remote.Refused as error:
         is_token_bad = error.code == "credentials"
         is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
-        return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=is_token_bad)
+        return _Found(
+            error=error.message,
+            again_in_s=0 if is_stale else None,
+            is_token_bad=is_token_bad,
+            is_cursor_bad=error.code == "cursor",
+        )
 
 
 def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
@@ -182,6 +188,9 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         account.attempts -= found.is_paced
         account.error = None if found.is_paced else found.error[:300]
         account.next_at = now() + timedelta(seconds=found.again_in_s)
+    elif found.is_cursor_bad and not account.has_begun_anew:
+        begin_anew(w, account)
+        account.has_begun_anew = True
     else:
         _fail(account, found.error)
 
@@ -219,7 +228,7 @@ def _fail(account: IntegrationAccount, error: str) -> None:
 
 def _end(account: IntegrationAccount) -> None:
     account.started_at = account.syncing_until = account.cursor = None
-    account.attempts = 0
+    account.attempts, account.has_begun_anew = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
 
 

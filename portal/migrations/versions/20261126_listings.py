@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("syncing_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cursor", sa.String(length=500), nullable=True),
+        sa.Column("has_begun_anew", sa.Boolean(), nullable=False),
         sa.Column("pages", sa.Integer(), nullable=False),
         sa.Column("found", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=True),
