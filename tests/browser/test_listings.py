@@ -180,6 +180,41 @@ def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Pers
     assert page.evaluate("window.isTheSame")
 
 
+def test_the_focus_goes_on_from_a_button_that_goes(
+    open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway
+) -> None:
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.href"))
+
+    def press(name: str) -> None:
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name=name).wait_for(state="detached")
+
+    for number in (2, 3, 4):
+        pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
+    stays.synced(stays.connected(alice.workspace, pms))
+    path = f"/listings/{stays.listings()[0].uuid}"
+    page = open_page(path)
+    press("Try again: picture 03")
+    assert focused().endswith("/pictures/1/3.jpg"), "the next control in its row"
+    page.wait_for_timeout(1200)  # the page asks for itself, and the focus stays
+    assert focused().endswith("/pictures/1/3.jpg")
+    press("Try all again")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.wait_for_timeout(1200)
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    for number in (1, 2, 3):
+        stays.failed(stays.listings()[0], position=number)
+    page.goto(f"{path}?state=failed")
+    press("Try again: picture 03")
+    assert focused() == "Try again: picture 04", "what took its place"
+    press("Try again: picture 04")
+    assert focused() == "Try again: picture 02"
+    press("Try again: picture 02")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
 def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page("/listings")
     page.get_by_label("Search listings").click()
