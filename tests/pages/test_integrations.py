@@ -162,7 +162,7 @@ def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
     (account,) = accounts()
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/remove"
     page = browser.get(path).text
-    assert "Its 1 listing and the copy of 1 picture go from here" in page and "Nothing changes at Hostaway" in page
+    assert "Its 1 listing and the copy of 1 image go from here" in page and "Nothing changes at Hostaway" in page
     assert len(accounts()) == 1
     answer = browser.post(path)
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
