@@ -7,7 +7,7 @@ sync that is killed goes on from its cursor, and many accounts take turns.
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
@@ -39,7 +39,7 @@ class _Errand:
     turn: Turn
     began_at: datetime | None
     provider: str
-    credentials: dict[str, str]
+    credentials: dict[str, str] = field(repr=False)
     token: Token | None
     cursor: str | None
     attempts: int
