@@ -18,16 +18,19 @@ LEASE = timedelta(seconds=60)  # where an adoption dies half-way, the next goes 
 def adopt(listing: Listing, *, added_by: str = "") -> Property:
     """Make a property of a listing, once, and import its pictures: as many as the plan has room for.
 
-    Again, it returns the same property and imports what was not asked for yet. Raises NotFound where the listing
-    is gone, OverQuota where the month's imports are used up: the property is there then, and the rest may follow.
+    They come in one import, however many: so they stand as in the listing, with what it says of them. Again, it returns
+    the same property and imports what was not asked for yet. Raises NotFound where the listing is gone, OverQuota
+    where the month's imports are used up: the property is there then, and the rest may follow.
     """
-    property, urls = _claimed(listing)
-    if urls is None:  # somebody is at it, a moment ago: what they import is not imported twice
+    property, texts = _claimed(listing)
+    if texts is None:  # somebody is at it, a moment ago: what they import is not imported twice
         return property
     try:
-        wanted = _not_asked_for(property, urls)
-        for first in range(0, len(wanted), imports.MAX_URLS):
-            imports.start(property, wanted[first : first + imports.MAX_URLS], added_by=added_by)
+        wanted = _not_asked_for(property, list(texts))
+        left = imports.budget(property.workspace).left
+        for some in (wanted[:left], wanted[left:]):  # what is over the budget says so itself
+            if some:
+                imports.start(property, some, added_by=added_by, alt_texts=texts, most=len(some))
     finally:
         _release(listing)
     return property
@@ -38,8 +41,11 @@ def find(listing: Listing) -> Property | None:
     return db.session.get(Property, listing.property_id) if listing.property_id else None
 
 
-def _claimed(listing: Listing) -> tuple[Property, list[str] | None]:
-    """Return the listing's property, made where there is none, and its pictures; None while somebody imports these."""
+def _claimed(listing: Listing) -> tuple[Property, dict[str, str] | None]:
+    """Return the listing's property, made where there is none, and what its pictures show, by their URLs.
+
+    None while somebody imports these.
+    """
     with work():
         if not lock(listing):
             raise NotFound("There is no such listing.", code="listing_not_found")
@@ -53,8 +59,9 @@ def _claimed(listing: Listing) -> tuple[Property, list[str] | None]:
             db.session.add(property)
             db.session.flush()
             listing.property_id = property.id
-        urls = [picture["url"] for picture in listing.pictures]  # it may be gone by the time they are asked for
-    return property, urls
+        most = gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
+        texts = {picture["url"]: picture["description"][:most] for picture in listing.pictures}
+    return property, texts
 
 
 def _release(listing: Listing) -> None:

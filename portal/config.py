@@ -29,13 +29,13 @@ class Settings:
     port: int = 8000
     public_url: str = "http://localhost:8000"  # where browsers reach the pages; decides cookies and CORS
     data_dir: Path = Path("data")  # database file, Valkey, S3 and spool of the embedded parts
-    secret_key: str = ""  # signs and encrypts; made once and kept in DATA_DIR where not set
-    database_url: str = "sqlite://"
-    redis_url: str | None = None
+    secret_key: str = field(default="", repr=False)  # signs and encrypts; made once and kept in DATA_DIR where not set
+    database_url: str = field(default="sqlite://", repr=False)  # these two may have a password
+    redis_url: str | None = field(default=None, repr=False)
     s3_endpoint_url: str | None = None  # as this server reaches the bucket
     s3_public_endpoint_url: str | None = None  # as browsers reach it: presigned URLs carry this host
     s3_access_key: str | None = None  # of the embedded S3; None: as boto3 finds credentials by itself
-    s3_secret_key: str | None = None
+    s3_secret_key: str | None = field(default=None, repr=False)
     s3_region: str = "us-east-1"
     s3_uploads_bucket: str = "frontage-uploads"
     s3_cdn_bucket: str = "frontage-cdn"

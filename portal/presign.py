@@ -6,18 +6,19 @@ compares the two byte for byte. Source: "Authenticating Requests: Using Query Pa
 
 import hashlib
 import hmac
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 SIGNED_HEADERS = "content-length;content-type;host"
 
 
-class Credentials(NamedTuple):
+@dataclass(frozen=True)
+class Credentials:
     access_key: str
-    secret_key: str
-    session_token: str | None = None
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
 
 def presign_put(

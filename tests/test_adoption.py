@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -20,12 +21,15 @@ from portal.listings import arrival, catalogue, removal, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import lock, work
+from tests import factories
 from tests.conftest import BOTH
 from tests.crashes import dies_at
 from tests.factories import Person
 from tests.images.test_crashes import TIMES, every_step
+from tests.images.test_import_order import arrive
 from tests.listings import rows, stays
 from tests.listings.conftest import pms
+from tests.outside import Reply, outside
 
 __all__ = ["pms"]
 
@@ -34,7 +38,7 @@ on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
 
 @pytest.fixture
 def listing(alice: Person) -> Listing:
-    """A listing of 22 pictures, in a workspace whose plan has room for them: two imports."""
+    """A listing of 22 pictures, more than an API call may import, in a workspace whose plan has room for them."""
     with work():
         db.session.execute(update(Workspace).values(plan_name="pro"))
     return rows.listing_of(rows.account_of(alice.workspace), *["waiting"] * 22)
@@ -72,9 +76,26 @@ def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: Fake
     fetching.run()
     db.session.rollback()
     images = gallery.images(home)
-    assert {image.size_bytes for image in images} == {len(picture.bytes()) for picture in fake.pictures}
-    assert len(images) == 4
+    assert [image.sha256 for image in images] == [sha256(each.bytes()).hexdigest() for each in fake.pictures]
+    assert [image.alt_text for image in images] == [each.description for each in fake.pictures]
+    assert [image.is_main for image in images] == [True, False, False, False]
     assert {image.added_by for image in images} == {"Alice"}
+
+
+@on_both
+def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Listing) -> None:
+    """More than one call of the API may import, the last first."""
+    with outside(lambda _: Reply(body=factories.jpeg(64, 48))) as host:
+        links = [f"{host.url}/{n}.jpg" for n in range(22)]
+        with work():
+            listing.pictures = [{"url": url, "description": "x" * 600 if n else " "} for n, url in enumerate(links)]
+        home = adoption.adopt(listing)
+        for url in reversed(links):
+            arrive(url)
+    images = gallery.images(home)
+    assert [image.file_name for image in images] == [f"{n}.jpg" for n in range(22)]
+    assert [image.is_main for image in images] == [True] + [False] * 21
+    assert [image.alt_text for image in images] == [None] + ["x" * 500] * 21
 
 
 @on_both
@@ -165,13 +186,13 @@ def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listi
         adoption.adopt(listing)
     home = adoption.find(listing)
     assert home
-    assert asked(home) == urls(listing)[:20]
+    assert asked(home) == urls(listing)[:21]
     assert listing.adopting_until is None, "the next one need not wait"
     with work():
         db.session.execute(update(ImportBudget).values(used=0))
     assert adoption.adopt(listing) == home
     assert asked(home) == urls(listing)
-    assert imports.budget(workspace).used == 2
+    assert imports.budget(workspace).used == 1
 
 
 @on_both

@@ -6,9 +6,9 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
@@ -36,11 +36,12 @@ KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256")
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
 
 
-class NewKey(NamedTuple):
+@dataclass(frozen=True)
+class NewKey:
     """An API key and, this once, its secret."""
 
     key: ApiKey
-    secret: str
+    secret: str = field(repr=False)
 
 
 def create_workspace(name: str, plan: str = "free") -> Workspace:

@@ -60,6 +60,16 @@ class ConnectBody(BodyA):
     credentials: dict[str, Text] = Field(description="What this provider asks for. Never told again.")
 
 
+class AccountChangeBody(BodyA):
+    model_config = example({"name": "Alma by the Sea", "credentials": {"clientSecret": "another-secret"}})
+    name: Text | None = Field(None, description="Max 120 characters. An empty one is the provider's name.")
+    credentials: dict[str, Text] | None = Field(
+        None,
+        description="What is given replaces what was, an empty optional one is removed, and the rest stays. At another "
+        "address (`baseUrl`, `url`) the secrets must be given again. Never told.",
+    )
+
+
 class DefinitionData(DataA):
     model_config = example(DEFINITION)
     id: UUID
@@ -138,6 +148,16 @@ def connect(path: ProviderPath, body: ConnectBody) -> Response:
 def show_account(path: AccountPath) -> Response:
     """Get one account, and how its sync stands."""
     return answer(_account(_found(path)))
+
+
+@blueprint.patch("/<provider>/accounts/<id>", responses={200: AccountData})
+@idempotent
+def change_account(path: AccountPath, body: AccountChangeBody) -> Response:
+    """Change an account's name, or its credentials; with these a sync begins at once.
+
+    Where they are those of another account at the PMS, its listings take the place of these.
+    """
+    return answer(_account(integrations.change(_found(path), name=body.name, credentials=body.credentials)))
 
 
 @blueprint.delete("/<provider>/accounts/<id>", responses={204: None})

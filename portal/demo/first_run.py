@@ -1,7 +1,7 @@
 """What a newcomer finds: a workspace, a way in, a key, and a property whose photos went the real way."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import requests
 from sqlalchemy import select
@@ -24,8 +24,8 @@ PUT_TIMEOUT_S = 30
 class FirstRun:
     """What is told once, at the first start."""
 
-    sign_in_url: str
-    api_key: str
+    sign_in_url: str = field(repr=False)
+    api_key: str = field(repr=False)
     property_uuid: str
 
 

@@ -23,9 +23,9 @@ class Part:
 
     name: str
     command: list[str]
-    settings: dict[str, str] = field(default_factory=dict)  # how to reach it, named as in config.Settings
+    settings: dict[str, str] = field(default_factory=dict, repr=False)  # how to reach it, named as in config.Settings
     is_ready: Callable[[], bool] = lambda: True
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict, repr=False)
     directory: Path | None = None
     runs_once: bool = False
     is_worth_showing: Callable[[str], bool] = lambda line: True
@@ -35,7 +35,7 @@ class Part:
 class Server:
     """A running part. It dies with this process at the latest."""
 
-    settings: dict[str, str]
+    settings: dict[str, str] = field(repr=False)
     process: subprocess.Popen[bytes]
 
     def stop(self, timeout_s: float = 5) -> None:

@@ -169,13 +169,31 @@ def _add(errand: _Errand, found: _Found, picture: Picture) -> None:
             width=picture.width,
             height=picture.height,
             sha256=hashlib.sha256(found.data).hexdigest(),
+            alt_text=item.alt_text,
             added_by=item.job.added_by,
         )
-        gallery.append(item.job.property, image)
+        gallery.insert(item.job.property, image, position_of(item))
         item.image_uuid, item.size_bytes = image.uuid, len(found.data)
         w.enqueue(jobs.make_variants(image.id))
         imports.settle(w, item)
     return None
+
+
+def position_of(item: ImportItem) -> int | None:
+    """Return where an item's image belongs in the gallery: an import stands in the order in which it was asked for.
+
+    That is behind all that come before it in the import; while none of them is there, before the next one after it;
+    else at the end (None). So whatever people have moved or deleted meanwhile stays so. Under the property's lock.
+    """
+    arrived = (
+        select(ImportItem.position, Image.position)
+        .join(Image, Image.uuid == ImportItem.image_uuid)
+        .where(ImportItem.job_id == item.job_id, Image.property_id == item.job.property_id)
+    )
+    positions = dict(db.session.execute(arrived).all())
+    if earlier := [here for asked, here in positions.items() if asked < item.position]:
+        return max(earlier) + 1
+    return positions[min(positions)] if positions else None
 
 
 def _fail(errand: _Errand, code: str, message: str) -> None:

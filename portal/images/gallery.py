@@ -85,6 +85,21 @@ def append(property: Property, *images: Image) -> None:
     touch(property)
 
 
+def insert(property: Property, image: Image, position: int | None) -> None:
+    """Put a new image at a position, and what stands there behind it; None is the end.
+
+    Who comes to stand first, right before the cover, is it in its stead. Under the property's lock. Raises OverQuota.
+    """
+    append(property, image)
+    if position is None or position >= image.position:
+        return
+    order = [one for one in hold(property) if one is not image]
+    order.insert(position, image)
+    _number(order)
+    if image is order[0] and order[1].is_main:
+        _crown(image, order)
+
+
 def touch(property: Property) -> None:
     """Note that the gallery is another one now. Under the property's lock."""
     property.gallery_version += 1
@@ -152,8 +167,7 @@ def place(
     Where anything is another way than `before`, the gallery is another one now. Any change is told, once.
     Under the property's lock.
     """
-    for position, image in enumerate(order):
-        image.position = position
+    _number(order)
     chosen = cover or next((image for image in order if image.is_main), next(iter(order), None))
     if chosen:
         _crown(chosen, order)
@@ -162,6 +176,11 @@ def place(
         touch(property)
     if is_changed or is_renamed:
         tell(w, property)
+
+
+def _number(order: Sequence[Image]) -> None:
+    for position, image in enumerate(order):
+        image.position = position
 
 
 def _crown(cover: Image, images: Sequence[Image]) -> None:

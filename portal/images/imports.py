@@ -1,6 +1,6 @@
 """Import by URL: accepted at once, fetched side by side by a worker, one image or one reason for each URL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -49,12 +49,21 @@ class Budget:
         return max(0, self.limit - self.used)
 
 
-def start(property: Property, urls: Sequence[str], *, added_by: str = "") -> ImportJob:
+def start(
+    property: Property,
+    urls: Sequence[str],
+    *,
+    added_by: str = "",
+    alt_texts: Mapping[str, str] | None = None,
+    most: int = MAX_URLS,
+) -> ImportJob:
     """Accept URLs to be fetched. Raises Invalid for one that could never be, OverQuota for room or budget.
 
     A URL that stands there twice is imported once; the second is a failure of its own (contract.md, B18).
+    `alt_texts`: the descriptions of the images, by URL.
     """
-    hosts = [_host(url, index) for index, url in enumerate(_checked(urls))]
+    hosts = [_host(url, index) for index, url in enumerate(_checked(urls, most))]
+    texts = {url: gallery.checked_alt_text(text) for url, text in (alt_texts or {}).items()}
     month = f"{now():%Y-%m}"
     with work() as w:
         if not lock(property):
@@ -66,7 +75,7 @@ def start(property: Property, urls: Sequence[str], *, added_by: str = "") -> Imp
         db.session.add(job)
         db.session.flush()
         for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
-            item = ImportItem(job_id=job.id, position=position, url=url, host=host)
+            item = ImportItem(job_id=job.id, position=position, url=url, host=host, alt_text=texts.get(url))
             if url in urls[:position]:
                 _fail(item, DUPLICATE, "This URL stands in the request twice.")
             db.session.add(item)
@@ -170,9 +179,9 @@ def abandon(property: Property) -> None:
         _give_back(job)
 
 
-def _checked(urls: Sequence[str]) -> Sequence[str]:
-    if not 1 <= len(urls) <= MAX_URLS:
-        raise Invalid(f"An import has 1 to {MAX_URLS} URLs; this one has {len(urls)}.", code="urls")
+def _checked(urls: Sequence[str], most: int) -> Sequence[str]:
+    if not 1 <= len(urls) <= most:
+        raise Invalid(f"An import has 1 to {most} URLs; this one has {len(urls)}.", code="urls")
     return urls
 
 

@@ -1,12 +1,11 @@
 """Properties: made, found, changed, deleted; each through its workspace."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, case, func, or_, select
 
-from portal import storage
+from portal import cursors, storage
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
@@ -95,10 +94,10 @@ def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, sea
     """Return properties, newest first, from a cursor on. Raises Invalid for a cursor that is none of ours."""
     found = _matching(select(Property).where(Property.workspace_id == workspace.id), search)
     if after is not None:
-        found = found.where(Property.id < _position(after))
+        found = found.where(Property.id < cursors.id_in(after, "before"))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Property.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], _cursor(rows[limit - 1]) if len(rows) > limit else None)
+    return Page(rows[:limit], cursors.cursor("before", rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def summaries(properties: list[Property]) -> list[Summary]:
@@ -124,20 +123,6 @@ def _matching(found: Select[Property], search: str) -> Select[Property]:
         columns = (Property.name, Property.address, Property.external_ref)
         found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     return found
-
-
-def _cursor(last: Property) -> str:
-    return base64.urlsafe_b64encode(f"before:{last.id}".encode()).decode()
-
-
-def _position(cursor: str) -> int:
-    try:
-        word, _, number = base64.b64decode(cursor.encode(), b"-_", validate=True).decode().partition(":")
-        if word == "before" and is_id(number):
-            return int(number)
-    except ValueError:
-        pass
-    raise Invalid("That cursor is not one of ours.", code="cursor")
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:

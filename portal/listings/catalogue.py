@@ -6,8 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import defer, joinedload
 
+from portal import cursors
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, is_id, is_storable
+from portal.db import as_uuid, db, is_storable
 from portal.errors import Invalid, NotFound
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
@@ -52,7 +53,7 @@ def page(
     if state is not None:
         found = found.where(_in_state(workspace, state))
     if after is not None:
-        found = found.where(Listing.id > _position(after))
+        found = found.where(Listing.id > cursors.id_in(after, "after"))
     if not is_storable(search):
         return Page([], None)
     for word in search.split()[:MAX_WORDS]:
@@ -60,7 +61,7 @@ def page(
         found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
-    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+    return Page(rows[:limit], cursors.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def find(workspace: Workspace, uuid: str) -> Listing:
@@ -148,9 +149,3 @@ def _accounts(workspace: Workspace, condition: ColumnElement[bool]) -> Select[in
         IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id
     )
     return mine.where(IntegrationDefinition.workspace_id == workspace.id, condition)
-
-
-def _position(cursor: str) -> int:
-    if not is_id(cursor):
-        raise Invalid("That cursor is not one of ours.", code="cursor")
-    return int(cursor)

@@ -14,7 +14,7 @@ from portal import jobs
 from portal.accounts.models import Workspace
 from portal.db import MomentOrNever, as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
-from portal.listings import providers
+from portal.listings import providers, sync
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers.account import base_url_of
@@ -50,24 +50,43 @@ def connect(
 ) -> IntegrationAccount:
     """Add an account; its first sync begins at once. Raises NotFound for no provider, Invalid, Conflict."""
     known = providers.find(provider)
-    checked = providers.checked(known, credentials)
-    name = name.strip() or known.name
-    if len(name) > 120 or not is_storable(name):
-        raise Invalid("A name has at most 120 characters.", code="fields", details={"name": "At most 120 characters."})
+    checked, name = providers.checked(known, credentials), _name(known, name)
     definition = _definition(workspace, known)
     with work() as w:
         lock(definition)
-        mine = accounts(definition)
-        if len(mine) >= MAX_ACCOUNTS:
+        if len(accounts(definition)) >= MAX_ACCOUNTS:
             raise Conflict(f"A provider has at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
-        if any(account.credentials == _sealed(checked) for account in mine):
-            raise Conflict("This account is connected already.", code="connected_already")
-        account = IntegrationAccount(
-            definition_id=definition.id, name=name, credentials=_sealed(checked), host=_host(known, checked)
-        )
+        account = IntegrationAccount(definition_id=definition.id, name=name)
+        _let_in(account, definition, known, checked)
         db.session.add(account)
         w.enqueue(jobs.sync_listings())
     return account
+
+
+def change(
+    account: IntegrationAccount, *, name: str | None = None, credentials: Mapping[str, str] | None = None
+) -> IntegrationAccount:
+    """Change what is given; of the credentials what isn't given stays, and what is blank goes.
+
+    With credentials we are let in anew and a sync begins at once. Where they are those of another account at the PMS,
+    its listings take the place of these. Raises Invalid, Conflict, NotFound.
+    """
+    definition, known = account.definition, providers.ALL[account.definition.provider]
+    with work() as w:
+        if not lock(definition) or not lock(account):  # in this order, as a sync does
+            raise NotFound("There is no such account.", code="account_not_found")
+        if name is not None:
+            account.name = _name(known, name)
+        if credentials is not None:
+            _let_in(account, definition, known, _renewed(account, known, credentials))
+            sync.begin_anew(w, account)
+    return account
+
+
+def settings_of(account: IntegrationAccount) -> dict[str, str]:
+    """Return what was typed to connect an account, but for its secrets."""
+    secrets = {field.name for field in providers.ALL[account.definition.provider].fields if field.is_secret}
+    return {name: text for name, text in _opened(account).items() if name not in secrets}
 
 
 def accounts_of(workspace: Workspace, provider: str) -> list[IntegrationAccount]:
@@ -186,9 +205,45 @@ def _mine(workspace: Workspace, key: str) -> Select[IntegrationDefinition]:
     return select(definition).where(definition.workspace_id == workspace.id, definition.provider == key)
 
 
-def _sealed(credentials: Mapping[str, str]) -> str:
-    return json.dumps(credentials, sort_keys=True)
+def _name(provider: Provider, text: str) -> str:
+    name = text.strip() or provider.name
+    if len(name) > 120 or not is_storable(name):
+        raise Invalid("A name has at most 120 characters.", code="fields", details={"name": "At most 120 characters."})
+    return name
 
 
-def _host(provider: Provider, credentials: Mapping[str, str]) -> str:
-    return (urlsplit(base_url_of(provider, credentials)).netloc.lower() or provider.key)[:255]
+def _let_in(
+    account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, checked: Mapping[str, str]
+) -> None:
+    """Give an account its credentials, which no other one has; what came of those before is forgotten."""
+    sealed = json.dumps(checked, sort_keys=True)
+    if any(other.credentials == sealed for other in accounts(definition) if other is not account):
+        raise Conflict("This account is connected already.", code="connected_already")
+    account.credentials, account.token = sealed, None
+    account.host = (_origin(provider, checked)[1] or provider.key)[:255]
+    account.error, account.failures = None, 0
+
+
+def _renewed(account: IntegrationAccount, provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
+    """Lay what is given over what there was. No secret goes to another address unless it is typed anew.
+
+    Else whoever may change the address could read the secrets there, which are shown to nobody.
+    """
+    before = _opened(account)
+    checked = providers.checked(provider, {**before, **given})
+    kept = [field.name for field in provider.fields if field.is_secret and field.name in checked.keys() - given.keys()]
+    if kept and _origin(provider, before) != _origin(provider, checked):
+        again = "Type it again: it goes to another address now."
+        raise Invalid(again, code="fields", details=dict.fromkeys(kept, again))
+    return checked
+
+
+def _opened(account: IntegrationAccount) -> dict[str, str]:
+    """Return an account's credentials; none where they can't be read any more."""
+    return dict(json.loads(account.credentials)) if account.credentials else {}
+
+
+def _origin(provider: Provider, credentials: Mapping[str, str]) -> tuple[str, str]:
+    """Scheme and host, as Account keeps to them."""
+    parts = urlsplit(base_url_of(provider, credentials).lower())
+    return parts.scheme, parts.netloc

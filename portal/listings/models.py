@@ -48,6 +48,7 @@ class IntegrationAccount(Base):
     syncing_until: Mapped[Moment | None]  # the lease of the worker that asks for a page
     started_at: Mapped[Moment | None]  # of the sync under way; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the page that comes next
+    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # since the PMS forgot its cursor: once, then it fails
     pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
     found: Mapped[int] = mapped_column(default=0)  # listings on these pages
     total: Mapped[int | None]  # listings there are, where the PMS says it

@@ -31,8 +31,12 @@ def note(outcomes: Sequence[tuple[Errand, Found]]) -> None:
 
 
 def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
-    """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13). Under its lock."""
-    if listing.has_news and not any(image.next_at and not image.key for image in images):
+    """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13). Under its lock.
+
+    While the switch is off they are shown to nobody, and told of when it is on again.
+    """
+    is_on = listing.account.definition.enable_images_cdn
+    if is_on and listing.has_news and not any(image.next_at and not image.key for image in images):
         listing.has_news, listing.copied_at = False, now()
         told = {"listingID": str(listing.uuid), "externalID": listing.external_id}
         events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)

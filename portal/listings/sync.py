@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
@@ -40,9 +40,9 @@ class _Errand:
     """An account as plain values: its PMS is asked in a thread, without the database."""
 
     turn: Turn
+    began_at: datetime | None
     provider: str
-    began: datetime
-    credentials: dict[str, str]
+    credentials: dict[str, str] = field(repr=False)
     token: Token | None
     cursor: str | None
     attempts: int
@@ -57,6 +57,7 @@ class _Found:
     error: str = ""
     again_in_s: float | None = None  # None with an error: this sync has failed
     is_token_bad: bool = False
+    is_cursor_bad: bool = False
     is_paced: bool = False  # it was our own restraint: the attempt does not count
 
 
@@ -73,6 +74,13 @@ def run() -> int:
 def ring_again() -> int:
     """Ring where accounts are due and no worker is on its way to them; return how many are due."""
     return errands.ring_again(IntegrationAccount.next_at, jobs.sync_listings())
+
+
+def begin_anew(w: Work, account: IntegrationAccount) -> None:
+    """Give up the sync that may be under way, and begin one at once. Under the account's lock."""
+    _end(account)
+    account.next_at = now()
+    w.enqueue(jobs.sync_listings())
 
 
 def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
@@ -113,7 +121,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
         account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
-        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Connect the account again.")
+        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")
         return None
     if account.attempts >= MAX_ATTEMPTS:
         _fail(account, "The sync broke off each time.")
@@ -123,8 +131,8 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     workspace_id = account.definition.workspace_id
     return _Errand(
         Turn(account.id, account.host, workspace_id, is_suspect=False),
-        account.definition.provider,
         account.started_at,
+        account.definition.provider,
         json.loads(account.credentials),
         Token(*json.loads(account.token)) if account.token else None,
         account.cursor,
@@ -149,22 +157,27 @@ def _ask(errand: _Errand) -> _Found:
     except remote.Refused as error:
         is_token_bad = error.code == "credentials"
         is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
-        return _Found(error=error.message, again_in_s=0 if is_stale else None, is_token_bad=is_token_bad)
+        return _Found(
+            error=error.message,
+            again_in_s=0 if is_stale else None,
+            is_token_bad=is_token_bad,
+            is_cursor_bad=error.code == "cursor",
+        )
 
 
-_rest: OrderedDict[tuple[int, datetime, str | None], Iterator[Page]] = OrderedDict()
+_rest: OrderedDict[tuple[int, datetime | None, str | None], Iterator[Page]] = OrderedDict()
 _rest_lock = threading.Lock()
 
 
 def _page(account: Account, errand: _Errand) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        held = _rest.pop((errand.turn.id, errand.began, errand.cursor), None)
+        held = _rest.pop((errand.turn.id, errand.began_at, errand.cursor), None)
     pages = held or account.provider.pages(account, errand.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:
-            _rest[errand.turn.id, errand.began, page.next_cursor] = pages
+            _rest[errand.turn.id, errand.began_at, page.next_cursor] = pages
             if len(_rest) > ANSWERS_HELD:
                 _rest.popitem(last=False)
     return page
@@ -196,12 +209,16 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         account.attempts -= found.is_paced
         account.error = None if found.is_paced else found.error[:300]
         account.next_at = now() + timedelta(seconds=found.again_in_s)
+    elif found.is_cursor_bad and not account.has_begun_anew:
+        begin_anew(w, account)
+        account.has_begun_anew = True
     else:
         _fail(account, found.error)
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
-    return account.started_at is not None and account.cursor == errand.cursor and account.attempts == errand.attempts
+    asked = (errand.began_at, errand.cursor, errand.attempts)
+    return asked == (account.started_at, account.cursor, account.attempts)
 
 
 def _store(w: Work, account: IntegrationAccount, page: Page) -> None:
@@ -232,7 +249,7 @@ def _fail(account: IntegrationAccount, error: str) -> None:
 
 def _end(account: IntegrationAccount) -> None:
     account.started_at = account.syncing_until = account.cursor = None
-    account.attempts = 0
+    account.attempts, account.has_begun_anew = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
 
 

@@ -1,4 +1,4 @@
-"""Connecting an account of a PMS, and removing one. As with webhooks, admins manage and everybody looks."""
+"""Connecting an account of a PMS, changing and removing one. As with webhooks, admins manage and everybody looks."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -32,13 +32,33 @@ def connect_form(provider: str) -> str:
 @admin_only
 def connect(provider: str) -> ResponseReturnValue:
     """Connect an account, and go where its first sync is seen."""
-    known, typed = providers.find(provider), request.form
-    credentials = {field.name: typed[field.name] for field in known.fields if typed.get(field.name, "").strip()}
+    known = providers.find(provider)
+    credentials = {name: text for name, text in _typed(known).items() if text}
     try:
-        integrations.connect(current_user().workspace, known.key, credentials, name=typed.get("name", ""))
+        integrations.connect(current_user().workspace, known.key, credentials, name=request.form.get("name", ""))
     except (Invalid, Conflict) as refusal:
-        wrong = refusal.details if isinstance(refusal.details, dict) else {"form": refusal.message}
-        return _form(known, wrong), 422
+        return _form(known, refusal), 422
+    return _to(known)
+
+
+@blueprint.get("/accounts/<uuid:uuid>/edit")
+@admin_only
+def edit_form(uuid: UUID) -> str:
+    account = _find(uuid)
+    return _form(_provider(account), account=account)
+
+
+@blueprint.post("/accounts/<uuid:uuid>/edit")
+@admin_only
+def edit(uuid: UUID) -> ResponseReturnValue:
+    """Change an account's name, or its credentials where any is another; an empty secret stays what it is."""
+    account = _find(uuid)
+    known, before = _provider(account), integrations.settings_of(account)
+    changed = {name: text for name, text in _typed(known).items() if text != before.get(name, "")}
+    try:
+        integrations.change(account, name=request.form.get("name"), credentials=changed or None)
+    except (Invalid, Conflict) as refusal:
+        return _form(known, refusal, account), 422
     return _to(known)
 
 
@@ -71,16 +91,28 @@ def _to(provider: Provider) -> ResponseReturnValue:
     return redirect(f"/listings?provider={provider.key.lower()}", 303)
 
 
-def _form(provider: Provider, wrong: Mapping[str, str] | None = None) -> str:
-    """The form, with what was typed but for the secrets: those stand in no answer."""
+def _typed(provider: Provider) -> dict[str, str]:
+    form = request.form
+    return {field.name: form[field.name].strip() for field in provider.fields if field.name in form}
+
+
+def _form(
+    provider: Provider, refusal: Invalid | Conflict | None = None, account: IntegrationAccount | None = None
+) -> str:
+    """The form, with what is so, or was typed, but for the secrets: those stand in no answer."""
+    wrong: Mapping[str, str] = {}
+    if refusal:
+        wrong = refusal.details if isinstance(refusal.details, dict) else {"form": refusal.message}
+    typed = {"name": account.name, **integrations.settings_of(account)} if account else {}
     secrets = {field.name for field in provider.fields if field.is_secret}
-    typed = {name: text for name, text in request.form.items() if name not in secrets}
+    typed |= {name: text for name, text in request.form.items() if name not in secrets}
     more = [field for field in provider.fields if field.is_optional]
     return render_template(
         "listings/connect.html",
         provider=provider,
+        account=account,
         more=more,
-        is_open=any(typed.get(field.name) or (wrong and field.name in wrong) for field in more),
+        is_open=any(typed.get(field.name) or field.name in wrong for field in more),
         typed=typed,
-        wrong=wrong or {},
+        wrong=wrong,
     )

@@ -13,6 +13,7 @@ from portal.errors import Invalid, OverQuota
 from portal.listings import catalogue, copying, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
+from portal.listings.pictures import Row
 from portal.listings.shown import cdn_url
 from portal.pages import live
 from portal.pages.session import current_user, signed_in
@@ -57,8 +58,9 @@ def try_all_again(uuid: UUID) -> ResponseReturnValue:
 @signed_in
 def try_again(uuid: UUID, image_uuid: UUID) -> ResponseReturnValue:
     listing = _find(uuid)
-    copying.try_again(catalogue.find_image(listing, str(image_uuid)))
-    return _back(listing)
+    image = catalogue.find_image(listing, str(image_uuid))
+    copying.try_again(image)
+    return _back(listing, image)
 
 
 def _find(uuid: UUID) -> Listing:
@@ -69,8 +71,8 @@ def _page(listing: Listing, wrong: str = "") -> str:
     return render_template("listings/listing.html", wrong=wrong, **_seen(listing))
 
 
-def _seen(listing: Listing) -> dict[str, object]:
-    """What the page shows, in a fixed number of statements."""
+def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, object]:
+    """What the page shows, in a fixed number of statements; by a picture that was tried again, where the focus goes."""
     state = request.values.get("state") or None
     if state not in (None, *STATES):
         raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
@@ -78,13 +80,15 @@ def _seen(listing: Listing) -> dict[str, object]:
     rows = pictures.rows(listing, images)
     copied = [image for image in images if image.key and not image.superseded_at]
     counts = Counter(row.state for row in rows)
+    shown = [row for row in rows if state in (None, row.state)]
     return {
         "listing": listing,
         "provider": providers.ALL[listing.account.definition.provider],
         "is_on": listing.account.definition.enable_images_cdn,
         "property": adoption.find(listing),
         "room": current_user().workspace.plan.images_per_property,
-        "rows": [row for row in rows if state in (None, row.state)],
+        "rows": shown,
+        "focused": next((row for row in _from(rows, tried) if row in shown), None),
         "counts": counts,
         "former": pictures.former(images),
         "copied": copied,
@@ -97,12 +101,18 @@ def _seen(listing: Listing) -> dict[str, object]:
     }
 
 
+def _from(rows: list[Row], image: ListingImage | None) -> list[Row]:
+    """The rows from an image's on, then those before it, the nearest first; none where it has no row."""
+    place = next((n for n, row in enumerate(rows) if image and row.image is image), len(rows))
+    return [*rows[place:], *rows[:place][::-1]] if place < len(rows) else []
+
+
 def _url(listing: Listing, state: str | None = None) -> str:
     return f"/listings/{listing.uuid}{'?' + urlencode({'state': state}) if state else ''}"
 
 
-def _back(listing: Listing) -> ResponseReturnValue:
-    """Where the button was: the live part for htmx, else the page it stands on."""
+def _back(listing: Listing, tried: ListingImage | None = None) -> ResponseReturnValue:
+    """Where the button was: the live part for htmx, where the focus goes on, else the page it stands on."""
     if live.wanted():
-        return render_template("listings/_listing.html", **_seen(listing))
+        return render_template("listings/_listing.html", is_answer=True, **_seen(listing, tried))
     return redirect(_url(listing, request.form.get("state")), 303)

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple, NoReturn
 from urllib.parse import urljoin
 
-from portal.remote.addresses import may_reach
+from portal.remote.addresses import NOT_PUBLIC, may_reach
 from portal.remote.connection import Deadline, Reply, ask
 from portal.remote.problems import Refused, Unreachable
 from portal.remote.urls import Url, check_url, is_plain
@@ -72,7 +72,7 @@ def check_target(text: str) -> Url:
     url = check_url(text)
     with suppress(ValueError):
         if not may_reach(ipaddress.ip_address(url.host), url.port):
-            raise Refused("That host has no public address.", code="blocked_address")
+            raise Refused(NOT_PUBLIC, code="blocked_address")
     return url
 
 

@@ -11,6 +11,7 @@ from portal.remote.problems import Refused, Unreachable
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PORTS = (80, 443)
+NOT_PUBLIC = "That address is not on the public internet. Only the operator of this portal can allow it."
 
 # The registries of special-purpose addresses (IANA, 2026), written out: Python's own tables differ by
 # release and call some of these "global".

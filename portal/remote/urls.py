@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from portal.config import settings
-from portal.remote.addresses import PORTS, IpAddress, may_reach
+from portal.remote.addresses import NOT_PUBLIC, PORTS, IpAddress, is_public, may_reach
 from portal.remote.problems import Refused
 
 MAX_LENGTH = 8_192  # signed links of storage services have up to 3,000 characters
@@ -97,6 +97,8 @@ def _port(text: str | None, scheme: str, address: IpAddress | None) -> int:
     port = int(text)
     allowed = may_reach(address, port) if address else bool(settings().allowed_private_nets)
     if port not in PORTS and not allowed:
+        if address and not is_public(address):  # at another port it would be refused just as well
+            raise Refused(NOT_PUBLIC, code="port")
         raise Refused("Only the ports 80 and 443 can be used.", code="port")
     return port
 

@@ -130,6 +130,63 @@ def test_credentials_that_are_not_good_are_told_so_after_the_first_sync(alice: P
     assert account["nextSyncAt"]
 
 
+def test_credentials_are_replaced_and_a_sync_begins(alice: Person, pms: FakeHostaway) -> None:
+    at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
+    sync.run()
+    before = alice.api("GET", at).json
+    assert before["error"] == "Hostaway refuses these credentials."
+    jobs.connection().flushall()
+    secret = pms.credentials["clientSecret"]
+    response = alice.api("PATCH", at, json={"name": "Sea Stays", "credentials": {"clientSecret": secret}})
+    assert response.status_code == 200
+    changed = {"name": "Sea Stays", "error": None, "syncing": True, "nextSyncAt": None}
+    assert response.json == {**before, **changed}
+    assert rung_for() == [jobs.sync_listings().id]
+    sync.run()
+    after = alice.api("GET", at).json
+    assert (after["error"], after["progress"]["listings"]) == (None, 3)
+    assert alice.api("PATCH", at, json={}).json == after
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ({"credentials": {"clientSecret": ""}}, {"clientSecret": "API key is missing."}),
+        ({"credentials": {"pin": "1"}}, {"pin": "Hostaway has no such field."}),
+        (
+            {"credentials": {"baseUrl": "https://elsewhere.example/v1"}},
+            {"clientSecret": "Type it again: it goes to another address now."},
+        ),
+        ({"name": "x" * 121}, {"name": "At most 120 characters."}),
+        ({"credentials": {"clientSecret": 1}}, None),
+        ({"credentials": "a secret"}, None),
+        ({"name": 1}, None),
+    ],
+)
+def test_what_could_not_be_connected_is_no_change(alice: Person, body: Any, wrong: Any) -> None:
+    at = f"{ACCOUNTS}/{connect(alice).json['id']}"
+    before = alice.api("GET", at).json
+    response = alice.api("PATCH", at, json=body)
+    assert (response.status_code, response.json["code"]) == (422, "fields")
+    assert wrong is None or response.json["details"] == wrong
+    assert alice.api("GET", at).json == before
+
+
+def test_two_accounts_are_not_made_one(alice: Person) -> None:
+    connect(alice)
+    at = f"{ACCOUNTS}/{connect(alice, {**CREDENTIALS, 'clientId': '2'}).json['id']}"
+    response = alice.api("PATCH", at, json={"credentials": CREDENTIALS})
+    assert (response.status_code, response.json["code"]) == (409, "connected_already")
+
+
+@pytest.mark.parametrize("blank", [{}, {"clientSecret": ""}, {"clientSecret": " "}])
+def test_without_a_secret_no_account_is_connected_and_its_field_is_named(alice: Person, blank: Any) -> None:
+    response = alice.api("POST", ACCOUNTS, json={"credentials": {"clientId": "1", **blank}})
+    assert (response.status_code, response.json["code"]) == (422, "fields")
+    assert response.json["details"] == {"clientSecret": "API key is missing."}
+    assert alice.api("GET", ACCOUNTS).json == []
+
+
 def test_an_account_is_removed_with_what_was_its(alice: Person, pms: FakeHostaway) -> None:
     alice.api("PATCH", f"{PATH}/HOSTAWAY/images-cdn", json={"enableImagesCDN": True})
     at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
@@ -190,6 +247,7 @@ def test_an_unknown_provider_is_a_404_everywhere(alice: Person, provider: str) -
         alice.api("POST", f"{at}/accounts", json={"credentials": CREDENTIALS}),
         alice.api("GET", f"{at}/accounts/{mine}"),
         alice.api("POST", f"{at}/accounts/{mine}/sync"),
+        alice.api("PATCH", f"{at}/accounts/{mine}", json={"name": "Mine"}),
         alice.api("DELETE", f"{at}/accounts/{mine}"),
     ]
     assert {answer.status_code for answer in answers} == {404}
@@ -213,10 +271,11 @@ def test_each_write_takes_an_idempotency_key(alice: Person, pms: FakeHostaway) -
     for method, path, body, status in (
         ("PATCH", SWITCH, {"enableImagesCDN": True}, 200),
         ("POST", f"{at}/sync", None, 202),
+        ("PATCH", at, {"credentials": pms.credentials}, 200),
         ("DELETE", at, None, 204),
     ):
         more = {"json": body} if body else {}
-        answers = [alice.api(method, path, headers={"Idempotency-Key": path}, **more) for _ in range(2)]
+        answers = [alice.api(method, path, headers={"Idempotency-Key": method + path}, **more) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [status, status], path
         assert answers[0].data == answers[1].data
         assert ["Idempotent-Replayed" in answer.headers for answer in answers] == [False, True]

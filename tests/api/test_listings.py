@@ -13,6 +13,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations
 from portal.listings.models import IntegrationAccount
 from portal.work import work
+from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
@@ -96,6 +97,19 @@ def test_a_page_goes_on_where_it_stopped_though_its_last_one_is_gone(
     with work():
         db.session.delete(told[1])
     assert names(alice, f"cursor={cursor}") == ["Home 3", "Home 4"]
+
+
+def test_a_cursor_is_none_that_one_could_count_with(alice: Person, distant: IntegrationAccount) -> None:
+    """As in the list of properties; and a cursor of that one is none of this."""
+    told = stays.told(distant, 2)
+    for number in range(2):
+        factories.home_of(alice.workspace, f"Home {number}")
+    cursor = alice.api("GET", f"{PATH}?limit=1").json["nextCursor"]
+    other = alice.api("GET", "/api/v1/properties?limit=1").json["nextCursor"]
+    assert not cursor.isdigit()
+    for wrong in (told[0].id, other):
+        response = alice.api("GET", f"{PATH}?cursor={wrong}")
+        assert (response.status_code, response.json["code"]) == (422, "cursor")
 
 
 @pytest.mark.parametrize(

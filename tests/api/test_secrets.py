@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,10 +14,16 @@ import pytest
 from sqlalchemy import text
 
 from portal import config, jobs
+from portal.accounts import access
+from portal.config import Settings
 from portal.db import db
+from portal.demo.first_run import FirstRun
 from portal.demo.pms.hostaway import CLIENT_SECRET, FakeHostaway
 from portal.demo.pms.server import Said
+from portal.embedded.process import Part
 from portal.listings import sync
+from portal.listings.models import IntegrationAccount
+from portal.presign import Credentials
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import stays
@@ -25,6 +32,7 @@ DEFINITIONS = "/api/v1/integration-definition"
 ACCOUNTS = f"{DEFINITIONS}/hostaway/accounts"
 LISTINGS = "/api/v1/listings"
 WRONG = "a-secret-that-is-not-theirs"
+OTHER = "a-secret-that-is-theirs-no-more"
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -37,7 +45,7 @@ def test_credentials_and_tokens_are_told_nowhere(
     stored, rung = what_is_stored(), what_is_rung()
     work_off()
     rung += what_is_rung()
-    for secret in (CLIENT_SECRET, WRONG, *tokens):
+    for secret in (CLIENT_SECRET, WRONG, OTHER, *tokens):
         assert not [answer for answer in answers if secret in answer]
         assert not [record for record in caplog.records if secret in record.getMessage() or secret in str(vars(record))]
         assert secret not in caplog.text
@@ -47,6 +55,25 @@ def test_credentials_and_tokens_are_told_nowhere(
     assert pms.url.encode() not in rung
     assert b"Heron House" in stored, "we look at the right place"
     assert b"image_cdn_upload" in rung
+
+
+def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
+    alice: Person, account: IntegrationAccount, settings: Settings
+) -> None:
+    """A traceback, a debugger and a careless log show values as `repr` has them."""
+    (errand,) = sync._claim(1, [])
+    secret = "so-very-secret"
+    held: list[Any] = [
+        errand,
+        replace(settings, secret_key=secret, s3_secret_key=secret, database_url=secret, redis_url=secret),
+        Credentials("AK", secret, secret),
+        Part("Valkey", [], {"redis_url": secret}, env={"KEY": secret}),
+        FirstRun(secret, secret, "home"),
+        new := access.create_api_key(alice.workspace, "New"),
+    ]
+    assert errand.credentials["clientSecret"] == CLIENT_SECRET
+    for shown in map(repr, held):
+        assert not [each for each in (secret, CLIENT_SECRET, new.secret) if each in shown]
 
 
 def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
@@ -91,6 +118,17 @@ def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
         ask("POST", f"{at}/sync")
         ask("GET", at)
     assert "refuses these credentials" in ask("GET", f"{ACCOUNTS}/{wrong['id']}")["error"]
+    at = f"{ACCOUNTS}/{wrong['id']}"
+    for changed in (
+        {"clientSecret": OTHER, "clientId": "6"},
+        {"clientSecret": OTHER, "baseUrl": OTHER},
+        {"baseUrl": "https://elsewhere.example/v1"},
+        {"clientSecret": [OTHER]},
+        pms.credentials,
+    ):
+        ask("PATCH", at, json={"credentials": changed})
+        sync.run()
+        ask("GET", at)
     ask("GET", DEFINITIONS)
     for listing in ask("GET", LISTINGS)["listings"]:
         ask("GET", f"{LISTINGS}/{listing['id']}")

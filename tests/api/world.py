@@ -118,6 +118,7 @@ ROUTES: dict[str, Body] = {
     f"GET {DEFINITIONS}/<provider>/accounts": lambda _: None,
     f"POST {DEFINITIONS}/<provider>/accounts": lambda _: {"credentials": {"clientId": "9", "clientSecret": "s"}},
     f"GET {ACCOUNT}": lambda _: None,
+    f"PATCH {ACCOUNT}": lambda _: {"name": "Mine", "credentials": {"clientSecret": "mine"}},
     f"DELETE {ACCOUNT}": lambda _: None,
     f"POST {ACCOUNT}/sync": lambda _: None,
     f"GET {LISTINGS}": lambda _: None,

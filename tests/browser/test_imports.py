@@ -84,6 +84,7 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     assert "late.jpg" in page.locator("#imports").inner_text()
     assert polls
     page.locator("#photos .tile:not([data-s])").nth(3).wait_for()
+    assert page.locator("#tab-count").inner_text() == "4"
     page.locator("#imports").get_by_role("button", name="Try again").click()
     page.locator("#photos .tile").nth(4).wait_for()
     page.locator("#imports .card").wait_for(state="detached")

@@ -13,6 +13,7 @@ from flask import Flask
 from portal import jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers import hostaway
 from tests.browser.conftest import at_work
@@ -138,6 +139,26 @@ def test_a_sync_is_seen_page_by_page(
     assert page.evaluate("window.isTheSame")
 
 
+def test_an_account_has_another_key_and_its_listings_stay(
+    open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    integrations.change(account, credentials={"clientSecret": "expired"})
+    sync.run()
+    page = open_page("/listings?provider=hostaway")
+    page.locator(".job", has_text="Hostaway refuses these credentials.").wait_for()
+    page.get_by_role("link", name="Edit Hostaway").click()
+    assert page.get_by_label("Account ID").input_value() == pms.credentials["clientId"]
+    assert page.get_by_label("API key").input_value() == ""
+    page.get_by_label("Name").fill("Sea Stays")
+    page.get_by_label("API key").fill(pms.credentials["clientSecret"])
+    with at_work(jobs.SYNC):
+        page.get_by_role("button", name="Save").click()
+        page.wait_for_url("**/listings?provider=hostaway")
+        page.locator(".job", has_text="Sea Stays").locator(".badge", has_text="Synced").wait_for()
+    assert page.locator(".job-e").count() == 0
+    assert page.locator("td .badge", has_text="All copied").count() == 3
+
+
 def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
     for number in (2, 3):
         pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
@@ -157,6 +178,41 @@ def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Pers
         page.locator("tbody tr").nth(3).locator(".badge", has_text="Copied").wait_for()
     assert page.get_by_role("button", name="Try all again").count() == 0
     assert page.evaluate("window.isTheSame")
+
+
+def test_the_focus_goes_on_from_a_button_that_goes(
+    open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway
+) -> None:
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.href"))
+
+    def press(name: str) -> None:
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name=name).wait_for(state="detached")
+
+    for number in (2, 3, 4):
+        pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
+    stays.synced(stays.connected(alice.workspace, pms))
+    path = f"/listings/{stays.listings()[0].uuid}"
+    page = open_page(path)
+    press("Try again: picture 03")
+    assert focused().endswith("/pictures/1/3.jpg"), "the next control in its row"
+    page.wait_for_timeout(1200)  # the page asks for itself, and the focus stays
+    assert focused().endswith("/pictures/1/3.jpg")
+    press("Try all again")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.wait_for_timeout(1200)
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    for number in (1, 2, 3):
+        stays.failed(stays.listings()[0], position=number)
+    page.goto(f"{path}?state=failed")
+    press("Try again: picture 03")
+    assert focused() == "Try again: picture 04", "what took its place"
+    press("Try again: picture 04")
+    assert focused() == "Try again: picture 02"
+    press("Try again: picture 02")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
 def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
@@ -242,6 +298,13 @@ def test_without_javascript_all_of_it_works(
     assert db.session.query(Listing).count() == 0
 
 
+def move_away(page: Any) -> None:
+    """To another address, without the key."""
+    page.locator("#f-baseUrl").fill("https://elsewhere.example/v1")
+    page.get_by_role("button", name="Save").click()
+    page.locator(".notice[data-s=fail]").wait_for()
+
+
 def refuse(page: Any) -> None:
     """The same account once more."""
     page.get_by_text("More").click()
@@ -266,6 +329,8 @@ STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "filtered": ("/listings/{listing}?state=copied", nothing),
     "choose": ("/listings/connect", nothing),
     "connect": ("/listings/connect/hostaway", refuse),
+    "edit": ("/listings/accounts/{account}/edit", nothing),
+    "edit refused": ("/listings/accounts/{account}/edit", move_away),
     "remove": ("/listings/accounts/{account}/remove", nothing),
 }
 

@@ -123,7 +123,7 @@ def test_a17_what_the_empty_api_reference_leaves_open(cdn: ImageCdn) -> None:
         DEFINITIONS: {"get"},
         f"{DEFINITIONS}/{{provider}}/images-cdn": {"patch"},
         f"{DEFINITIONS}/{{provider}}/accounts": {"get", "post"},
-        f"{DEFINITIONS}/{{provider}}/accounts/{{id}}": {"get", "delete"},
+        f"{DEFINITIONS}/{{provider}}/accounts/{{id}}": {"get", "patch", "delete"},
         f"{DEFINITIONS}/{{provider}}/accounts/{{id}}/sync": {"post"},
         LISTINGS: {"get"},
         f"{LISTINGS}/{{id}}": {"get"},

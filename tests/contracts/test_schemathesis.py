@@ -61,7 +61,10 @@ include-name = "POST /api/v1/listings/{{id}}/images/{{imageId}}/retry"
 checks.positive_data_acceptance.expected-statuses = {retry}
 
 [[operations]]
-include-name = "POST /api/v1/integration-definition/{{provider}}/accounts"
+include-name = [
+    "POST /api/v1/integration-definition/{{provider}}/accounts",
+    "PATCH /api/v1/integration-definition/{{provider}}/accounts/{{id}}",
+]
 checks.positive_data_acceptance.expected-statuses = {connect}
 
 [[operations]]

@@ -11,8 +11,11 @@ from sqlalchemy import text, update
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations
+from portal.listings import copying, integrations, settling
+from portal.listings.download import carry_out
 from portal.listings.models import IntegrationAccount, ListingImage
+from portal.webhooks import endpoints, events
+from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH
@@ -90,6 +93,23 @@ def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
         integrations.switch(alice.workspace, "hostaway", enabled=True)
         copying.run()
     assert len(stays.objects()) == 6
+
+
+def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
+    account: IntegrationAccount, alice: Person
+) -> None:
+    endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
+    stays.synced_only(account)
+    *some, last = [errand for errand in copying._claim(99, []) if errand.listing_id == stays.listings()[0].id]
+    settling.note([(errand, carry_out(errand)) for errand in some])
+    found = carry_out(last)
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    settling.note([(last, found)])
+    assert db.session.query(Delivery).count() == 0
+    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    stays.let_leases_run_out()
+    copying.run()
+    assert db.session.query(Delivery).count() == 3, "each listing once"
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -9,7 +9,7 @@ import pytest
 from portal import errands
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import Asked, Said
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import hostaway, paging
@@ -129,6 +129,54 @@ def test_a_sync_that_fails_removes_nothing_and_waits_longer_each_time(
         pauses.append(round((account.next_at - now()).total_seconds() / 60))
     assert pauses == [15, 30, 60]
     assert len(stays.listings()) == 3
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_where_the_pms_forgets_the_place_a_sync_begins_anew_at_once(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(hostaway, "PER_PAGE", 1)
+    stays.synced(account)
+    asked = pms.count("/v1/listings")
+    forgets(pms, 2, status)
+    stays.synced_only(account)
+    assert (account.error, account.failures, account.pages, account.found) == (None, 0, 3, 3)
+    assert pms.count("/v1/listings") == asked + 2 + 3
+    assert [listing.missing_since for listing in stays.listings()] == [None, None, None]
+    forgets(pms, 2, status)
+    stays.synced_only(account)
+    assert (account.error, account.failures) == (None, 0), "each sync may, once"
+
+
+def test_where_it_forgets_the_place_again_the_sync_has_failed(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostaway, "PER_PAGE", 1)
+    stays.synced(account)
+    asked = pms.count("/v1/listings")
+    forgets(pms, 2, 410, times=2)
+    stays.synced_only(account)
+    assert (account.error, account.failures) == ("Hostaway doesn't know where we stopped any more.", 1)
+    assert pms.count("/v1/listings") == asked + 2 + 2
+    assert account.next_at and account.next_at > now() + timedelta(minutes=14)
+    forgets(pms, 2, 410)
+    stays.synced_only(account)
+    assert (account.error, account.failures, account.pages) == (None, 0, 3)
+
+
+def forgets(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> None:
+    """Refuse this page so many times, whatever is asked before and after it."""
+    left = [times]
+    say = type(pms).say
+
+    def refused(asked: Asked) -> Said:
+        if asked.path == "/v1/listings" and asked.query["offset"] == str(page - 1) and left[0]:
+            left[0] -= 1
+            return Said(status)
+        return say(pms, asked)
+
+    pms.say = refused  # type: ignore[method-assign]
 
 
 def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHostaway) -> None:

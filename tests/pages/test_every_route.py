@@ -23,7 +23,7 @@ ADMINS = {
     *("webhooks.create", "webhooks.update", "webhooks.switch", "webhooks.rotate", "webhooks.send_test"),
     *("webhooks.confirm_delete", "webhooks.delete"),
     *("integrations.choose", "integrations.connect_form", "integrations.connect", "listings.switch"),
-    *("integrations.confirm_remove", "integrations.remove"),
+    *("integrations.edit_form", "integrations.edit", "integrations.confirm_remove", "integrations.remove"),
 }
 HREF = re.compile(r'(?:href|action|hx-get)="([/?][^"]*)"')
 

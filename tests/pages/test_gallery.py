@@ -157,6 +157,7 @@ def test_the_poll_tells_of_other_peoples_changes(alice: Person, home: Property, 
     factories.photo_in(home)
     answer = browser.get(url, headers=FRAGMENT | {"HX-PTag": tag})
     assert "photos:changed" in answer.headers["HX-Trigger"]
+    assert '<hx-partial hx-target="#tab-count" hx-swap="innerHTML">2</hx-partial>' in answer.text
 
 
 def test_a_failed_photo_is_tried_again(alice: Person, home: Property, image: Image) -> None:

@@ -1,12 +1,16 @@
-"""Connecting an account of a PMS, and removing one."""
+"""Connecting an account of a PMS, changing and removing one."""
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
 import pytest
 
-from portal.db import db
+from portal.db import db, now
 from portal.listings import integrations
 from portal.listings.models import IntegrationAccount, Listing
+from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
@@ -26,7 +30,9 @@ def test_there_is_a_form_for_each_provider(alice: Person) -> None:
     assert "Hostaway → Settings → Hostaway API" in form
     secret = form.partition('id="f-clientSecret"')[2].partition(">")[0]
     assert 'type="password"' in secret and 'autocomplete="off"' in secret
+    assert "required" in secret
     assert '<details class="more"><summary>More</summary>' in form and 'id="f-baseUrl"' in form
+    assert "required" not in form.partition('id="f-baseUrl"')[2].partition(">")[0]
 
 
 def test_an_unknown_provider_has_none(alice: Person) -> None:
@@ -77,13 +83,86 @@ def test_too_many_accounts_say_so(alice: Person, monkeypatch: pytest.MonkeyPatch
     assert answer.status_code == 422 and "at most 1 accounts" in answer.text
 
 
+@pytest.fixture
+def account(alice: Person) -> IntegrationAccount:
+    """Hers, synced a moment ago, with a token."""
+    alice.browser().post(CONNECT, data={**FORM, "baseUrl": "https://pms.example/v1"})
+    (account,) = accounts()
+    with work():
+        account.token, account.next_at = "a-token", now() + timedelta(minutes=10)
+    return account
+
+
+def edited(**typed: str) -> dict[str, str]:
+    """The form as a browser sends it, with this typed into it."""
+    return {"clientId": "12345", "clientSecret": "", "name": "Sea Stays", "baseUrl": "https://pms.example/v1", **typed}
+
+
+def secret_of(account: IntegrationAccount) -> str:
+    db.session.rollback()
+    return str(json.loads(account.credentials or "{}")["clientSecret"])
+
+
+def test_the_form_of_an_account_shows_all_of_it_but_the_secrets(alice: Person, account: IntegrationAccount) -> None:
+    browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
+    assert f'href="{path}"' in browser.get("/listings?provider=hostaway").text
+    page = browser.get(path).text
+    assert 'value="12345"' in page and 'value="Sea Stays"' in page and 'value="https://pms.example/v1"' in page
+    secret = page.partition('id="f-clientSecret"')[2].partition(">")[0]
+    assert 'value=""' in secret and "required" not in secret and "Left empty, it stays as it is" in page
+    assert "so-very-secret" not in page and "a-token" not in page
+
+
+def test_a_secret_is_replaced_and_a_sync_begins(alice: Person, account: IntegrationAccount) -> None:
+    answer = alice.browser().post(f"/listings/accounts/{account.uuid}/edit", data=edited(clientSecret="another-secret"))
+    assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
+    assert (secret_of(account), account.token) == ("another-secret", None)
+    page = alice.browser().get(answer.location).text
+    assert "Starts in a moment" in page and "another-secret" not in page
+
+
+def test_with_another_name_alone_nothing_is_synced(alice: Person, account: IntegrationAccount) -> None:
+    alice.browser().post(f"/listings/accounts/{account.uuid}/edit", data=edited(name="Hill Stays"))
+    assert (secret_of(account), account.name, account.token) == ("so-very-secret", "Hill Stays", "a-token")
+    assert not integrations.is_syncing(account)
+
+
+def test_an_address_is_changed_with_the_secret_only(alice: Person, account: IntegrationAccount) -> None:
+    browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
+    answer = browser.post(path, data=edited(baseUrl="https://elsewhere.example/v1"))
+    assert answer.status_code == 422
+    assert 'id="f-clientSecret-wrong"' in answer.text and 'value="https://elsewhere.example/v1"' in answer.text
+    assert "Nothing was changed" in answer.text and "so-very-secret" not in answer.text
+    both = edited(baseUrl="https://elsewhere.example/v1", clientSecret="a-new-secret")
+    assert browser.post(path, data={**both, "name": "x" * 121}).text.count("a-new-secret") == 0
+    assert browser.post(path, data=both).status_code == 303
+    assert (secret_of(account), account.host) == ("a-new-secret", "elsewhere.example")
+    assert browser.post(path, data=edited(clientSecret="third", baseUrl="")).status_code == 303
+    assert (secret_of(account), account.host) == ("third", "api.hostaway.com")
+
+
+def test_two_accounts_are_not_made_one(alice: Person, account: IntegrationAccount) -> None:
+    browser = alice.browser()
+    browser.post(CONNECT, data={**FORM, "clientId": "6"})
+    other = accounts()[1]
+    answer = browser.post(f"/listings/accounts/{other.uuid}/edit", data=edited(clientSecret="so-very-secret"))
+    assert answer.status_code == 422 and "This account is connected already." in answer.text
+
+
+def test_without_a_secret_no_account_is_connected_and_its_field_says_so(alice: Person) -> None:
+    answer = alice.browser().post(CONNECT, data={**FORM, "clientSecret": " "})
+    assert answer.status_code == 422
+    wrong = answer.text.partition('id="f-clientSecret-wrong"')[2].partition("</p>")[0]
+    assert "API key is missing." in wrong and accounts() == []
+
+
 def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
     listing = stays.listed(alice.workspace, pictures=3)
     stays.copied(listing, jpeg())
     (account,) = accounts()
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/remove"
     page = browser.get(path).text
-    assert "Its 1 listing and the copy of 1 picture go from here" in page and "Nothing changes at Hostaway" in page
+    assert "Its 1 listing and the copy of 1 image go from here" in page and "Nothing changes at Hostaway" in page
     assert len(accounts()) == 1
     answer = browser.post(path)
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
@@ -99,10 +178,12 @@ def test_an_account_without_listings_is_removed_too(alice: Person) -> None:
     assert "It has no listings here" in alice.browser().get(f"/listings/accounts/{account.uuid}/remove").text
 
 
-def test_only_admins_connect_and_remove(bob: Person) -> None:
+def test_only_admins_connect_change_and_remove(bob: Person) -> None:
     listing = stays.listed(bob.workspace)
     browser = bob.browser()
-    for path in (CONNECT, f"/listings/accounts/{listing.account.uuid}/remove"):
+    at = f"/listings/accounts/{listing.account.uuid}"
+    assert f"{at}/edit" not in browser.get("/listings?provider=hostaway").text
+    for path in (CONNECT, f"{at}/edit", f"{at}/remove"):
         assert browser.get(path).status_code == 403
         assert browser.post(path, data=FORM).status_code == 403
     assert len(accounts()) == 1

@@ -15,7 +15,7 @@ from portal import storage
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
-from portal.listings import integrations
+from portal.listings import detection, integrations, standing
 from portal.listings.models import Listing, ListingImage
 from portal.listings.shown import cdn_url
 from portal.work import work
@@ -72,6 +72,32 @@ def test_there_is_a_row_for_each_picture_with_the_thumbnail_first(alice: Person,
     assert f'src="/listings/{listing.uuid}/pictures/{image.uuid}/preview?v={image.image_hash}"' in second
     assert "Failed" in third and "PMS image returns 404." in third and "Try again" in third
     assert "delivered as" in page and cdn_url(image) in page.partition('id="links"')[2].partition("</pre>")[0]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "has_thumbnail", "said", "number"),
+    [
+        (8, True, "9 images: 8 pictures and the thumbnail", 9),
+        (1, True, "2 images: 1 picture and the thumbnail", 2),
+        (8, False, "8 pictures", 8),
+        (0, True, "1 image: the thumbnail", 1),
+    ],
+)
+def test_the_thumbnail_counts_and_says_so(
+    alice: Person, pictures: int, has_thumbnail: bool, said: str, number: int
+) -> None:
+    listing = stays.listed(alice.workspace, pictures=pictures)
+    with work() as w:
+        listing.thumbnail_url = "https://pms.example/thumbnail.jpg" if has_thumbnail else None
+        detection.detect(w, [listing])
+        standing.recount([listing.id])
+    browser = alice.browser()
+    page = browser.get(where(listing)).text
+    assert said in " ".join(page.partition('class="sub"')[2].partition("</p>")[0].split())
+    assert f"All <b>{number}</b>" in page
+    assert f"The listing has {said}." in browser.get(f"{where(listing)}?state=copied").text
+    page = browser.get("/listings").text
+    assert f'data-ch="Images">{number}<' in page and f"{number} waiting" in page and f"{number} on the way" in page
 
 
 def test_the_sizes_are_compared_only_where_they_differ(alice: Person) -> None:

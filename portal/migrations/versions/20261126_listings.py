@@ -23,6 +23,7 @@ def upgrade() -> None:
             now="images:read images:write integrations:read integrations:write webhooks", before=ALL_SCOPES
         )
     )
+    op.add_column("import_item", sa.Column("alt_text", sa.String(length=500), nullable=True))
     op.create_table(
         "leftover",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -63,6 +64,7 @@ def upgrade() -> None:
         sa.Column("syncing_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cursor", sa.String(length=500), nullable=True),
+        sa.Column("has_begun_anew", sa.Boolean(), nullable=False),
         sa.Column("pages", sa.Integer(), nullable=False),
         sa.Column("found", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=True),
@@ -221,3 +223,4 @@ def downgrade() -> None:
     op.drop_table("integration_account")
     op.drop_table("integration_definition")
     op.drop_table("leftover")
+    op.drop_column("import_item", "alt_text")

@@ -75,6 +75,15 @@ def test_an_address_at_home_is_refused(nothing_allowed: None, key: str, url: str
     assert len(problems(key, **typed)) == 1
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8010/v1", "http://127.0.0.1/v1", "https://[fd00::1]:8443/"])
+def test_an_address_at_home_is_no_matter_of_ports(nothing_allowed: None, url: str) -> None:
+    said = problems("HOSTAWAY", clientId="1", clientSecret="2", baseUrl=url)
+    assert said == {
+        "baseUrl": "That address is not on the public internet. Only the operator of this portal can allow it."
+    }
+    assert "ports 80 and 443" in problems("GENERIC", url="https://1.1.1.1:8443/")["url"]
+
+
 @pytest.mark.parametrize(
     "name", ["Host", "content-length", "Transfer-Encoding", "Proxy-Authorization", "a b", "a:b", "é"]
 )

@@ -1,0 +1,191 @@
+"""An account that is changed: other credentials, another address, another name; its listings and copies stay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from portal.db import db, now
+from portal.demo.pms.hostaway import FakeHostaway
+from portal.errors import Conflict, Invalid, NotFound
+from portal.listings import integrations, removal, sync
+from portal.listings.models import IntegrationAccount
+from portal.work import work
+from tests.conftest import BOTH
+from tests.factories import Person
+from tests.listings import stays
+
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+FEED = {"url": "https://feed.example/a.json", "headerName": "X-Api-Key", "headerValue": "secret"}
+
+
+def kept(account: IntegrationAccount) -> dict[str, str]:
+    """Its credentials as they are stored."""
+    db.session.rollback()
+    found: dict[str, str] = json.loads(account.credentials or "{}")
+    return found
+
+
+def details(refused: pytest.ExceptionInfo[Invalid]) -> Any:
+    assert refused.value.code == "fields"
+    return refused.value.details
+
+
+@on_both
+def test_with_good_credentials_again_it_syncs_at_once_and_keeps_its_copies(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    stays.synced(account)
+    before, there, downloads = [one.uuid for one in stays.listings()], stays.objects(), pms.count("/pictures/")
+    integrations.change(account, credentials={"clientSecret": "expired"})
+    sync.run()
+    db.session.rollback()
+    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    integrations.change(account, credentials={"clientSecret": pms.credentials["clientSecret"]})
+    assert (account.error, account.failures, account.token, account.started_at) == (None, 0, None, None)
+    assert integrations.is_syncing(account)
+    pms.catalogue.listings[2].name = "New name"
+    sync.run()
+    db.session.rollback()
+    assert (account.error, stays.listings()[1].name) == (None, "New name")
+    assert ([one.uuid for one in stays.listings()], stays.objects()) == (before, there)
+    assert pms.count("/pictures/") == downloads
+    assert kept(account) == pms.credentials, "what is not given stays"
+
+
+def test_another_name_is_no_reason_to_sync(account: IntegrationAccount) -> None:
+    stays.synced(account)
+    token, next_at = account.token, account.next_at
+    integrations.change(account, name=" Sea Stays ")
+    assert (account.name, account.token, account.next_at) == ("Sea Stays", token, next_at)
+    integrations.change(account, name=" ")
+    assert account.name == "Hostaway"
+    for wrong in ("x" * 121, "a\0b"):
+        with pytest.raises(Invalid):
+            integrations.change(account, name=wrong)
+
+
+def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    integrations.change(account)
+    assert account.token and not integrations.is_syncing(account)
+    assert (account.name, kept(account)) == ("Hostaway", pms.credentials)
+
+
+@on_both
+@pytest.mark.parametrize("is_under_way", [False, True], ids=["before", "after the next sync began"])
+def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
+    account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool
+) -> None:
+    (errand,) = sync._claim(1, [])
+    found = sync._ask(errand)
+    assert found.page
+    integrations.change(account, credentials=pms.credentials)
+    again = sync._claim(1, []) if is_under_way else []
+    sync._note([(errand, found)])
+    db.session.rollback()
+    assert (stays.listings(), account.pages) == ([], 0)
+    sync._note([(one, sync._ask(one)) for one in again])
+    db.session.rollback()
+    assert bool(account.token) == is_under_way
+
+
+def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
+    account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
+    (errand,) = sync._claim(1, [])
+    found = sync._ask(errand)
+    assert found.token
+    integrations.change(account, credentials=pms.credentials)
+    sync._note([(errand, found)])
+    assert account.token is None
+
+
+@on_both
+def test_another_account_of_the_pms_has_its_listings_take_their_place(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    stays.synced(account)
+    with FakeHostaway(listings=5) as other:
+        other.is_limited = False
+        for number in (1, 2, 3):
+            other.catalogue.remove(number)
+        integrations.change(account, credentials=other.credentials)
+        assert account.host == other.url.removeprefix("http://")
+        for _ in range(2):
+            stays.synced(account)
+        removal.clear_leftovers()
+        assert [one.external_id for one in stays.listings()] == ["4", "5"]
+        stays.assert_copied(other, alice.workspace)
+
+
+def test_a_secret_goes_to_another_address_only_if_it_is_typed_anew(alice: Person) -> None:
+    account = integrations.connect(alice.workspace, "generic", FEED)
+    for url in ("https://elsewhere.example/a.json", "http://feed.example/a.json", "https://feed.example:444/a.json"):
+        with pytest.raises(Invalid) as refused:
+            integrations.change(account, name="Mine", credentials={"url": url})
+        assert "port" in str(refused.value) or list(details(refused)) == ["headerValue"], url
+        assert (kept(account), account.name, account.host) == (FEED, "JSON feed", "feed.example")
+    integrations.change(account, credentials={"url": "https://FEED.example/b.json"})
+    assert kept(account)["headerValue"] == "secret", "the same place"
+    integrations.change(account, credentials={"url": "https://elsewhere.example/", "headerValue": "new"})
+    assert (kept(account)["headerValue"], account.host) == ("new", "elsewhere.example")
+    integrations.change(account, credentials={"url": "https://third.example/", "headerName": "", "headerValue": ""})
+    assert kept(account) == {"url": "https://third.example/"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"clientSecret": " "}, "clientSecret"),
+        ({"clientId": ""}, "clientId"),
+        ({"password": "x"}, "password"),
+        ({"baseUrl": "ftp://x.example"}, "baseUrl"),
+        ({"clientSecret": "a\nb"}, "clientSecret"),
+    ],
+)
+def test_what_could_not_be_connected_is_no_change(
+    account: IntegrationAccount, pms: FakeHostaway, given: dict[str, str], wrong: str
+) -> None:
+    token = account.token
+    with pytest.raises(Invalid) as refused:
+        integrations.change(account, name="Sea Stays", credentials=given)
+    assert wrong in details(refused)
+    assert (kept(account), account.token, account.name) == (pms.credentials, token, "Hostaway")
+
+
+@on_both
+def test_two_accounts_are_not_made_one(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+    other = integrations.connect(alice.workspace, "hostaway", {**pms.credentials, "clientId": "6"})
+    with pytest.raises(Conflict):
+        integrations.change(other, credentials={"clientId": pms.credentials["clientId"]})
+    assert kept(other)["clientId"] == "6"
+    integrations.change(other, credentials=kept(other))
+
+
+def test_credentials_that_cannot_be_read_any_more_are_typed_whole(
+    account: IntegrationAccount, pms: FakeHostaway
+) -> None:
+    with work():
+        account.credentials, account.next_at = None, now()
+    sync.run()
+    db.session.rollback()
+    assert account.error and "Edit the account" in account.error
+    assert integrations.settings_of(account) == {}
+    with pytest.raises(Invalid) as refused:
+        integrations.change(account, credentials={"clientSecret": "x"})
+    assert list(details(refused)) == ["clientId"]
+    integrations.change(account, credentials=pms.credentials)
+    sync.run()
+    assert len(stays.listings()) == 3
+
+
+def test_one_that_was_removed_meanwhile_is_not_found(account: IntegrationAccount) -> None:
+    removal.remove_account(account)
+    with pytest.raises(NotFound):
+        integrations.change(account, name="Sea Stays")
+
+
+def test_its_settings_are_what_was_typed_but_for_the_secrets(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    assert integrations.settings_of(account) == {"clientId": "12345", "baseUrl": pms.base_url}
