@@ -9,8 +9,10 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from sqlalchemy import Row, delete, insert, select, update
 
 from portal import jobs, storage
+from portal.config import settings
 from portal.db import db, now
-from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
+from portal.listings import providers
+from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
 from portal.work import Work
 
 VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
@@ -59,6 +61,7 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     gone = [row.id for row in stored.values() if row.superseded_at is None]
     _forget(w, list(stored.values()))
     if new:
+        _spread(listings[0].account, new)
         db.session.execute(insert(ListingImage), new)
     for same_columns in changes.values():  # three kinds at most
         db.session.execute(update(ListingImage), same_columns)
@@ -68,6 +71,14 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     if new or changes:
         w.enqueue(jobs.image_cdn_upload())
     return len(new)
+
+
+def _spread(account: IntegrationAccount, new: Sequence[dict[str, Any]]) -> None:
+    """Have new pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18)."""
+    budget = providers.ALL[account.definition.provider].uploads_per_sync
+    for nth, row in enumerate(new, account.uploads):
+        row["next_at"] = now() + nth // budget * timedelta(minutes=settings().sync_every_min)
+    account.uploads += len(new)
 
 
 def _forget(w: Work, unnamed: Sequence[_Stored]) -> None:

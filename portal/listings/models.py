@@ -52,6 +52,7 @@ class IntegrationAccount(Base):
     pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
     found: Mapped[int] = mapped_column(default=0)  # listings on these pages
     total: Mapped[int | None]  # listings there are, where the PMS says it
+    uploads: Mapped[int] = mapped_column(default=0)  # new pictures that were found since the last sync began
     attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
     failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
     synced_at: Mapped[Moment | None]  # when the last whole sync ended

@@ -118,7 +118,7 @@ def _turns(condition: ColumnElement[bool]) -> list[Turn]:
 def _begun(account: IntegrationAccount) -> _Errand | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
-        account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
+        account.pages, account.found, account.total, account.attempts, account.uploads = 0, 0, None, 0, 0
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
         _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")

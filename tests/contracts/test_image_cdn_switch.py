@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 import requests
 
+from portal.listings import providers
 from tests.contracts.image_cdn import DEFINITIONS, DISABLE, ENABLE, THUMBNAIL, ImageCdn, objects
+from tests.listings import stays
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -169,6 +171,18 @@ class TestListingResponse:
             cdn.wait_for_its_time()
             available.append(sum(image["cdnURL"] is not None for image in cdn.images()))
         assert available == [0, 0, 5]
+
+    def test_a18_each_sync_has_a_budget_of_uploads(self, cdn: ImageCdn, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same sentence: what is over the budget of one sync is uploaded when the next ones are due."""
+        monkeypatch.setattr(providers.ALL["HOSTAWAY"], "uploads_per_sync", 2)
+        cdn.switch(ENABLE)
+        cdn.sync()
+        available = []
+        for _ in range(3):
+            cdn.upload()
+            available.append(sum(image["cdnURL"] is not None for image in cdn.images()))
+            stays.pass_time(minutes=15)
+        assert available == [2, 4, 5]
 
 
 def shape(value: Any) -> Any:

@@ -153,6 +153,13 @@ def all_at_once() -> None:
         )
 
 
+def pass_time(*, minutes: int) -> None:
+    """What waits for its time has waited so much of it."""
+    with work():
+        for image in images():
+            image.next_at = image.next_at and image.next_at - timedelta(minutes=minutes)
+
+
 def let_leases_run_out() -> None:
     """Time passes: what a worker that was killed had in hand is due again."""
     over = now() - timedelta(seconds=1)

@@ -78,6 +78,7 @@ class Provider(Protocol):
     base_url: str  # where its API is, unless the account says otherwise
     fields: tuple[Field, ...]
     limits: tuple[Limit, ...]
+    uploads_per_sync: int = 20_000  # new pictures; the rest waits for the next ones (contract.md, A18)
 
     def sign_in(self, account: "Account") -> Token | None:
         """Ask for a token, in one call; None where the credentials themselves go with each call."""
