@@ -49,11 +49,11 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     stored = _stored([listing.id for listing in listings])
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
-    workspaces = {listing.id: listing.workspace_id for listing in listings}
+    accounts = {listing.id: listing.account_id for listing in listings}
     for one in (each for listing in listings for each in wanted(listing)):
         row = stored.pop(one.identity, None)
         if row is None:
-            new.append(_fresh(one, workspaces[one.listing_id]))
+            new.append(_fresh(one, accounts[one.listing_id]))
         elif change := _change(row, one):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
@@ -110,9 +110,9 @@ def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
     return {(row.listing_id, row.type, row.url_sha256): row for row in db.session.execute(rows)}
 
 
-def _fresh(wanted: Wanted, workspace_id: int) -> dict[str, Any]:
+def _fresh(wanted: Wanted, account_id: int) -> dict[str, Any]:
     return {
-        "workspace_id": workspace_id,
+        "account_id": account_id,
         "listing_id": wanted.listing_id,
         "type": wanted.type,
         "original_url": wanted.url,
