@@ -101,7 +101,7 @@ def sign_in(email: str, password: str) -> str:
     password_hash = user.password_hash if user and user.password_hash else _nobodys_hash()
     if not check_password_hash(password_hash, password) or user is None:  # the same work for people we don't know
         raise Unauthorized("The address or the password is not right.")
-    return _start_session(user.id)
+    return _start_session(user, with_password=password_hash)
 
 
 def sign_in_by_link(token: str) -> str:
@@ -110,9 +110,9 @@ def sign_in_by_link(token: str) -> str:
     with work():
         if link is None or not lock(link) or link.expires_at <= now():
             raise Unauthorized("This sign-in link is used or over. Ask for a new one.")
-        user_id = link.user_id
+        user = db.session.get_one(User, link.user_id)
         db.session.delete(link)
-    return _start_session(user_id)
+    return _start_session(user)
 
 
 def sign_out(token: str) -> None:
@@ -208,11 +208,14 @@ def _alone(taken: str) -> Iterator[None]:
         raise Conflict(taken) from None
 
 
-def _start_session(user_id: int) -> str:
+def _start_session(user: User, *, with_password: str | None = None) -> str:
+    """Raises Unauthorized where the person is gone, or has another password by now than the one whose hash this is."""
     token = secrets.token_urlsafe(32)
     with work():
+        if not lock(user) or (with_password and user.password_hash != with_password):
+            raise Unauthorized("The password has just been changed. Sign in with the new one.")
         db.session.execute(delete(Session).where(Session.expires_at <= now()))
-        db.session.add(Session(user_id=user_id, token_sha256=_sha256(token), expires_at=now() + SESSION_LIFETIME))
+        db.session.add(Session(user_id=user.id, token_sha256=_sha256(token), expires_at=now() + SESSION_LIFETIME))
     return token
 
 

@@ -92,7 +92,7 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
 
 
 def done_by_minute(workspace: Workspace, since: datetime) -> Select[int, int]:
-    return in_each_minute(Listing.copied_at, since).where(Listing.workspace_id == workspace.id)
+    return _mine(in_each_minute(Listing.copied_at, since), workspace)
 
 
 def failed_pictures(jobs: Sequence[Job]) -> dict[int, list[ListingImage]]:

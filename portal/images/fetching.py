@@ -183,7 +183,8 @@ def position_of(item: ImportItem) -> int | None:
     """Return where an item's image belongs in the gallery: an import stands in the order in which it was asked for.
 
     That is behind all that come before it in the import; while none of them is there, before the next one after it;
-    else at the end (None). So whatever people have moved or deleted meanwhile stays so. Under the property's lock.
+    else at the end (None). So whatever people have moved or deleted meanwhile stays so; and it comes first of all,
+    which is to be the cover, only where nothing else is there. Under the property's lock.
     """
     arrived = (
         select(ImportItem.position, Image.position)
@@ -193,7 +194,10 @@ def position_of(item: ImportItem) -> int | None:
     positions = dict(db.session.execute(arrived).all())
     if earlier := [here for asked, here in positions.items() if asked < item.position]:
         return max(earlier) + 1
-    return positions[min(positions)] if positions else None
+    if not positions:
+        return None
+    is_alone = len(positions) == gallery.room(item.job.property).used
+    return max(positions[min(positions)], 0 if is_alone else 1)
 
 
 def _fail(errand: _Errand, code: str, message: str) -> None:

@@ -32,6 +32,7 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
         elif row.missing_since is not None:
             changes.append({"id": row.id, **values, "is_detected": row.is_detected, "missing_since": None})
     if changes:
+        changes.sort(key=lambda change: change["id"])  # the order in which everybody locks them
         db.session.execute(update(Listing), changes)
     if new:
         db.session.execute(insert(Listing), new)

@@ -95,7 +95,7 @@ def _claim(most: int, on_the_way: Sequence[Errand]) -> list[Errand]:
     most = min(most, turns.SIDE_BY_SIDE - quick)
     before: list[int] = []
     while most > 0 and (chosen := turns.choose(most)) and chosen != before:
-        with work():  # may put all of them to rest, where their switch is off: then there are others
+        with work():  # may put all of them to rest, where their listings are gone: then there are others
             if taken := _taken(chosen):
                 return taken
         before = chosen
@@ -124,7 +124,7 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
     places = _places(free_ids)
-    return [errand for (id, _), images in groups.items() if id in places and (errand := _begun(places[id], images))]
+    return [errand for (id, _), images in groups.items() if (errand := _begun(places.get(id), images))]
 
 
 @dataclass
@@ -139,6 +139,7 @@ class _Place:
 
 
 def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
+    """Return the listings by their ids, but for those that are gone."""
     ids = sorted(set(listing_ids))
     listings = (
         select(Listing.id, Listing.workspace_id, Workspace.uuid, Listing.uuid, IntegrationDefinition.enable_images_cdn)
@@ -148,22 +149,22 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
         .where(Listing.id.in_(ids))
     )
     found = {row[0]: _Place(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)}
-    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(ids))
+    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(found))
     for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
         found[listing_id].keys.add(key or "")
     return found
 
 
-def _begun(place: _Place, images: Sequence[ListingImage]) -> Errand | None:
-    """Begin with those of one URL that are due; None where the switch is off, or another worker is at it."""
+def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | None:
+    """Begin with those of one URL that are due; None where they are gone, switched off, or another worker is at it."""
     at = now()
     due = [image for image in images if image.next_at and image.next_at <= at]
     busy_until = max((image.fetching_until for image in images if image.fetching_until), default=at)
-    if not place.is_on or busy_until > at:
+    if place is None or busy_until > at:
         for image in due:
-            image.next_at = busy_until if place.is_on else None  # off: skipped, and no failure (A10)
+            image.next_at = busy_until if place else None
         return None
-    if not due:
+    if not due or not place.is_on:
         return None
     for image in due:
         image.attempts += 1

@@ -51,11 +51,11 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     stored = _stored([listing.id for listing in listings])
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
-    workspaces = {listing.id: listing.workspace_id for listing in listings}
+    accounts = {listing.id: listing.account_id for listing in listings}
     for one in (each for listing in listings for each in wanted(listing)):
         row = stored.pop(one.identity, None)
         if row is None:
-            new.append(_fresh(one, workspaces[one.listing_id]))
+            new.append(_fresh(one, accounts[one.listing_id]))
         elif change := _change(row, one):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
@@ -74,7 +74,10 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
 
 
 def _spread(account: IntegrationAccount, new: Sequence[dict[str, Any]]) -> None:
-    """Have new pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18)."""
+    """Have new pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18).
+
+    What waited before has its turn before them.
+    """
     budget = providers.ALL[account.definition.provider].uploads_per_sync
     for nth, row in enumerate(new, account.uploads):
         row["next_at"] = now() + nth // budget * timedelta(minutes=settings().sync_every_min)
@@ -121,9 +124,9 @@ def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
     return {(row.listing_id, row.type, row.url_sha256): row for row in db.session.execute(rows)}
 
 
-def _fresh(wanted: Wanted, workspace_id: int) -> dict[str, Any]:
+def _fresh(wanted: Wanted, account_id: int) -> dict[str, Any]:
     return {
-        "workspace_id": workspace_id,
+        "account_id": account_id,
         "listing_id": wanted.listing_id,
         "type": wanted.type,
         "original_url": wanted.url,

@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Select, case, literal, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import defer
 
 from portal import jobs
 from portal.accounts.models import Workspace
-from portal.db import MomentOrNever, as_uuid, db, is_storable, now
+from portal.db import as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import providers, sync
-from portal.listings.detection import VERIFY_EVERY
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.account import base_url_of
 from portal.listings.providers.base import Provider
 from portal.work import Work, lock, work
@@ -34,14 +32,17 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
     """Switch a provider's Image CDN on or off (seed A, "Enabling", "Disabling"). Raises NotFound for no provider.
 
     Off: nothing new is fetched, and reads show the PMS's own URLs. On: the copies there are show at once, and
-    the next sync, which begins now, finds the rest.
+    the next sync, which begins now, finds the rest. No picture is touched, however many there are: see `turns`.
     """
     definition = _definition(workspace, providers.find(provider))
     with work() as w:
         lock(definition)
         if definition.enable_images_cdn != enabled:
             definition.enable_images_cdn = enabled
-            _wake(w, definition) if enabled else _rest(definition)
+            if enabled:
+                w.enqueue(jobs.image_cdn_upload())
+                for account in accounts(definition):
+                    _hurry(w, account)
     return definition
 
 
@@ -150,41 +151,6 @@ def _hurry(w: Work, account: IntegrationAccount) -> None:
     if account.started_at is None:
         account.next_at = now()
         w.enqueue(jobs.sync_listings())
-
-
-def _wake(w: Work, definition: IntegrationDefinition) -> None:
-    """Have copies verified again in their time, what never came fetched, and the rest found by a sync."""
-    mine = ListingImage.listing_id.in_(_listings_of(definition)) & ListingImage.superseded_at.is_(None)
-    is_copied = ListingImage.key.is_not(None)
-    in_its_time = case((is_copied, _moment(now() + VERIFY_EVERY)), else_=_moment(now()))
-    _schedule(mine & (is_copied | ListingImage.failure_reason.is_(None)), in_its_time)
-    w.enqueue(jobs.image_cdn_upload())
-    for account in accounts(definition):
-        _hurry(w, account)
-
-
-def _rest(definition: IntegrationDefinition) -> None:
-    mine = ListingImage.listing_id.in_(_listings_of(definition))
-    _schedule(mine & ListingImage.next_at.is_not(None), _moment(None))
-
-
-def _moment(at: datetime | None) -> ColumnElement[datetime | None]:
-    return literal(at, MomentOrNever)
-
-
-def _schedule(images: ColumnElement[bool], at: ColumnElement[datetime | None]) -> None:
-    """All at once, and in the order in which everybody locks them: who locks twice may wait for who waits for him."""
-    held = select(ListingImage.id).where(images).order_by(ListingImage.id).with_for_update(key_share=True)
-    change = update(ListingImage).where(ListingImage.id.in_(held)).values(next_at=at)
-    db.session.execute(change.execution_options(synchronize_session=False))
-
-
-def _listings_of(definition: IntegrationDefinition) -> Select[int]:
-    return (
-        select(Listing.id)
-        .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
-        .where(IntegrationAccount.definition_id == definition.id)
-    )
 
 
 def _definition(workspace: Workspace, provider: Provider) -> IntegrationDefinition:

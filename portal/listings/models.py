@@ -1,10 +1,10 @@
-"""IntegrationDefinition, IntegrationAccount, SyncPage, Listing, ListingImage, Leftover: columns and constraints."""
+"""IntegrationDefinition, IntegrationAccount, SyncPage, Listing, ListingImage: columns and constraints."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import Workspace
@@ -39,7 +39,10 @@ class IntegrationAccount(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    definition_id: Mapped[int] = mapped_column(ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True)
+    # None: it was removed. Each inner join hides it and its listings, until a worker has deleted them all.
+    definition_id: Mapped[int | None] = mapped_column(
+        ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
+    )
     name: Mapped[str] = mapped_column(String(120))
     credentials: Mapped[str | None] = mapped_column(Sealed)  # a JSON object; None: SECRET_KEY has changed
     token: Mapped[str | None] = mapped_column(Sealed)  # what the PMS let us in with: few are given a day
@@ -52,7 +55,7 @@ class IntegrationAccount(Base):
     pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
     found: Mapped[int] = mapped_column(default=0)  # listings on these pages
     total: Mapped[int | None]  # listings there are, where the PMS says it
-    uploads: Mapped[int] = mapped_column(default=0)  # new pictures that were found since the last sync began
+    uploads: Mapped[int] = mapped_column(default=0)  # pictures that waited when the last sync began, or are new since
     attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
     failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
     synced_at: Mapped[Moment | None]  # when the last whole sync ended
@@ -113,7 +116,7 @@ class ListingImage(Base):
     __tablename__ = "listing_image"
     __table_args__ = (
         UniqueConstraint("listing_id", "type", "url_sha256"),
-        Index("ix_listing_image_due", "workspace_id", "next_at"),
+        Index("ix_listing_image_due", "account_id", "next_at"),
         Index("ix_listing_image_busy", "fetching_until"),
         Index(
             "ix_listing_image_failed",  # with all that is asked of what failed: why, and where
@@ -128,7 +131,7 @@ class ListingImage(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))  # of its listing
+    account_id: Mapped[int] = mapped_column(BigInteger)  # that its listing came with: on whose switch it waits
     listing_id: Mapped[int] = mapped_column(ForeignKey("listing.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(10))  # THUMBNAIL or GALLERY
     original_url: Mapped[str] = mapped_column(String(2048))  # verbatim, as the PMS said it last
@@ -153,16 +156,6 @@ class ListingImage(Base):
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
     listing: Mapped[Listing] = relationship(lazy="raise", innerjoin=True)
-
-
-class Leftover(Base):
-    """Objects of a listing that is gone, by their common prefix: deleted by a worker, however many they are."""
-
-    __tablename__ = "leftover"
-
-    id: Mapped[Id]
-    prefix: Mapped[str] = mapped_column(String(120), unique=True)
-    created_at: Mapped[Moment] = mapped_column(default=now)
 
 
 def prefix_of(workspace_uuid: UUID, listing_uuid: UUID) -> str:

@@ -1,33 +1,33 @@
-"""Listings that are gone: their rows at once, their objects by a worker, however many they are (A15)."""
+"""Listings that are gone: seen by nobody at once, and deleted with their objects by a worker, one by one (A15)."""
 
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 
 from portal import jobs, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import NotFound
-from portal.listings.models import IntegrationAccount, Leftover, Listing, ListingImage, SyncPage, prefix_of
-from portal.work import Work, lock, work
+from portal.listings.models import IntegrationAccount, Listing, ListingImage, SyncPage, prefix_of
+from portal.work import Work, lock, quietly, work
 
-CLEAR_FOR_S = 60
+CLEAR_FOR_S = 10  # imports wait in the same queue
 BATCH = 500
 SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS doesn't name any more (A8)
 
 
 def remove_account(account: IntegrationAccount) -> None:
-    """Forget an account with its listings and their copies. Raises NotFound when somebody was first."""
-    definition = account.definition
+    """Forget an account: nobody sees it or its listings from now on; a worker deletes them, and their copies.
+
+    One row is changed, however many listings there are. Raises NotFound when somebody was first.
+    """
     with work() as w:
-        if not lock(definition) or not lock(account):  # in this order, as a sync does: a switch waits for neither
+        if not lock(account):
             raise NotFound("There is no such account.", code="account_not_found")
-        mine = select(Listing.id).where(Listing.account_id == account.id).order_by(Listing.id)
-        _leave(w, definition.workspace, list(db.session.scalars(mine.with_for_update(key_share=True))))
-        db.session.execute(delete(Listing).where(Listing.account_id == account.id))
-        db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account.id))
+        account.definition_id = account.next_at = account.credentials = account.token = None
+        w.enqueue(jobs.clear_leftovers())
 
 
 def remove_missing(w: Work, account: IntegrationAccount) -> None:
@@ -37,36 +37,35 @@ def remove_missing(w: Work, account: IntegrationAccount) -> None:
     """
     pages = select(SyncPage.listing_ids).where(SyncPage.account_id == account.id)
     seen = {listing_id for ids in db.session.scalars(pages) for listing_id in ids}
-    mine = select(Listing.id, Listing.missing_since).where(Listing.account_id == account.id)
+    mine = select(Listing.id, Listing.missing_since).where(Listing.account_id == account.id).order_by(Listing.id)
     unseen = [row for row in db.session.execute(mine) if row.id not in seen]
     gone = [row.id for row in unseen if row.missing_since is not None]
     marked = [row.id for row in unseen if row.missing_since is None]
-    for ids in _batches(gone):
-        _leave(w, account.definition.workspace, ids)
-        db.session.execute(delete(Listing).where(Listing.id.in_(ids)))
+    if gone:
+        _hand_over(w, account, gone)
     for ids in _batches(marked):
+        _hold(ids)
         db.session.execute(update(Listing).where(Listing.id.in_(ids)).values(missing_since=now()))
 
 
 def clear_leftovers() -> int:
-    """Delete the objects of listings that are gone, for a minute at most; return how many were deleted."""
+    """Delete what is left of accounts that were removed, for a while; return how many objects that were.
+
+    One listing after the other: others may write in between, and no import waits for long behind ten thousand.
+    """
     end, count = time.monotonic() + CLEAR_FOR_S, 0
-    while time.monotonic() < end:
-        leftover = db.session.execute(select(Leftover.id, Leftover.prefix).order_by(Leftover.id).limit(1)).first()
-        if leftover is None:
+    while account_id := db.session.scalar(_removed()):
+        count += _clear_one(account_id)
+        if time.monotonic() > end:
+            quietly(jobs.enqueue, jobs.clear_leftovers())
             break
-        for stored in storage.cdn.list(leftover.prefix):
-            storage.cdn.delete(stored.key)
-            count += 1
-        with work():
-            db.session.execute(delete(Leftover).where(Leftover.id == leftover.id))
     db.session.rollback()
     return count
 
 
 def ring_again() -> None:
-    """Ring where objects of listings that are gone wait to be deleted."""
-    if db.session.scalar(select(Leftover.id).limit(1)):
+    """Ring where something is left of accounts that were removed."""
+    if db.session.scalar(_removed()):
         for lost in jobs.lost([jobs.clear_leftovers()]):
             jobs.enqueue(lost)
 
@@ -95,14 +94,45 @@ def _is_shared(image: ListingImage) -> bool:
     return db.session.scalar(others.limit(1)) is not None
 
 
-def _leave(w: Work, workspace: Workspace, listing_ids: Sequence[int]) -> None:
-    """Note what is to be deleted of these listings; nothing of it is shown from the commit on."""
+def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
+    """Give listings to an account that was removed, and with it they go: there may be thousands."""
+    removed = IntegrationAccount(definition_id=None, name=account.name, host=account.host, next_at=None)
+    db.session.add(removed)
+    db.session.flush()
     for ids in _batches(listing_ids):
-        for uuid in db.session.scalars(select(Listing.uuid).where(Listing.id.in_(ids))):
-            db.session.add(Leftover(prefix=prefix_of(workspace.uuid, uuid)))
-    if listing_ids:
-        db.session.flush()
-        w.enqueue(jobs.clear_leftovers())
+        _hold(ids)
+        db.session.execute(update(Listing).where(Listing.id.in_(ids)).values(account_id=removed.id))
+    w.enqueue(jobs.clear_leftovers())
+
+
+def _hold(listing_ids: Sequence[int]) -> None:
+    """In the order in which everybody locks them."""
+    held = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+    db.session.scalars(held.with_for_update(key_share=True)).all()
+
+
+def _removed() -> Select[int]:
+    return select(IntegrationAccount.id).where(IntegrationAccount.definition_id.is_(None)).limit(1)
+
+
+def _clear_one(account_id: int) -> int:
+    """Delete a listing of an account that was removed, or the account when it has none; return how many objects.
+
+    Objects first: as long as there is the row, whoever comes next knows of them.
+    """
+    mine = select(Listing.id, Listing.uuid, Workspace.uuid).join(Workspace, Listing.workspace_id == Workspace.id)
+    found = db.session.execute(mine.where(Listing.account_id == account_id).limit(1)).first()
+    if found is None:
+        with work():
+            db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account_id))
+        return 0
+    listing_id, uuid, workspace_uuid = found
+    db.session.rollback()  # no connection is held while the bucket is asked
+    keys = [stored.key for stored in storage.cdn.list(prefix_of(workspace_uuid, uuid))]
+    storage.cdn.delete(*keys)
+    with work():
+        db.session.execute(delete(Listing).where(Listing.id == listing_id))
+    return len(keys)
 
 
 def _batches(ids: Sequence[int]) -> list[Sequence[int]]:

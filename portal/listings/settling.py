@@ -70,7 +70,9 @@ def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, fo
         image.fetching_until = None
         if is_on:
             _take(listing, image, found, images)
-        if image.superseded_at or not is_on:
+        else:
+            image.attempts, image.next_at = 0, now()  # its turn comes when it is on again
+        if image.superseded_at:
             image.next_at = None
 
 

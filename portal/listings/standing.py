@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, SQLColumnExpression, case, f
 
 from portal.accounts.models import Workspace
 from portal.db import db
-from portal.listings.models import Listing, ListingImage
+from portal.listings.models import IntegrationAccount, Listing, ListingImage
 
 
 class Standing(NamedTuple):
@@ -51,6 +51,12 @@ def by_account(workspace: Workspace) -> dict[int, Standing]:
     mine = select(Listing.account_id, func.count(), *sums, *having).where(Listing.workspace_id == workspace.id)
     found = db.session.execute(mine.group_by(Listing.account_id))
     return {account_id: Standing(*map(int, numbers)) for account_id, *numbers in found}
+
+
+def waiting(account: IntegrationAccount) -> int:
+    """Count the pictures of an account that have no copy yet, in one statement."""
+    mine = select(_sum(Listing.waiting)).where(Listing.workspace_id == account.definition.workspace_id)
+    return int(db.session.scalar(mine.where(Listing.account_id == account.id)) or 0)
 
 
 def together(standings: Sequence[Standing]) -> Standing:

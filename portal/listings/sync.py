@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, select
 from portal import config, errands, jobs, remote
 from portal.db import db, now
 from portal.errands import Shares, Turn
-from portal.listings import arrival, providers, removal
+from portal.listings import arrival, providers, removal, standing
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
@@ -118,7 +118,8 @@ def _turns(condition: ColumnElement[bool]) -> list[Turn]:
 def _begun(account: IntegrationAccount) -> _Errand | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
-        account.pages, account.found, account.total, account.attempts, account.uploads = 0, 0, None, 0, 0
+        account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
+        account.uploads = standing.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
         _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")

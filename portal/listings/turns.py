@@ -1,18 +1,21 @@
-"""Whose turn it is to be copied: found by index, though a first sync leaves a hundred thousand waiting."""
+"""Whose turn it is to be copied: found by index, though a first sync leaves a hundred thousand waiting.
+
+Where the Image CDN is off, or an account was removed, nobody has a turn. So neither has to touch a picture: what is
+due stays due, and has its turn when it is on again.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import Row, func, select, union_all
 
 from portal.db import db, now
 from portal.errands import Shares, Turn
-from portal.listings.models import IntegrationDefinition, ListingImage
+from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
 SIDE_BY_SIDE = 16  # in one worker, but for those that hang
 SHARES = Shares(side_by_side=80, per_place=6, per_workspace=6)  # a place is a host; those that hang included
-WORKSPACES, PER_WORKSPACE = 50, 100  # that are looked at for each choice
+ACCOUNTS, PER_ACCOUNT = 50, 100  # that are looked at for each choice
 
 
 def choose(most: int) -> list[int]:
@@ -23,39 +26,49 @@ def choose(most: int) -> list[int]:
 
 def _busy() -> list[Turn]:
     image = ListingImage
-    columns = (image.id, image.host, image.workspace_id, image.attempts > 1)
-    return [Turn(*row) for row in db.session.execute(select(*columns).where(image.fetching_until > now()))]
+    found = (
+        select(image.id, image.host, Listing.workspace_id, image.attempts > 1)
+        .join(Listing, image.listing_id == Listing.id)
+        .where(image.fetching_until > now())
+    )
+    return [Turn(*row) for row in db.session.execute(found)]
 
 
 def _due(busy: Sequence[Turn]) -> list[Turn]:
-    """Return the first of each workspace that are due."""
+    """Return the first of each account that are due."""
     hosts, workspaces = SHARES.full(busy)
     image, at = ListingImage, now()
-    columns = (image.id, image.host, image.workspace_id, (image.attempts > 0).label("is_suspect"))
+    workspace_of = {row.id: row.workspace_id for row in waiting(at, but_for=workspaces)}
     first = [
         select(
-            select(*columns)
-            .where(image.workspace_id == workspace_id, image.next_at <= at)
+            select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_suspect"))
+            .where(image.account_id == account_id, image.next_at <= at)
             .order_by(image.next_at)  # and nothing else: a hundred thousand that are due at one moment are not sorted
-            .limit(PER_WORKSPACE)
+            .limit(PER_ACCOUNT)
             .subquery()
         )
-        for workspace_id in waiting(at, but_for=workspaces)
+        for account_id in workspace_of
     ]
     if not first:
         return []
     due = union_all(*first).subquery()
-    return [Turn(*row) for row in db.session.execute(select(due).where(due.c.host.not_in(hosts)))]
+    found = db.session.execute(select(due).where(due.c.host.not_in(hosts)))
+    return [Turn(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in found]
 
 
-def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[int]:
-    """Return the workspaces that wait, the longest first, without a look at each of their rows."""
-    image = aliased(ListingImage)
-    oldest = (
-        select(func.min(image.next_at))
-        .where(image.workspace_id == IntegrationDefinition.workspace_id)
-        .scalar_subquery()
+def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]]:
+    """Return accounts whose pictures wait, with their workspaces, without a look at each picture.
+
+    The one of each workspace that waits longest comes first, then each one's next: fifty accounts hide nobody.
+    """
+    account, definition, image = IntegrationAccount, IntegrationDefinition, ListingImage
+    oldest = select(func.min(image.next_at)).where(image.account_id == account.id).scalar_subquery()
+    found = (
+        select(account.id, definition.workspace_id, oldest.label("oldest"))
+        .join(definition, account.definition_id == definition.id)
+        .where(definition.enable_images_cdn, definition.workspace_id.not_in(but_for))
+        .subquery()
     )
-    found = select(IntegrationDefinition.workspace_id, oldest.label("oldest")).distinct().subquery()
-    waiting = select(found.c.workspace_id).where(found.c.oldest <= at, found.c.workspace_id.not_in(but_for))
-    return db.session.scalars(waiting.order_by(found.c.oldest).limit(WORKSPACES)).all()
+    place = func.row_number().over(partition_by=found.c.workspace_id, order_by=found.c.oldest)
+    due = select(found.c.id, found.c.workspace_id).where(found.c.oldest <= at)
+    return db.session.execute(due.order_by(place, found.c.oldest).limit(ACCOUNTS)).all()

@@ -51,10 +51,11 @@ def edit_form(uuid: UUID) -> str:
 @blueprint.post("/accounts/<uuid:uuid>/edit")
 @admin_only
 def edit(uuid: UUID) -> ResponseReturnValue:
-    """Change an account's name, or its credentials where any is another; an empty secret stays what it is."""
+    """Change an account's name, or its credentials where any is another; a secret is removed only by its own box."""
     account = _find(uuid)
     known, before = _provider(account), integrations.settings_of(account)
-    changed = {name: text for name, text in _typed(known).items() if text != before.get(name, "")}
+    removed = {field.name: "" for field in known.fields if f"remove-{field.name}" in request.form}
+    changed = {name: text for name, text in _typed(known).items() if text != before.get(name, "")} | removed
     try:
         integrations.change(account, name=request.form.get("name"), credentials=changed or None)
     except (Invalid, Conflict) as refusal:

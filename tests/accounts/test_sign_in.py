@@ -58,6 +58,24 @@ def test_a_new_password_ends_every_session(alice: Person) -> None:
     assert access.user_of_session(token) is None
 
 
+def test_who_typed_the_old_password_while_it_was_changed_is_not_let_in(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking takes a moment; and the session would outlive the change."""
+    access.set_password(alice.user, "an old password")
+    check = access.check_password_hash
+
+    def slowly(password_hash: str, password: str) -> bool:
+        is_right = check(password_hash, password)
+        access.set_password(alice.user, "a new password")
+        return is_right
+
+    monkeypatch.setattr(access, "check_password_hash", slowly)
+    with pytest.raises(Unauthorized):
+        access.sign_in("alice@alma.example", "an old password")
+    assert db.session.scalar(select(func.count(Session.id))) == 0
+
+
 def test_a_link_signs_in_once(alice: Person) -> None:
     token = access.create_sign_in_link(alice.user)
     assert access.user_of_session(access.sign_in_by_link(token)) == alice.user

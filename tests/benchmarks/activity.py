@@ -76,7 +76,9 @@ def _furnish(workspace: Workspace) -> None:
             rows = [_listing(workspace.id, account_ids[number % 2], number) for number in numbers]
             ids = list(db.session.scalars(insert(Listing).returning(Listing.id), rows))
             images = [
-                image for id, number in zip(ids, numbers, strict=True) for image in _images(workspace.id, id, number)
+                image
+                for id, number in zip(ids, numbers, strict=True)
+                for image in _images(account_ids[number % 2], id, number)
             ]
             db.session.execute(insert(ListingImage), images)
             standing.recount(ids)
@@ -105,13 +107,13 @@ def _listing(workspace_id: int, account_id: int, number: int) -> dict[str, Any]:
     }
 
 
-def _images(workspace_id: int, listing_id: int, number: int) -> Iterator[dict[str, Any]]:
+def _images(account_id: int, listing_id: int, number: int) -> Iterator[dict[str, Any]]:
     urls = _urls(number)
     waits = number % 40 == 7
     for type, position, url in [(THUMBNAIL, 0, urls[0]), *((GALLERY, n, url) for n, url in enumerate(urls))]:
         digest = sha256(url.encode()).hexdigest()
         yield {
-            "workspace_id": workspace_id,
+            "account_id": account_id,
             "listing_id": listing_id,
             "type": type,
             "original_url": url,

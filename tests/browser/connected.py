@@ -96,7 +96,7 @@ def _listing(user: User, account: IntegrationAccount, number: int, *, has_troubl
 def _image(user: User, listing: Listing, type: str, position: int, data: bytes, *, has_troubles: bool) -> None:
     url = listing.pictures[position]["url"]
     image = ListingImage(
-        workspace_id=user.workspace_id,
+        account_id=listing.account_id,
         listing_id=listing.id,
         type=type,
         original_url=url,

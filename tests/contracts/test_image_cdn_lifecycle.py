@@ -76,9 +76,9 @@ class TestLifecycle:
         cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
         assert cdn.listings() == []
         assert {cdn.ask("GET", path).status_code for path in paths} == {404}
-        assert db.session.query(ListingImage).count() == 0
         assert {requests.get(url, timeout=30).status_code for url in shown} == {404}, "at once"
         removal.clear_leftovers()
+        assert db.session.query(ListingImage).count() == 0
         assert objects() == set()
 
     def test_a_listing_that_the_pms_has_no_more(self, cdn: ImageCdn) -> None:

@@ -103,6 +103,17 @@ def test_a_cover_that_people_chose_stays_the_cover(home: Property, links: list[s
     assert names(home) == "012*"
 
 
+def test_a_cover_that_people_chose_is_first_and_stays_so(home: Property, host: Outside) -> None:
+    factories.photo_in(home, name="x.jpg")
+    found = [f"{host.url}/{n}.jpg" for n in range(2)]
+    imports.start(home, found)
+    arrive(found[1])
+    order.make_cover(home, str(named(home, "1").uuid))
+    assert names(home) == "1*x"
+    arrive(found[0])
+    assert names(home) == "1*0x"
+
+
 def test_what_people_deleted_meanwhile_is_missed_by_nobody(home: Property, links: list[str]) -> None:
     arrive(links[0], links[2])
     deletion.delete(home, [str(named(home, "0").uuid)])

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -181,8 +182,10 @@ def test_credentials_that_cannot_be_read_any_more_are_typed_whole(
     assert len(stays.listings()) == 3
 
 
-def test_one_that_was_removed_meanwhile_is_not_found(account: IntegrationAccount) -> None:
-    removal.remove_account(account)
+def test_one_that_was_removed_meanwhile_is_not_found(app: Flask, account: IntegrationAccount) -> None:
+    assert account.definition
+    with app.app_context():  # somebody else does it
+        removal.remove_account(db.session.get_one(IntegrationAccount, account.id))
     with pytest.raises(NotFound):
         integrations.change(account, name="Sea Stays")
 

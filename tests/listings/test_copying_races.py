@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, standing, sync
+from portal.listings import arrival, copying, integrations, standing, sync
 from portal.listings.models import IntegrationAccount, Listing
+from portal.listings.providers.base import FoundListing
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import lock, work
@@ -21,6 +22,7 @@ from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, Seen, outside
 from tests.pixels.files import drawn
+from tests.workers.conftest import until
 
 SIZE = 1, 2  # one listing of two pictures
 
@@ -115,6 +117,30 @@ def test_x13_a_listing_is_told_of_once_per_change(
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     assert len(told()) == 1, "the one that was still to come is gone"
+
+
+@pytest.mark.parametrize("database", BOTH[1:], indirect=True)
+def test_a_sync_takes_listings_in_the_order_in_which_all_do_whatever_the_pms_says(
+    account: IntegrationAccount, at_once: Callable[..., list[Any]]
+) -> None:
+    """Else it waits for somebody who waits for it."""
+    account_id, first, second = account.id, *(listing.id for listing in stays.told(account, 2))
+
+    def take_in() -> None:
+        with work() as w:
+            mine = db.session.get_one(IntegrationAccount, account_id)
+            lock(mine)
+            arrival.take_in(w, mine, [FoundListing(external_id, "Anew", None, ()) for external_id in ("2", "1")])
+
+    def hold_the_first() -> None:
+        with work():
+            lock(db.session.get_one(Listing, first))
+            held.set()
+            until(lambda: db.session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")), within_s=10)
+            db.session.execute(text("SELECT 1 FROM listing WHERE id = :id FOR UPDATE NOWAIT"), {"id": second})
+
+    held = threading.Event()
+    assert at_once(lambda do: do(), (hold_the_first,), (lambda: held.wait() and take_in(),)) == [None, None]
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)

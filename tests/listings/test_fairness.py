@@ -14,13 +14,13 @@ from portal import errands, jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.jobs import Job
-from portal.listings import copying, integrations, sync
+from portal.listings import copying, integrations, sync, turns
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
-from tests.listings import stays
+from tests.listings import rows, stays
 from tests.outside import Outside, Reply, outside
 from tests.workers.conftest import until
 
@@ -97,7 +97,7 @@ def test_hosts_that_hang_delay_no_other_pictures(
 
         def are_copied() -> bool:
             db.session.rollback()
-            mine = db.session.query(ListingImage).filter_by(workspace_id=workspace_id)
+            mine = db.session.query(ListingImage).filter_by(account_id=his_id)
             return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
 
         try:
@@ -109,7 +109,6 @@ def test_hosts_that_hang_delay_no_other_pictures(
     assert all(one.bytes() for one in pms.catalogue.listings[1].pictures), (
         "drawn before it is measured: that takes long"
     )
-    workspace_id = charlie.workspace.id
     with hosts_that_hang() as hosts:
         for person, host in zip(people(app), hosts, strict=True):
             stays.showing(pms, *(f"{host.url}/{n}.jpg" for n in range(PICTURES)))
@@ -159,3 +158,19 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(app: Flask, alice: Pers
     taken = [errand.turn.id for _ in range(2) for errand in sync._claim(16, [])]
     assert his.id in taken
     assert len(taken) <= 5
+
+
+def test_many_accounts_whose_pictures_wait_hide_no_other(
+    alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ACCOUNTS", 2)
+    for n in range(3):
+        stays.told(rows.account_of(alice.workspace, f"Alma {n}"))
+    his = stays.told(rows.account_of(charlie.workspace))[0]
+    mine = stays.listings()[0]
+    assert [db.session.get_one(ListingImage, id).listing_id for id in turns.choose(4)] == [
+        mine.id,
+        his.id,
+        mine.id,
+        his.id,
+    ]

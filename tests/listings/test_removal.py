@@ -14,8 +14,8 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said
 from portal.errors import NotFound
-from portal.listings import copying, integrations, removal
-from portal.listings.models import IntegrationAccount, Leftover, SyncPage
+from portal.listings import copying, integrations, removal, turns
+from portal.listings.models import IntegrationAccount, Listing, SyncPage
 from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
@@ -24,6 +24,14 @@ from tests.listings import stays
 from tests.outside import Reply, outside
 
 AT_ONCE = timedelta(seconds=-60)
+
+
+def left() -> tuple[int, int]:
+    """How many accounts and listings there are, whoever may see them."""
+    db.session.rollback()
+    tables = IntegrationAccount, Listing
+    accounts, listings = (db.session.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+    return accounts, listings
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -42,11 +50,74 @@ def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
     assert {listing.account_id for listing in stays.listings()} == {his.id}
     assert removal.clear_leftovers() == 15
     stays.assert_copied(pms, charlie.workspace)
-    for model in (Leftover, SyncPage):
-        assert db.session.scalar(select(func.count()).select_from(model)) == 0
+    assert left() == (1, 3)
+    assert len(stays.images()) == 15
+    assert db.session.scalar(select(func.count()).select_from(SyncPage)) == 0
     db.session.rollback()
     with pytest.raises(NotFound):
         removal.remove_account(account)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a15_an_account_is_connected_anew_right_after_its_removal(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    stays.synced(account)
+    old = set(stays.objects())
+    removal.remove_account(account)
+    stays.synced(stays.connected(alice.workspace, pms))
+    assert len(stays.objects()) == 30
+    assert removal.clear_leftovers() == 15
+    stays.assert_copied(pms, alice.workspace)
+    assert not old & set(stays.objects())
+    assert left() == (1, 3)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAccount) -> None:
+    stays.synced(account)
+    with stays.statements() as asked:
+        removal.remove_account(account)
+    assert stays.writes(asked) == []
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ACCOUNTS", 1)
+    monkeypatch.setattr(turns, "PER_ACCOUNT", 3)
+    stays.synced_only(account)
+    removal.remove_account(account)
+    stays.synced(stays.connected(alice.workspace, pms))
+    assert pms.count("/pictures/") == 12, "none twice"
+    removal.clear_leftovers()
+    stays.assert_copied(pms, alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: a sync that deletes thousands holds up everybody. Some of their pictures still wait."""
+    monkeypatch.setattr(turns, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(removal, "BATCH", 2)
+    stays.synced(account)
+    stays.all_at_once()
+    pms.catalogue.listings.clear()
+    stays.synced_only(account)
+    pms.catalogue.add(4)
+    with stays.statements() as asked:
+        stays.synced_only(account)
+    assert not [statement for statement in asked if statement.startswith("DELETE FROM listing")]
+    assert len(stays.listings()) == 1, "nobody sees the others any more"
+    asked_before = pms.count("/pictures/")
+    copying.run()
+    assert pms.count("/pictures/") == asked_before + 4
+    assert left() == (2, 4)
+    assert removal.clear_leftovers() == 15
+    assert left() == (1, 1)
+    stays.assert_copied(pms, alice.workspace)
 
 
 def test_a15_leftovers_are_rung_for_until_the_bucket_lets_go(
@@ -60,10 +131,24 @@ def test_a15_leftovers_are_rung_for_until_the_bucket_lets_go(
             removal.clear_leftovers()
         db.session.rollback()
         assert len(stays.objects()) == 15
+        assert left() == (1, 3), "as long as there are objects, their listing tells where"
     work_off()
-    assert stays.objects() == {}
+    assert (stays.objects(), left()) == ({}, (0, 0))
     removal.ring_again()
     assert work_off() == 0, "nothing is left to ring for"
+
+
+def test_a15_who_has_no_time_left_rings_for_the_next(
+    account: IntegrationAccount, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports have their turn in between: they wait in the same queue."""
+    monkeypatch.setattr(removal, "CLEAR_FOR_S", 0)
+    stays.synced(account)
+    removal.remove_account(account)
+    removal.clear_leftovers()
+    assert left() == (1, 2)
+    work_off()
+    assert left() == (0, 0)
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -74,8 +159,7 @@ def test_a15_two_workers_clear_the_same_leftovers(
     removal.remove_account(account)
     outcomes = at_once(removal.clear_leftovers, (), (), ())
     assert not [each for each in outcomes if isinstance(each, Exception)], outcomes
-    assert stays.objects() == {}
-    assert db.session.scalar(select(func.count()).select_from(Leftover)) == 0
+    assert (stays.objects(), left()) == ({}, (0, 0))
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
@@ -109,7 +193,8 @@ def test_a15_an_account_that_goes_in_the_middle_of_its_sync_stays_gone(
     pms.answer = remove  # type: ignore[method-assign]
     stays.synced(account)
     assert stays.listings() == []
-    assert db.session.scalar(select(func.count()).select_from(IntegrationAccount)) == 0
+    removal.clear_leftovers()
+    assert left() == (0, 0)
 
 
 def test_what_a_crash_left_of_a_copy_is_collected_and_nothing_else(

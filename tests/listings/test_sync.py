@@ -95,6 +95,22 @@ def test_a_sync_goes_on_from_its_cursor(
     assert (len(stays.listings()), account.pages, account.error) == (4, 4, None)
 
 
+def test_a_sync_has_the_room_that_what_waits_leaves_it(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def due() -> int:
+        return sum(image.next_at is not None and image.next_at <= now() for image in stays.images())
+
+    monkeypatch.setattr(hostaway.Hostaway, "uploads_per_sync", 10)
+    stays.synced_only(account)
+    assert (account.uploads, due()) == (15, 10)
+    integrations.switch(account.definition.workspace, "hostaway", enabled=False)
+    integrations.switch(account.definition.workspace, "hostaway", enabled=True)
+    pms.catalogue.add(4)
+    stays.synced_only(account)
+    assert (account.uploads, due()) == (20, 10), "and it is said as long as it is so"
+
+
 def test_an_answer_that_is_stored_in_parts_is_asked_for_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "MAX_ON_A_PAGE", 2)
     with FakeFeed(listings=7, pictures=1) as feed:

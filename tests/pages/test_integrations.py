@@ -141,6 +141,20 @@ def test_an_address_is_changed_with_the_secret_only(alice: Person, account: Inte
     assert (secret_of(account), account.host) == ("third", "api.hostaway.com")
 
 
+def test_a_secret_that_nobody_asks_for_any_more_is_removed(alice: Person) -> None:
+    feed = {"url": "https://feed.example/a.json", "headerName": "X-Api-Key", "headerValue": "so-very-secret"}
+    account = integrations.connect(alice.workspace, "generic", feed)
+    browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
+    assert 'name="remove-headerValue"' in browser.get(path).text
+    kept = {"name": "", "url": "https://feed.example/b.json", "headerName": "X-Api-Key", "headerValue": ""}
+    assert browser.post(path, data=kept).status_code == 303
+    assert json.loads(accounts()[0].credentials or "")["headerValue"] == "so-very-secret"
+    moved = {"name": "", "url": "https://other.example/a.json", "headerName": "", "headerValue": ""}
+    assert browser.post(path, data=moved).status_code == 422
+    assert browser.post(path, data=moved | {"remove-headerValue": "1"}).status_code == 303
+    assert json.loads(accounts()[0].credentials or "") == {"url": "https://other.example/a.json"}
+
+
 def test_two_accounts_are_not_made_one(alice: Person, account: IntegrationAccount) -> None:
     browser = alice.browser()
     browser.post(CONNECT, data={**FORM, "clientId": "6"})
@@ -166,7 +180,7 @@ def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
     assert len(accounts()) == 1
     answer = browser.post(path)
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
-    assert accounts() == [] and db.session.query(Listing).count() == 0
+    assert accounts() == [] and db.session.query(Listing).all() == []
     page = browser.get(answer.location).text
     assert "No account is connected" in page and "with the first sync" not in page
     assert browser.get(path).status_code == 404

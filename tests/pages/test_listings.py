@@ -188,7 +188,7 @@ def test_how_many_pictures_a_sync_may_upload_is_seen_where_there_are_more(alice:
     with work():
         listing.account.uploads = 41_000
     assert (
-        "41,000 new images, 20,000 of them copied with each sync."
+        "41,000 new images: 20,000 are copied with each sync."
         in alice.browser().get("/listings?provider=hostaway").text
     )
     with work():

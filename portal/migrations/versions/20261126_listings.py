@@ -25,14 +25,6 @@ def upgrade() -> None:
     )
     op.add_column("import_item", sa.Column("alt_text", sa.String(length=500), nullable=True))
     op.create_table(
-        "leftover",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("prefix", sa.String(length=120), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_leftover")),
-        sa.UniqueConstraint("prefix", name=op.f("uq_leftover_prefix")),
-    )
-    op.create_table(
         "integration_definition",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("uuid", sa.Uuid(), nullable=False),
@@ -55,7 +47,7 @@ def upgrade() -> None:
         "integration_account",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("uuid", sa.Uuid(), nullable=False),
-        sa.Column("definition_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("definition_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("credentials", sa.Text(), nullable=True),
         sa.Column("token", sa.Text(), nullable=True),
@@ -151,7 +143,7 @@ def upgrade() -> None:
         "listing_image",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("uuid", sa.Uuid(), nullable=False),
-        sa.Column("workspace_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("listing_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("type", sa.String(length=10), nullable=False),
         sa.Column("original_url", sa.String(length=2048), nullable=False),
@@ -177,9 +169,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["listing_id"], ["listing.id"], name=op.f("fk_listing_image_listing_id_listing"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspace.id"], name=op.f("fk_listing_image_workspace_id_workspace"), ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_listing_image")),
         sa.UniqueConstraint(
             "listing_id", "type", "url_sha256", name=op.f("uq_listing_image_listing_id_type_url_sha256")
@@ -188,7 +177,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("listing_image", schema=None) as batch_op:
         batch_op.create_index("ix_listing_image_busy", ["fetching_until"], unique=False)
-        batch_op.create_index("ix_listing_image_due", ["workspace_id", "next_at"], unique=False)
+        batch_op.create_index("ix_listing_image_due", ["account_id", "next_at"], unique=False)
         batch_op.create_index(
             "ix_listing_image_failed",
             ["listing_id", "superseded_at", "host", "failure_reason"],
@@ -223,5 +212,4 @@ def downgrade() -> None:
 
     op.drop_table("integration_account")
     op.drop_table("integration_definition")
-    op.drop_table("leftover")
     op.drop_column("import_item", "alt_text")
