@@ -8,8 +8,9 @@ from portal import remote
 from portal.db import db, now
 from portal.errors import NotFound
 from portal.images import gallery, imports
+from portal.images.imports import Known
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
-from portal.listings.models import Listing
+from portal.listings.models import GALLERY, Listing, ListingImage
 from portal.work import lock, work
 
 LEASE = timedelta(seconds=60)  # where an adoption dies half-way, the next goes on then
@@ -18,19 +19,20 @@ LEASE = timedelta(seconds=60)  # where an adoption dies half-way, the next goes 
 def adopt(listing: Listing, *, added_by: str = "") -> Property:
     """Make a property of a listing, once, and import its pictures: as many as the plan has room for.
 
-    They come in one import, however many: so they stand as in the listing, with what it says of them. Again, it returns
-    the same property and imports what was not asked for yet. Raises NotFound where the listing is gone, OverQuota
+    They come in one import, however many: so they stand as in the listing, with what it says of them. What the Image
+    CDN has a copy of is not fetched from the PMS, which may be away. Again, it returns the same property and imports
+    what was not asked for yet. Raises NotFound where the listing is gone, OverQuota
     where the month's imports are used up: the property is there then, and the rest may follow.
     """
-    property, texts = _claimed(listing)
-    if texts is None:  # somebody is at it, a moment ago: what they import is not imported twice
+    property, known = _claimed(listing)
+    if known is None:  # somebody is at it, a moment ago: what they import is not imported twice
         return property
     try:
-        wanted = _not_asked_for(property, list(texts))
+        wanted = _not_asked_for(property, list(known))
         left = imports.budget(property.workspace).left
         for some in (wanted[:left], wanted[left:]):  # what is over the budget says so itself
             if some:
-                imports.start(property, some, added_by=added_by, alt_texts=texts, most=len(some))
+                imports.start(property, some, added_by=added_by, known=known, most=len(some))
     finally:
         _release(listing)
     return property
@@ -41,8 +43,8 @@ def find(listing: Listing) -> Property | None:
     return db.session.get(Property, listing.property_id) if listing.property_id else None
 
 
-def _claimed(listing: Listing) -> tuple[Property, dict[str, str] | None]:
-    """Return the listing's property, made where there is none, and what its pictures show, by their URLs.
+def _claimed(listing: Listing) -> tuple[Property, dict[str, Known] | None]:
+    """Return the listing's property, made where there is none, and what is known of its pictures, by their URLs.
 
     None while somebody imports these.
     """
@@ -59,9 +61,17 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, str] | None]:
             db.session.add(property)
             db.session.flush()
             listing.property_id = property.id
-        most = gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
-        texts = {picture["url"]: picture["description"][:most] for picture in listing.pictures}
-    return property, texts
+        known = _known(listing)
+    return property, known
+
+
+def _known(listing: Listing) -> dict[str, Known]:
+    image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
+    copied = select(image.original_url, image.key).where(image.listing_id == listing.id, image.type == GALLERY)
+    copies = {url: key for url, key in db.session.execute(copied)}
+    return {
+        picture["url"]: Known(picture["description"][:most], copies.get(picture["url"])) for picture in listing.pictures
+    }
 
 
 def _release(listing: Listing) -> None:

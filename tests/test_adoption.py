@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import adoption, config
+from portal import adoption, config, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -18,7 +18,7 @@ from portal.errors import NotFound, OverQuota
 from portal.images import fetching, gallery, imports, properties
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
 from portal.listings import arrival, catalogue, removal, sync
-from portal.listings.models import IntegrationAccount, Listing
+from portal.listings.models import GALLERY, IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import lock, work
 from tests import factories
@@ -63,6 +63,25 @@ def homes() -> int:
 def adopt(listing_id: int) -> int:
     """For threads and processes of their own: by its id, and to one."""
     return adoption.adopt(db.session.get_one(Listing, listing_id)).id
+
+
+def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: Person, pms: FakeHostaway) -> None:
+    stays.synced(stays.connected(alice.workspace, pms))
+    listing, fake = stays.listings()[0], pms.catalogue.listings[1]
+    copies = {
+        image.position: storage.cdn.get(image.key or "") for image in stays.images(listing) if image.type == GALLERY
+    }
+    lost = next(image for image in stays.images(listing) if (image.type, image.position) == (GALLERY, 2))
+    storage.cdn.delete(lost.key or "")
+    pms.fail_next(99, 503, below="/pictures/")
+    downloads = pms.count("/pictures/")
+    home = adoption.adopt(listing)
+    fetching.run()
+    db.session.rollback()
+    assert [(image.sha256, image.alt_text) for image in gallery.images(home)] == [
+        (sha256(copies[n] or b"").hexdigest(), fake.pictures[n].description) for n in (0, 1, 3)
+    ]
+    assert pms.count("/pictures/") > downloads, "a copy that is lost is asked of the PMS"
 
 
 @on_both

@@ -18,6 +18,7 @@ from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 from portal.pixels.inspect import Picture, inspect
 from portal.work import lock, work
 
+MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, everything included (reliability.md, A21)
 LEASE = timedelta(seconds=60)  # an item whose worker died is due again then
 SHARES = Shares(side_by_side=16, per_place=4, per_workspace=8)  # a place is a host (cases A28, H7)
@@ -32,6 +33,7 @@ class _Errand:
 
     item_id: int
     url: str
+    copy_key: str | None
     place: Place
     attempts: int
 
@@ -75,7 +77,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         for item in db.session.scalars(rows):
             item.attempts += 1
             item.fetching_until = item.next_at = now() + LEASE
-            taken.append(_Errand(item.id, item.url, Place.of(item.job.property), item.attempts))
+            taken.append(_Errand(item.id, item.url, item.copy_key, Place.of(item.job.property), item.attempts))
     return taken
 
 
@@ -116,18 +118,26 @@ def _fetch(errand: _Errand) -> _Found:
     if errand.attempts > MAX_ATTEMPTS:
         return _Found(code="interrupted", message="The import of this URL broke off each time.")
     try:
-        fetched = remote.fetch(errand.url, max_bytes=uploads.MAX_SIZE_BYTES, deadline_s=DEADLINE_S)
-        picture = inspect(fetched.data)
+        data = _copy(errand) or remote.fetch(errand.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S).data
+        picture = inspect(data)
     except remote.Unreachable as error:
         again = RETRY_AFTER_S[errand.attempts - 1] if errand.attempts <= len(RETRY_AFTER_S) else None
         return _Found(code=error.code, message=error.message, again_in_s=again)
     except TooMany as busy:
         return _Found(again_in_s=busy.retry_after_s, is_ours=True)
+    except StorageFailed:
+        return _Found(again_in_s=RETRY_AFTER_S[-1], is_ours=True)
     except (remote.Refused, Invalid) as error:
         return _Found(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
         return _Found(code="content_type_not_allowed", message=f"A photo's type is one of {', '.join(uploads.TYPES)}.")
-    return _Found(fetched.data, picture)
+    return _Found(data, picture)
+
+
+def _copy(errand: _Errand) -> bytes | None:
+    """What we serve of this URL ourselves: whoever named it may be away. None where that can't be a photo here."""
+    data = storage.cdn.get(errand.copy_key) if errand.copy_key else None
+    return data if data and len(data) <= MAX_BYTES else None
 
 
 def _settle_all(results: Sequence[tuple[_Errand, _Found]]) -> None:

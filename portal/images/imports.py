@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import selectinload
@@ -49,21 +49,29 @@ class Budget:
         return max(0, self.limit - self.used)
 
 
+class Known(NamedTuple):
+    """What is known of a URL before it is fetched: what its picture shows, and where we have a copy of it."""
+
+    alt_text: str | None = None
+    copy_key: str | None = None  # in the CDN bucket
+
+
 def start(
     property: Property,
     urls: Sequence[str],
     *,
     added_by: str = "",
-    alt_texts: Mapping[str, str] | None = None,
+    known: Mapping[str, Known] | None = None,
     most: int = MAX_URLS,
 ) -> ImportJob:
     """Accept URLs to be fetched. Raises Invalid for one that could never be, OverQuota for room or budget.
 
     A URL that stands there twice is imported once; the second is a failure of its own (contract.md, B18).
-    `alt_texts`: the descriptions of the images, by URL.
     """
     hosts = [_host(url, index) for index, url in enumerate(_checked(urls, most))]
-    texts = {url: gallery.checked_alt_text(text) for url, text in (alt_texts or {}).items()}
+    known = {
+        url: each._replace(alt_text=gallery.checked_alt_text(each.alt_text)) for url, each in (known or {}).items()
+    }
     month = f"{now():%Y-%m}"
     with work() as w:
         if not lock(property):
@@ -75,7 +83,8 @@ def start(
         db.session.add(job)
         db.session.flush()
         for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
-            item = ImportItem(job_id=job.id, position=position, url=url, host=host, alt_text=texts.get(url))
+            its = known.get(url, Known())._asdict()
+            item = ImportItem(job_id=job.id, position=position, url=url, host=host, **its)
             if url in urls[:position]:
                 _fail(item, DUPLICATE, "This URL stands in the request twice.")
             db.session.add(item)

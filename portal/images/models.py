@@ -179,6 +179,7 @@ class ImportItem(Base):
     url: Mapped[str] = mapped_column(String(2048))
     host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
     alt_text: Mapped[str | None] = mapped_column(String(500))  # of the image that it becomes
+    copy_key: Mapped[str | None] = mapped_column(String(200))  # in the CDN bucket: what lies there is not fetched
     state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (it is an image) or failed
     next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
     fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it

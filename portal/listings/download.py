@@ -110,7 +110,7 @@ def carry_out(errand: Errand) -> Found:
     except TooMany as busy:
         return Found(again_in_s=busy.retry_after_s, is_ours=True)
     except Invalid as refused:
-        return Found(reason=f"Invalid image format: {refused.message}"[:300])
+        return Found(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
     except StorageFailed:
         return _later(errand, "S3 upload fails")
 

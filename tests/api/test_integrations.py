@@ -12,6 +12,7 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
+from portal.listings.providers.normal import DISAGREES
 from tests.factories import Person
 from tests.listings import stays
 
@@ -119,7 +120,7 @@ def test_what_was_odd_is_noted(alice: Person, pms: FakeHostaway) -> None:
     pms.twist = disagree
     at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
     sync.run()
-    assert alice.api("GET", at).json["note"] == "The order field disagrees with the array."
+    assert alice.api("GET", at).json["note"] == DISAGREES
 
 
 def test_credentials_that_are_not_good_are_told_so_after_the_first_sync(alice: Person, pms: FakeHostaway) -> None:

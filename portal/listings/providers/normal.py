@@ -16,7 +16,7 @@ from portal.listings.providers.base import FoundListing, Picture
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500
 MAX_LOOKED_AT = 10 * MAX_PICTURES  # of one listing: what is no picture takes time too
-DISAGREES = "The order field disagrees with the array."
+DISAGREES = "Some pictures are numbered in another order than they are listed in: their numbers are used."
 GONE = "A listing was removed while we looked at it."
 
 _HTTP = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)

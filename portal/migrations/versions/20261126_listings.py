@@ -24,6 +24,7 @@ def upgrade() -> None:
         )
     )
     op.add_column("import_item", sa.Column("alt_text", sa.String(length=500), nullable=True))
+    op.add_column("import_item", sa.Column("copy_key", sa.String(length=200), nullable=True))
     op.create_table(
         "integration_definition",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -212,4 +213,5 @@ def downgrade() -> None:
 
     op.drop_table("integration_account")
     op.drop_table("integration_definition")
+    op.drop_column("import_item", "copy_key")
     op.drop_column("import_item", "alt_text")
