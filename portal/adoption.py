@@ -68,7 +68,7 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, Known] | None]:
 def _known(listing: Listing) -> dict[str, Known]:
     image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
     copied = select(image.original_url, image.key).where(image.listing_id == listing.id, image.type == GALLERY)
-    copies = {url: key for url, key in db.session.execute(copied)}
+    copies = dict(db.session.execute(copied).all())
     return {
         picture["url"]: Known(picture["description"][:most], copies.get(picture["url"])) for picture in listing.pictures
     }

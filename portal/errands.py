@@ -1,6 +1,7 @@
 """Errands: rows that wait for the world outside, taken in fair turns, done side by side in threads, and noted."""
 
 import logging
+import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -57,7 +58,8 @@ class Shares:
     def choose(self, due: Iterable[Turn], on_the_way: Sequence[Turn], most: int) -> list[int]:
         """Choose ids among what is due: one after the other for the workspace that has the least on the way by then.
 
-        So a place that many want is shared, whoever came first with however much.
+        So a place that many want is shared, whoever came first with however much. Among equals it is a draw: the one
+        that is named first would have each place that becomes free, as long as it wants any.
         """
         places, workspaces = _counted(on_the_way)
         suspects = sum(turn.is_suspect for turn in on_the_way)
@@ -66,7 +68,7 @@ class Shares:
             waiting.setdefault(turn.workspace_id, deque()).append(turn)
         chosen: list[int] = []
         while waiting and len(chosen) < most:
-            workspace_id = min(waiting, key=workspaces.__getitem__)  # of equals the one that was named first
+            workspace_id = min(waiting, key=lambda id: (workspaces[id], random.random()))
             its = waiting[workspace_id]
             while its and (
                 places[its[0].place] >= self.per_place or (its[0].is_suspect and suspects >= self.side_by_side // 2)

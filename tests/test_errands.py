@@ -36,5 +36,8 @@ def test_of_what_failed_before_there_is_half_at_most_and_the_rest_passes_by() ->
     assert sum(due[id].is_suspect for id in chosen) == 8
 
 
-def test_where_there_is_room_for_one_the_one_who_waits_longest_has_it() -> None:
-    assert SHARES.choose(FIRST + LATER, [], 1) == [0]
+def test_where_there_is_room_for_one_each_has_it_in_the_end_and_gives_it_to_what_waits_longest() -> None:
+    """Six who were here long before, each with no end of wishes, leave it to the seventh too."""
+    due = [Turn(n * 100 + id, "cdn.example", n, is_suspect=False) for n in range(7) for id in range(100)]
+    chosen = Counter(SHARES.choose(due, [], 1)[0] for _ in range(500))
+    assert set(chosen) == {n * 100 for n in range(7)}

@@ -109,7 +109,9 @@ def find_image(listing: Listing, uuid: str) -> ListingImage:
 def is_named(key: str) -> bool:
     """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
     named = select(ListingImage.id).join(ListingImage.listing).join(Listing.account).join(IntegrationAccount.definition)
-    return db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
+    found = db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
+    db.session.rollback()  # no connection is held while bytes travel
+    return found
 
 
 def named_in_cdn(keys: Sequence[str]) -> set[str]:

@@ -60,8 +60,11 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
     _forget(w, list(stored.values()))
+    at = now()
+    again = [row for rows in changes.values() for row in rows if row.get("next_at") and row["next_at"] <= at]
+    if listings:
+        _spread(listings[0].account, [*new, *again])
     if new:
-        _spread(listings[0].account, new)
         db.session.execute(insert(ListingImage), new)
     for same_columns in changes.values():  # three kinds at most
         db.session.execute(update(ListingImage), same_columns)

@@ -42,7 +42,8 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
             if enabled:
                 w.enqueue(jobs.image_cdn_upload())
                 for account in accounts(definition):
-                    _hurry(w, account)
+                    if lock(account):  # it may just have been removed, or its sync begun
+                        _hurry(w, account)
     return definition
 
 

@@ -116,7 +116,7 @@ class ListingImage(Base):
     __tablename__ = "listing_image"
     __table_args__ = (
         UniqueConstraint("listing_id", "type", "url_sha256"),
-        Index("ix_listing_image_due", "account_id", "next_at"),
+        Index("ix_listing_image_due", "account_id", "next_at", "host"),
         Index("ix_listing_image_busy", "fetching_until"),
         Index(
             "ix_listing_image_failed",  # with all that is asked of what failed: why, and where

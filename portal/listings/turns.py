@@ -42,7 +42,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
     first = [
         select(
             select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_suspect"))
-            .where(image.account_id == account_id, image.next_at <= at)
+            .where(image.account_id == account_id, image.next_at <= at, image.host.not_in(hosts))
             .order_by(image.next_at)  # and nothing else: a hundred thousand that are due at one moment are not sorted
             .limit(PER_ACCOUNT)
             .subquery()
@@ -52,14 +52,15 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
     if not first:
         return []
     due = union_all(*first).subquery()
-    found = db.session.execute(select(due).where(due.c.host.not_in(hosts)))
+    found = db.session.execute(select(due))
     return [Turn(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in found]
 
 
 def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]]:
     """Return accounts whose pictures wait, with their workspaces, without a look at each picture.
 
-    The one of each workspace that waits longest comes first, then each one's next: fifty accounts hide nobody.
+    The one of each workspace that waits longest comes first, then each one's next; and of these it is a draw: fifty
+    accounts hide nobody for long, though the host that all of them want is full.
     """
     account, definition, image = IntegrationAccount, IntegrationDefinition, ListingImage
     oldest = select(func.min(image.next_at)).where(image.account_id == account.id).scalar_subquery()
@@ -71,4 +72,4 @@ def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]
     )
     place = func.row_number().over(partition_by=found.c.workspace_id, order_by=found.c.oldest)
     due = select(found.c.id, found.c.workspace_id).where(found.c.oldest <= at)
-    return db.session.execute(due.order_by(place, found.c.oldest).limit(ACCOUNTS)).all()
+    return db.session.execute(due.order_by(place, func.random()).limit(ACCOUNTS)).all()

@@ -15,6 +15,7 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.jobs import Job
 from portal.listings import copying, integrations, sync, turns
+from portal.listings.catalogue import WAITING
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
 from tests import factories
@@ -168,9 +169,19 @@ def test_many_accounts_whose_pictures_wait_hide_no_other(
         stays.told(rows.account_of(alice.workspace, f"Alma {n}"))
     his = stays.told(rows.account_of(charlie.workspace))[0]
     mine = stays.listings()[0]
-    assert [db.session.get_one(ListingImage, id).listing_id for id in turns.choose(4)] == [
-        mine.id,
-        his.id,
-        mine.id,
-        his.id,
-    ]
+    chosen = [db.session.get_one(ListingImage, id).listing_id for id in turns.choose(4)]
+    assert sorted(chosen) == sorted([mine.id, his.id] * 2)
+
+
+def test_a_full_host_hides_no_picture_on_another(alice: Person, charlie: Person, app: Flask) -> None:
+    """Of an account that has hundreds there, and of a workspace beside fifty that wait for it."""
+    rows.listing_of(rows.account_of(alice.workspace), *[rows.BUSY] * 6, host="busy.example")
+    for n in range(turns.ACCOUNTS):
+        other = factories.person(app, f"Waiting {n}", f"{n}@waiting.example", admin=True)
+        rows.listing_of(rows.account_of(other.workspace), WAITING, host="busy.example")
+    account = rows.account_of(charlie.workspace)
+    rows.listing_of(account, *[WAITING] * turns.PER_ACCOUNT, host="busy.example")
+    free = rows.listing_of(account, WAITING, host="free.example")
+    db.session.rollback()
+    looks = [turns.choose(16) for _ in range(50)]
+    assert [image.id for image in rows.images(free)] in looks

@@ -14,6 +14,7 @@ MAX_ON_A_PAGE = 100  # listings; what a PMS gives more of is handed on in parts
 MAX_PICTURES_ON_A_PAGE = 5_000  # they are written in one change: 50,000 take 12 s, in which SQLite has no other writer
 MAX_PAGES = 1_000
 MAX_CURSOR = 500  # characters
+ROOM_FOR_PARTS = 10  # of these, for the number of listings that a part leaves out
 
 Ask = Callable[[str], Page]
 """Asks a PMS for the page that begins at a place in its own words, and names the next place in the page's cursor."""
@@ -120,7 +121,7 @@ def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:
     there = _Cursor(page.next_cursor, 0, here.number + 1, told if is_landmark else here.landmark)
     if there.number > MAX_PAGES:
         raise account.bad_answer("has no end")
-    if len(str(there)) > MAX_CURSOR or not is_storable(there.start):
+    if len(str(there)) > MAX_CURSOR - ROOM_FOR_PARTS or not is_storable(there.start):
         raise account.bad_answer("has a link that can't be kept")
     return there
 

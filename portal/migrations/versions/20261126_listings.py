@@ -178,7 +178,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("listing_image", schema=None) as batch_op:
         batch_op.create_index("ix_listing_image_busy", ["fetching_until"], unique=False)
-        batch_op.create_index("ix_listing_image_due", ["account_id", "next_at"], unique=False)
+        batch_op.create_index("ix_listing_image_due", ["account_id", "next_at", "host"], unique=False)
         batch_op.create_index(
             "ix_listing_image_failed",
             ["listing_id", "superseded_at", "host", "failure_reason"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -118,3 +119,15 @@ def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
     assert [len(part.listings) for part in parts] == [10, 10, 10]
     pictures *= 20
     assert [len(part.listings) for part in paging.walk(ACCOUNT, None, ask, "0")] == [1] * 30
+
+
+@pytest.mark.parametrize("length", range(440, 510, 3))
+def test_a_part_has_a_cursor_that_can_be_kept_too(length: int) -> None:
+    """Its number of listings makes it longer than the page's own."""
+
+    def ask(start: str) -> Page:
+        return page(*range(9_000), then=None) if start else page("first", then="x" * length)
+
+    with suppress(Unreachable):  # the link itself is too long
+        for each in paging.walk(ACCOUNT, None, ask, ""):
+            assert len(each.next_cursor or "") <= paging.MAX_CURSOR
