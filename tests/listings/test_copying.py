@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -78,3 +79,15 @@ def test_cdn_serves_a_copy_with_its_type_and_is_dark_once_the_row_is_gone(
         db.session.delete(db.session.scalars(select(Listing)).one())
     assert set(stays.objects()) == set(keys), "the objects are still there"
     assert [client.get(f"/cdn/{key}").status_code for key in keys] == [404, 404]
+
+
+def test_no_connection_is_held_while_a_copy_is_served(
+    account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays.synced(account)
+    key, get = next(iter(stays.objects())), storage.cdn.get
+    db.session.rollback()
+    held = db.engine.pool.checkedout
+    before = held()
+    monkeypatch.setattr(storage.cdn, "get", lambda key: get(key) if held() == before else None)
+    assert alice.app.test_client().get(f"/cdn/{key}").status_code == 200

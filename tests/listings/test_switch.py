@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from flask import Flask
+from sqlalchemy import select, update
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, settling, turns
+from portal.listings import copying, integrations, removal, settling, turns
 from portal.listings.download import carry_out
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.webhooks import endpoints, events
@@ -28,7 +30,6 @@ from tests.outside import Reply, outside
 def test_a10_off_and_on_again_brings_the_copies_back_at_once_without_a_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    """Line 6 of what must hold."""
     stays.synced(account)
     there, downloads = stays.objects(), pms.count("/pictures/")
     before = stays.shown_urls()
@@ -153,3 +154,26 @@ def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
     stays.let_leases_run_out()
     copying.run()
     assert db.session.query(Delivery).count() == 3, "each listing once"
+
+
+@pytest.mark.parametrize("database", BOTH[1:], indirect=True)
+def test_an_account_that_is_removed_in_that_moment_is_not_hurried(
+    app: Flask, account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    account_id, all_of_it = account.id, integrations.accounts
+
+    def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
+        found = all_of_it(definition)
+        with ThreadPoolExecutor(1) as somebody:
+            somebody.submit(remove).result()
+        return found
+
+    def remove() -> None:
+        with app.app_context():
+            removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
+
+    monkeypatch.setattr(integrations, "accounts", accounts)
+    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    db.session.rollback()
+    assert db.session.scalar(select(IntegrationAccount.next_at).where(IntegrationAccount.id == account_id)) is None
