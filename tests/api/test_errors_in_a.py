@@ -53,7 +53,7 @@ def test_its_neighbours_speak_their_own_dialect(alice: Person, path: str) -> Non
     [
         ("GET", SWITCH, {"PATCH", "OPTIONS"}),
         ("PUT", ACCOUNTS, {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("PATCH", f"{ACCOUNTS}/1", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("PUT", f"{ACCOUNTS}/1", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
         ("POST", LISTINGS, {"GET", "HEAD", "OPTIONS"}),
         ("DELETE", f"{LISTINGS}/1", {"GET", "HEAD", "OPTIONS"}),
     ],

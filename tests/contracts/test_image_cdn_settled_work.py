@@ -49,7 +49,7 @@ class TestA14:
             (404, "PMS image returns 404"),
             (410, "PMS image returns 410"),
             (403, "PMS image returns 403"),
-            (Said(200, b"<html>"), "Invalid image format: The file is not a picture of a type that we know."),
+            (Said(200, b"<html>"), "Invalid image format: The file is not a picture of a type that we know"),
         ],
         ids=["404", "410", "403", "no image"],
     )
