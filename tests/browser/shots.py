@@ -259,6 +259,7 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("listings-syncing", "/listings?provider=hostaway", see_pictures)
         album.take("listings-choose", "/listings/connect")
         album.take("listings-connect", "/listings/connect/hostaway")
+        album.take("listings-edit", "/listings?provider=hostaway", edit_account)
         album.take("settings-webhooks", "/settings/webhooks")
         album.take("settings-webhook", f"/settings/webhooks/{failing.uuid}", full=True)
         album.take("settings-webhook-delete", f"/settings/webhooks/{failing.uuid}/delete", widths=(1440, 390))
@@ -268,6 +269,11 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("settings-you", "/settings/you")
         album.take("error-404", "/nowhere")
         browser.close()
+
+
+def edit_account(page: Any) -> None:
+    page.get_by_role("link", name="Edit ").first.click()
+    page.get_by_label("API key").wait_for()
 
 
 def describe_too_much(page: Any, uuid: str) -> None:
