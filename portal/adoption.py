@@ -21,8 +21,8 @@ def adopt(listing: Listing, *, added_by: str = "") -> Property:
 
     They come in one import, however many: so they stand as in the listing, with what it says of them. What the Image
     CDN has a copy of is not fetched from the PMS, which may be away. Again, it returns the same property and imports
-    what was not asked for yet. Raises NotFound where the listing is gone, OverQuota
-    where the month's imports are used up: the property is there then, and the rest may follow.
+    what was not asked for yet. Raises NotFound where the listing is gone, OverQuota where the month's imports are used
+    up: the property is there then, and the rest may follow.
     """
     property, known = _claimed(listing)
     if known is None:  # somebody is at it, a moment ago: what they import is not imported twice

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
+from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from portal import jobs, storage
 from portal.db import Base, db, writing
 from portal.jobs import Job
 from portal.storage import Bucket
+
+Rows = TypeVar("Rows", bound=Select[Any])
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +122,11 @@ def lock(row: Base) -> bool:
     except InvalidRequestError:
         return False
     return True
+
+
+def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
+    """Have a SELECT hold its rows of this table as `lock()` does; in an order that all keep to, where they are many."""
+    return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
 def _delete(objects: list[tuple[Bucket, str]]) -> None:

@@ -12,7 +12,7 @@ from portal.db import as_uuid, db, now
 from portal.errors import NotFound
 from portal.images import gallery
 from portal.images.models import Deleted, Image, Property, Rendition
-from portal.work import Work, work
+from portal.work import Work, held, work
 
 UNDO_KEPT = timedelta(minutes=10)  # the page offers its undo for 12 s; a slow line must not lose it
 
@@ -65,7 +65,7 @@ def undelete(property: Property, token: str) -> int:
         rows = gallery.hold(property)
         before = gallery.state_of(rows)
         bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
-        found = list(db.session.scalars(bin.with_for_update(key_share=True)))
+        found = list(db.session.scalars(held(bin, Deleted)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.demand_room(property, len(found))

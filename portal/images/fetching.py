@@ -16,7 +16,7 @@ from portal.images import gallery, imports, uploads
 from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 from portal.pixels.inspect import Picture, inspect
-from portal.work import lock, work
+from portal.work import held, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, everything included (reliability.md, A21)
@@ -72,7 +72,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(chosen), ImportItem.next_at <= now())
-        rows = rows.options(joinedload(ImportItem.job)).with_for_update(key_share=True, skip_locked=True, of=ImportItem)
+        rows = held(rows.options(joinedload(ImportItem.job)), ImportItem, skip_locked=True)
         taken: list[_Errand] = []
         for item in db.session.scalars(rows):
             item.attempts += 1

@@ -10,7 +10,7 @@ from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
 from portal.images.models import Image, Listed, Property
 from portal.webhooks import events
-from portal.work import Work, lock, work
+from portal.work import Work, held, lock, work
 
 MAX_ALT_TEXT_LENGTH = 500  # seed B: "Max 500 chars"
 # Built once: building a statement takes longer than SQLite needs for its answer.
@@ -144,7 +144,7 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
         raise Conflict("The gallery has changed since. Look again, then try again.", code="gallery_changed")
     # Held by id, as whoever holds many images does: in two orders, two would wait for each other.
     mine = select(Image).where(Image.property_id == property.id).order_by(Image.id)
-    rows = db.session.scalars(mine.with_for_update(key_share=True, of=Image).execution_options(populate_existing=True))
+    rows = db.session.scalars(held(mine, Image).execution_options(populate_existing=True))
     return sorted(rows, key=lambda image: image.position)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import CursorResult, delete, or_, select, union_all
 from portal import storage
 from portal.db import db, now
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
-from portal.work import work
+from portal.work import held, work
 
 BATCH = 500
 IMPORTS_KEPT = timedelta(days=90)  # their story, on the jobs page
@@ -32,7 +32,7 @@ def expire_uploads() -> int:
     while True:
         over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
         with work() as w:
-            uploads = list(db.session.scalars(over.with_for_update(key_share=True, skip_locked=True)))
+            uploads = list(db.session.scalars(held(over, Upload, skip_locked=True)))
             w.drop(storage.uploads, *(upload.key for upload in uploads))
             db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
         count += len(uploads)
@@ -47,7 +47,7 @@ def empty_bin() -> int:
         db.session.rollback()
         return 0
     with work() as w:
-        found = list(db.session.scalars(over.with_for_update(key_share=True, skip_locked=True)))
+        found = list(db.session.scalars(held(over, Deleted, skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)

@@ -14,7 +14,7 @@ from portal.images.keys import Place
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered, render
-from portal.work import Work, lock, work
+from portal.work import Work, held, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker five times is not tried a sixth time by itself
 WAITS_TOO_LONG = timedelta(seconds=15)  # reliability.md, decision 5
@@ -83,9 +83,7 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(mine))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(
-            db.session.scalars(failed.order_by(Image.id).with_for_update(key_share=True, of=Image))
-        )  # see gallery.hold
+        images = list(db.session.scalars(held(failed.order_by(Image.id), Image)))  # see gallery.hold
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))

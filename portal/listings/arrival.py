@@ -11,7 +11,7 @@ from portal.db import db
 from portal.listings import detection, settling, standing
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
-from portal.work import Work
+from portal.work import Work, held
 
 
 def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
@@ -47,13 +47,8 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    held = (
-        select(Listing)
-        .where(Listing.id.in_(listing_ids))
-        .order_by(Listing.id)
-        .with_for_update(key_share=True, of=Listing)
-    )  # first
-    listings = db.session.scalars(held.execution_options(populate_existing=True)).all()
+    rows = held(select(Listing).where(Listing.id.in_(listing_ids)).order_by(Listing.id), Listing)  # first
+    listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
         if listing.has_news:  # the one that it waited for may be gone

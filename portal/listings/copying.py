@@ -17,7 +17,7 @@ from portal.listings import settling, standing, turns
 from portal.listings.download import RETRY_AFTER_S, TYPES, Copy, Errand, Found, Target, carry_out
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
 from portal.pixels.inspect import Picture
-from portal.work import lock, work
+from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
 TOGETHER = 500  # pictures that are tried again in one change
@@ -79,8 +79,8 @@ def try_all_again(images: Select[int]) -> int:
 def _renew(failed: Sequence[Row[int, int]]) -> int:
     listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
-        held = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-        db.session.scalars(held.with_for_update(key_share=True)).all()  # before their images, as all do
+        mine = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+        db.session.scalars(held(mine, Listing)).all()  # before their images, as all do
         again = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
         again = again.values(attempts=0, failure_reason=None, next_at=now())
         renewed = db.session.execute(again.execution_options(synchronize_session=False))
@@ -110,16 +110,13 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     """
     asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
     free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id)))
-    free_ids = db.session.scalars(free.with_for_update(key_share=True, skip_locked=True, of=Listing)).all()
+    free_ids = db.session.scalars(held(free, Listing, skip_locked=True)).all()
     same = select(ListingImage).join(
         asked,
         (ListingImage.listing_id == asked.c.listing_id) & (ListingImage.url_sha256 == asked.c.url_sha256),
     )
-    rows = db.session.scalars(
-        same.where(ListingImage.listing_id.in_(free_ids)).with_for_update(
-            key_share=True, skip_locked=True, of=ListingImage
-        )
-    )
+    same = same.where(ListingImage.listing_id.in_(free_ids))
+    rows = db.session.scalars(held(same, ListingImage, skip_locked=True))
     groups: dict[tuple[int, str], list[ListingImage]] = {}
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)

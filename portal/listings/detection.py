@@ -51,19 +51,17 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     stored = _stored([listing.id for listing in listings])
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
-    accounts = {listing.id: listing.account_id for listing in listings}
+    accounts, at = {listing.id: listing.account_id for listing in listings}, now()
     for one in (each for listing in listings for each in wanted(listing)):
         row = stored.pop(one.identity, None)
         if row is None:
             new.append(_fresh(one, accounts[one.listing_id]))
-        elif change := _change(row, one):
+        elif change := _change(row, one, at):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
     _forget(w, list(stored.values()))
-    at = now()
-    again = [row for rows in changes.values() for row in rows if row.get("next_at") and row["next_at"] <= at]
-    if listings:
-        _spread(listings[0].account, [*new, *again])
+    if due := [*new, *(row for rows in changes.values() for row in rows if row.get("next_at") == at)]:
+        _spread(listings[0].account, due)
     if new:
         db.session.execute(insert(ListingImage), new)
     for same_columns in changes.values():  # three kinds at most
@@ -76,15 +74,15 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     return len(new)
 
 
-def _spread(account: IntegrationAccount, new: Sequence[dict[str, Any]]) -> None:
-    """Have new pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18).
+def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
+    """Have pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18).
 
     What waited before has its turn before them.
     """
     budget = providers.ALL[account.definition.provider].uploads_per_sync
-    for nth, row in enumerate(new, account.uploads):
+    for nth, row in enumerate(due, account.uploads):
         row["next_at"] = now() + nth // budget * timedelta(minutes=settings().sync_every_min)
-    account.uploads += len(new)
+    account.uploads += len(due)
 
 
 def _forget(w: Work, unnamed: Sequence[_Stored]) -> None:
@@ -139,8 +137,8 @@ def _fresh(wanted: Wanted, account_id: int) -> dict[str, Any]:
     }
 
 
-def _change(row: _Stored, wanted: Wanted) -> Mapping[str, Any]:
-    """What is another now: its place, its signature, or that it is back.
+def _change(row: _Stored, wanted: Wanted, at: datetime) -> Mapping[str, Any]:
+    """What is another now: its place, its signature, or that it is back; due `at` once where it is to be fetched.
 
     A link that failed is fetched again where its signature is a fresh one: the old one may just have been over.
     """
@@ -149,9 +147,9 @@ def _change(row: _Stored, wanted: Wanted) -> Mapping[str, Any]:
     if is_signed_anew or row.position != wanted.position:
         change |= {"original_url": wanted.url, "position": wanted.position}
     if row.superseded_at is not None:
-        change |= {"superseded_at": None, "next_at": now() + VERIFY_EVERY if row.key else now(), "attempts": 0}
+        change |= {"superseded_at": None, "next_at": at + VERIFY_EVERY if row.key else at, "attempts": 0}
     if is_signed_anew and row.failure_reason:
-        change |= {"failure_reason": None, "next_at": now(), "attempts": 0}
+        change |= {"failure_reason": None, "next_at": at, "attempts": 0}
     return change
 
 

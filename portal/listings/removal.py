@@ -11,7 +11,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import NotFound
 from portal.listings.models import IntegrationAccount, Listing, ListingImage, SyncPage, prefix_of
-from portal.work import Work, lock, quietly, work
+from portal.work import Work, held, lock, quietly, work
 
 CLEAR_FOR_S = 10  # imports wait in the same queue
 BATCH = 500
@@ -78,9 +78,7 @@ def forget_superseded() -> int:
     )
     while True:
         with work() as w:
-            images = list(
-                db.session.scalars(old.limit(BATCH).with_for_update(key_share=True, skip_locked=True, of=ListingImage))
-            )
+            images = list(db.session.scalars(held(old.limit(BATCH), ListingImage, skip_locked=True)))
             for image in images:
                 w.drop(storage.cdn, image.key if not _is_shared(image) else None)
                 image.key = image.image_hash = image.delivered_bytes = None
@@ -107,8 +105,8 @@ def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int])
 
 def _hold(listing_ids: Sequence[int]) -> None:
     """In the order in which everybody locks them."""
-    held = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-    db.session.scalars(held.with_for_update(key_share=True)).all()
+    mine = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+    db.session.scalars(held(mine, Listing)).all()
 
 
 def _removed() -> Select[int]:

@@ -13,7 +13,7 @@ from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
 from portal.listings.models import Listing, ListingImage
 from portal.webhooks import events
-from portal.work import Work, lock, work
+from portal.work import Work, held, lock, work
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
-        images = db.session.scalars(rows.with_for_update(key_share=True, of=ListingImage)).all()
+        images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for errand, found in outcomes:
             _settle(listing, images, errand, found)

@@ -21,7 +21,7 @@ from portal.listings import arrival, providers, removal, standing
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
-from portal.work import Work, lock, work
+from portal.work import Work, held, lock, work
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return []
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
-        due = due.with_for_update(key_share=True, skip_locked=True, of=IntegrationAccount)
-        return [errand for account in db.session.scalars(due) if (errand := _begun(account))]
+        free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
+        return [errand for account in free if (errand := _begun(account))]
 
 
 def _turns(condition: ColumnElement[bool]) -> list[Turn]:
@@ -173,8 +173,8 @@ _rest_lock = threading.Lock()
 def _page(account: Account, errand: _Errand) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        held = _rest.pop((errand.turn.id, errand.began_at, errand.cursor), None)
-    pages = held or account.provider.pages(account, errand.cursor)
+        pages = _rest.pop((errand.turn.id, errand.began_at, errand.cursor), None)
+    pages = pages or account.provider.pages(account, errand.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:

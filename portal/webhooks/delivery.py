@@ -15,7 +15,7 @@ from portal.db import db, now
 from portal.errands import Shares, Turn
 from portal.errors import Conflict, NotFound
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
-from portal.work import lock, work
+from portal.work import held, lock, work
 
 RETRY_AFTER_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
 JITTER = 0.1
@@ -80,7 +80,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
     """Send those that failed once more, but for webhooks that are switched off; return how many."""
     failed = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.state == FAILED)
     with work() as w:
-        rows = db.session.scalars(failed.with_for_update(key_share=True, of=Delivery).order_by(Delivery.id))
+        rows = db.session.scalars(held(failed.order_by(Delivery.id), Delivery))
         deliveries = [delivery for delivery in rows if not delivery.endpoint.disabled_at]
         for delivery in deliveries:
             _renew(delivery)
@@ -119,7 +119,7 @@ def _take(chosen: Sequence[int]) -> list[_Parcel]:
     with work():
         rows = select(Delivery).where(Delivery.id.in_(chosen), Delivery.next_at <= now())
         parcels = []
-        for delivery in db.session.scalars(rows.with_for_update(key_share=True, skip_locked=True, of=Delivery)):
+        for delivery in db.session.scalars(held(rows, Delivery, skip_locked=True)):
             if why := _why_never(delivery):
                 _give_up(delivery, why)
                 continue
@@ -197,7 +197,7 @@ def _note(outcomes: Sequence[tuple[_Parcel, _Outcome]]) -> None:
     found = {parcel.turn.id: outcome for parcel, outcome in outcomes}
     with work():
         rows = select(Delivery).where(Delivery.id.in_(found), Delivery.state == PENDING)
-        for delivery in db.session.scalars(rows.with_for_update(key_share=True, of=Delivery).order_by(Delivery.id)):
+        for delivery in db.session.scalars(held(rows.order_by(Delivery.id), Delivery)):
             outcome = found[delivery.id]
             delivery.status, delivery.answer, delivery.took_ms = outcome.status, outcome.answer, outcome.took_ms
             if outcome.arrived:

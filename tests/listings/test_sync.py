@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,24 @@ def test_a_sync_has_the_room_that_what_waits_leaves_it(
     pms.catalogue.add(4)
     stays.synced_only(account)
     assert (account.uploads, due()) == (20, 10), "and it is said as long as it is so"
+
+
+def test_what_is_fetched_again_counts_as_what_is_new_does(
+    account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PMS that signs its links anew at each sync, though thousands of them are dead."""
+
+    def signed_anew(listing: dict[str, Any]) -> dict[str, Any]:
+        images = [image | {"url": f"{image['url']}?signature=new"} for image in listing["listingImages"]]
+        return listing | {"listingImages": images}
+
+    pms.fail_next(99, 404, below="/pictures/")
+    stays.synced(account)
+    monkeypatch.setattr(hostaway.Hostaway, "uploads_per_sync", 10)
+    pms.twist = signed_anew
+    stays.synced_only(account)
+    due = [image for image in stays.images() if image.next_at and image.next_at <= now()]
+    assert (len(due), account.uploads) == (10, 15)
 
 
 def test_an_answer_that_is_stored_in_parts_is_asked_for_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
