@@ -13,7 +13,7 @@ from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
 from portal.pixels.inspect import inspect
-from portal.pixels.refused import Refused, too_slow_to_open
+from portal.pixels.refused import TOO_SLOW, Refused
 from portal.pixels.render import resize
 
 WIDTH_PX = 200  # 66 CSS px, on a screen of three device pixels each
@@ -58,7 +58,7 @@ def _small(key: str) -> bytes | None:
             raise NotFound("There is no such photo.", code="image_not_found")
         return making.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
     except Refused as refused:
-        if refused.code == too_slow_to_open().code:  # today, on a busy machine
+        if refused.code == TOO_SLOW:
             raise
         return None
     finally:

@@ -10,6 +10,8 @@ MAX_SIDE_PX = 16_384  # the same
 MAX_ICC_BYTES = 4 * 1024 * 1024  # the largest press profiles in use have 2.7 MB
 MAX_PARTS = 50_000  # chunks or boxes; a 10 MB PNG in 1 kB chunks has 10,000
 
+TOO_SLOW = "too_slow_to_open"  # the reason that may be another one tomorrow, on a machine that is less busy
+
 DAMAGED = "The file is damaged and can't be opened."
 CUT_OFF = "The file ends too early: a part of it is missing."
 
@@ -46,7 +48,7 @@ def too_large_to_open() -> Refused:
 
 
 def too_slow_to_open() -> Refused:
-    return Refused("too_slow_to_open", "The picture takes longer to open than we allow.")
+    return Refused(TOO_SLOW, "The picture takes longer to open than we allow.")
 
 
 @contextmanager

@@ -16,10 +16,13 @@ from portal import jobs
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.db import db
+from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import gallery
 from portal.images.models import Image, Property
+from portal.listings.models import IntegrationAccount
 from tests import factories
 from tests.factories import Person
+from tests.listings import stays
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")
 
@@ -108,6 +111,33 @@ def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> C
         return page
 
     return open_sheet
+
+
+@pytest.fixture
+def pms(app: Flask) -> Iterator[FakeHostaway]:
+    """A Hostaway with three listings of four pictures each, and no rate limit."""
+    with FakeHostaway() as pms:
+        pms.is_limited = False
+        yield pms
+
+
+@pytest.fixture
+def account(alice: Person, pms: FakeHostaway) -> IntegrationAccount:
+    """Alice's account in it, synced and copied."""
+    return stays.synced(stays.connected(alice.workspace, pms))
+
+
+@pytest.fixture
+def open_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[str], Any]:
+    """Alice's browser on a page, which notices when somebody loads it again."""
+
+    def act(path: str) -> Any:
+        sign_in(page, alice)
+        page.goto(path)
+        page.evaluate("window.isTheSame = true")
+        return page
+
+    return act
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from portal import jobs
 from portal.db import db
@@ -20,33 +19,6 @@ from tests.browser.conftest import at_work
 from tests.browser.test_looks import WIDTHS, found_by_axe, scrolls_sideways
 from tests.factories import Person, jpeg
 from tests.listings import stays
-
-
-@pytest.fixture
-def pms(app: Flask) -> Iterator[FakeHostaway]:
-    """A Hostaway with three listings of four pictures each, and no rate limit."""
-    with FakeHostaway() as pms:
-        pms.is_limited = False
-        yield pms
-
-
-@pytest.fixture
-def account(alice: Person, pms: FakeHostaway) -> IntegrationAccount:
-    """Alice's account in it, synced and copied."""
-    return stays.synced(stays.connected(alice.workspace, pms))
-
-
-@pytest.fixture
-def open_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[str], Any]:
-    """Alice's browser on a page, which notices when somebody loads it again."""
-
-    def act(path: str) -> Any:
-        sign_in(page, alice)
-        page.goto(path)
-        page.evaluate("window.isTheSame = true")
-        return page
-
-    return act
 
 
 def connect(page: Any, pms: FakeHostaway) -> None:
@@ -159,62 +131,6 @@ def test_an_account_has_another_key_and_its_listings_stay(
     assert page.locator("td .badge", has_text="All copied").count() == 3
 
 
-def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
-    for number in (2, 3):
-        pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
-    stays.synced(stays.connected(alice.workspace, pms))
-    page = open_page("/listings")
-    page.get_by_role("link", name=re.compile("^Failed")).click()
-    page.get_by_role("link", name="Heron House 1").click()
-    page.evaluate("window.isTheSame = true")
-    row = page.locator("tr", has_text="PMS image returns 404").first
-    assert "Failed" in row.inner_text() and row.locator("img").count() == 0
-    with at_work(jobs.CDN):
-        page.get_by_role("button", name="Try again: picture 02").click()
-        second = page.locator("tbody tr").nth(2)
-        second.locator(".badge", has_text="Copied").wait_for()
-        second.locator("img").wait_for()
-        page.get_by_role("button", name="Try all again").click()
-        page.locator("tbody tr").nth(3).locator(".badge", has_text="Copied").wait_for()
-    assert page.get_by_role("button", name="Try all again").count() == 0
-    assert page.evaluate("window.isTheSame")
-
-
-def test_the_focus_goes_on_from_a_button_that_goes(
-    open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway
-) -> None:
-    def focused() -> str:
-        return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.href"))
-
-    def press(name: str) -> None:
-        page.get_by_role("button", name=name).focus()
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name=name).wait_for(state="detached")
-
-    for number in (2, 3, 4):
-        pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
-    stays.synced(stays.connected(alice.workspace, pms))
-    path = f"/listings/{stays.listings()[0].uuid}"
-    page = open_page(path)
-    press("Try again: picture 03")
-    assert focused().endswith("/pictures/1/3.jpg"), "the next control in its row"
-    page.wait_for_timeout(1200)  # the page asks for itself, and the focus stays
-    assert focused().endswith("/pictures/1/3.jpg")
-    press("Try all again")
-    assert page.evaluate("document.activeElement.tagName") == "H1"
-    page.wait_for_timeout(1200)
-    assert page.evaluate("document.activeElement.tagName") == "H1"
-    for number in (1, 2, 3):
-        stays.failed(stays.listings()[0], position=number)
-    page.goto(f"{path}?state=failed")
-    press("Try again: picture 03")
-    assert focused() == "Try again: picture 04", "what took its place"
-    press("Try again: picture 04")
-    assert focused() == "Try again: picture 02"
-    press("Try again: picture 02")
-    assert page.evaluate("document.activeElement.tagName") == "H1"
-
-
 def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page("/listings")
     page.get_by_label("Search listings").click()
@@ -232,33 +148,6 @@ def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], acc
     assert page.locator("tbody tr").count() == 3
     page.get_by_role("link", name="Waiting").click()
     page.get_by_text("Nothing waits").wait_for()
-
-
-def test_links_are_copied(tab: Callable[..., Any], sign_in: Any, alice: Person, account: IntegrationAccount) -> None:
-    page = tab(permissions=["clipboard-read", "clipboard-write"])
-    sign_in(page, alice)
-    page.goto(f"/listings/{stays.listings()[0].uuid}")
-    page.get_by_role("button", name="Copy the link of picture 01").click()
-    page.locator(".toast", has_text="Copied.").wait_for()
-    url = page.evaluate("navigator.clipboard.readText()")
-    assert "/gallery/0_" in url and page.request.get(url).ok
-    page.get_by_role("button", name="Copy all links").click()
-    page.wait_for_timeout(300)
-    urls = page.evaluate("navigator.clipboard.readText()").splitlines()
-    assert len(urls) == 5 and url in urls
-
-
-def test_a_property_is_made_of_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
-    page = open_page(f"/listings/{stays.listings()[1].uuid}")
-    with at_work(jobs.NETWORK, jobs.PIXELS):
-        page.get_by_role("button", name="Make a property").click()
-        page.wait_for_url("**/photos")
-        assert page.locator("h1").inner_text() == "Mill Loft 2"
-        page.locator("#photos .tile").nth(3).wait_for()
-    page.go_back()
-    page.reload()
-    page.get_by_role("link", name="Go to the property").click()
-    page.wait_for_url("**/photos")
 
 
 def test_without_javascript_all_of_it_works(
