@@ -10,7 +10,7 @@ from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.config import settings
 from portal.db import db
-from portal.demo.scenes import Scene, scenes
+from portal.demo.photos import PHOTOS, Photo
 from portal.images import gallery, properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import Announced, Arrived
@@ -60,16 +60,16 @@ def add_photos() -> int:
     if not home:
         return 0
     missing = list(_missing(home))
-    for scene in missing:
-        data = scene.encoded()
-        (upload,) = uploads.presign(home, [Announced(scene.file_name, scene.type, len(data))])
-        arrived = Arrived(upload.key, scene.type, len(data), scene.alt_text)
+    for photo in missing:
+        data = photo.read()
+        (upload,) = uploads.presign(home, [Announced(photo.file_name, photo.type, len(data))])
+        arrived = Arrived(upload.key, photo.type, len(data), photo.alt_text)
         url = uploads.url_of(upload)
-        requests.put(url, data=data, headers={"Content-Type": scene.type}, timeout=PUT_TIMEOUT_S).raise_for_status()
+        requests.put(url, data=data, headers={"Content-Type": photo.type}, timeout=PUT_TIMEOUT_S).raise_for_status()
         uploads.confirm(home, [arrived], added_by="Demo Admin")
     return len(missing)
 
 
-def _missing(home: Property) -> Iterator[Scene]:
+def _missing(home: Property) -> Iterator[Photo]:
     there = {image.file_name for image in gallery.images(home)}
-    return (scene for scene in scenes() if scene.file_name not in there)
+    return (photo for photo in PHOTOS if photo.file_name not in there)

@@ -32,7 +32,7 @@ from portal.accounts import access
 from portal.accounts.models import User, Workspace
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db
-from portal.demo.scenes import scenes
+from portal.demo.photos import PHOTOS
 from portal.embedded.servers import http_answers
 from portal.images import properties, uploads
 from portal.images.models import PENDING, Image
@@ -106,12 +106,12 @@ def furnish() -> dict[str, str]:
     with work():
         db.session.execute(update(Workspace).values(plan_name="pro"))
     workspace = db.session.scalars(select(Workspace)).one()
-    drawn = [(scene.file_name, scene.type, scene.encoded(), scene.alt_text) for scene in scenes()]
+    photos = [(photo.file_name, photo.type, photo.read(), photo.alt_text) for photo in PHOTOS]
     addresses = {}
     for size in (24, 312):
         home = properties.create(workspace, {"name": f"House of {size}", "address": "Lake Road 3", "sleeps": 6})
         for number in range(size):
-            name, type, data, words = drawn[number % len(drawn)]
+            name, type, data, words = photos[number % len(photos)]
             (upload,) = uploads.presign(home, [Announced(name, type, len(data))])
             factories.put(uploads.url_of(upload), data, type).raise_for_status()
             said = f"{words}, {number}" if number % 9 else None

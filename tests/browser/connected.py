@@ -7,10 +7,12 @@ from datetime import timedelta
 from functools import cache
 from io import BytesIO
 
+from PIL import Image
+
 from portal import storage
 from portal.accounts.models import User
 from portal.db import db, now
-from portal.demo.scenes import scenes
+from portal.demo.photos import PHOTOS
 from portal.listings import detection, standing
 from portal.listings.models import (
     GALLERY,
@@ -123,8 +125,9 @@ def _image(user: User, listing: Listing, type: str, position: int, data: bytes, 
 def _photos() -> dict[str, bytes]:
     """Eight photos by what is to be seen on them."""
     found = {}
-    for scene in list(scenes())[:7]:
+    for photo in PHOTOS[:7]:
         file = BytesIO()
-        scene.draw().convert("RGB").resize(SIZE).save(file, "JPEG", quality=88)
-        found[scene.alt_text] = file.getvalue()
+        with Image.open(BytesIO(photo.read())) as image:
+            image.resize(SIZE).save(file, "JPEG", quality=88)
+        found[photo.alt_text] = file.getvalue()
     return found | {"": next(iter(found.values()))}

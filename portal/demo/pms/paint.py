@@ -1,4 +1,4 @@
-"""The pictures of a fake PMS: one of the demo's scenes, small, in other colours and with its number on it."""
+"""The pictures of a fake PMS: one of the demo's photos, small, in other colours and with its number on it."""
 
 from functools import cache
 from hashlib import sha256
@@ -6,15 +6,16 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from portal.demo.scenes import Scene, scenes
+from portal.demo.photos import PHOTOS
 
+LANDSCAPES = PHOTOS[:7]  # the eighth is upright
 SIZE = (480, 320)
 QUALITY = 80
 
 
 def painted(listing: int, number: int, version: int = 0) -> bytes:
     """Return a JPEG without metadata: for each listing, number and version its own bytes, always the same."""
-    picture = _small(number % len(_landscapes())).convert("RGB", _tint(listing, version))
+    picture = _small(number % len(LANDSCAPES)).convert("RGB", _tint(listing, version))
     pen = ImageDraw.Draw(picture)
     pen.rectangle((12, 278, 208, 308), fill="#1b1a1f")
     said = f"{listing} / {number + 1}" + (f", version {version + 1}" if version else "")
@@ -26,17 +27,13 @@ def painted(listing: int, number: int, version: int = 0) -> bytes:
 
 def words(number: int) -> str:
     """What is to be seen on the picture of this number."""
-    return _landscapes()[number % len(_landscapes())].alt_text
-
-
-@cache
-def _landscapes() -> list[Scene]:
-    return list(scenes())[:7]  # the eighth is upright
+    return LANDSCAPES[number % len(LANDSCAPES)].alt_text
 
 
 @cache
 def _small(which: int) -> Image.Image:
-    return _landscapes()[which].draw().resize(SIZE, Image.Resampling.BOX)
+    with Image.open(BytesIO(LANDSCAPES[which].read())) as photo:
+        return photo.resize(SIZE, Image.Resampling.BOX)
 
 
 @cache
