@@ -8,7 +8,7 @@
     the seam      work (commit or undo; lock), errands (rows that wait for the world outside, in fair turns),
                   cursors, spool, and orphans (objects that nobody names)
     ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters,
-                  over errors, config, patience and leash
+                  over errors, config, patience and processes
 
 `app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.
 """

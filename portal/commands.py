@@ -1,5 +1,6 @@
 """What an operator does on the command line: `flask --app app …`."""
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from portal.demo import first_run
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Problem
 from portal.listings.providers.hostaway import Hostaway
+from portal.processes import on_stop
 
 
 def init_app(app: Flask) -> None:
@@ -85,6 +87,7 @@ def fake_pms(system: str, listings: int, pictures: int, port: int) -> None:
         click.echo("Connect an account with, as the page and the API call it:")
         for field in Hostaway.fields:
             click.echo(f"  {field.label:12}{field.name:14}{pms.credentials[field.name]}")
+        on_stop(signal.default_int_handler)
         click.echo("The portal must be started with ALLOWED_PRIVATE_NETS=127.0.0.0/8. Ctrl-C ends this.")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

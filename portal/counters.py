@@ -1,7 +1,8 @@
 """Counting calls for all processes together: in Redis, and in memory where that is away."""
 
+import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from redis import RedisError
@@ -20,6 +21,19 @@ OPTIONS: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
 }
 
+COUNT = b"""
+local count = redis.call("INCRBY", KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then redis.call("EXPIRE", KEYS[1], ARGV[2]) end
+return {count, redis.call("PTTL", KEYS[1])}
+"""
+
+
+class Count(NamedTuple):
+    """The calls in a window so far, and the Unix time of its end."""
+
+    calls: int
+    ends_at: float
+
 
 class RedisElseMemory(RedisStorage):
     """Counts in Redis, and in memory where that is away: from nothing, so at worst an allowance is had twice.
@@ -32,9 +46,14 @@ class RedisElseMemory(RedisStorage):
     def __init__(self, uri: str, **options: Any) -> None:
         super().__init__(uri.removeprefix(ELSE_MEMORY), **options)
         self.memory = MemoryStorage()
+        self._script = self.get_connection().register_script(COUNT)
+
+    def count(self, key: str, expiry: int, amount: int = 1) -> Count:
+        """Count a call in one round trip; the library needs another to see the count and a third for the end."""
+        return self._either(self._count_in_redis, self._count_in_memory, key, expiry, amount)
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self._either(super().incr, self.memory.incr, key, expiry, amount)
+        return self.count(key, expiry, amount).calls
 
     def get(self, key: str) -> int:
         return self._either(super().get, self.memory.get, key)
@@ -47,6 +66,13 @@ class RedisElseMemory(RedisStorage):
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         return self._either(super().get_moving_window, self.memory.get_moving_window, key, limit, expiry)
+
+    def _count_in_redis(self, key: str, expiry: int, amount: int) -> Count:
+        calls, left_ms = self._script([self.prefixed_key(key)], [amount, expiry])
+        return Count(calls, time.time() + max(left_ms, 0) / 1000)
+
+    def _count_in_memory(self, key: str, expiry: int, amount: int) -> Count:
+        return Count(self.memory.incr(key, expiry, amount), self.memory.get_expiry(key))
 
     def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:

@@ -8,6 +8,7 @@ from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry
 from rq import Worker as RqWorker
 from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import BaseWorker
@@ -124,7 +125,7 @@ def enqueue(job: Job) -> None:
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
     waiting = queue(job.queue)
-    with patience.ask():
+    with patience.ask(), connection().pipeline() as pipeline:
         if not job.args and connection().lpos(waiting.key, job.id) is not None:
             return
         waiting.enqueue_call(
@@ -136,7 +137,10 @@ def enqueue(job: Job) -> None:
             job_id=job.id,
             meta={"type": job.type} if job.type else None,
             retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+            pipeline=pipeline,
         )
+        pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result
+        pipeline.execute()
 
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:

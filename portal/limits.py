@@ -4,10 +4,16 @@ import ipaddress
 import math
 import time
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask_limiter import Limiter
+from limits import RateLimitItem
+from limits.strategies import STRATEGIES, FixedWindowRateLimiter
+from limits.util import WindowStats
 
 from portal import config, counters
+from portal.counters import RedisElseMemory
+
+STRATEGY = "fixed-window-in-one-round-trip"
 
 
 def client_address() -> str:
@@ -21,6 +27,24 @@ def client_address() -> str:
     return str(address)
 
 
+class FixedWindowInOneRoundTrip(FixedWindowRateLimiter):
+    """Keeps, for the rest of the request, what counting it has told of its window already."""
+
+    def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
+        if not isinstance(self.storage, RedisElseMemory):
+            return super().hit(item, *identifiers, cost=cost)
+        key = item.key_for(*identifiers)
+        count = self.storage.count(key, item.get_expiry(), cost)
+        g.setdefault("rate_limit_windows", {})[key] = WindowStats(count.ends_at, max(0, item.amount - count.calls))
+        return count.calls <= item.amount
+
+    def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
+        known: WindowStats | None = g.get("rate_limit_windows", {}).get(item.key_for(*identifiers))
+        return known or super().get_window_stats(item, *identifiers)
+
+
+STRATEGIES[STRATEGY] = FixedWindowInOneRoundTrip  # where Flask-Limiter looks names up
+
 limiter = Limiter(key_func=client_address)
 
 
@@ -28,6 +52,7 @@ def init_app(app: Flask) -> None:
     """Count in this installation's Redis; there is no default limit, each route says its own."""
     url = config.settings().redis_url
     app.config["RATELIMIT_STORAGE_URI"] = counters.ELSE_MEMORY + url if url else "memory://"
+    app.config["RATELIMIT_STRATEGY"] = STRATEGY
     if url:
         app.config["RATELIMIT_STORAGE_OPTIONS"] = counters.OPTIONS
     limiter.init_app(app)

@@ -41,7 +41,7 @@ class Outside:
 
 
 @contextmanager
-def outside(answer: Callable[[Seen], Reply]) -> Iterator[Outside]:
+def outside(answer: Callable[[Seen], Reply], port: int = 0) -> Iterator[Outside]:
     """Serve `answer` until the block ends."""
     host = Outside("", [], threading.Event())
     guard = threading.Lock()
@@ -60,7 +60,7 @@ def outside(answer: Callable[[Seen], Reply]) -> Iterator[Outside]:
 
         do_GET = do_POST = reply
 
-    with serving(Host) as host.url:
+    with serving(Host, port) as host.url:
         try:
             yield host
         finally:

@@ -46,10 +46,18 @@ class _Server(ThreadingHTTPServer):
         pass  # somebody hung up: that is what some tests are about
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
-def serving(handler: type[Handler]) -> Iterator[str]:
+def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
     """Serve until the block ends; yields the address."""
-    server = _Server(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

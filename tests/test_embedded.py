@@ -26,70 +26,22 @@ from redis.retry import Retry
 from app import create_app
 from portal import embedded
 from portal.embedded import CannotStart, start_seaweedfs, start_valkey
-from tests.workers.conftest import descendants, until
+from tests.conftest import scratch
+from tests.installation import Installation, installation
+from tests.processes import descendants, until
+from tests.servers import free_port
 
-ROOT = Path(__file__).parents[1]
 PROCESSES = 9  # Valkey, SeaweedFS; gunicorn and its two; the pool and one worker a queue
-SECONDS_TO_START = 30  # 4 on an idle machine
-
-
-class Running:
-    """`python app.py` with data of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = _free_port()
-        self.directory = directory
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.said: list[str] = []
-        self.process = self.start()
-        self.listener = threading.Thread(target=self._listen)
-        self.listener.start()
-
-    def start(self) -> subprocess.Popen[str]:
-        outside = ("REDIS_URL", "S3_ENDPOINT_URL", "DATABASE_URL")
-        env = {name: value for name, value in os.environ.items() if name not in outside}
-        env |= {
-            "DATA_DIR": str(self.directory),
-            "PORT": str(self.port),
-            "PIXEL_WORKERS": "1",
-            "NETWORK_WORKERS": "1",
-        }
-        return subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=ROOT,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait(self) -> None:
-        until(lambda: any("Frontage is ready" in line for line in self.said), within_s=SECONDS_TO_START)
-
-    def state(self) -> tuple[int, dict[str, str]]:
-        response = requests.get(f"{self.url}/readyz", timeout=5)
-        return response.status_code, response.json()["parts"]
-
-    def close(self) -> None:
-        self.process.kill()
-        self.listener.join()
-        self.process.communicate()
-
-    def _listen(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.said.append(line.rstrip())
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    directory = Path(tempfile.mkdtemp(prefix="whole-"))
-    made = Running(directory)
-    made.wait()
-    yield made
-    made.close()
-    shutil.rmtree(directory, ignore_errors=True)
+def running() -> Iterator[Installation]:
+    directory = scratch("whole-")
+    try:
+        with installation(directory) as made:
+            yield made
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 Refused = Callable[..., str]
@@ -119,7 +71,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 class TestTheWhole:
     """In this order: the last two end it."""
 
-    def test_it_says_calmly_what_a_newcomer_needs(self, running: Running) -> None:
+    def test_it_says_calmly_what_a_newcomer_needs(self, running: Installation) -> None:
         said = "\n".join(running.said)
         for word in (
             "Frontage is ready",
@@ -131,8 +83,8 @@ class TestTheWhole:
             assert word in said
         assert "Traceback" not in said
 
-    def test_every_part_is_ready(self, running: Running) -> None:
-        until(lambda: running.state()[0] == 200, within_s=5)
+    def test_every_part_is_ready(self, running: Installation) -> None:
+        until(lambda: running.state()[0] == 200)
         assert running.state()[1] == dict.fromkeys(
             (
                 "database",
@@ -149,7 +101,7 @@ class TestTheWhole:
             "ready",
         )
 
-    def test_what_is_secret_is_ours_alone(self, running: Running) -> None:
+    def test_what_is_secret_is_ours_alone(self, running: Installation) -> None:
         for name in (
             "embedded.json",
             "secret_key",
@@ -159,15 +111,15 @@ class TestTheWhole:
         ):
             assert (running.directory / name).stat().st_mode & 0o077 == 0
 
-    def test_a_second_one_with_the_same_data_is_refused(self, running: Running, refused: Refused) -> None:
-        assert "runs already with the data in" in refused(DATA_DIR=running.directory, PORT=_free_port())
+    def test_a_second_one_with_the_same_data_is_refused(self, running: Installation, refused: Refused) -> None:
+        assert "runs already with the data in" in refused(DATA_DIR=running.directory, PORT=free_port())
 
-    def test_a_port_that_is_taken_is_refused(self, running: Running, refused: Refused, tmp_path: Path) -> None:
+    def test_a_port_that_is_taken_is_refused(self, running: Installation, refused: Refused, tmp_path: Path) -> None:
         said = refused(DATA_DIR=tmp_path, PORT=running.port)
         assert f"Another program listens on port {running.port} of 127.0.0.1" in said
         assert not (tmp_path / "valkey").exists()
 
-    def test_a_hung_redis_is_told_within_2_s(self, running: Running) -> None:
+    def test_a_hung_redis_is_told_within_2_s(self, running: Installation) -> None:
         (valkey,) = (pid for pid, args in descendants(running.process.pid).items() if "valkey-server" in args)
         os.kill(valkey, signal.SIGSTOP)
         try:
@@ -180,38 +132,33 @@ class TestTheWhole:
         finally:
             os.kill(valkey, signal.SIGCONT)
 
-    def test_each_part_that_is_killed_comes_back(self, running: Running) -> None:
-        until(lambda: running.state()[0] == 200, within_s=10)
+    def test_each_part_that_is_killed_comes_back(self, running: Installation) -> None:
+        until(lambda: running.state()[0] == 200)
         _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)
         os.kill(worker, signal.SIGKILL)
-        until(lambda: any("pixels-1 ended (-9); again in 0.5 s" in line for line in running.said), within_s=5)
+        until(lambda: running.has_said("pixels-1 ended (-9); again in 0.5 s"))
         for part in ("weed mini", "valkey-server", "workers.pool", "gunicorn"):
             (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
             os.kill(pid, signal.SIGKILL)
         until(
-            lambda: _is_ready(running) and len(descendants(running.process.pid)) >= PROCESSES,
-            within_s=SECONDS_TO_START,
+            lambda: running.is_ready() and len(descendants(running.process.pid)) >= PROCESSES
         )
-        assert any("again in" in line for line in running.said)
+        assert running.has_said("again in")
 
-    def test_sigterm_ends_it_and_leaves_nothing(self, running: Running) -> None:
+    def test_sigterm_ends_it_and_leaves_nothing(self, running: Installation) -> None:
         started = descendants(running.process.pid)
         assert len(started) >= PROCESSES
         running.process.terminate()
         assert running.process.wait(timeout=20) == 0
         assert not _alive(started)
 
-    def test_killed_itself_it_leaves_nothing_either_and_starts_again(self, running: Running) -> None:
-        second = Running(running.directory)
-        try:
-            second.wait()
-            assert not any("Sign in" in line for line in second.said)  # the first run was the first
+    def test_killed_itself_it_leaves_nothing_either_and_starts_again(self, running: Installation) -> None:
+        with installation(running.directory) as second:
+            assert not second.has_said("Sign in")  # the first run was the first
             started = descendants(second.process.pid)
             second.process.kill()
             second.process.wait()
-            until(lambda: not _alive(started), within_s=3)
-        finally:
-            second.close()
+            until(lambda: not _alive(started))
 
 
 def test_a_wrong_setting_is_refused(refused: Refused, tmp_path: Path) -> None:
@@ -271,13 +218,6 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
             start_seaweedfs(tmp_path, port=taken.getsockname()[1])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _s3(settings: dict[str, str]) -> Any:
     return boto3.client(
         "s3",
@@ -286,13 +226,6 @@ def _s3(settings: dict[str, str]) -> Any:
         aws_secret_access_key=settings["s3_secret_key"],
         region_name="us-east-1",
     )
-
-
-def _is_ready(running: Running) -> bool:
-    try:
-        return running.state()[0] == 200
-    except (requests.RequestException, ValueError):
-        return False
 
 
 def _alive(started: dict[int, str]) -> dict[int, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from portal import jobs
 from portal.jobs import Job
@@ -39,3 +40,12 @@ class TestEachJob:
 def _made(make: Callable[..., Job]) -> Job:
     values: list[Any] = [1 for _ in inspect.signature(make).parameters]
     return make(*values)
+
+
+def test_a_job_that_waits_again_does_not_expire_with_its_last_result(app: Flask) -> None:
+    """Else what waits for longer than a result is kept is taken from its queue, and nothing is left of it."""
+    jobs.enqueue(jobs.tidy())
+    jobs.queue(jobs.NETWORK).pop_job_id()
+    jobs.connection().expire("rq:job:tidy", jobs.RESULT_TTL_S)  # as RQ does at its end
+    jobs.enqueue(jobs.tidy())
+    assert jobs.connection().ttl("rq:job:tidy") == -1

@@ -21,7 +21,7 @@ from portal.images.models import Image, Property
 from portal.work import work
 from tests import factories
 from tests.factories import Person
-from tests.workers.conftest import until
+from tests.processes import until
 
 Hanging = Callable[[], AbstractContextManager[None]]
 

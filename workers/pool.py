@@ -12,14 +12,13 @@ from typing import Any, NoReturn
 
 from portal import jobs
 from portal.embedded.backoff import Backoff
-from portal.leash import die_with_parent
-from workers.serving import get_ready, refuse, serve
+from portal.processes import STOP_SIGNALS, die_with_parent, on_stop
+from workers.serving import get_ready, leave, refuse, serve
 
 USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."
 
 LOOK_EVERY_S = 0.1
 LONGEST_PAUSE_S = 2.0  # a fork is cheap, and a killed worker's job is to be back within 15 s
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("workers.pool")
 
@@ -36,8 +35,7 @@ class Pool:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, and then until the jobs in hand are done."""
-        for number in SIGNALS:
-            signal.signal(number, self._stop)
+        on_stop(self._stop)
         while self._running or self._due:
             self._reap()
             for name in [name for name, at in self._due.items() if at <= time.monotonic()]:
@@ -57,7 +55,7 @@ class Pool:
 
     def _start(self, name: str) -> None:
         """Fork. No signal comes in between: the child must not act as the pool, nor the pool forget it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if self._due.pop(name, None) is not None:
             self._pauses[name].started()
             parent_pid = os.getpid()
@@ -65,14 +63,12 @@ class Pool:
             if not pid:
                 self._become_worker(name, parent_pid)
             self._running[pid] = name
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _become_worker(self, name: str, parent_pid: int) -> NoReturn:
         status = 1
         try:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            on_stop(leave)
             die_with_parent(parent_pid)
             serve(self._queues[name], name)
             status = 0

@@ -3,7 +3,6 @@
 import gc
 import importlib
 import logging
-import signal
 import sys
 import time
 from typing import Any, NoReturn
@@ -12,6 +11,7 @@ from PIL import Image
 from redis import Redis, RedisError
 
 from portal import config, jobs
+from portal.processes import on_stop
 from workers import app
 from workers.worker import TunedWorker, names
 
@@ -43,8 +43,7 @@ def serve(queue: str, name: str) -> None:
     log.setLevel(logging.WARNING if queue == jobs.SCHEDULE else logging.INFO)  # it says the same every 10 s
     redis = Redis.from_url(config.settings().redis_url or "", socket_connect_timeout=2)
     while True:
-        signal.signal(signal.SIGTERM, _leave)
-        signal.signal(signal.SIGINT, _leave)
+        on_stop(leave)
         _wait_for(redis)
         worker = TunedWorker(queue, redis)
         try:
@@ -75,5 +74,5 @@ def _wait_for(redis: Redis) -> None:
         refuse(WRONG_POLICY.format(policy))
 
 
-def _leave(*_: Any) -> NoReturn:
+def leave(*_: Any) -> NoReturn:
     sys.exit(0)

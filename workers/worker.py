@@ -27,8 +27,8 @@ from rq.worker import BaseWorker
 
 from portal import jobs
 from portal.db import db
-from portal.leash import die_with_parent
 from portal.pixels.child import limit_this_process
+from portal.processes import die_with_parent
 from workers import app
 from workers.schedule import Clock
 

@@ -23,6 +23,7 @@ from portal.embedded.process import CannotStart, Part
 from portal.embedded.servers import http_answers, listen, seaweedfs, valkey, write_privately
 from portal.embedded.supervisor import Supervisor
 from portal.errors import StorageFailed
+from portal.processes import on_stop
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_WITHIN_S = 10  # a photo takes one second; what is cut off is begun again by the sweep
@@ -31,9 +32,9 @@ STOP_WITHIN_S = 10  # a photo takes one second; what is cut off is begun again b
 def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     """Run until SIGINT or SIGTERM. Exits with 2 where it refuses to start, with 1 where a part can't."""
     os.umask(0o077)  # the data is ours alone
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)
+    on_stop(signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     supervisor = Supervisor()
     began = time.monotonic()
     try:

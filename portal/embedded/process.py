@@ -1,4 +1,4 @@
-"""A part of the whole as a child process: started on the leash, waited for, ended."""
+"""A part of the whole as a child process: started, tied to us, waited for, ended."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.leash import on_leash
+from portal.processes import tied_to_us
 
 READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a machine that does much else ten times that
 
@@ -55,12 +55,12 @@ def start(part: Part) -> Server:
 
 
 def spawn(part: Part, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start a part on the leash, in a session of its own, so that Ctrl-C reaches only us.
+    """Start a part, tied to us, in a session of its own, so that Ctrl-C reaches only us.
 
-    Call it from the main thread: the leash is held by the thread that starts it.
+    Call it from the main thread: the part dies with the thread that starts it.
     """
     return subprocess.Popen(
-        on_leash(part.command),
+        tied_to_us(part.command),
         env=os.environ | part.env,
         cwd=part.directory,
         stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from portal import jobs
 from portal.accounts.models import IdempotencyRecord
 from portal.db import db
 from portal.images.models import Property, Upload
@@ -90,3 +91,14 @@ def test_the_documentation_asks_for_no_key_and_counts_nobody(few: None, app: Fla
     for path in ("/api/openapi.json", "/api/docs"):
         codes = {app.test_client().get(path).status_code for _ in range(7)}
         assert codes == {200}
+
+
+def test_a_call_asks_redis_once(app: Flask, alice: Person, home: Property) -> None:
+    """Counting, how many are left and when the window ends: one round trip in all."""
+    alice.api("GET", "/api/v1/usage")  # the script is known from here on
+    before = jobs.connection().info("stats")["total_reads_processed"]
+    for n in range(1, 6):
+        answer = alice.api("GET", f"/api/v1/properties/{home.uuid}/images")
+        assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, str(600 - 1 - n))
+    asked = jobs.connection().info("stats")["total_reads_processed"] - before - 1  # INFO is one itself
+    assert asked == 5

@@ -27,7 +27,7 @@ from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import variants
 from portal.images.models import Image, Property
-from portal.leash import on_leash
+from portal.processes import tied_to_us
 from portal.work import work
 from tests import factories
 
@@ -74,7 +74,7 @@ def _here(image_id: int) -> tuple[float, float]:
 
 def _there(home: Property, images: list[int], env: dict[str, str]) -> tuple[tuple[float, float], list[float]]:
     _renew()
-    worker = subprocess.Popen(on_leash([sys.executable, "-m", "workers", "pixels"]), cwd=ROOT, env=env)
+    worker = subprocess.Popen(tied_to_us([sys.executable, "-m", "workers", "pixels"]), cwd=ROOT, env=env)
     try:
         while not jobs.workers():
             time.sleep(0.02)

@@ -36,7 +36,7 @@ from portal import storage
 from portal.accounts import access
 from portal.config import from_environment
 from portal.embedded import Server, start_seaweedfs, start_valkey
-from portal.leash import on_leash
+from portal.processes import tied_to_us
 from portal.pixels.child import LARGE_PAGES
 from portal.pixels.inspect import inspect
 from portal.pixels.render import render
@@ -155,7 +155,7 @@ class Site:
             workspace = access.create_workspace("Bench", "pro")
             self.key = access.create_api_key(workspace, "Bench", admin=True).secret
         command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.embedded.web"]
-        self.gunicorn = subprocess.Popen(on_leash(command), cwd=ROOT, env=self.env)
+        self.gunicorn = subprocess.Popen(tied_to_us(command), cwd=ROOT, env=self.env)
         while not answers():
             time.sleep(0.1)
 

@@ -19,7 +19,7 @@ from tests import factories
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.outside import Reply, Seen, outside
-from tests.workers.conftest import until
+from tests.processes import until
 
 
 def photo(_: Seen) -> Reply:

@@ -18,7 +18,7 @@ from portal.listings import arrival, copying, detection, integrations, shown, st
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage, prefix_of
 from portal.listings.providers.base import FoundListing, Picture, Token
 from portal.work import lock, work
-from tests.workers.conftest import until
+from tests.processes import until
 
 PMS = "http://127.0.0.1:9"  # where nobody answers
 

@@ -22,7 +22,7 @@ from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, Seen, outside
 from tests.pixels.files import drawn
-from tests.workers.conftest import until
+from tests.processes import until
 
 SIZE = 1, 2  # one listing of two pictures
 

@@ -23,7 +23,7 @@ from tests.conftest import BOTH
 from tests.factories import Person
 from tests.listings import rows, stays
 from tests.outside import Outside, Reply, outside
-from tests.workers.conftest import until
+from tests.processes import until
 
 HOSTILE, PICTURES = 10, 40
 AT_MOST_S = 5

@@ -29,7 +29,8 @@ from tests.conftest import BOTH
 from tests.factories import Person
 from tests.faults import Front, bucket_behind_a_proxy
 from tests.listings import stays
-from tests.workers.conftest import descendants, parent_of, pool, until
+from tests.processes import descendants, parent_of, until
+from tests.workers.conftest import pool
 
 QUEUES = (jobs.SYNC, jobs.CDN, jobs.CDN, jobs.SCHEDULE)
 

@@ -38,7 +38,7 @@ def main(target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="up-") as name:
         directory = Path(name) / "data"
         directory.mkdir(mode=0o700)
-        about = {"made_at": time.time(), **_fill(directory)}
+        about = {**_fill(directory), "left_at": time.time()}
         for leftover in ("lock", "valkey/valkey.sock"):
             (directory / leftover).unlink(missing_ok=True)
         (directory / ABOUT).write_text(json.dumps(about, indent=1))

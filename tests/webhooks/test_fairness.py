@@ -18,7 +18,7 @@ from tests.conftest import BOTH
 from tests.factories import Person
 from tests.outside import Outside, Reply, Seen, outside
 from tests.webhooks.sending import happen, listening, ok
-from tests.workers.conftest import until
+from tests.processes import until
 
 
 def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ from rq.serializers import JSONSerializer
 
 from portal.config import Settings
 from portal.embedded import Server, start_valkey
-from portal.leash import on_leash
+from portal.processes import tied_to_us
 from tests.conftest import scratch
+from tests.processes import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +57,9 @@ class Yard:
         }
 
     def run(self, *command: str) -> subprocess.Popen[str]:
-        """Start a Python program on the leash."""
+        """Start a Python program tied to us."""
         process = subprocess.Popen(
-            on_leash([sys.executable, *command]),
+            tied_to_us([sys.executable, *command]),
             cwd=ROOT,
             env=self.env(),
             stdout=subprocess.PIPE,
@@ -110,49 +111,13 @@ def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterato
         "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
         "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
     }
-    command = on_leash([sys.executable, "-m", "workers.pool", *queues])
+    command = tied_to_us([sys.executable, "-m", "workers.pool", *queues])
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env | others)
     try:
         yield process
     finally:
         process.terminate()
         process.wait()
-
-
-def until(holds: Callable[[], Any], within_s: float) -> float:
-    """Wait until something holds; return after how many seconds it did."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < within_s, f"not within {within_s} s"
-        time.sleep(0.02)
-    return time.monotonic() - began
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped doesn't."""
-    state = _ps(pid, "stat")
-    return bool(state) and not state.startswith("Z")
-
-
-def parent_of(pid: int) -> int:
-    return int(_ps(pid, "ppid"))
-
-
-def descendants(of: int) -> dict[int, str]:
-    """Process id → command line, of all that a process started."""
-    command = ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="]
-    rows = [line.split(None, 3) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]
-    found: dict[int, str] = {}
-    parents = {of}
-    while parents:
-        children = {int(pid): args for pid, parent, stat, args in rows if int(parent) in parents and stat[0] != "Z"}
-        found |= children
-        parents = set(children)
-    return found
-
-
-def _ps(pid: int, what: str) -> str:
-    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from sqlalchemy import create_engine, insert
 from portal.accounts.models import Workspace
 from portal.db import Base, now
 from portal.images.models import Image, Property
-from tests.workers.conftest import Yard, until
+from tests.processes import until
+from tests.workers.conftest import Yard
 
 PENDING_IMAGE = 7
 

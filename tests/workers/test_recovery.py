@@ -12,7 +12,8 @@ import redis
 from portal import jobs
 from portal.config import Settings
 from portal.embedded import start_valkey
-from tests.workers.conftest import Yard, lives, parent_of, until
+from tests.processes import lives, parent_of, until
+from tests.workers.conftest import Yard
 
 
 def test_a_job_runs(yard: Yard) -> None:

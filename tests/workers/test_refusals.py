@@ -8,7 +8,8 @@ import pytest
 from rq.job import Callback
 
 from portal import jobs
-from tests.workers.conftest import Yard, until
+from tests.processes import until
+from tests.workers.conftest import Yard
 from workers.worker import AllowedJob
 
 

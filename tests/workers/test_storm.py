@@ -27,7 +27,8 @@ from portal.work import work
 from tests import factories
 from tests.factories import Person
 from tests.outside import Reply, Seen, outside
-from tests.workers.conftest import Yard, descendants, parent_of, pool, until
+from tests.processes import descendants, parent_of, until
+from tests.workers.conftest import Yard, pool
 
 KILLS, WORKERS, WAITING = 100, 4, 2
 PHOTOS, KILLS_OF_PHOTOS = 60, 20

@@ -1,7 +1,8 @@
-"""Child processes that die with their parent, also when that is killed with -9 and can't say goodbye.
+"""Processes that stop when they are told to, and child processes that die with their parent.
 
-As a script it puts a command on the leash: `python leash.py PARENT_PID COMMAND …`. It stands in for
-subprocess's preexec_fn, which may deadlock in a parent with threads.
+The second holds also when the parent is killed with -9 and can't say goodbye. As a script this file ties a command
+to its parent: `python processes.py PARENT_PID COMMAND …`. It stands in for subprocess's preexec_fn, which may
+deadlock in a parent with threads.
 """
 
 import ctypes
@@ -9,8 +10,23 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
+    """Have SIGTERM and SIGINT call `handler`, whatever was inherited.
+
+    A shell starts its background commands with SIGINT ignored, and Python then leaves it ignored; a parent may have
+    blocked either.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -24,7 +40,7 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def on_leash(command: list[str]) -> list[str]:
+def tied_to_us(command: list[str]) -> list[str]:
     """Return the command that runs `command` so that it dies with this process.
 
     The kernel watches the *thread* that starts it: start it from one that lives as long as the process.
@@ -33,7 +49,7 @@ def on_leash(command: list[str]) -> list[str]:
 
 
 def _watch(parent_pid: int, command: list[str]) -> int:
-    """Where the kernel keeps no leash (macOS, BSD): stay between the two and look twice a second."""
+    """Where the kernel has no such signal (macOS, BSD): stay between the two and look twice a second."""
     import subprocess  # 20 ms that nobody else has to spend
 
     child = subprocess.Popen(command)
@@ -49,6 +65,7 @@ def _watch(parent_pid: int, command: list[str]) -> int:
 if __name__ == "__main__":
     parent, *rest = sys.argv[1:]
     die_with_parent(int(parent))
+    on_stop(signal.SIG_DFL)  # type: ignore[arg-type]  # an ignored or blocked signal would outlive the exec
     if sys.platform != "linux":
         sys.exit(_watch(int(parent), rest))
     os.execvp(rest[0], rest)

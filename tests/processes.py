@@ -1,0 +1,82 @@
+"""Processes that a test starts: each is gone when its block ends, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from portal.processes import tied_to_us
+
+ROOT = Path(__file__).parents[1]
+WITHIN_S = 30.0
+
+
+@contextmanager
+def started(*command: str, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python program, `-m module …` or a file, beside the test; what it says is one text, `stdout`.
+
+    It dies with this process too, and whoever runs it needs no clean-up of his own.
+    """
+    process = subprocess.Popen(
+        tied_to_us([sys.executable, *command]),
+        cwd=options.pop("cwd", ROOT),
+        env=os.environ | dict(env or {}),
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """End a process at once, and read its pipes to their end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)  # a stopped one is killed too, but its children wait for their turn
+        process.kill()
+    process.communicate(timeout=WITHIN_S)
+
+
+def until(holds: Callable[[], Any], within_s: float = WITHIN_S) -> None:
+    """Wait until something holds; the limit is there so that nothing hangs, and says nothing of how fast it is."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped doesn't."""
+    state = _ps(pid, "stat")
+    return bool(state) and not state.startswith("Z")
+
+
+def parent_of(pid: int) -> int:
+    return int(_ps(pid, "ppid"))
+
+
+def descendants(of: int) -> dict[int, str]:
+    """Process id → command line, of all that a process started."""
+    command = ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="]
+    rows = [line.split(None, 3) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]
+    found: dict[int, str] = {}
+    parents = {of}
+    while parents:
+        children = {int(pid): args for pid, parent, stat, args in rows if int(parent) in parents and stat[0] != "Z"}
+        found |= children
+        parents = set(children)
+    return found
+
+
+def _ps(pid: int, what: str) -> str:
+    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
