@@ -29,6 +29,7 @@ from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
 from tests import factories
+from tests.crashes import Steps
 from tests.factories import Person
 
 T = TypeVar("T")
@@ -121,6 +122,20 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 BOTH = ["sqlite", "postgresql"]
+"""Where the SQL differs: locks, upserts, counters."""
+MATRIX = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+"""Where it doesn't: on PostgreSQL in the slow tier."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(11, id="some steps"),
+        pytest.param(1, id="every step", marks=[pytest.mark.storm, pytest.mark.timeout(900)]),
+    ]
+)
+def steps(request: pytest.FixtureRequest) -> Steps:
+    """The steps at which something is killed: every eleventh by default, each in the storm."""
+    return Steps(request.param)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,8 +18,29 @@ from portal import storage
 from portal.config import Settings
 from portal.db import db
 
+TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
+MOST_STEPS = 400
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.crashes"])
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps at which an action is killed: 1, 2, 3 … in the storm, every so-manieth otherwise.
+
+    A caller goes through them until the action lives to its end.
+    """
+
+    stride: int
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.stride, MOST_STEPS, self.stride):
+            yield from [step] * TIMES
+        raise AssertionError("it never lived to the end")
+
+    def assert_found(self, deaths: int, *, at_least: int) -> None:
+        """Assert that the action has so many steps: else nothing was killed, and nothing shown."""
+        assert deaths * self.stride >= (at_least - self.stride) * TIMES, "the steps were not found"
 
 
 def dies_at(step: int, settings: Settings, action: Callable[..., Any], *args: Any) -> bool:
