@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.storage import MemoryStorage, RedisStorage
 from redis import RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -14,13 +14,11 @@ from portal.patience import patience
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ELSE_MEMORY = "else-memory+"  # before the address of a Redis, as the limiter wants to be told
 OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 1,  # seconds, once: Redis answers at once or it isn't there (decision 8)
     "socket_timeout": 1,
     "retry": Retry(NoBackoff(), 0),
 }
-
 COUNT = b"""
 local count = redis.call("INCRBY", KEYS[1], ARGV[1])
 if count == tonumber(ARGV[1]) then redis.call("EXPIRE", KEYS[1], ARGV[2]) end
@@ -35,25 +33,28 @@ class Count(NamedTuple):
     ends_at: float
 
 
+class Memory(MemoryStorage):
+    """Counts for this process alone."""
+
+    STORAGE_SCHEME = ["frontage-memory"]  # noqa: RUF012 (as its parent's)
+
+    def count(self, key: str, expiry: int, amount: int = 1) -> Count:
+        return Count(self.incr(key, expiry, amount), self.get_expiry(key))
+
+
 class RedisElseMemory(RedisStorage):
-    """Counts in Redis, and in memory where that is away: from nothing, so at worst an allowance is had twice.
+    """Counts in Redis, and in memory where that is away: from nothing, so at worst an allowance is had twice."""
 
-    Flask-Limiter's own fallback lets the call that finds Redis away wait twice, and those beside it fail.
-    """
+    STORAGE_SCHEME = ["frontage-redis"]  # noqa: RUF012 (as its parent's)
 
-    STORAGE_SCHEME = [ELSE_MEMORY + scheme for scheme in ("redis", "rediss", "unix")]  # noqa: RUF012 (as its parent's)
-
-    def __init__(self, uri: str, **options: Any) -> None:
-        super().__init__(uri.removeprefix(ELSE_MEMORY), **options)
-        self.memory = MemoryStorage()
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri, **OPTIONS)
+        self.memory = Memory()
         self._script = self.get_connection().register_script(COUNT)
 
     def count(self, key: str, expiry: int, amount: int = 1) -> Count:
-        """Count a call in one round trip; the library needs another to see the count and a third for the end."""
-        return self._either(self._count_in_redis, self._count_in_memory, key, expiry, amount)
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self.count(key, expiry, amount).calls
+        """Count in one round trip; the library needs a second to see the count, and a third for the window's end."""
+        return self._either(self._count_in_redis, self.memory.count, key, expiry, amount)
 
     def get(self, key: str) -> int:
         return self._either(super().get, self.memory.get, key)
@@ -71,9 +72,6 @@ class RedisElseMemory(RedisStorage):
         calls, left_ms = self._script([self.prefixed_key(key)], [amount, expiry])
         return Count(calls, time.time() + max(left_ms, 0) / 1000)
 
-    def _count_in_memory(self, key: str, expiry: int, amount: int) -> Count:
-        return Count(self.memory.incr(key, expiry, amount), self.memory.get_expiry(key))
-
     def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             with patience.ask():
@@ -82,6 +80,6 @@ class RedisElseMemory(RedisStorage):
             return memory(*args, **kwargs)
 
 
-def counters(redis_url: str | None) -> Storage:
+def counters(redis_url: str | None) -> RedisElseMemory | Memory:
     """Return where to count, given the address of this installation's Redis."""
-    return RedisElseMemory(redis_url, **OPTIONS) if redis_url else MemoryStorage()
+    return RedisElseMemory(redis_url) if redis_url else Memory()

@@ -1,19 +1,54 @@
-"""How often a client may ask: one limiter for all entrances, counted in Redis, in memory where Redis is away."""
+"""How often a client may ask: counted for all processes together in Redis, in memory where Redis is away."""
 
 import ipaddress
 import math
 import time
+from functools import cache
+from typing import NamedTuple
 
-from flask import Flask, Response, g, request
-from flask_limiter import Limiter
-from limits import RateLimitItem
-from limits.strategies import STRATEGIES, FixedWindowRateLimiter
-from limits.util import WindowStats
+from flask import Flask, Response, current_app, g, request
+from limits import RateLimitItem, parse
+from werkzeug.exceptions import TooManyRequests
 
-from portal import config, counters
-from portal.counters import RedisElseMemory
+from portal import config
+from portal.counters import counters
 
-STRATEGY = "fixed-window-in-one-round-trip"
+
+class Allowance(NamedTuple):
+    """What a client may still ask in a window, and the Unix time of its end."""
+
+    most: int
+    left: int
+    ends_at: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RateLimit-* (seconds, as the IETF draft has them), and Retry-After where there was too much."""
+        reset_s = str(max(1, math.ceil(self.ends_at - time.time())))
+        said = {
+            "RateLimit-Limit": str(self.most),
+            "RateLimit-Remaining": str(max(0, self.left)),
+            "RateLimit-Reset": reset_s,
+        }
+        return said | ({"Retry-After": reset_s} if self.left < 0 else {})
+
+
+def init_app(app: Flask) -> None:
+    app.extensions["rate_limits"] = counters(config.settings().redis_url)
+    app.after_request(_say_how_much_is_left)
+
+
+def count(rule: str, client: str) -> None:
+    """Count this request of a client against a rule, such as "600 per minute": one round trip to Redis.
+
+    Raises TooManyRequests past it. The answer's headers tell of the rule that leaves the least.
+    """
+    item = _parsed(rule)
+    counted = current_app.extensions["rate_limits"].count(item.key_for(client), item.get_expiry())
+    allowance = Allowance(item.amount, item.amount - counted.calls, counted.ends_at)
+    g.allowance = min(g.get("allowance", allowance), allowance, key=lambda each: each.left)
+    if allowance.left < 0:
+        raise TooManyRequests
 
 
 def client_address() -> str:
@@ -27,51 +62,12 @@ def client_address() -> str:
     return str(address)
 
 
-class FixedWindowInOneRoundTrip(FixedWindowRateLimiter):
-    """Keeps, for the rest of the request, what counting it has told of its window already."""
-
-    def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
-        if not isinstance(self.storage, RedisElseMemory):
-            return super().hit(item, *identifiers, cost=cost)
-        key = item.key_for(*identifiers)
-        count = self.storage.count(key, item.get_expiry(), cost)
-        g.setdefault("rate_limit_windows", {})[key] = WindowStats(count.ends_at, max(0, item.amount - count.calls))
-        return count.calls <= item.amount
-
-    def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
-        known: WindowStats | None = g.get("rate_limit_windows", {}).get(item.key_for(*identifiers))
-        return known or super().get_window_stats(item, *identifiers)
-
-
-STRATEGIES[STRATEGY] = FixedWindowInOneRoundTrip  # where Flask-Limiter looks names up
-
-limiter = Limiter(key_func=client_address)
-
-
-def init_app(app: Flask) -> None:
-    """Count in this installation's Redis; there is no default limit, each route says its own."""
-    url = config.settings().redis_url
-    app.config["RATELIMIT_STORAGE_URI"] = counters.ELSE_MEMORY + url if url else "memory://"
-    app.config["RATELIMIT_STRATEGY"] = STRATEGY
-    if url:
-        app.config["RATELIMIT_STORAGE_OPTIONS"] = counters.OPTIONS
-    limiter.init_app(app)
-    app.after_request(_say_how_much_is_left)
-
-
 def _say_how_much_is_left(response: Response) -> Response:
-    """Add RateLimit-* (seconds, as the IETF draft has them), and Retry-After where there was too much.
-
-    The extension's own headers would put Retry-After on every answer and overrule the one of a 409.
-    """
-    limit = limiter.current_limit
-    if limit is None:
-        return response
-    reset_at, remaining = limit.window
-    reset_s = max(1, math.ceil(reset_at - time.time()))
-    response.headers["RateLimit-Limit"] = str(limit.limit.amount)
-    response.headers["RateLimit-Remaining"] = str(max(0, remaining))
-    response.headers["RateLimit-Reset"] = str(reset_s)
-    if limit.breached:
-        response.headers["Retry-After"] = str(reset_s)
+    if allowance := g.get("allowance"):
+        response.headers.update(allowance.headers)
     return response
+
+
+@cache
+def _parsed(rule: str) -> RateLimitItem:
+    return parse(rule)

@@ -12,14 +12,13 @@ from flask import Flask
 from app import create_app
 from portal import config, jobs, pacing, storage
 from portal.db import db
-from portal.limits import limiter
 from tests import factories
 
 
 @pytest.fixture
 def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
     """Make a second app with other settings: on a server that a test may stop, or on one that isn't there."""
-    ours, made, counting = config.settings(), [], dict(vars(limiter))
+    ours, made = config.settings(), []
 
     def make(**others: Any) -> Flask:
         second = create_app(replace(ours, **others))
@@ -35,4 +34,3 @@ def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
     jobs.connect(ours)
     pacing.connect(ours)
     storage.connect(ours)
-    vars(limiter).update(counting)  # the one limiter counts where the app that was made last says

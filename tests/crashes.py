@@ -20,6 +20,7 @@ from portal.db import db
 
 TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
 MOST_STEPS = 400
+HANGS_AFTER_S = 50
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.crashes"])
 
@@ -50,7 +51,7 @@ def dies_at(step: int, settings: Settings, action: Callable[..., Any], *args: An
     """
     host = _host(settings)
     host.send((step, action, args))
-    assert host.poll(60), f"step {step}: it hangs"
+    assert host.poll(HANGS_AFTER_S + 10), f"step {step}: it hangs"
     status = host.recv()
     assert status in (0, -signal.SIGKILL), f"step {step}: it ended with {status}"
     return bool(status == 0)
@@ -70,6 +71,7 @@ def _serve(settings: Settings, caller: Connection) -> None:
         step, action, args = caller.recv()
         child = os.fork()
         if not child:
+            signal.alarm(HANGS_AFTER_S)
             with app.app_context():
                 _die_at(step)
                 action(*args)

@@ -7,14 +7,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from flask import Flask
 from redis import RedisError
 from sqlalchemy import select, update
 
-from portal import counters, jobs, limits
+from portal import jobs
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
@@ -39,7 +39,7 @@ def hanging(app: Flask) -> Iterator[Hanging]:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    cast(counters.RedisElseMemory, limits.limiter.storage).memory.reset()
+    app.extensions["rate_limits"].memory.reset()
     yield block
     until(answers, within_s=10)
 

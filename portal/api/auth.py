@@ -5,10 +5,10 @@ from typing import cast
 from flask import current_app, g, request
 from flask_openapi.blueprint import APIBlueprint
 
+from portal import limits
 from portal.accounts import access
 from portal.accounts.models import ApiKey, Workspace
 from portal.errors import Unauthorized
-from portal.limits import limiter
 
 READ_SCOPE, WRITE_SCOPE, WEBHOOKS_SCOPE = "images:read", "images:write", "webhooks"
 INTEGRATIONS_READ_SCOPE, INTEGRATIONS_WRITE_SCOPE = "integrations:read", "integrations:write"
@@ -33,12 +33,13 @@ def workspace() -> Workspace:
 
 
 def _admit(scope: str, admins_only: bool) -> None:
+    """Count a call by its key, and one without a good key by its address (cases E12, H1 to H4)."""
     try:
         g.api_key = access.key_of_secret(_secret())
     except Unauthorized:
-        _count_stranger()
+        limits.count(_setting("API_CALLS_PER_STRANGER"), f"api stranger {limits.client_address()}")
         raise
-    _count_call()
+    limits.count(_setting("API_CALLS_PER_KEY"), f"api key {api_key().id}")
     access.demand(g.api_key, scope, admin=admins_only)
 
 
@@ -48,16 +49,6 @@ def _secret() -> str:
     if sent is None or sent.type != "bearer" or not sent.token:
         raise Unauthorized("This needs an API key: Authorization: Bearer YOUR_KEY.")
     return sent.token
-
-
-@limiter.shared_limit(lambda: _setting("API_CALLS_PER_STRANGER"), scope="api-strangers")
-def _count_stranger() -> None:
-    """Count a call without a good key by its address (case E12): a 429 where there were too many."""
-
-
-@limiter.shared_limit(lambda: _setting("API_CALLS_PER_KEY"), scope="api", key_func=lambda: f"key:{api_key().id}")
-def _count_call() -> None:
-    """Count a call by its key, whatever X-Forwarded-For says (cases H1 to H4): a 429 past the allowance."""
 
 
 def _setting(name: str) -> str:

@@ -9,11 +9,10 @@ from flask import Blueprint, g, make_response, redirect, render_template, reques
 from flask.typing import ResponseReturnValue
 from werkzeug import Response
 
-from portal import config
+from portal import config, limits
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.errors import Forbidden, Unauthorized
-from portal.limits import limiter
 
 View = Callable[..., ResponseReturnValue]
 
@@ -112,9 +111,9 @@ def sign_in_page() -> ResponseReturnValue:
 
 
 @blueprint.post("/sign-in")
-@limiter.limit(PER_ADDRESS)
-@limiter.limit(PER_ACCOUNT, key_func=lambda: f"account {_email().lower()[:254]}")
 def sign_in() -> ResponseReturnValue:
+    _count_guess()
+    limits.count(PER_ACCOUNT, f"account {_email().lower()[:254]}")
     next_path = own_path(request.form.get("next", ""))
     try:
         token = access.sign_in(_email(), request.form.get("password", ""))
@@ -130,8 +129,8 @@ def link_page() -> str:
 
 
 @blueprint.post("/sign-in/link")
-@limiter.limit(PER_ADDRESS)
 def sign_in_by_link() -> ResponseReturnValue:
+    _count_guess()
     try:
         token = access.sign_in_by_link(request.form.get("token", ""))
     except Unauthorized as error:
@@ -148,6 +147,10 @@ def sign_out() -> ResponseReturnValue:
     https = config.settings().https
     answer.delete_cookie(cookie_name(), secure=https, httponly=True, samesite="Lax")
     return answer
+
+
+def _count_guess() -> None:
+    limits.count(PER_ADDRESS, f"{request.endpoint} {limits.client_address()}")
 
 
 def _email() -> str:
