@@ -31,6 +31,7 @@ def get_ready() -> None:
     for name in names():
         importlib.import_module(name.rpartition(".")[0])
     Image.init()
+    time.strptime("2026", "%Y")  # imports its second half, which RQ asks for in each work-horse
     gc.freeze()  # the collector would copy what the horses share
 
 

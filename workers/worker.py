@@ -1,6 +1,7 @@
 """RQ's worker, tuned: a killed job comes back within seconds, and only what `portal.jobs` names runs.
 
-The measurements behind the numbers: reliability.md, section 1. Written for RQ 2.12.
+The measurements behind the numbers: reliability.md, section 1. It overrides methods of RQ's that are nobody's promise,
+so pyproject.toml pins RQ to the versions of TRIED.
 """
 
 import inspect
@@ -31,6 +32,9 @@ from portal.pixels.child import limit_this_process
 from portal.processes import die_with_parent
 from workers import app
 from workers.schedule import Clock
+
+TRIED = {"2.12.0"}
+"""The versions of RQ whose internals these classes were written for, and tried with."""
 
 MONITORING_INTERVAL_S = 2  # how often the worker says that its job lives …
 HEARTBEAT_TTL_S = 3 * MONITORING_INTERVAL_S  # … and how long that is believed

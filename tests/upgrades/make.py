@@ -88,9 +88,7 @@ def _use(
     pms.fail_next(2, 404, below="/pictures/2/2.jpg")
     accounts = [client.connect(pms) for client in (alma, corvid)]
     _until(lambda: all(client.has_copies() for client in (alma, corvid)))
-    alma.call(
-        "POST", "/webhooks", {"url": f"http://127.0.0.1:{HOOKS_PORT}/hook", "events": ["property.updated"]}
-    )
+    alma.call("POST", "/webhooks", {"url": f"http://127.0.0.1:{HOOKS_PORT}/hook", "events": ["property.updated"]})
 
     _stop_workers(portal)
     photos.append(alma.upload(images, jpeg(700, 500), "Waits for its variants"))

@@ -10,7 +10,6 @@ from portal.demo.pms.catalogue import FakeListing
 from portal.demo.pms.server import Asked, FakePms, Said, Window, as_json
 
 CLIENT_ID, CLIENT_SECRET = "12345", "a-secret-for-trying-things"
-GOOD_AFTER_S = 1.0
 LIVES_S = 15_897_600
 TOO_MANY = (
     "This error occurs because a server detects that your application has exceeded the rate limits or has made too "
@@ -20,6 +19,8 @@ TOO_MANY = (
 
 class FakeHostaway(FakePms):
     """Has one account. `tokens` are those it gave out, each with the moment from which it is good."""
+
+    good_after_s = 1.0  # a token, once it is given out
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
         super().__init__(listings=listings, pictures=pictures, port=port)
@@ -48,7 +49,7 @@ class FakeHostaway(FakePms):
         if (form.get("grant_type"), form.get("scope")) != ("client_credentials", "general"):
             return as_json({"error": "unsupported_grant_type"}, 400)
         token = secrets.token_urlsafe(600)
-        self.tokens[token] = time.time() + GOOD_AFTER_S
+        self.tokens[token] = time.time() + self.good_after_s
         return as_json({"token_type": "Bearer", "expires_in": LIVES_S, "access_token": token})
 
     def _page(self, query: dict[str, str]) -> Said:
