@@ -105,6 +105,7 @@ def connect(settings: Settings) -> None:
         socket_connect_timeout=1,
         socket_timeout=1,
         retry=RedisRetry(NoBackoff(), 0),
+        driver_info=None,  # else each new connection, so each work-horse, parses redis-py's own package metadata
     )
 
 

@@ -5,12 +5,16 @@ import importlib
 import logging
 import sys
 import time
+from inspect import signature
 from typing import Any, NoReturn
 
 from PIL import Image
 from redis import Redis, RedisError
+from rq.utils import import_attribute
+from sqlalchemy.exc import SQLAlchemyError
 
 from portal import config, jobs
+from portal.db import db
 from portal.processes import on_stop
 from workers import app
 from workers.worker import TunedWorker, names
@@ -32,7 +36,22 @@ def get_ready() -> None:
         importlib.import_module(name.rpartition(".")[0])
     Image.init()
     time.strptime("2026", "%Y")  # imports its second half, which RQ asks for in each work-horse
+    _rehearse()
     gc.freeze()  # the collector would copy what the horses share
+
+
+def _rehearse() -> None:
+    """Do each job for a row that isn't there: SQLAlchemy compiles here what it would compile in every work-horse."""
+    with app().app_context():
+        for make in jobs.ALL:
+            job = make(*[0 for _ in signature(make).parameters])
+            if job.args:
+                try:
+                    import_attribute(job.name)(*job.args)
+                except SQLAlchemyError as error:  # the database is away: jobs will say so
+                    log.warning("%s was not rehearsed: %s", job.name, error)
+        db.session.remove()
+        db.engine.dispose()
 
 
 def serve(queue: str, name: str) -> None:
@@ -42,7 +61,8 @@ def serve(queue: str, name: str) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format=f"{name}\t%(message)s", stream=sys.stdout, force=True)
     log.setLevel(logging.WARNING if queue == jobs.SCHEDULE else logging.INFO)  # it says the same every 10 s
-    redis = Redis.from_url(config.settings().redis_url or "", socket_connect_timeout=2)
+    # Without driver_info each new connection, so each work-horse, would parse redis-py's own package metadata.
+    redis = Redis.from_url(config.settings().redis_url or "", socket_connect_timeout=2, driver_info=None)
     while True:
         on_stop(leave)
         _wait_for(redis)

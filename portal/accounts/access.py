@@ -32,6 +32,7 @@ SCOPES = {
     "integrations:write": "Connect and sync property management systems, and switch the Image CDN",
 }
 MIN_PASSWORD_LENGTH = 10
+HASHING = "scrypt"  # of passwords: the method and, after colons, its cost, as Werkzeug writes them
 KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256"))  # built once: every call asks it
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
 
@@ -78,7 +79,7 @@ def set_password(user: User, password: str) -> None:
     """Set a password and sign the person out everywhere. Raises Invalid where it is too short or too long."""
     if not MIN_PASSWORD_LENGTH <= len(password) <= 200:
         raise Invalid(f"A password has {MIN_PASSWORD_LENGTH} to 200 characters.")
-    password_hash = generate_password_hash(password, "scrypt")  # slow on purpose: before the lock
+    password_hash = generate_password_hash(password, HASHING)  # takes its time: before the lock
     with work():
         if not lock(user):
             raise NotFound("There is no such person.")
@@ -98,7 +99,7 @@ def create_sign_in_link(user: User) -> str:
 def sign_in(email: str, password: str) -> str:
     """Return a new session's token. Raises Unauthorized, without saying which of the two was wrong."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
-    password_hash = user.password_hash if user and user.password_hash else _nobodys_hash()
+    password_hash = user.password_hash if user and user.password_hash else _nobodys_hash(HASHING)
     if not check_password_hash(password_hash, password) or user is None:  # the same work for people we don't know
         raise Unauthorized("The address or the password is not right.")
     return _start_session(user, with_password=password_hash)
@@ -226,8 +227,8 @@ def _note_use(key: ApiKey) -> None:
 
 
 @lru_cache(maxsize=1)
-def _nobodys_hash() -> str:
-    return generate_password_hash(secrets.token_urlsafe(16), "scrypt")
+def _nobodys_hash(method: str) -> str:
+    return generate_password_hash(secrets.token_urlsafe(16), method)
 
 
 def _sha256(text: str) -> str:
