@@ -47,12 +47,12 @@ def kill(process: subprocess.Popen[Any]) -> None:
     process.communicate(timeout=WITHIN_S)
 
 
-def until(holds: Callable[[], Any], within_s: float = WITHIN_S) -> None:
+def until(holds: Callable[[], Any], within_s: float = WITHIN_S, every_s: float = 0.02) -> None:
     """Wait until something holds; the limit is there so that nothing hangs, and says nothing of how fast it is."""
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def lives(pid: int) -> bool:
