@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
+from botocore.config import Config
 from sqlalchemy import create_engine, event, text
 
 from portal import config, storage
@@ -42,8 +44,11 @@ class Front:
 
 
 @contextmanager
-def bucket_behind_a_proxy() -> Iterator[Front]:
-    """Have all of this process' S3 calls go through a proxy, until the block ends."""
+def bucket_behind_a_proxy(read_timeout_s: float = 3) -> Iterator[Front]:
+    """Have all of this process' S3 calls go through a proxy, until the block ends.
+
+    A call that hangs is given up after 3 × `read_timeout_s`.
+    """
     front, guard = Front(""), threading.Lock()
     behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
 
@@ -81,7 +86,8 @@ def bucket_behind_a_proxy() -> Iterator[Front]:
 
     with serving(Proxy) as url:
         front.url = url
-        storage.connect(replace(config.settings(), s3_endpoint_url=url))
+        with patch.object(storage, "Config", lambda **usual: Config(**usual | {"read_timeout": read_timeout_s})):
+            storage.connect(replace(config.settings(), s3_endpoint_url=url))
         try:
             yield front
         finally:

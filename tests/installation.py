@@ -1,8 +1,9 @@
-"""A whole installation: `python app.py` with data of its own, and what it says."""
+"""A whole installation: `python app.py` with data of its own, and what it says; and a bad start for any command."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,17 +13,26 @@ from pathlib import Path
 
 import requests
 
-from tests.processes import ROOT, kill, until
+from tests.processes import ROOT, WITHIN_S, until
 from tests.servers import free_port
 
 SECONDS_TO_START = 60  # 4 on an idle machine
 NAMED_ELSEWHERE = ("REDIS_URL", "S3_ENDPOINT_URL", "DATABASE_URL")
+DEAF = (
+    "-c",
+    "import os, signal, sys;"
+    "signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]);"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+)
+"""Before a Python program and its arguments: it inherits a SIGINT that is ignored, as behind a shell's `&`, and both
+signals blocked."""
 
 
 class Installation:
     """The command as people start it: not tied to us, so that tests see what it leaves behind."""
 
-    def __init__(self, directory: Path, **env: str) -> None:
+    def __init__(self, directory: Path, *, before: tuple[str, ...] = (), **env: str) -> None:
         self.port = free_port()
         self.directory = directory
         self.url = f"http://127.0.0.1:{self.port}"
@@ -30,15 +40,15 @@ class Installation:
         few = {"PIXEL_WORKERS": "1", "NETWORK_WORKERS": "1"}
         ours = {"DATA_DIR": str(directory), "PORT": str(self.port), "PUBLIC_URL": self.url}
         self.process = subprocess.Popen(
-            [sys.executable, "app.py"],
+            [sys.executable, *before, "app.py"],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name not in NAMED_ELSEWHERE} | few | ours | env,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        self._listener = threading.Thread(target=self._listen)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def wait(self) -> None:
@@ -61,19 +71,23 @@ class Installation:
             return False
 
     def close(self) -> None:
-        kill(self.process)  # its children die with it
-        self._listener.join()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()  # its children die with it
+        self.process.wait(WITHIN_S)
+        self._listener.join(WITHIN_S)
 
     def _listen(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.said.append(line.rstrip())
+        with self.process.stdout as lines:
+            for line in lines:
+                self.said.append(line.rstrip())
 
 
 @contextmanager
-def installation(directory: Path, **env: str) -> Iterator[Installation]:
-    """Run one until the block ends; `env` are settings of its own."""
-    made = Installation(directory, **env)
+def installation(directory: Path, *, before: tuple[str, ...] = (), **env: str) -> Iterator[Installation]:
+    """Run one until the block ends; `before` stands before its command, `env` are settings of its own."""
+    made = Installation(directory, before=before, **env)
     try:
         made.wait()
         yield made

@@ -22,10 +22,9 @@ from portal.listings.models import GALLERY, IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH
-from tests.crashes import dies_at
+from tests.conftest import BOTH, MATRIX
+from tests.crashes import Steps, dies_at
 from tests.factories import Person
-from tests.images.test_crashes import TIMES, every_step
 from tests.images.test_import_order import arrive
 from tests.listings import rows, stays
 from tests.listings.conftest import pms
@@ -34,6 +33,7 @@ from tests.outside import Reply, outside
 __all__ = ["pms"]
 
 on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: 
     assert pms.count("/pictures/") > downloads, "a copy that is lost is asked of the PMS"
 
 
-@on_both
+@on_each
 def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: FakeHostaway) -> None:
     stays.connected(alice.workspace, pms)
     sync.run()
@@ -101,7 +101,7 @@ def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: Fake
     assert {image.added_by for image in images} == {"Alice"}
 
 
-@on_both
+@on_each
 def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Listing) -> None:
     """More than one call of the API may import, the last first."""
     with outside(lambda _: Reply(body=factories.jpeg(64, 48))) as host:
@@ -117,7 +117,7 @@ def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Lis
     assert [image.alt_text for image in images] == [None] + ["x" * 500] * 21
 
 
-@on_both
+@on_each
 def test_a_second_time_it_is_the_same_property_and_nothing_is_imported(listing: Listing) -> None:
     home = adoption.adopt(listing)
     assert asked(home) == urls(listing)
@@ -145,11 +145,9 @@ def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., lis
 
 
 @on_both
-def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, database: str) -> None:
+def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, steps: Steps) -> None:
     deaths = 0
-    for step in every_step():
-        if step % 2 == BOTH.index(database):
-            continue
+    for step in steps:
         lived = dies_at(step, config.settings(), adopt, listing.id)
         db.session.rollback()
         if listing.adopting_until:
@@ -164,7 +162,7 @@ def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: 
         if lived:
             break
         deaths += 1
-    assert deaths >= 20 * TIMES, "the steps of an adoption were not found"
+    steps.assert_found(deaths, at_least=40)
 
 
 def test_the_lease_lasts_a_minute(listing: Listing) -> None:
@@ -181,7 +179,7 @@ def test_the_lease_lasts_a_minute(listing: Listing) -> None:
     assert asked(home) == urls(listing)
 
 
-@on_both
+@on_each
 def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
     with work():
         listing.account.definition.workspace.plan_name = "free"
@@ -214,7 +212,7 @@ def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listi
     assert imports.budget(workspace).used == 1
 
 
-@on_both
+@on_each
 def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> None:
     first = adoption.adopt(listing)
     first_uuid = first.uuid
@@ -225,7 +223,7 @@ def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> 
     assert (asked(), homes()) == (urls(listing), 1)
 
 
-@on_both
+@on_each
 def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
     with work():
         db.session.execute(Listing.__table__.delete())  # type: ignore[attr-defined]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
 from PIL import Image
 
 from portal.demo.pms.catalogue import FakePicture
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.paint import painted
 from portal.demo.pms.server import Said, Window
+from portal.processes import STOP_SIGNALS
+from tests.installation import DEAF
+from tests.processes import started, until
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -124,28 +126,26 @@ def test_a_window_lets_so_many_through_and_says_how_long_to_wait() -> None:
     assert 59 < window.wait_s("a") <= 60
 
 
-def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "flask", "--app", "app", "fake-pms", "hostaway", "--pictures", "1", "--port", port]
-    where = {"cwd": Path(__file__).parents[1], "env": os.environ | {"DATA_DIR": str(tmp_path)}, "text": True}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, **where) as process:
-        try:
-            said = process.stdout.readline()
-            while "ALLOWED_PRIVATE_NETS" not in said and process.poll() is None:
-                said += process.stdout.readline()
-            rows = [line.split() for line in said.splitlines() if line.startswith("  ")]
-            assert rows == [
-                ["Account", "ID", "clientId", "12345"],
-                ["API", "key", "clientSecret", "a-secret-for-trying-things"],
-                ["Address", "baseUrl", f"http://127.0.0.1:{port}/v1"],
-            ], "by the names of the page and of the API"
-            assert requests.get(f"http://127.0.0.1:{port}/pictures/2/1.jpg", timeout=5).content == painted(2, 0)
-            again = subprocess.run(command, capture_output=True, **where)
-            assert (again.returncode, again.stderr) == (
-                1,
-                f"Error: Port {port} can't be used: Address already in use.\n",
-            )
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path, number: signal.Signals) -> None:
+    port, said = str(free_port()), tmp_path / "said"
+    command = (*DEAF, "-m", "flask", "--app", "app", "fake-pms", "hostaway", "--pictures", "1", "--port", port)
+    with said.open("w") as output, started(*command, env={"DATA_DIR": str(tmp_path)}, stdout=output) as process:
+        until(lambda: "Ctrl-C" in said.read_text() or process.poll() is not None)
+        assert "ALLOWED_PRIVATE_NETS" in said.read_text()
+        rows = [line.split() for line in said.read_text().splitlines() if line.startswith("  ")]
+        assert rows == [
+            ["Account", "ID", "clientId", "12345"],
+            ["API", "key", "clientSecret", "a-secret-for-trying-things"],
+            ["Address", "baseUrl", f"http://127.0.0.1:{port}/v1"],
+        ], "by the names of the page and of the API"
+        assert requests.get(f"http://127.0.0.1:{port}/pictures/2/1.jpg", timeout=30).content == painted(2, 0)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_port_that_is_taken_is_told(app: Flask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = app.test_cli_runner().invoke(args=["fake-pms", "hostaway", "--port", str(port)])
+    assert (said.exit_code, said.output) == (1, f"Error: Port {port} can't be used: Address already in use.\n")

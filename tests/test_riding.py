@@ -16,11 +16,11 @@ from portal.images import properties
 from portal.images.models import Property
 from portal.work import riding, work
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import MATRIX, Buckets
 from tests.factories import Person
 
 State = Callable[[], tuple[int, str]]
-pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+pytestmark = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def state(app: Flask) -> State:
 
     def elsewhere() -> tuple[int, str]:
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(look).result()
+            return pool.submit(look).result(timeout=60)
 
     return elsewhere
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from io import BytesIO
 
 import pytest
@@ -44,6 +45,7 @@ def test_k5_a_disk_that_is_full_refuses_the_form(app: Flask, room: int) -> None:
     """The child may write files of so many bytes: the last write is a short one, the next is refused."""
     child = os.fork()
     if not child:
+        signal.alarm(30)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         try:
             with spool.spooled(request_of(os.urandom(SIZE)), max_files=1, max_file_bytes=SIZE):

@@ -11,16 +11,18 @@ from portal.db import db
 from portal.images.models import Property
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import BOTH, MATRIX, Buckets
 from tests.factories import Person
 
-pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 class Broken(Exception):
     """What goes wrong in the middle of a change."""
 
 
+@matrix
 def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     with work() as w:
@@ -37,6 +39,7 @@ def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets:
     assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_variants-7"]
 
 
+@on_both
 def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     before = buckets.listing()
@@ -52,6 +55,7 @@ def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(home: P
     assert jobs.queue(jobs.PIXELS).count == 0
 
 
+@on_both
 def test_a_commit_that_the_database_refuses_undoes_the_objects_too(alice: Person, buckets: Buckets) -> None:
     taken = factories.home_of(alice.workspace).uuid
     with pytest.raises(Exception, match=r"(?i)unique"), work() as w:
@@ -60,6 +64,7 @@ def test_a_commit_that_the_database_refuses_undoes_the_objects_too(alice: Person
     assert buckets.listing() == set()
 
 
+@matrix
 def test_changes_outside_of_work_are_refused(home: Property) -> None:
     home.name = "Birch House"
     with pytest.raises(AssertionError, match="outside work"), work():
@@ -67,17 +72,20 @@ def test_changes_outside_of_work_are_refused(home: Property) -> None:
     db.session.rollback()
 
 
+@matrix
 def test_work_inside_work_is_refused(app: Any) -> None:
     with pytest.raises(AssertionError, match="inside work"), work(), work():
         pass
 
 
+@matrix
 def test_a_row_that_is_gone_cannot_be_locked(home: Property) -> None:
     with work():
         db.session.execute(Property.__table__.delete())
         assert not lock(home)
 
 
+@on_both
 def test_a_lock_reads_the_row_anew(home: Property) -> None:
     assert home.name == "Alder Cottage"
     with db.engine.begin() as other:
@@ -87,6 +95,7 @@ def test_a_lock_reads_the_row_anew(home: Property) -> None:
         assert home.name == "Changed meanwhile"
 
 
+@on_both
 def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once: Callable[..., list[Any]]) -> None:
     """Looking before locking is the classic mistake: 800 such transactions once ended at 103."""
 
@@ -101,6 +110,7 @@ def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once:
     assert db.session.scalar(select(Property.gallery_version).execution_options(populate_existing=True)) == 100
 
 
+@matrix
 def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(home: Property, caplog: pytest.LogCaptureFixture) -> None:
     with work() as w:
         assert lock(home)

@@ -17,10 +17,11 @@ from portal.errors import Conflict, Invalid
 from portal.images.models import Property
 from portal.work import riding, work
 from tests import factories
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 
-pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+both = pytest.mark.parametrize("database", BOTH, indirect=True)
+matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 def claimed(person: Person, key: str = "k", fingerprint: str = "f") -> Claim:
@@ -44,11 +45,13 @@ def grow_old(**columns: timedelta) -> None:
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
 
 
+@both
 def test_an_answer_is_given_again(alice: Person) -> None:
     answer = answered(alice)
     assert claim(alice.workspace, "k", "f") == answer
 
 
+@matrix
 def test_g2_another_request_under_the_key_is_invalid(alice: Person) -> None:
     answered(alice)
     with pytest.raises(Invalid) as raised:
@@ -56,17 +59,20 @@ def test_g2_another_request_under_the_key_is_invalid(alice: Person) -> None:
     assert raised.value.code == "idempotency_key_reused"
 
 
+@matrix
 def test_g3_a_key_whose_request_still_runs_is_a_conflict(alice: Person) -> None:
     claimed(alice)
     with pytest.raises(Conflict):
         claim(alice.workspace, "k", "f")
 
 
+@matrix
 def test_a_released_key_is_free(alice: Person) -> None:
     release(claimed(alice))
     claimed(alice, fingerprint="another")
 
 
+@matrix
 def test_an_answer_survives_a_late_release(alice: Person) -> None:
     mine = claimed(alice)
     with work():
@@ -75,6 +81,7 @@ def test_an_answer_survives_a_late_release(alice: Person) -> None:
     assert isinstance(claim(alice.workspace, "k", "f"), Answer)
 
 
+@both
 def test_g7_a_claim_whose_process_died_is_free_after_a_minute(alice: Person) -> None:
     claimed(alice)
     grow_old(claimed_at=timedelta(seconds=59))
@@ -84,6 +91,7 @@ def test_g7_a_claim_whose_process_died_is_free_after_a_minute(alice: Person) -> 
     claimed(alice)
 
 
+@both
 def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
     late = claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))
@@ -99,6 +107,7 @@ def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
     assert found.body == "mine"
 
 
+@matrix
 def test_g9_an_answer_is_kept_for_a_day(alice: Person) -> None:
     answered(alice)
     grow_old(answered_at=timedelta(hours=23, minutes=59))
@@ -107,6 +116,7 @@ def test_g9_an_answer_is_kept_for_a_day(alice: Person) -> None:
     claimed(alice, fingerprint="another")
 
 
+@matrix
 def test_g9_the_sweep_forgets_what_nobody_can_ask_for_again(alice: Person) -> None:
     answered(alice, "old")
     grow_old(claimed_at=timedelta(hours=24, minutes=2), answered_at=timedelta(hours=24, minutes=2))
@@ -115,11 +125,13 @@ def test_g9_the_sweep_forgets_what_nobody_can_ask_for_again(alice: Person) -> No
     assert [record.key for record in db.session.query(IdempotencyRecord)] == ["new"]
 
 
+@matrix
 def test_g10_another_workspace_has_keys_of_its_own(alice: Person, charlie: Person) -> None:
     answered(alice)
     claimed(charlie, fingerprint="another")
 
 
+@both
 def test_of_twenty_at_once_one_gets_the_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     id = alice.workspace.id
     found = at_once(lambda: claim(db.session.get_one(Workspace, id), "k", "f"), *[()] * 20)
@@ -127,6 +139,7 @@ def test_of_twenty_at_once_one_gets_the_claim(alice: Person, at_once: Callable[.
     assert len([each for each in found if isinstance(each, Conflict)]) == 19
 
 
+@both
 def test_of_twenty_at_once_one_takes_over_a_dead_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))

@@ -18,6 +18,7 @@ from tests.conftest import BOTH
 from tests.factories import Person
 
 PASSWORD = "correct horse battery"
+FULL_COST = access.HASHING
 
 
 def sessions() -> int:
@@ -28,6 +29,26 @@ def test_a_password_signs_in(alice: Person) -> None:
     access.set_password(alice.user, PASSWORD)
     token = access.sign_in(" Alice@Alma.example ", PASSWORD)
     assert access.user_of_session(token) == alice.user
+
+
+def test_a_guess_costs_32_mb_whether_or_not_the_address_is_known(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "HASHING", FULL_COST)
+    access.set_password(alice.user, PASSWORD)
+    assert access.user_of_session(access.sign_in("alice@alma.example", PASSWORD)) == alice.user
+    checked: list[str] = []
+    check = access.check_password_hash
+
+    def noted(password_hash: str, password: str) -> bool:
+        checked.append(password_hash)
+        return check(password_hash, password)
+
+    monkeypatch.setattr(access, "check_password_hash", noted)
+    for email in ("alice@alma.example", "nobody@alma.example"):
+        with pytest.raises(Unauthorized):
+            access.sign_in(email, "wrong")
+    assert [password_hash.partition("$")[0] for password_hash in checked] == ["scrypt:32768:8:1"] * 2
 
 
 def test_a_wrong_password_and_an_unknown_address_are_told_apart_nowhere(alice: Person) -> None:

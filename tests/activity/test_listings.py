@@ -18,7 +18,7 @@ from portal.listings import copying, integrations, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.work import work
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import rows, stays
 from tests.listings.rows import BUSY, NOT_FOUND
@@ -34,7 +34,7 @@ def states_of(listing: Listing) -> list[str]:
     return ["failed" if image.failure_reason else "copied" if image.key else "due" for image in rows.images(listing)]
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_listing_is_in_one_state(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, COPIED, FAILED, WAITING, BUSY, name="Running")
@@ -60,7 +60,7 @@ def test_a_picture_whose_worker_died_waits_again(alice: Person) -> None:
     assert shown(alice) == [("Heron House", "waiting")]
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_where_the_image_cdn_is_off_nothing_is_a_job(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     for state in (COPIED, WAITING, FAILED, BUSY):
@@ -91,7 +91,7 @@ def test_done_counts_a_day(alice: Person) -> None:
         assert activity.counts(alice.workspace).done == number
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_listings_are_counted_by_the_minute_in_which_their_last_picture_came(alice: Person, charlie: Person) -> None:
     account = rows.account_of(alice.workspace)
     listings = [rows.listing_of(account, COPIED) for _ in range(4)]
@@ -103,7 +103,7 @@ def test_listings_are_counted_by_the_minute_in_which_their_last_picture_came(ali
     assert sum(activity.a_minute(charlie.workspace)) == 0
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) -> None:
     account = rows.account_of(alice.workspace)
     gone = rows.listing_of(account, FAILED, FAILED, COPIED)
@@ -128,7 +128,7 @@ def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) 
     assert {state for _, state in shown(alice)} == {"waiting"}
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_many_pictures_are_tried_again_in_changes_of_some(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "TOGETHER", 2)
     account = rows.account_of(alice.workspace)
@@ -162,7 +162,7 @@ def test_a_search_looks_at_name_id_and_the_links_that_failed(alice: Person) -> N
         assert [name for name, _ in shown(alice, search=search)] == names, search
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_of_many_that_failed_the_first_are_shown(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     many = rows.listing_of(account, COPIED, *[FAILED] * (MAX_SHOWN + 2))
@@ -198,7 +198,7 @@ def test_charlie_sees_none_of_it(alice: Person, charlie: Person) -> None:
         activity.find(charlie.workspace, str(listing.uuid))
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_what_failed_is_done_once_it_came(alice: Person, pms: FakeHostaway) -> None:
     """From a sync over the copies to the button, against a real server."""
     pms.fail_next(1, 404, below="/pictures/2/2.jpg")

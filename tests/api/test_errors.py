@@ -30,53 +30,51 @@ def said(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["error"]["code"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/api/v1", "/api/v1/", "/api/v1/nothing", f"{PATH}/", f"{PATH}/1/images/", "/api/v1//properties"],
-)
-def test_404_where_no_route_is(app: Flask, alice: Person, path: str) -> None:
-    assert said(alice.api("GET", path)) == (404, "not_found")
-    assert said(app.test_client().post(path)) == (404, "not_found")
+def test_404_where_no_route_is(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+    for path in ("/api/v1", "/api/v1/", "/api/v1/nothing", f"{PATH}/", f"{PATH}/1/images/", "/api/v1//properties"):
+        with subtests.test(path=path):
+            assert said(alice.api("GET", path)) == (404, "not_found")
+            assert said(app.test_client().post(path)) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("PUT", PATH, {"GET", "HEAD", "OPTIONS", "POST"}),
-        ("PUT", f"{PATH}/1", {"GET", "HEAD", "OPTIONS", "PATCH", "DELETE"}),
-        ("GET", f"{PATH}/1/images/presign/x", None),
-        ("DELETE", f"{PATH}/1/images/confirm", {"GET", "HEAD", "OPTIONS", "PATCH", "POST"}),
-    ],
-)
-def test_405_names_what_is_allowed(alice: Person, method: str, path: str, allowed: set[str] | None) -> None:
-    response = alice.api(method, path)
-    if allowed is None:
-        assert said(response) == (404, "not_found")
-        return
-    assert said(response) == (405, "method_not_allowed")
-    assert set(response.headers["Allow"].split(", ")) <= allowed
+ALLOWED = [
+    ("PUT", PATH, {"GET", "HEAD", "OPTIONS", "POST"}),
+    ("PUT", f"{PATH}/1", {"GET", "HEAD", "OPTIONS", "PATCH", "DELETE"}),
+    ("DELETE", f"{PATH}/1/images/confirm", {"GET", "HEAD", "OPTIONS", "PATCH", "POST"}),
+]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"nonsense",
-        b"{'a': 1}",
-        b"\xff\xfe\xff",
-        b'{"a":' * 10_000,
-        b"[" * 10_000 + b"]" * 10_000,
-        b"1" * 5_000,
-    ],
-)
-def test_400_for_a_body_that_is_no_json(alice: Person, body: bytes) -> None:
-    assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (400, "bad_request")
+def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> None:
+    for method, path, allowed in ALLOWED:
+        with subtests.test(method=method, path=path, allowed=allowed):
+            response = alice.api(method, path)
+            assert said(response) == (405, "method_not_allowed")
+            assert set(response.headers["Allow"].split(", ")) <= allowed
+    assert said(alice.api("GET", f"{PATH}/1/images/presign/x")) == (404, "not_found")
 
 
-@pytest.mark.parametrize("body", [b"null", b"[]", b"1", b'"text"', b'"{\\"name\\": \\"Barn\\"}"', b"true"])
-def test_422_for_json_that_is_no_object(alice: Person, body: bytes) -> None:
-    assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (422, "fields")
+NO_JSON = [
+    b"",
+    b"{",
+    b"nonsense",
+    b"{'a': 1}",
+    b"\xff\xfe\xff",
+    b'{"a":' * 10_000,
+    b"[" * 10_000 + b"]" * 10_000,
+    b"1" * 5_000,
+]
+
+
+def test_400_for_a_body_that_is_no_json(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in NO_JSON:
+        with subtests.test(body=body):
+            assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (400, "bad_request")
+
+
+def test_422_for_json_that_is_no_object(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in (b"null", b"[]", b"1", b'"text"', b'"{\\"name\\": \\"Barn\\"}"', b"true"):
+        with subtests.test(body=body):
+            assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (422, "fields")
 
 
 def test_of_two_fields_of_one_name_the_last_counts(alice: Person) -> None:
@@ -85,10 +83,11 @@ def test_of_two_fields_of_one_name_the_last_counts(alice: Person) -> None:
     assert response.json["data"]["name"] == "Second"
 
 
-@pytest.mark.parametrize("type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_415_for_another_content_type(alice: Person, type: str | None) -> None:
-    response = alice.api("POST", PATH, data=b'{"name": "Barn"}', content_type=type)
-    assert said(response) == (415, "unsupported_media_type")
+def test_415_for_another_content_type(alice: Person, subtests: pytest.Subtests) -> None:
+    for type in (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        with subtests.test(type=type):
+            response = alice.api("POST", PATH, data=b'{"name": "Barn"}', content_type=type)
+            assert said(response) == (415, "unsupported_media_type")
 
 
 def test_413_for_a_body_that_is_too_large(alice: Person) -> None:
@@ -107,12 +106,13 @@ def test_503_while_the_storage_is_away(apart: Callable[..., Flask], alice: Perso
     assert "Endpoint" not in response.text and "127.0.0.1" not in response.text
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "postgresql://me:secret@127.0.0.1:9/nothing"])
-def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, url: str) -> None:
-    response = replace(alice, app=apart(database_url=url)).api("GET", PATH)
-    assert said(response) == (503, "unavailable")
-    assert int(response.headers["Retry-After"]) >= 1
-    assert not {"SELECT", "secret", "127.0.0.1", "nowhere"} & set(re.split(r"\W+", response.text))
+def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests) -> None:
+    for url in ("sqlite:////nowhere/at/all.db", "postgresql://me:secret@127.0.0.1:9/nothing"):
+        with subtests.test(url=url):
+            response = replace(alice, app=apart(database_url=url)).api("GET", PATH)
+            assert said(response) == (503, "unavailable")
+            assert int(response.headers["Retry-After"]) >= 1
+            assert not {"SELECT", "secret", "127.0.0.1", "nowhere"} & set(re.split(r"\W+", response.text))
 
 
 def test_500_tells_nothing_of_its_cause(alice: Person, home: Property) -> None:
@@ -124,10 +124,11 @@ def test_500_tells_nothing_of_its_cause(alice: Person, home: Property) -> None:
     assert "secret" not in response.text
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/nothing", "/api//v1/properties", "/api/openapi.json/"])
-def test_x2_whatever_lies_under_api_is_answered_in_json(app: Flask, path: str) -> None:
-    response = app.test_client().get(path)
-    assert (response.status_code, response.content_type) == (404, "application/json")
+def test_x2_whatever_lies_under_api_is_answered_in_json(app: Flask, subtests: pytest.Subtests) -> None:
+    for path in ("/api", "/api/", "/api/v2/nothing", "/api//v1/properties", "/api/openapi.json/"):
+        with subtests.test(path=path):
+            response = app.test_client().get(path)
+            assert (response.status_code, response.content_type) == (404, "application/json")
 
 
 def test_other_paths_speak_no_dialect(app: Flask) -> None:

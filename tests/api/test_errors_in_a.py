@@ -34,97 +34,112 @@ def said(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["code"]
 
 
-@pytest.mark.parametrize(
-    "path", [f"{PATH}/", f"{PATH}/hostaway", f"{SWITCH}/", f"{PATH}//accounts", f"{LISTINGS}/", f"{LISTINGS}/1/2/3"]
-)
-def test_404_where_no_route_is(app: Flask, alice: Person, path: str) -> None:
-    assert said(alice.api("GET", path)) == (404, "not_found")
-    assert said(app.test_client().post(path)) == (404, "not_found")
+def test_404_where_no_route_is(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+    for path in [
+        f"{PATH}/",
+        f"{PATH}/hostaway",
+        f"{SWITCH}/",
+        f"{PATH}//accounts",
+        f"{LISTINGS}/",
+        f"{LISTINGS}/1/2/3",
+    ]:
+        with subtests.test(path=path):
+            assert said(alice.api("GET", path)) == (404, "not_found")
+            assert said(app.test_client().post(path)) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/integration-definitions", "/api/v1/listingsx", "/api/v1"])
-def test_its_neighbours_speak_their_own_dialect(alice: Person, path: str) -> None:
-    response = alice.api("GET", path)
-    assert (response.status_code, list(response.json)) == (404, ["error"])
+def test_its_neighbours_speak_their_own_dialect(alice: Person, subtests: pytest.Subtests) -> None:
+    for path in ("/api/v1/integration-definitions", "/api/v1/listingsx", "/api/v1"):
+        with subtests.test(path=path):
+            response = alice.api("GET", path)
+            assert (response.status_code, list(response.json)) == (404, ["error"])
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("GET", SWITCH, {"PATCH", "OPTIONS"}),
-        ("PUT", ACCOUNTS, {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("PUT", f"{ACCOUNTS}/1", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
-        ("POST", LISTINGS, {"GET", "HEAD", "OPTIONS"}),
-        ("DELETE", f"{LISTINGS}/1", {"GET", "HEAD", "OPTIONS"}),
-    ],
-)
-def test_405_names_what_is_allowed(alice: Person, method: str, path: str, allowed: set[str]) -> None:
-    response = alice.api(method, path)
-    assert said(response) == (405, "method_not_allowed")
-    assert set(response.headers["Allow"].split(", ")) == allowed
+ALLOWED = [
+    ("GET", SWITCH, {"PATCH", "OPTIONS"}),
+    ("PUT", ACCOUNTS, {"GET", "HEAD", "POST", "OPTIONS"}),
+    ("PUT", f"{ACCOUNTS}/1", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+    ("POST", LISTINGS, {"GET", "HEAD", "OPTIONS"}),
+    ("DELETE", f"{LISTINGS}/1", {"GET", "HEAD", "OPTIONS"}),
+]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\xff", b'{"a":' * 10_000, b"1" * 5_000])
-def test_400_for_a_body_that_is_no_json(alice: Person, body: bytes) -> None:
-    assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (400, "bad_request")
-    assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (400, "bad_request")
+def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> None:
+    for method, path, allowed in ALLOWED:
+        with subtests.test(method=method, path=path, allowed=allowed):
+            response = alice.api(method, path)
+            assert said(response) == (405, "method_not_allowed")
+            assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize("body", [b"null", b"[]", b"1", b'"enableImagesCDN"', b"true"])
-def test_422_for_json_that_is_no_object(alice: Person, body: bytes) -> None:
-    assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (422, "fields")
-    assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (422, "fields")
+def test_400_for_a_body_that_is_no_json(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in (b"", b"{", b"\xff\xfe\xff", b'{"a":' * 10_000, b"1" * 5_000):
+        with subtests.test(body=body):
+            assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (400, "bad_request")
+            assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (400, "bad_request")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"enableImagesCDN": None},
-        {"enableImagesCDN": "true"},
-        {"enableImagesCDN": 1},
-        {"enableImagesCDN": 0.0},
-        {"enableImagesCDN": [True]},
-        {"enableImagesCdn": True},
-        {"enable_images_cdn": True},
-    ],
-)
-def test_a12_what_is_no_boolean_is_a_422_that_names_the_field(alice: Person, body: Any) -> None:
-    response = alice.api("PATCH", SWITCH, json=body)
-    assert said(response) == (422, "fields")
-    assert list(response.json["details"]) == ["enableImagesCDN"]
-    assert alice.api("GET", PATH).json == []
+def test_422_for_json_that_is_no_object(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in (b"null", b"[]", b"1", b'"enableImagesCDN"', b"true"):
+        with subtests.test(body=body):
+            assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (422, "fields")
+            assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (422, "fields")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"credentials": None},
-        {"credentials": []},
-        {"credentials": "clientId"},
-        {"credentials": {"clientId": 1, "clientSecret": "s"}},
-        {"credentials": {"clientId": None, "clientSecret": "s"}},
-        {"credentials": {"clientId": {"a": "b"}, "clientSecret": "s"}},
-        {"credentials": {"clientId": "\0", "clientSecret": "s"}},
-        {"credentials": {"clientId": "\ud800", "clientSecret": "s"}},
-        {"credentials": CREDENTIALS, "name": None},
-        {"credentials": CREDENTIALS, "name": 1},
-        {"credentials": CREDENTIALS, "name": "x" * 121},
-        {"credentials": CREDENTIALS, "name": "a\0b"},
-    ],
-)
-def test_an_account_that_cant_be_connected_is_a_422_without_what_was_sent(alice: Person, body: Any) -> None:
-    response = alice.api("POST", ACCOUNTS, json=body)
-    assert said(response) == (422, "fields")
-    assert "a secret" not in response.text
-    assert alice.api("GET", ACCOUNTS).json == []
+NO_BOOLEANS = [
+    {},
+    {"enableImagesCDN": None},
+    {"enableImagesCDN": "true"},
+    {"enableImagesCDN": 1},
+    {"enableImagesCDN": 0.0},
+    {"enableImagesCDN": [True]},
+    {"enableImagesCdn": True},
+    {"enable_images_cdn": True},
+]
 
 
-@pytest.mark.parametrize("type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_415_for_another_content_type(alice: Person, type: str | None) -> None:
-    response = alice.api("PATCH", SWITCH, data=b'{"enableImagesCDN": true}', content_type=type)
-    assert said(response) == (415, "unsupported_media_type")
+def test_a12_what_is_no_boolean_is_a_422_that_names_the_field(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in NO_BOOLEANS:
+        with subtests.test(body=body):
+            response = alice.api("PATCH", SWITCH, json=body)
+            assert said(response) == (422, "fields")
+            assert list(response.json["details"]) == ["enableImagesCDN"]
+            assert alice.api("GET", PATH).json == []
+
+
+UNUSABLE = [
+    {},
+    {"credentials": None},
+    {"credentials": []},
+    {"credentials": "clientId"},
+    {"credentials": {"clientId": 1, "clientSecret": "s"}},
+    {"credentials": {"clientId": None, "clientSecret": "s"}},
+    {"credentials": {"clientId": {"a": "b"}, "clientSecret": "s"}},
+    {"credentials": {"clientId": "\0", "clientSecret": "s"}},
+    {"credentials": {"clientId": "\ud800", "clientSecret": "s"}},
+    {"credentials": CREDENTIALS, "name": None},
+    {"credentials": CREDENTIALS, "name": 1},
+    {"credentials": CREDENTIALS, "name": "x" * 121},
+    {"credentials": CREDENTIALS, "name": "a\0b"},
+]
+
+
+def test_an_account_that_cant_be_connected_is_a_422_without_what_was_sent(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
+    for body in UNUSABLE:
+        with subtests.test(body=body):
+            response = alice.api("POST", ACCOUNTS, json=body)
+            assert said(response) == (422, "fields")
+            assert "a secret" not in response.text
+            assert alice.api("GET", ACCOUNTS).json == []
+
+
+def test_415_for_another_content_type(alice: Person, subtests: pytest.Subtests) -> None:
+    for type in (None, "text/plain", "application/x-www-form-urlencoded"):
+        with subtests.test(type=type):
+            response = alice.api("PATCH", SWITCH, data=b'{"enableImagesCDN": true}', content_type=type)
+            assert said(response) == (415, "unsupported_media_type")
 
 
 def test_413_for_a_body_that_is_too_large(alice: Person) -> None:
@@ -138,23 +153,27 @@ def test_401_without_a_key(app: Flask) -> None:
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("scope", ["integrations:read", "integrations:write", "images:read", "images:write"])
-def test_x11_a_key_may_read_or_write_what_its_scope_says(app: Flask, alice: Person, scope: str) -> None:
-    secret = access.create_api_key(alice.workspace, "Half a key", scopes={scope}).secret
-    half = replace(alice, key=secret)
-    reading = [half.api("GET", path) for path in (PATH, ACCOUNTS, LISTINGS)]
-    writing = [half.api("PATCH", SWITCH, json=SWITCHED), half.api("POST", ACCOUNTS, json={"credentials": CREDENTIALS})]
-    for responses, wanted, good in (
-        (reading, "integrations:read", [200] * 3),
-        (writing, "integrations:write", [200, 201]),
-    ):
-        if scope == wanted:
-            assert [response.status_code for response in responses] == good
-            continue
-        for response in responses:
-            assert said(response) == (403, "forbidden")
-            assert response.json["details"] == {"scope": wanted}
-    assert half.api("GET", "/api/v1/properties").status_code == (200 if scope == "images:read" else 403)
+def test_x11_a_key_may_read_or_write_what_its_scope_says(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+    for scope in ("integrations:read", "integrations:write", "images:read", "images:write"):
+        with subtests.test(scope=scope):
+            secret = access.create_api_key(alice.workspace, "Half a key", scopes={scope}).secret
+            half = replace(alice, key=secret)
+            reading = [half.api("GET", path) for path in (PATH, ACCOUNTS, LISTINGS)]
+            writing = [
+                half.api("PATCH", SWITCH, json=SWITCHED),
+                half.api("POST", ACCOUNTS, json={"credentials": CREDENTIALS}),
+            ]
+            for responses, wanted, good in (
+                (reading, "integrations:read", [200] * 3),
+                (writing, "integrations:write", [200, 201]),
+            ):
+                if scope == wanted:
+                    assert [response.status_code for response in responses] == good
+                    continue
+                for response in responses:
+                    assert said(response) == (403, "forbidden")
+                    assert response.json["details"] == {"scope": wanted}
+            assert half.api("GET", "/api/v1/properties").status_code == (200 if scope == "images:read" else 403)
 
 
 def test_404_for_what_is_not_there_on_every_method(alice: Person) -> None:
@@ -200,11 +219,13 @@ def test_429_past_the_allowance(app: Flask, alice: Person, monkeypatch: pytest.M
     assert int(response.headers["Retry-After"]) >= 1
 
 
-@pytest.mark.parametrize("path", [PATH, LISTINGS])
-def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, path: str) -> None:
-    response = replace(alice, app=apart(database_url="sqlite:////nowhere/at/all.db")).api("GET", path)
-    assert said(response) == (503, "unavailable")
-    assert int(response.headers["Retry-After"]) >= 1
+def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests) -> None:
+    away = replace(alice, app=apart(database_url="sqlite:////nowhere/at/all.db"))
+    for path in (PATH, LISTINGS):
+        with subtests.test(path=path):
+            response = away.api("GET", path)
+            assert said(response) == (503, "unavailable")
+            assert int(response.headers["Retry-After"]) >= 1
 
 
 def test_500_tells_nothing_of_its_cause(alice: Person) -> None:

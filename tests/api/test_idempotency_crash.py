@@ -2,93 +2,125 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
+import os
+import signal
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import current_app
 from sqlalchemy import update
 
 from portal import config
+from portal.accounts import idempotency
 from portal.accounts.models import IdempotencyRecord
+from portal.api import homes, images
 from portal.db import db, now
 from portal.images import gallery
 from portal.images.models import Property
 from portal.work import work
 from tests import factories
+from tests.crashes import Steps, dies_at
 from tests.factories import Person
 
 PATH = "/api/v1/properties"
 KEY = {"Idempotency-Key": "6d1c"}
+NEVER = 10_000
+ROUTES = ("create", "confirm")
 
-CHILD = """
-import os, pickle, sys
-settings, step, secret, path, body = pickle.load(sys.stdin.buffer)
-from app import create_app
-from portal.accounts import idempotency
-from portal.api import homes, images
 
-def dying(module, name, after):
-    function = getattr(module, name)
-    def dies(*args, **kwargs):
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying(module: Any, name: str, *, after: bool) -> None:
+    """Have a function kill its process, before or after it does its work."""
+    function: Callable[..., Any] = getattr(module, name)
+
+    def dies(*args: Any, **kwargs: Any) -> None:
         if after:
             function(*args, **kwargs)
-        os._exit(9)
+        die()
+
     setattr(module, name, dies)
 
-app = create_app(settings)
-if step == "claimed":
-    dying(homes.properties, "create", after=False)
-    dying(images.uploads, "confirm", after=False)
-if step == "changed":
-    dying(idempotency, "keep", after=False)
-if step == "answered":
-    dying(idempotency, "keep", after=True)
-if step == "committed":
-    app.after_request(lambda response: os._exit(9))
-headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "6d1c"}
-app.test_client().post(path, json=body, headers=headers)
-"""
+
+def send(secret: str, path: str, body: Any, moment: str = "") -> None:
+    """Ask it, in a process of its own; killed at a step, or at one of these moments."""
+    if moment == "claimed":
+        dying(homes.properties, "create", after=False)
+        dying(images.uploads, "confirm", after=False)
+    if moment in ("changed", "answered"):
+        dying(idempotency, "keep", after=moment == "answered")
+    current_app.test_client().post(path, json=body, headers={"Authorization": f"Bearer {secret}", **KEY})
+    if moment == "committed":
+        die()
+
+
+def wanted(route: str, home: Property) -> tuple[str, dict[str, Any]]:
+    """A path and a body that nobody has sent yet."""
+    if route == "create":
+        return PATH, {"name": "Barn"}
+    arrived = factories.uploaded(home, factories.jpeg())
+    said = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
+    return f"{PATH}/{home.uuid}/images/confirm", said
 
 
 def effects(home: Property) -> int:
     db.session.rollback()
-    return len(gallery.images(home)) + db.session.query(Property).count() - 1
+    return len(gallery.images(home)) + db.session.query(Property).count()
 
 
-STEPS = ("claimed", "changed", "answered", "committed")
+def records() -> tuple[int, int]:
+    """How many keys are claimed, and how many of them have their answer."""
+    claimed = db.session.query(IdempotencyRecord)
+    return claimed.count(), claimed.filter(IdempotencyRecord.status.is_not(None)).count()
 
 
-@pytest.mark.parametrize(
-    ("route", "step"),
-    [("create", step) for step in STEPS]
-    + [("confirm", "changed")]
-    + [pytest.param("confirm", step, marks=pytest.mark.slow) for step in STEPS],
-)
-def test_g12_killed_at_any_step_the_retry_has_one_effect_and_its_answer(
-    app: Flask, alice: Person, home: Property, route: str, step: str
-) -> None:
-    path, body = PATH, dict[str, Any](name="Barn")
-    if route == "confirm":
-        arrived = factories.uploaded(home, factories.jpeg())
-        path = f"{PATH}/{home.uuid}/images/confirm"
-        body = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
-    sent = pickle.dumps((config.settings(), step, alice.key, path, body))
-    died = subprocess.run([sys.executable, "-c", CHILD], input=sent, cwd=Path(__file__).parents[2], check=False)
-    assert died.returncode == 9
-    done = step == "committed"
-    assert effects(home) == done, "the effect and its answer: both or neither"
-    assert db.session.query(IdempotencyRecord).filter(IdempotencyRecord.status.is_not(None)).count() == done
-    if not done:
+def assert_a_retry_makes_it_good(alice: Person, home: Property, path: str, body: Any, *, effects_before: int) -> bool:
+    """Whether the killed request had its effect; either way there is one in the end, and its answer."""
+    done = effects(home) - effects_before
+    claimed, answered = records()
+    assert done == answered, "the effect and its answer: both or neither"
+    if claimed > answered:
         assert alice.api("POST", path, json=body, headers=KEY).status_code == 409
         with work():  # a minute passes
             db.session.execute(update(IdempotencyRecord).values(claimed_at=now() - timedelta(seconds=61)))
     response = alice.api("POST", path, json=body, headers=KEY)
     assert response.status_code == 201
-    assert ("Idempotent-Replayed" in response.headers) == done
+    assert ("Idempotent-Replayed" in response.headers) == bool(done)
     assert alice.api("GET", response.headers["Location"]).json == response.json
-    assert effects(home) == 1
+    assert effects(home) == effects_before + 1
+    return bool(done)
+
+
+@pytest.mark.parametrize("moment", ["claimed", "changed", "answered", "committed"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_g12_killed_at_any_moment_the_retry_has_one_effect_and_its_answer(
+    alice: Person, home: Property, route: str, moment: str
+) -> None:
+    path, body = wanted(route, home)
+    before = effects(home)
+    assert not dies_at(NEVER, config.settings(), send, alice.key, path, body, moment)
+    done = assert_a_retry_makes_it_good(alice, home, path, body, effects_before=before)
+    assert done == (moment == "committed")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_g12_killed_at_any_step_the_retry_has_one_effect_and_its_answer(
+    alice: Person, route: str, steps: Steps
+) -> None:
+    deaths = 0
+    for step in steps:
+        home = factories.home_of(alice.workspace, f"Step {step}")  # a gallery with room
+        with work():
+            db.session.query(IdempotencyRecord).delete()
+        path, body = wanted(route, home)
+        before = effects(home)
+        lived = dies_at(step, config.settings(), send, alice.key, path, body)
+        assert_a_retry_makes_it_good(alice, home, path, body, effects_before=before)
+        if lived:
+            break
+        deaths += 1
+    steps.assert_found(deaths, at_least=15)

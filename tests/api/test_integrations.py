@@ -10,7 +10,7 @@ import pytest
 from portal import jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import removal, sync
+from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.normal import DISAGREES
 from tests.factories import Person
@@ -79,9 +79,10 @@ def test_an_account_is_connected_and_its_sync_rung_for(alice: Person) -> None:
     assert (definition["provider"], definition["enableImagesCDN"]) == ("HOSTAWAY", False)
 
 
-@pytest.mark.parametrize("name", [None, "", "  \t "])
-def test_without_a_name_it_has_the_providers(alice: Person, name: str | None) -> None:
-    assert connect(alice, **({} if name is None else {"name": name})).json["name"] == "Hostaway"
+def test_without_a_name_it_has_the_providers(alice: Person, subtests: pytest.Subtests) -> None:
+    for number, more in enumerate(({}, {"name": ""}, {"name": "  \t "})):
+        with subtests.test(more=more):
+            assert connect(alice, {**CREDENTIALS, "clientId": str(number)}, **more).json["name"] == "Hostaway"
 
 
 def test_a_sync_is_seen_from_its_beginning_to_its_end(alice: Person, pms: FakeHostaway) -> None:
@@ -149,28 +150,29 @@ def test_credentials_are_replaced_and_a_sync_begins(alice: Person, pms: FakeHost
     assert alice.api("PATCH", at, json={}).json == after
 
 
-@pytest.mark.parametrize(
-    ("body", "wrong"),
-    [
-        ({"credentials": {"clientSecret": ""}}, {"clientSecret": "API key is missing."}),
-        ({"credentials": {"pin": "1"}}, {"pin": "Hostaway has no such field."}),
-        (
-            {"credentials": {"baseUrl": "https://elsewhere.example/v1"}},
-            {"clientSecret": "Type it again: it goes to another address now."},
-        ),
-        ({"name": "x" * 121}, {"name": "At most 120 characters."}),
-        ({"credentials": {"clientSecret": 1}}, None),
-        ({"credentials": "a secret"}, None),
-        ({"name": 1}, None),
-    ],
-)
-def test_what_could_not_be_connected_is_no_change(alice: Person, body: Any, wrong: Any) -> None:
+UNUSABLE = [
+    ({"credentials": {"clientSecret": ""}}, {"clientSecret": "API key is missing."}),
+    ({"credentials": {"pin": "1"}}, {"pin": "Hostaway has no such field."}),
+    (
+        {"credentials": {"baseUrl": "https://elsewhere.example/v1"}},
+        {"clientSecret": "Type it again: it goes to another address now."},
+    ),
+    ({"name": "x" * 121}, {"name": "At most 120 characters."}),
+    ({"credentials": {"clientSecret": 1}}, None),
+    ({"credentials": "a secret"}, None),
+    ({"name": 1}, None),
+]
+
+
+def test_what_could_not_be_connected_is_no_change(alice: Person, subtests: pytest.Subtests) -> None:
     at = f"{ACCOUNTS}/{connect(alice).json['id']}"
     before = alice.api("GET", at).json
-    response = alice.api("PATCH", at, json=body)
-    assert (response.status_code, response.json["code"]) == (422, "fields")
-    assert wrong is None or response.json["details"] == wrong
-    assert alice.api("GET", at).json == before
+    for body, wrong in UNUSABLE:
+        with subtests.test(body=body, wrong=wrong):
+            response = alice.api("PATCH", at, json=body)
+            assert (response.status_code, response.json["code"]) == (422, "fields")
+            assert wrong is None or response.json["details"] == wrong
+            assert alice.api("GET", at).json == before
 
 
 def test_two_accounts_are_not_made_one(alice: Person) -> None:
@@ -180,12 +182,15 @@ def test_two_accounts_are_not_made_one(alice: Person) -> None:
     assert (response.status_code, response.json["code"]) == (409, "connected_already")
 
 
-@pytest.mark.parametrize("blank", [{}, {"clientSecret": ""}, {"clientSecret": " "}])
-def test_without_a_secret_no_account_is_connected_and_its_field_is_named(alice: Person, blank: Any) -> None:
-    response = alice.api("POST", ACCOUNTS, json={"credentials": {"clientId": "1", **blank}})
-    assert (response.status_code, response.json["code"]) == (422, "fields")
-    assert response.json["details"] == {"clientSecret": "API key is missing."}
-    assert alice.api("GET", ACCOUNTS).json == []
+def test_without_a_secret_no_account_is_connected_and_its_field_is_named(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
+    for blank in ({}, {"clientSecret": ""}, {"clientSecret": " "}):
+        with subtests.test(blank=blank):
+            response = alice.api("POST", ACCOUNTS, json={"credentials": {"clientId": "1", **blank}})
+            assert (response.status_code, response.json["code"]) == (422, "fields")
+            assert response.json["details"] == {"clientSecret": "API key is missing."}
+            assert alice.api("GET", ACCOUNTS).json == []
 
 
 def test_an_account_is_removed_with_what_was_its(alice: Person, pms: FakeHostaway) -> None:
@@ -218,9 +223,11 @@ def test_the_same_account_is_connected_once(alice: Person, charlie: Person) -> N
     assert connect(charlie).status_code == 201, "in his workspace it is another"
 
 
-def test_there_are_at_most_fifty_of_a_provider(alice: Person) -> None:
-    codes = [connect(alice, {**CREDENTIALS, "clientId": str(number)}).status_code for number in range(51)]
-    assert codes == [201] * 50 + [409]
+def test_there_are_at_most_fifty_of_a_provider(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert integrations.MAX_ACCOUNTS == 50
+    monkeypatch.setattr(integrations, "MAX_ACCOUNTS", 3)
+    codes = [connect(alice, {**CREDENTIALS, "clientId": str(number)}).status_code for number in range(4)]
+    assert codes == [201] * 3 + [409]
 
 
 def test_d10_the_switch_is_of_ones_own_workspace(alice: Person, charlie: Person) -> None:
@@ -240,21 +247,22 @@ def test_of_many_first_switches_at_once_one_makes_the_definition(
     assert db.session.query(IntegrationDefinition).count() == 1
 
 
-@pytest.mark.parametrize("provider", ["airbnb", "host", "hostaway ", "%00", "%ED%A0%80", "ſ"])
-def test_an_unknown_provider_is_a_404_everywhere(alice: Person, provider: str) -> None:
-    at = f"{PATH}/{provider}"
+def test_an_unknown_provider_is_a_404_everywhere(alice: Person, subtests: pytest.Subtests) -> None:
     mine = connect(alice).json["id"]
-    answers = [
-        alice.api("PATCH", f"{at}/images-cdn", json={"enableImagesCDN": True}),
-        alice.api("GET", f"{at}/accounts"),
-        alice.api("POST", f"{at}/accounts", json={"credentials": CREDENTIALS}),
-        alice.api("GET", f"{at}/accounts/{mine}"),
-        alice.api("POST", f"{at}/accounts/{mine}/sync"),
-        alice.api("PATCH", f"{at}/accounts/{mine}", json={"name": "Mine"}),
-        alice.api("DELETE", f"{at}/accounts/{mine}"),
-    ]
-    assert {answer.status_code for answer in answers} == {404}
-    assert len(alice.api("GET", ACCOUNTS).json) == 1
+    for provider in ("airbnb", "host", "hostaway ", "%00", "%ED%A0%80", "ſ"):
+        with subtests.test(provider=provider):
+            at = f"{PATH}/{provider}"
+            answers = [
+                alice.api("PATCH", f"{at}/images-cdn", json={"enableImagesCDN": True}),
+                alice.api("GET", f"{at}/accounts"),
+                alice.api("POST", f"{at}/accounts", json={"credentials": CREDENTIALS}),
+                alice.api("GET", f"{at}/accounts/{mine}"),
+                alice.api("POST", f"{at}/accounts/{mine}/sync"),
+                alice.api("PATCH", f"{at}/accounts/{mine}", json={"name": "Mine"}),
+                alice.api("DELETE", f"{at}/accounts/{mine}"),
+            ]
+            assert {answer.status_code for answer in answers} == {404}
+            assert len(alice.api("GET", ACCOUNTS).json) == 1
 
 
 def test_an_account_is_found_under_its_own_provider_only(alice: Person) -> None:

@@ -23,16 +23,15 @@ from tests.api.world import (
     furnished,
     is_in_a,
     named,
+    renew,
+    turn,
 )
 from tests.conftest import Buckets
 from tests.factories import Person
 
-every_route = pytest.mark.parametrize("route", ROUTES)
-every_property_route = pytest.mark.parametrize("route", [route for route in ROUTES if "<id>" in route])
-every_route_of_c = pytest.mark.parametrize("route", [route for route in ROUTES if IN_C in route])
-every_inner_route = pytest.mark.parametrize(
-    "route", [route for route in ROUTES if route.replace("<provider>", "").count("<") == 2]
-)
+PROPERTY_ROUTES = [route for route in ROUTES if "<id>" in route]
+ROUTES_OF_C = [route for route in ROUTES if IN_C in route]
+INNER_ROUTES = [route for route in ROUTES if route.replace("<provider>", "").count("<") == 2]
 
 
 @pytest.fixture
@@ -50,106 +49,129 @@ def test_no_route_escapes(app: Flask) -> None:
     assert there == set(ROUTES), "give each new route a line in ROUTES"
 
 
-@every_route
-def test_its_owner_succeeds(world: World, route: str) -> None:
-    assert ask(world, world.alice, route, named(route, world.outer(route)[0]), world.inner(route)[0].uuid)[0] < 300
+def test_its_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
+    succeeds(world, world.alice, sorted(ROUTES, key=turn), subtests)
 
 
-@every_property_route
-def test_a_foreign_one_is_an_absent_one(world: World, route: str, buckets: Buckets) -> None:
-    mine, inner = world.outer(route)[0], world.inner(route)[0]
+def test_an_editors_key_may_do_the_same(world: World, subtests: pytest.Subtests) -> None:
+    succeeds(world, world.bob, sorted([route for route in ROUTES if IN_C not in route], key=turn), subtests)
+
+
+def succeeds(world: World, person: Person, routes: list[str], subtests: pytest.Subtests) -> None:
+    for route in routes:
+        renew(world, route)
+        with subtests.test(route=route):
+            status, body, _ = ask(world, person, route, named(route, world.outer(route)[0]), world.inner(route)[0].uuid)
+            assert status < 300, body
+
+
+def test_a_foreign_one_is_an_absent_one(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
-    absent = ask(world, world.charlie, route, ABSENT, ABSENT)
-    assert absent[0] == absence(route)
-    for outer in (mine.uuid, mine.id, ABSENT_NUMBER, "0", "prop456"):
-        assert ask(world, world.charlie, route, outer, inner.uuid) == absent
+    for route in PROPERTY_ROUTES:
+        mine, inner = world.outer(route)[0], world.inner(route)[0]
+        with subtests.test(route=route):
+            absent = ask(world, world.charlie, route, ABSENT, ABSENT)
+            assert absent[0] == absence(route)
+            for outer in (mine.uuid, mine.id, ABSENT_NUMBER, "0", "prop456"):
+                assert ask(world, world.charlie, route, outer, inner.uuid) == absent
     assert everything(buckets) == before
 
 
-@every_inner_route
-def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, route: str, buckets: Buckets) -> None:
+def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
-    absent = ask(world, world.charlie, route, ABSENT, ABSENT)
-    assert ask(world, world.charlie, route, world.outer(route)[0].uuid, world.inner(route)[1].uuid) == absent
+    for route in INNER_ROUTES:
+        with subtests.test(route=route):
+            absent = ask(world, world.charlie, route, ABSENT, ABSENT)
+            assert ask(world, world.charlie, route, world.outer(route)[0].uuid, world.inner(route)[1].uuid) == absent
     assert everything(buckets) == before
 
 
-@every_inner_route
-def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, route: str, buckets: Buckets) -> None:
-    _, den, neighbour = (each.uuid for each in world.outer(route))
-    foreign, own = world.inner(route)
+def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
-    absent = ask(world, world.charlie, route, den, ABSENT)
-    assert absent[0] == absence(route)
-    for inner in (foreign.uuid, foreign.id, own.id, "1"):
-        assert ask(world, world.charlie, route, den, inner) == absent
-    assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, "of a neighbour's too"
+    for route in INNER_ROUTES:
+        _, den, neighbour = (each.uuid for each in world.outer(route))
+        foreign, own = world.inner(route)
+        with subtests.test(route=route):
+            absent = ask(world, world.charlie, route, den, ABSENT)
+            assert absent[0] == absence(route)
+            for inner in (foreign.uuid, foreign.id, own.id, "1"):
+                assert ask(world, world.charlie, route, den, inner) == absent
+            assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, "of a neighbour's too"
     assert everything(buckets) == before
 
 
-@pytest.mark.parametrize("method", ["DELETE", "POST"])
-def test_d8_foreign_photos_are_skipped(world: World, method: str, buckets: Buckets) -> None:
+def test_d8_foreign_photos_are_skipped(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
-    path = f"{ONE}/images" if method == "DELETE" else f"{ONE}/images/delete"
-    status, body, _ = ask(world, world.charlie, f"{method} {path}", world.den.uuid)
-    assert (status, body) == (200, b'{"data":{"deleted":0}}')
+    for route in (f"DELETE {ONE}/images", f"POST {ONE}/images/delete"):
+        status, body, _ = ask(world, world.charlie, route, world.den.uuid)
+        assert (status, body) == (200, b'{"data":{"deleted":0}}'), route
     assert everything(buckets) == before
 
 
-@every_route
-def test_without_a_key_nothing_is_told(app: Flask, world: World, route: str, buckets: Buckets) -> None:
+def test_without_a_key_nothing_is_told(
+    app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
     nobody = Person(app, world.charlie.user, world.charlie.workspace, "")
-    refused(world, nobody, route, 401, buckets)
+    refused(world, dict.fromkeys(ROUTES, nobody), 401, buckets, subtests)
 
 
-@every_route
-def test_a_revoked_key_is_as_none(world: World, route: str, buckets: Buckets) -> None:
+def test_a_revoked_key_is_as_none(
+    app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
     for key in access.api_keys(world.alice.workspace):
         access.revoke_api_key(world.alice.workspace, str(key.uuid))
-    refused(world, world.alice, route, 401, buckets)
+    refused(world, dict.fromkeys(ROUTES, world.alice), 401, buckets, subtests)
 
 
-@every_route
-def test_a_key_of_the_wrong_scope_is_told_only_that(app: Flask, world: World, route: str, buckets: Buckets) -> None:
-    noun = "integrations" if is_in_a(route) else "images"
-    scope = f"{noun}:write" if route.startswith("GET") or HOOKS in route else f"{noun}:read"
+def test_a_key_of_the_wrong_scope_is_told_only_that(
+    app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests
+) -> None:
     workspace = world.alice.workspace
-    secret = access.create_api_key(workspace, "Half a key", scopes={scope}).secret
-    refused(world, Person(app, world.alice.user, workspace, secret), route, 403, buckets)
+    halves = {
+        scope: Person(
+            app, world.alice.user, workspace, access.create_api_key(workspace, "Half a key", scopes={scope}).secret
+        )
+        for scope in access.SCOPES
+    }
+
+    def another_scope(route: str) -> str:
+        noun = "integrations" if is_in_a(route) else "images"
+        return f"{noun}:write" if route.startswith("GET") or HOOKS in route else f"{noun}:read"
+
+    refused(world, {route: halves[another_scope(route)] for route in ROUTES}, 403, buckets, subtests)
 
 
-def refused(world: World, person: Person, route: str, status: int, buckets: Buckets) -> None:
-    """One answer for what is one's own, foreign and absent."""
+def test_x11_in_c_an_editors_key_is_told_only_that(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+    refused(world, dict.fromkeys(ROUTES_OF_C, world.bob), 403, buckets, subtests)
+
+
+def refused(world: World, people: dict[str, Person], status: int, buckets: Buckets, subtests: pytest.Subtests) -> None:
+    """One answer for what is one's own, foreign and absent; `people` says who asks each route."""
     before = everything(buckets)
-    (mine, foreign, _), (inner, foreign_inner) = world.outer(route), world.inner(route)
-    answer = ask(world, person, route, named(route, mine), inner.uuid)
-    assert answer[0] == status
-    assert ask(world, person, route, named(route, foreign), foreign_inner.uuid) == answer
-    assert ask(world, person, route, ABSENT, ABSENT) == answer
+    for route, person in people.items():
+        (mine, foreign, _), (inner, foreign_inner) = world.outer(route), world.inner(route)
+        with subtests.test(route=route):
+            answer = ask(world, person, route, named(route, mine), inner.uuid)
+            assert answer[0] == status
+            assert ask(world, person, route, named(route, foreign), foreign_inner.uuid) == answer
+            assert ask(world, person, route, ABSENT, ABSENT) == answer
     assert everything(buckets) == before
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if IN_C not in route])
-def test_an_editors_key_may_do_the_same(world: World, route: str) -> None:
-    assert ask(world, world.bob, route, world.outer(route)[0].uuid, world.inner(route)[0].uuid)[0] < 300
-
-
-@every_route_of_c
-def test_x11_in_c_an_editors_key_is_told_only_that(world: World, route: str, buckets: Buckets) -> None:
-    refused(world, world.bob, route, 403, buckets)
-
-
-@pytest.mark.parametrize("field", ["existingImageRotations", "imagesMeta"])
-def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, field: str, buckets: Buckets) -> None:
-    before, said = everything(buckets), []
-    for number in (world.photo.id, int(ABSENT_NUMBER)):
-        meta = {"id": number, "url": keys.image_url(world.photo), "orderIndex": 0, "isMain": True}
-        named = {"existingImageRotations": {str(number): 1}, "imagesMeta": [meta]}[field]
-        body = {field: named, "imagesToDelete": [world.den_photo.id], "name": "Mine"}
-        response = world.charlie.api("PUT", f"/api/properties/{world.den.id}", json=body)
-        said.append((response.status_code, response.data))
-    assert said[0] == said[1]
-    assert said[0][0] == 500
+def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, buckets: Buckets) -> None:
+    before = everything(buckets)
+    for field in ("existingImageRotations", "imagesMeta"):
+        said = []
+        for number in (world.photo.id, int(ABSENT_NUMBER)):
+            meta = {"id": number, "url": keys.image_url(world.photo), "orderIndex": 0, "isMain": True}
+            named = {"existingImageRotations": {str(number): 1}, "imagesMeta": [meta]}[field]
+            body = {field: named, "imagesToDelete": [world.den_photo.id], "name": "Mine"}
+            response = world.charlie.api("PUT", f"/api/properties/{world.den.id}", json=body)
+            said.append((response.status_code, response.data))
+        assert said[0] == said[1], field
+        assert said[0][0] == 500, field
     assert everything(buckets) == before
 
 

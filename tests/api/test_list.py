@@ -39,10 +39,11 @@ def test_an_upload_that_is_not_confirmed_is_not_there(alice: Person, home: Prope
     assert alice.api("GET", f"/api/v1/properties/{home.uuid}/images").json == {"data": []}
 
 
-@pytest.mark.parametrize("id", [ABSENT, "prop456", "0", "9" * 30, "-1", "%00", "½", "a" * 5000])
-def test_an_unknown_property_is_a_404(alice: Person, id: str) -> None:
-    response = alice.api("GET", f"/api/v1/properties/{id}/images")
-    assert (response.status_code, response.json["error"]["code"]) == (404, "property_not_found")
+def test_an_unknown_property_is_a_404(alice: Person, subtests: pytest.Subtests) -> None:
+    for id in (ABSENT, "prop456", "0", "9" * 30, "-1", "%00", "½", "a" * 5000):
+        with subtests.test(id=id):
+            response = alice.api("GET", f"/api/v1/properties/{id}/images")
+            assert (response.status_code, response.json["error"]["code"]) == (404, "property_not_found")
 
 
 def test_a_property_has_two_names_and_no_more(alice: Person, home: Property) -> None:
@@ -56,26 +57,29 @@ def test_one_image_by_its_id(alice: Person, home: Property) -> None:
     assert alice.api("GET", f"{path}/{image.uuid}").json["data"] == alice.api("GET", path).json["data"][0]
 
 
-@pytest.mark.parametrize("id", [ABSENT, "1", "presign", "%00"])
-def test_an_unknown_image_is_a_404(alice: Person, home: Property, id: str) -> None:
-    response = alice.api("GET", f"/api/v1/properties/{home.uuid}/images/{id}")
-    assert (response.status_code, response.json["error"]["code"]) == (404, "image_not_found")
+def test_an_unknown_image_is_a_404(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for id in (ABSENT, "1", "presign", "%00"):
+        with subtests.test(id=id):
+            response = alice.api("GET", f"/api/v1/properties/{home.uuid}/images/{id}")
+            assert (response.status_code, response.json["error"]["code"]) == (404, "image_not_found")
 
 
-@pytest.mark.parametrize(("sent", "kept"), [("Kitchen", "Kitchen"), ("", None), (None, None), ("x" * 500, "x" * 500)])
-def test_the_alt_text_is_changed(alice: Person, home: Property, sent: str | None, kept: str | None) -> None:
+def test_the_alt_text_is_changed(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     image = factories.photo_in(home)
     path = f"/api/v1/properties/{home.uuid}/images/{image.uuid}"
-    response = alice.api("PATCH", path, json={"altText": sent})
-    assert (response.status_code, response.json["data"]["altText"]) == (200, kept)
-    assert alice.api("GET", path).json == response.json
+    for sent, kept in (("Kitchen", "Kitchen"), ("", None), ("x" * 500, "x" * 500), (None, None)):
+        with subtests.test(sent=sent, kept=kept):
+            response = alice.api("PATCH", path, json={"altText": sent})
+            assert (response.status_code, response.json["data"]["altText"]) == (200, kept)
+            assert alice.api("GET", path).json == response.json
 
 
-@pytest.mark.parametrize("body", [{"altText": "x" * 501}, {"altText": 1}, {"altText": "\0"}, {}])
-def test_an_alt_text_that_cant_be_used_is_a_422(alice: Person, home: Property, body: dict[str, object]) -> None:
+def test_an_alt_text_that_cant_be_used_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     image = factories.photo_in(home)
     path = f"/api/v1/properties/{home.uuid}/images/{image.uuid}"
-    assert alice.api("PATCH", path, json=body).status_code == 422
+    for body in ({"altText": "x" * 501}, {"altText": 1}, {"altText": "\0"}, {}):
+        with subtests.test(body=body):
+            assert alice.api("PATCH", path, json=body).status_code == 422
 
 
 def test_describing_an_unknown_image_is_a_422(alice: Person, home: Property) -> None:

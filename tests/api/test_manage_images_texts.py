@@ -19,23 +19,28 @@ def form(name: bytes, type: str) -> bytes:
     return b'--x\r\nContent-Disposition: form-data; name="name"\r\n' + type.encode() + b"\r\n" + name + b"\r\n--x--\r\n"
 
 
-@pytest.mark.parametrize("type", TYPES)
-def test_utf_8_is_what_it_is_whatever_it_calls_itself(alice: Person, home: Property, type: str) -> None:
-    for name in (NAME, "which one\ufffd"):
-        response = put_raw(alice, home, form(name.encode(), type), "multipart/form-data; boundary=x")
-        assert (response.status_code, response.json["data"]["name"]) == (200, name)
+def test_utf_8_is_what_it_is_whatever_it_calls_itself(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for type in TYPES:
+        with subtests.test(type=type):
+            for name in (NAME, "which one\ufffd"):
+                response = put_raw(alice, home, form(name.encode(), type), "multipart/form-data; boundary=x")
+                assert (response.status_code, response.json["data"]["name"]) == (200, name)
 
 
-@pytest.mark.parametrize("type", TYPES)
-def test_what_is_no_utf_8_is_refused_and_not_replaced(alice: Person, home: Property, type: str) -> None:
-    response = put_raw(alice, home, form(NAME.encode("iso-8859-1"), type), "multipart/form-data; boundary=x")
-    assert refused(response, 400) == "The texts of a form are UTF-8."
-    assert alice.api("GET", f"/api/properties/{home.id}").json["data"]["name"] == "Alder Cottage"
+def test_what_is_no_utf_8_is_refused_and_not_replaced(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for type in TYPES:
+        with subtests.test(type=type):
+            response = put_raw(alice, home, form(NAME.encode("iso-8859-1"), type), "multipart/form-data; boundary=x")
+            assert refused(response, 400) == "The texts of a form are UTF-8."
+            assert alice.api("GET", f"/api/properties/{home.id}").json["data"]["name"] == "Alder Cottage"
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "name", "bedrooms"])
-def test_a_text_that_comes_as_a_file_is_refused_and_not_ignored(alice: Person, home: Property, field: str) -> None:
-    data = {"images": (BytesIO(PHOTO), "a.jpg"), field: (BytesIO(b"[1]"), "b.json")}
-    response = alice.api("PUT", f"/api/properties/{home.id}", data=data)
-    assert refused(response, 400).startswith(field)
-    assert gallery.images(home) == []
+def test_a_text_that_comes_as_a_file_is_refused_and_not_ignored(
+    alice: Person, home: Property, subtests: pytest.Subtests
+) -> None:
+    for field in (*FIELDS, "name", "bedrooms"):
+        with subtests.test(field=field):
+            data = {"images": (BytesIO(PHOTO), "a.jpg"), field: (BytesIO(b"[1]"), "b.json")}
+            response = alice.api("PUT", f"/api/properties/{home.id}", data=data)
+            assert refused(response, 400).startswith(field)
+            assert gallery.images(home) == []

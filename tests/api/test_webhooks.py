@@ -47,28 +47,30 @@ def test_charlie_sees_his_own_only(alice: Person, charlie: Person, hook: Any) ->
     assert charlie.api("GET", f"{PATH}/{hook['id']}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"url": "ftp://example.com/"},
-        {"url": "http://localhost/"},
-        {"url": ""},
-        {"url": "https://example.com/" + "x" * 2048},
-        {"url": None},
-        {"events": []},
-        {"events": ["property.deleted"]},
-        {"events": "property.updated"},
-        {"events": None},
-    ],
-)
-def test_what_cant_be_called_or_isnt_an_event_is_a_422(alice: Person, change: Any) -> None:
-    assert alice.api("POST", PATH, json={**HOOK, **change}).status_code == 422
-    assert alice.api("GET", PATH).json["data"] == []
+UNUSABLE = [
+    {"url": "ftp://example.com/"},
+    {"url": "http://localhost/"},
+    {"url": ""},
+    {"url": "https://example.com/" + "x" * 2048},
+    {"url": None},
+    {"events": []},
+    {"events": ["property.deleted"]},
+    {"events": "property.updated"},
+    {"events": None},
+]
 
 
-@pytest.mark.parametrize("change", [{"url": ""}, {"url": "nonsense"}, {"events": []}, {"enabled": "yes"}])
-def test_a_change_that_cant_be_is_a_422(alice: Person, hook: Any, change: Any) -> None:
-    assert alice.api("PATCH", f"{PATH}/{hook['id']}", json=change).status_code == 422
+def test_what_cant_be_called_or_isnt_an_event_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
+    for change in UNUSABLE:
+        with subtests.test(change=change):
+            assert alice.api("POST", PATH, json={**HOOK, **change}).status_code == 422
+            assert alice.api("GET", PATH).json["data"] == []
+
+
+def test_a_change_that_cant_be_is_a_422(alice: Person, hook: Any, subtests: pytest.Subtests) -> None:
+    for change in ({"url": ""}, {"url": "nonsense"}, {"events": []}, {"enabled": "yes"}):
+        with subtests.test(change=change):
+            assert alice.api("PATCH", f"{PATH}/{hook['id']}", json=change).status_code == 422
 
 
 def test_it_can_be_changed_switched_off_and_deleted(alice: Person, hook: Any) -> None:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import pytest
 from flask import Flask
+from werkzeug.serving import make_server
 
-from portal import jobs
-from portal.accounts import access
-from portal.accounts.models import User
+from portal import config, jobs, storage
+from portal.config import Settings
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.images import gallery
+from portal.images import gallery, variants
+from portal.images.keys import Place, uuid_in
 from portal.images.models import Image, Property
 from portal.listings.models import IntegrationAccount
+from portal.pages import session
+from portal.pixels.inspect import Picture, inspect
+from portal.pixels.render import Rendered, render
+from portal.work import work
 from tests import factories
 from tests.factories import Person
 from tests.listings import stays
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the test extra: playwright")
+
+T = TypeVar("T")
 
 QUIET = (
     "--headless=new",
@@ -35,9 +45,16 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",  # a new page needs no new process
 )
 
-Sheet = Callable[[Property], Any]
+USUAL = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
+TIMEOUT_MS = 20_000  # of whatever is waited for in a page
+STEP_MS = 25
+# No more often than this: a sheet that differs is fetched 250 ms after the last news.
+OFTEN = "setInterval(() => ['tick', 'slow-tick'].forEach((name) => document.body?.dispatchEvent(new Event(name))), 400)"
+
+Sheet = Callable[..., Any]
 SHOWN = "[...document.querySelectorAll('#photos .tile')].map(tile => tile.id.slice(2))"
 ANNOUNCED = "document.querySelector('#live-now').textContent"
 
@@ -50,14 +67,66 @@ def chromium() -> Iterator[Any]:
         pytest.skip("needs Chromium: set CHROMIUM, or have it on the PATH")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Profile:
+    """The browser profile of most pages: what one test has fetched and compiled, the next one has at once.
+
+    A page of our origin stays open, since the process that draws goes with the last one.
+    """
+
+    def __init__(self, chromium: Any, url: str) -> None:
+        self.chromium, self.url = chromium, url
+        self.context: Any = None
+
+    def new_page(self) -> Any:
+        if not self.context:
+            self.context = self.chromium.new_context(base_url=self.url, **USUAL)
+            keeper = self.context.new_page()
+            keeper.route("**", lambda route: route.fulfill(body=""))
+            keeper.goto("/")
+        return self.context.new_page()
+
+    def clear(self) -> None:
+        for page in self.context.pages[1:]:
+            page.close()
+        self.context.clear_cookies()
+
+    def close(self) -> None:
+        if self.context:
+            self.context.close()
+        self.context = None
+
+
+@pytest.fixture(scope="session")
+def profile(chromium: Any, settings: Settings) -> Iterator[Profile]:
+    profile = Profile(chromium, settings.public_url)
+    yield profile
+    profile.close()
 
 
 @pytest.fixture
-def complaints() -> list[str]:
+def live(app: Flask, settings: Settings) -> Iterator[str]:
+    """The app under a real threaded server that ends as soon as it is asked to; its address."""
+    server = make_server("127.0.0.1", settings.port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield settings.public_url
+    server.shutdown()
+    server.server_close()
+    thread.join(30)
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
     """What the console said that it should not have; a test that provokes a failed request clears it."""
-    return []
+    said: list[str] = []
+    yield said
+    assert said == []
 
 
 @pytest.fixture
@@ -66,49 +135,61 @@ def tab(chromium: Any, live: str, complaints: list[str]) -> Iterator[Callable[..
     contexts = []
 
     def open_tab(**options: Any) -> Any:
-        context = chromium.new_context(
-            base_url=live,
-            **{"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options},
-        )
+        context = chromium.new_context(base_url=live, **USUAL | options)
         contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        return page
+        return _heard(context.new_page(), complaints)
 
     yield open_tab
     for context in contexts:
         context.close()
-    assert complaints == []
 
 
 @pytest.fixture
-def page(tab: Callable[..., Any]) -> Any:
-    return tab()
+def page(request: pytest.FixtureRequest, profile: Profile, live: str, complaints: list[str]) -> Iterator[Any]:
+    """A page of the usual profile, without cookies. After a failure that profile goes: its process may hang."""
+    failed = request.session.testsfailed
+    yield _heard(profile.new_page(), complaints)
+    if request.session.testsfailed > failed:
+        profile.close()
+    else:
+        profile.clear()
+
+
+def _heard(page: Any, complaints: list[str]) -> Any:
+    page.set_default_timeout(TIMEOUT_MS)
+    page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page
 
 
 @pytest.fixture
-def sign_in(app: Flask) -> Callable[[Any, Person], None]:
-    """Sign somebody in as they would: by their link and its one button."""
+def sign_in() -> Callable[[Any, Person], None]:
+    """Sign somebody in; how they do that themselves, test_looks.py shows."""
 
     def act(page: Any, person: Person) -> None:
-        token = access.create_sign_in_link(db.session.get_one(User, person.user.id))
-        page.goto(f"/sign-in/link?token={token}")
-        page.locator("main form button").click()
-        page.wait_for_url("**/properties")
+        name = session.cookie_name()
+        cookie = person.browser().get_cookie(name)
+        assert cookie
+        page.context.add_cookies([{"name": name, "value": cookie.value, "url": config.settings().public_url}])
 
     return act
 
 
 @pytest.fixture
-def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[Property], Any]:
-    """Alice's browser on the gallery of a property."""
+def hurried(page: Any) -> None:
+    """What is opened in this tab asks for news all the time; how often it does by itself, test_together.py shows."""
+    hurry(page)
 
-    def open_sheet(home: Property) -> Any:
-        sign_in(page, alice)
-        page.goto(f"/properties/{home.uuid}/photos")
-        return page
+
+@pytest.fixture
+def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
+    """Alice's browser on the gallery of a property; or in another tab, as those of a profile of its own."""
+
+    def open_sheet(home: Property, on: Any = None) -> Any:
+        shown_on = on or page
+        sign_in(shown_on, alice)
+        shown_on.goto(f"/properties/{home.uuid}/photos")
+        return shown_on
 
     return open_sheet
 
@@ -117,7 +198,7 @@ def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> C
 def pms(app: Flask) -> Iterator[FakeHostaway]:
     """A Hostaway with three listings of four pictures each, and no rate limit."""
     with FakeHostaway() as pms:
-        pms.is_limited = False
+        pms.is_limited, pms.good_after_s = False, 0
         yield pms
 
 
@@ -128,7 +209,7 @@ def account(alice: Person, pms: FakeHostaway) -> IntegrationAccount:
 
 
 @pytest.fixture
-def open_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[str], Any]:
+def open_page(page: Any, hurried: None, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[[str], Any]:
     """Alice's browser on a page, which notices when somebody loads it again."""
 
     def act(path: str) -> Any:
@@ -141,11 +222,9 @@ def open_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) 
 
 
 @pytest.fixture
-def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
+def photos(home: Property) -> list[Image]:
     """Seven finished photos, as many as two rows and a bit."""
-    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(7)]
-    work_off()
-    return images
+    return finished(home, *[f"{n}.jpg" for n in range(7)])
 
 
 @pytest.fixture
@@ -159,6 +238,33 @@ def worker(app: Flask) -> Iterator[None]:
     """A worker beside the browser that makes photos."""
     with at_work(jobs.PIXELS):
         yield
+
+
+def finished(home: Property, *names: str, size: tuple[int, int] = (300, 200)) -> list[Image]:
+    """Photos as their upload and the worker leave them; what those do, other tests show."""
+    data, picture, rendered = _rendered(*size)
+    place = Place.of(home)
+    images = []
+    with work() as w, ThreadPoolExecutor(4) as pool:
+        originals = [place.original_key(picture.type) for _ in names]
+        puts = [pool.submit(w.put, storage.uploads, key, data, picture.type) for key in originals]
+        stored = list(pool.map(lambda _: variants.store(w, place, rendered), names))
+        for name, key, made, put in zip(names, originals, stored, puts, strict=True):
+            put.result()
+            image = Image(property_id=home.id, file_name=name, type=picture.type, size_bytes=len(data))
+            image.key, image.original_key = place.original_key(picture.type), key
+            image.uuid, image.sha256, image.added_by = uuid_in(image.key), hashlib.sha256(data).hexdigest(), "Alice"
+            variants.swap(w, image, made)
+            images.append(image)
+        gallery.append(home, *images)
+    return images
+
+
+@cache
+def _rendered(width: int, height: int) -> tuple[bytes, Picture, Rendered]:
+    data = factories.jpeg(width, height)
+    picture = inspect(data)
+    return data, picture, render(data, picture)
 
 
 @contextmanager
@@ -196,20 +302,33 @@ def stored(home: Property) -> str:
 
 def settles(page: Any, home: Property, expected: str) -> bool:
     """Whether the gallery comes to be stored in this order."""
-    for _ in range(60):
-        if stored(home) == expected:
-            return True
-        page.wait_for_timeout(50)
-    return stored(home) == expected
+    return becomes(page, lambda: stored(home), expected) == expected
+
+
+def becomes(page: Any, read: Callable[[], T], expected: T) -> T:
+    """Read until it is what is expected, or for so long that it never will be. Meanwhile the page goes on."""
+    for _ in range(TIMEOUT_MS // STEP_MS):
+        if read() == expected:
+            break
+        page.wait_for_timeout(STEP_MS)  # any other way to wait would hold up the routes of a test
+    return read()
 
 
 def until(page: Any, holds: str) -> None:
     """Wait for a condition; Playwright's own way needs eval, which the pages forbid."""
-    for _ in range(180):
-        if page.evaluate(holds):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{holds} does not hold")
+    assert becomes(page, lambda: bool(page.evaluate(holds)), True), f"{holds} does not hold"
+
+
+def hurry(page: Any) -> None:
+    """Have what is opened from here on in this tab ask for news all the time."""
+    page.add_init_script(OFTEN)
+
+
+def go_on(page: Any, rounds: int = 2) -> None:
+    """Wait while a page that was hurried asks for news so many times."""
+    for _ in range(rounds):
+        with page.expect_response(lambda response: response.request.headers.get("hx-request") == "true"):
+            pass
 
 
 def centre(page: Any, nth: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
-from tests.browser.conftest import Sheet
+from tests.browser.conftest import Sheet, until
 from tests.factories import Person
 
 AT = "[...document.querySelectorAll('#photos .tile')].indexOf(document.activeElement.closest('.tile'))"
@@ -38,7 +38,7 @@ def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image])
     assert page.evaluate("document.activeElement.closest('.tile')?.id") == f"p-{photos[2].uuid}"
 
 
-@pytest.mark.parametrize("way", ["Escape", "Close"])
+@pytest.mark.parametrize("way", ["Escape", pytest.param("Close", marks=pytest.mark.slow)])
 def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, photos: list[Image], way: str) -> None:
     page = sheet(home)
     page.locator(f"#p-{photos[2].uuid}").get_by_text("Add a description").click()
@@ -114,10 +114,10 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
     page.keyboard.press("d")
     dialog.wait_for()
     assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    page.evaluate("addEventListener('popstate', () => (window.isBack = true), { once: true })")
     page.keyboard.press("Escape")
     page.keyboard.press("d")  # at once, while the address is still on its way back
-    dialog.wait_for()
-    page.wait_for_timeout(300)
+    until(page, "window.isBack && location.search.startsWith('?photo=')")
     assert dialog.is_visible()
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
@@ -130,6 +130,8 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
 
 def test_back_closes_the_photo_and_leads_on(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
+    page.goto("/properties")
+    page.goto(f"/properties/{home.uuid}/photos")
     page.locator("#photos a.shot").nth(1).click()
     page.locator("#photo").wait_for()
     page.get_by_role("link", name="Photo after").click()
@@ -154,9 +156,8 @@ def test_a_photo_has_an_address_of_its_own(sheet: Sheet, home: Property, photos:
     assert page.locator("#photo").is_hidden()
 
 
-def test_a_failed_photo_says_why_and_is_tried_again(
-    sheet: Sheet, home: Property, photos: list[Image], worker: None
-) -> None:
+@pytest.mark.usefixtures("hurried", "worker")
+def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     with work():
         image = db.session.get_one(Image, photos[1].id)
         image.variants, image.failure_reason = FAILED, "The file ends too early: a part of it is missing."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,19 +13,14 @@ from portal.db import db
 from portal.images import fetching, gallery
 from portal.images.models import Property
 from tests import factories
+from tests.browser.conftest import Sheet
 from tests.outside import Outside, Reply, Seen, outside
 
-Sheet = Callable[[Property], Any]
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.fixture
-def gates() -> dict[str, threading.Event]:
-    """What holds a link back until a test lets it go."""
-    return {}
-
-
-@pytest.fixture
-def world(gates: dict[str, threading.Event]) -> Iterator[Outside]:
+def world() -> Iterator[Outside]:
     photo = factories.jpeg(300, 200)
     there_again: set[str] = set()
 

@@ -16,7 +16,7 @@ from portal.images import imports
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import at_work
+from tests.browser.conftest import at_work, finished
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, Seen, outside
@@ -25,23 +25,14 @@ TOO_SHORT, TOO_LARGE = "The file ends too early: a part of it is missing.", "It 
 
 
 @pytest.fixture
-def overview(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
-    """Alice's browser on the jobs page, which notices when somebody loads it again."""
-
-    def open_page(query: str = "") -> Any:
-        sign_in(page, alice)
-        page.goto(f"/jobs{query}")
-        page.evaluate("window.isTheSame = true")
-        return page
-
-    return open_page
+def overview(open_page: Callable[[str], Any]) -> Callable[..., Any]:
+    """Alice's browser on the jobs page."""
+    return lambda query="": open_page(f"/jobs{query}")
 
 
-def broken(home: Property, reasons: dict[str, str], work_off: Callable[[], int]) -> None:
+def broken(home: Property, reasons: dict[str, str]) -> None:
     """Photos that could not be made once, each for its reason; their files are fine."""
-    for name in reasons:
-        factories.photo_in(home, factories.jpeg(300, 200), name=name)
-    work_off()
+    finished(home, *reasons)
     with work():
         for name, reason in reasons.items():
             failed = update(Image).where(Image.file_name == name)
@@ -52,28 +43,27 @@ def job(page: Any, name: str) -> Any:
     return page.locator("#jobs .job", has_text=name)
 
 
-def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(
-    overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
-) -> None:
-    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE}, work_off)
+def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(overview: Callable[..., Any], home: Property) -> None:
+    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE})
     page = overview()
     assert TOO_SHORT in job(page, "hall.jpg").inner_text()
     job(page, "hall.jpg").get_by_text("Technical detail").click()
-    page.wait_for_timeout(1500)  # what is open stays open while the page goes on
+    broken(home, {"bath.jpg": TOO_LARGE})
+    job(page, "bath.jpg").wait_for()  # what is open stays open while the page goes on
     assert "5 attempts" in job(page, "hall.jpg").locator("pre").inner_text()
     page.get_by_role("button", name="Run again: hall.jpg").click()
     job(page, "hall.jpg").locator(".badge", has_text="Waiting").wait_for()
     with at_work(jobs.PIXELS):
         job(page, "hall.jpg").locator(".badge", has_text="Done").wait_for()
     assert TOO_LARGE in job(page, "attic.jpg").inner_text()
-    assert page.locator(".pulse [data-s=fail] dd").inner_text() == "1"
+    assert page.locator(".pulse [data-s=fail] dd").inner_text() == "2"
     assert page.evaluate("window.isTheSame")
 
 
 def test_all_that_failed_for_one_cause_is_run_again(
     overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
 ) -> None:
-    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE, "bath.jpg": TOO_SHORT}, work_off)
+    broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE, "bath.jpg": TOO_SHORT})
     page = overview("?state=failed")
     causes = page.get_by_role("list", name="Why jobs failed").get_by_role("listitem")
     assert sorted(text.split(" photo")[0] for text in causes.all_inner_texts()) == ["1", "2"]

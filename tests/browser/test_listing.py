@@ -9,7 +9,7 @@ from typing import Any
 from portal import jobs
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings.models import IntegrationAccount
-from tests.browser.conftest import at_work
+from tests.browser.conftest import at_work, go_on
 from tests.factories import Person
 from tests.listings import stays
 
@@ -53,11 +53,11 @@ def test_the_focus_goes_on_from_a_button_that_goes(
     page = open_page(path)
     press("Try again: picture 03")
     assert focused().endswith("/pictures/1/3.jpg"), "the next control in its row"
-    page.wait_for_timeout(1200)  # the page asks for itself, and the focus stays
+    go_on(page)  # the page asks for itself, and the focus stays
     assert focused().endswith("/pictures/1/3.jpg")
     press("Try all again")
     assert page.evaluate("document.activeElement.tagName") == "H1"
-    page.wait_for_timeout(1200)
+    go_on(page)
     assert page.evaluate("document.activeElement.tagName") == "H1"
     for number in (1, 2, 3):
         stays.failed(stays.listings()[0], position=number)
@@ -79,7 +79,7 @@ def test_links_are_copied(tab: Callable[..., Any], sign_in: Any, alice: Person, 
     url = page.evaluate("navigator.clipboard.readText()")
     assert "/gallery/0_" in url and page.request.get(url).ok
     page.get_by_role("button", name="Copy all links").click()
-    page.wait_for_timeout(300)
+    page.locator(".toast", has_text="Copied.").nth(1).wait_for()
     urls = page.evaluate("navigator.clipboard.readText()").splitlines()
     assert len(urls) == 5 and url in urls
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.images import gallery, imports, properties
@@ -17,6 +18,7 @@ from portal.pages import assets
 from portal.work import work
 from tests import factories
 from tests.browser import furnished
+from tests.browser.conftest import finished
 from tests.factories import Person
 
 HERE = Path(__file__).parent
@@ -24,18 +26,25 @@ STATIC = HERE.parents[1] / "static"
 AXE = (HERE / "vendor" / "axe-4.14.1.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDTHS = {390: 844, 834: 1112, 1440: 900}  # px
+AT_REST = """Promise.allSettled(document.getAnimations().filter((animation) =>
+  animation.effect.getComputedTiming().endTime < Infinity).map((animation) => animation.finished))"""
+WHOLE, NOTHING = "html", ""  # what is new in a state: all of it; nothing that another one hasn't too
+LOOKS = [  # theme, whether all is looked at: each state as a whole in each width, or in one what another hasn't
+    pytest.param("light", False, id="light"),
+    *(
+        pytest.param(theme, True, id=f"{theme}, all", marks=[pytest.mark.slow, pytest.mark.timeout(400)])
+        for theme in ("light", "dark")
+    ),
+]
 
 JS_BUDGET, CSS_BUDGET, HTML_BUDGET = 30 * 1024, 14 * 1024, 12 * 1024  # bytes, gzipped: ux/README, section 4
 FONT_BUDGET, ICONS_BUDGET = 32 * 1024, 4 * 1024
 
 
 @pytest.fixture
-def rooms(home: Property, work_off: Callable[[], int]) -> Property:
+def rooms(home: Property) -> Property:
     """A gallery with what a gallery can have: described, not described, and one that failed."""
-    for number in range(6):
-        factories.photo_in(home, factories.jpeg(600, 400, (60 + 30 * number, 120, 90)), name=f"room {number}.jpg")
-    work_off()
-    images = gallery.images(home)
+    images = finished(home, *[f"room {number}.jpg" for number in range(6)], size=(600, 400))
     gallery.describe(home, str(images[0].uuid), "House and lawn at dusk")
     with work():
         failed = db.session.get_one(Image, images[3].id)
@@ -43,17 +52,39 @@ def rooms(home: Property, work_off: Callable[[], int]) -> Property:
     return home
 
 
-def found_by_axe(page: Any, theme: str = "light") -> list[str]:
+def found_by_axe(page: Any, theme: str = "light", part: str = WHOLE) -> list[str]:
     """What bars somebody's way; in the dark only what another colour can: all the rest is the same page."""
     if not page.evaluate("!!window.axe"):
         page.evaluate(AXE)
     rules = TAGS if theme == "light" else ["color-contrast"]
-    found = page.evaluate("rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] })", rules)
+    page.evaluate(AT_REST)
+    found = page.evaluate(
+        "([part, rules]) => axe.run(part, { runOnly: rules, resultTypes: ['violations'] })", [part, rules]
+    )
     return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
 
 
 def scrolls_sideways(page: Any) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+def resize(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+
+
+def barriers(page: Any, theme: str, part: str | None) -> list[str]:
+    """What bars the way: in each width, or in this part of a wide page; a page is not to scroll sideways either."""
+    found = []
+    for width in [1440] if part else WIDTHS:
+        resize(page, width)
+        page.evaluate("scrollTo(0, 0)")  # what lies half under a sticky bar is no small target
+        found += [f"{width} px: {barrier}" for barrier in found_by_axe(page, theme, part or WHOLE)]
+        found += [f"{width} px: scrolls sideways"] if scrolls_sideways(page) else []
+    if part == WHOLE:
+        resize(page, 390)
+        found += ["390 px: scrolls sideways"] if scrolls_sideways(page) else []
+    resize(page, 1440 if part else 390)
+    return found
 
 
 def nothing(page: Any) -> None: ...
@@ -116,69 +147,72 @@ def open_details(page: Any) -> None:
         summary.click()
 
 
-STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
-    "gallery": ("/properties/{rooms}/photos", nothing),
-    "undescribed": ("/properties/{rooms}/photos?f=alt", nothing),
-    "photo": ("/properties/{rooms}/photos", open_photo),
-    "refused": ("/properties/{rooms}/photos", refuse),
-    "select": ("/properties/{rooms}/photos", select),
-    "menu": ("/properties/{rooms}/photos", menu),
-    "position": ("/properties/{rooms}/photos", position),
-    "carry": ("/properties/{rooms}/photos", carry),
-    "toast": ("/properties/{rooms}/photos", toast),
-    "import": ("/properties/{rooms}/photos", paste),
-    "importing": ("/properties/{importing}/photos", nothing),
-    "help": ("/properties/{rooms}/photos", help_list),
-    "empty": ("/properties/{empty}/photos", nothing),
-    "properties": ("/properties", nothing),
-    "property": ("/properties/{rooms}/edit", nothing),
-    "jobs": ("/jobs", nothing),
-    "failed": ("/jobs?state=failed", open_details),
-    "settings": ("/settings/plan-and-keys", nothing),
-    "people": ("/settings/people", nothing),
-    "missing": ("/nowhere", nothing),
+STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # where, how one comes there, and what is new in it
+    "gallery": ("/properties/{rooms}/photos", nothing, WHOLE),
+    "undescribed": ("/properties/{rooms}/photos?f=alt", nothing, NOTHING),
+    "photo": ("/properties/{rooms}/photos", open_photo, "#photo"),
+    "refused": ("/properties/{rooms}/photos", refuse, "#uploads, .tile.up"),
+    "select": ("/properties/{rooms}/photos", select, ".bulk"),
+    "menu": ("/properties/{rooms}/photos", menu, "#tile-menu"),
+    "position": ("/properties/{rooms}/photos", position, "#moveto"),
+    "carry": ("/properties/{rooms}/photos", carry, NOTHING),
+    "toast": ("/properties/{rooms}/photos", toast, "#toasts"),
+    "import": ("/properties/{rooms}/photos", paste, "#import"),
+    "importing": ("/properties/{importing}/photos", nothing, "#imports"),
+    "help": ("/properties/{rooms}/photos", help_list, "#help"),
+    "empty": ("/properties/{empty}/photos", nothing, WHOLE),
+    "properties": ("/properties", nothing, WHOLE),
+    "property": ("/properties/{rooms}/edit", nothing, "main"),
+    "jobs": ("/jobs", nothing, WHOLE),
+    "failed": ("/jobs?state=failed", open_details, "#jobs"),
+    "settings": ("/settings/plan-and-keys", nothing, WHOLE),
+    "people": ("/settings/people", nothing, "main"),
+    "missing": ("/nowhere", nothing, WHOLE),
 }
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "is_thorough"), LOOKS)
 def test_nothing_bars_the_way(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
     rooms: Property,
     theme: str,
+    is_thorough: bool,
     complaints: list[str],
 ) -> None:
-    """Each page and state, in each width: one browser session for all, since signing in is what takes long."""
+    """Each page and state."""
     empty = properties.create(db.session.get_one(Workspace, alice.workspace.id), {"name": "Larch Cabin"})
     importing = factories.home_of(db.session.get_one(Workspace, alice.workspace.id), "Quay Loft")
     imports.start(importing, ["https://photos.example/1.jpg"] * 2)
     furnished.synced(db.session.get_one(Workspace, alice.workspace.id))
     furnished.staffed()
     page = tab(color_scheme=theme)
+    resize(page, 390 if is_thorough else 1440)
     sign_in(page, alice)
     found = []
-    for state, (path, act) in STATES.items():
-        page.set_viewport_size({"width": 390, "height": WIDTHS[390]})
+    for state, (path, act, part) in STATES.items():
+        if part == NOTHING and not is_thorough:
+            continue
         page.goto(path.format(rooms=rooms.uuid, empty=empty.uuid, importing=importing.uuid))
         act(page)
-        for width, height in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": height})
-            page.evaluate("scrollTo(0, 0)")  # what lies half under a sticky bar is no small target
-            found += [f"{state} at {width} px: {barrier}" for barrier in found_by_axe(page, theme)]
-            found += [f"{state} at {width} px: scrolls sideways"] if scrolls_sideways(page) else []
+        found += [f"{state} at {barrier}" for barrier in barriers(page, theme, None if is_thorough else part)]
     assert found == []
     # A refusal is what some states show; a window that was resized takes another size than was preloaded.
     meant = ("status of 4", "preloaded using link preload")
     complaints[:] = [said for said in complaints if not any(word in said for word in meant)]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_way_in_is_open_to_all(tab: Callable[..., Any], theme: str) -> None:
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_the_way_in_is_open_to_all(tab: Callable[..., Any], alice: Person, theme: str) -> None:
     page = tab(color_scheme=theme, viewport={"width": 390, "height": 844})
-    page.goto("/sign-in")
-    assert not scrolls_sideways(page)
-    assert found_by_axe(page) == []
+    link = f"/sign-in/link?token={access.create_sign_in_link(alice.user)}"
+    for path in ("/sign-in", link):
+        page.goto(path)
+        assert not scrolls_sideways(page)
+        assert found_by_axe(page) == []
+    page.locator("main form button").click()
+    page.wait_for_url("**/properties")
 
 
 def test_what_a_page_loads_stays_small() -> None:
@@ -197,27 +231,23 @@ def test_what_a_page_loads_stays_small() -> None:
 def test_a_page_of_24_photos_stays_small(alice: Person, home: Property) -> None:
     with work():
         db.session.get_one(Workspace, alice.workspace.id).plan_name = "pro"
-    for number in range(24):
-        image = factories.photo_in(home, factories.jpeg(1600, 1067), name=f"DSC_{number}.jpg")
+    for number, image in enumerate(finished(home, *[f"DSC_{n}.jpg" for n in range(24)], size=(1600, 1067))):
         gallery.describe(home, str(image.uuid), f"Room {number} with a view of the garden and the lake")
     html = alice.browser().get(f"/properties/{home.uuid}/photos").data
     assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
-def test_nothing_comes_from_elsewhere(sheet: Callable[[Property], Any], rooms: Property, live: str) -> None:
+def test_nothing_comes_from_elsewhere_and_static_files_are_kept_for_good(
+    sheet: Callable[[Property], Any], rooms: Property, live: str
+) -> None:
     page = sheet(rooms)
     asked: list[str] = []
+    answers: dict[str, str] = {}
     page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda answer: answers.update({answer.url: answer.headers.get("cache-control", "")}))
     page.reload(wait_until="networkidle")
     assert asked
     assert [url for url in asked if not url.startswith((live, "data:", "blob:"))] == []
-
-
-def test_static_files_are_kept_for_good(sheet: Callable[[Property], Any], rooms: Property) -> None:
-    page = sheet(rooms)
-    answers: dict[str, str] = {}
-    page.on("response", lambda answer: answers.update({answer.url: answer.headers.get("cache-control", "")}))
-    page.reload(wait_until="networkidle")
     static = {url: said for url, said in answers.items() if "/static/" in url}
     assert len(static) > 5
     assert set(static.values()) == {"public, max-age=31536000, immutable"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.conftest import ANNOUNCED, Sheet, centre, settles, shown, until
+from tests.browser.conftest import ANNOUNCED, Sheet, centre, go_on, settles, shown, until
 from tests.factories import Person
 
 
@@ -17,6 +19,13 @@ def cover(page: Any) -> str:
 
 def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
     page = sheet(home)
+    page.mouse.move(*centre(page, 1))
+    page.mouse.down()
+    page.mouse.move(*centre(page, 4), steps=8)
+    page.keyboard.press("Escape")  # puts it back
+    page.mouse.up()
+    assert shown(page, names) == "0123456"
+    assert page.locator(".lifted, .ghost").count() == 0
     page.mouse.move(*centre(page, 1))
     page.mouse.down()
     page.mouse.move(*centre(page, 4), steps=8)
@@ -46,23 +55,11 @@ def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
     assert settles(page, home, "0123456")
 
 
-def test_escape_ends_a_drag_and_puts_the_photo_back(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
-) -> None:
-    page = sheet(home)
-    page.mouse.move(*centre(page, 1))
-    page.mouse.down()
-    page.mouse.move(*centre(page, 4), steps=8)
-    page.keyboard.press("Escape")
-    page.mouse.up()
-    assert shown(page, names) == "0123456"
-    assert page.locator(".lifted, .ghost").count() == 0
-
-
 def touch(finger: Any, type: str, *points: tuple[float, float]) -> None:
     finger.send("Input.dispatchTouchEvent", {"type": type, "touchPoints": [{"x": x, "y": y} for x, y in points]})
 
 
+@pytest.mark.slow
 def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
@@ -75,12 +72,11 @@ def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
     sign_in(page, alice)
     page.goto(f"/properties/{home.uuid}/photos")
     page.evaluate("scrollTo(0, 400)")
-    page.wait_for_timeout(100)
+    until(page, "scrollY === 400")
     finger = page.context.new_cdp_session(page)
     (x, y), (to_x, to_y) = centre(page, 1), centre(page, 4)
     touch(finger, "touchStart", (x, y))
-    page.wait_for_timeout(420)
-    assert page.locator(".lifted").count() == 1
+    page.locator(".lifted").wait_for()
     for step in range(1, 9):
         touch(finger, "touchMove", (x + (to_x - x) * step / 8, y + (to_y - y) * step / 8))
     touch(finger, "touchEnd")
@@ -90,7 +86,7 @@ def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
     touch(finger, "touchStart", (x, y))
     for step in range(1, 7):
         touch(finger, "touchMove", (x, y - 25 * step))
-    page.wait_for_timeout(420)
+    page.wait_for_timeout(420)  # longer than a hold: the gesture itself
     touch(finger, "touchEnd")
     assert page.evaluate("scrollY") > was
     assert shown(page, names) == "0234156"
@@ -127,6 +123,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     assert settles(page, home, "0234156")
 
 
+@pytest.mark.usefixtures("hurried")
 def test_rapid_moves_are_all_saved_in_their_order(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
@@ -138,10 +135,11 @@ def test_rapid_moves_are_all_saved_in_their_order(
         page.keyboard.press("Enter")
     assert shown(page, names) == "6012345"
     assert settles(page, home, "6012345")
-    page.wait_for_timeout(700)  # what the versions would bring, had they not been understood
+    go_on(page)  # what the versions would bring, had they not been understood
     assert shown(page, names) == "6012345"
 
 
+@pytest.mark.slow
 def test_a_photo_is_moved_to_a_position_and_by_one(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:

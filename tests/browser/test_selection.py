@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
@@ -118,6 +120,7 @@ def test_selected_photos_are_described_in_a_row(sheet: Sheet, home: Property, ph
     assert {image.alt_text for image in gallery.images(home)} == {None, "The second", "The fifth"}
 
 
+@pytest.mark.slow
 def test_without_javascript_photos_are_selected_deleted_and_brought_back(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, home: Property, photos: list[Image]
 ) -> None:

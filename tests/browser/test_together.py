@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from portal.images import deletion, gallery, order
 from portal.images.models import Image, Property
-from tests.browser.conftest import SHOWN, Sheet, centre, shown, stored, until
+from tests import factories
+from tests.browser.conftest import SHOWN, Sheet, centre, go_on, shown, stored, until
+
+pytestmark = pytest.mark.usefixtures("hurried")
+
+
+def test_a_sheet_asks_now_and_then_and_each_second_while_something_is_in_the_works(
+    tab: Callable[..., Any], sheet: Sheet, home: Property, photos: list[Image]
+) -> None:
+    page = tab()
+    asked: list[str] = []
+    page.on("request", lambda request: "/progress" in request.url and asked.append(request.url))
+    page.clock.install(time=0)
+    sheet(home, on=page)
+    with page.expect_response("**/progress*"):
+        page.clock.pause_at(60_000)
+    asked.clear()
+    with page.expect_response("**/progress*"):
+        page.clock.run_for(5_000)
+    assert len(asked) == 1
+    factories.photo_in(home)
+    with page.expect_response("**/progress*"):
+        page.clock.run_for(5_000)
+    until(page, "document.querySelector('#tray').getAttribute('hx-trigger') === 'tick from:body'")
+    for _ in range(3):
+        with page.expect_response("**/progress*"):
+            page.clock.run_for(1_000)
 
 
 def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_dragging(
@@ -17,8 +48,8 @@ def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_draggi
     page.mouse.down()
     page.mouse.move(*centre(page, 4), steps=8)
     order.move(home, str(photos[5].uuid), after=None)
-    page.evaluate("document.body.dispatchEvent(new Event('slow-tick'))")
-    page.wait_for_timeout(900)
+    until(page, "document.querySelector('#tray').dataset.version > document.querySelector('#photos').dataset.version")
+    go_on(page)  # it knows of the change, and could have fetched it since
     assert shown(page, names) == "6123045"
     page.mouse.up()
     until(page, f"{SHOWN}[0] === '{photos[5].uuid}'")

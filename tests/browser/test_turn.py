@@ -13,16 +13,13 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
 from tests import factories
+from tests.browser.conftest import Sheet, becomes, finished
 from tests.factories import Person
-
-Sheet = Callable[[Property], Any]
 
 
 @pytest.fixture
-def photos(home: Property, work_off: Callable[[], int]) -> list[Image]:
-    images = [factories.photo_in(home, factories.jpeg(300, 200), name=f"{n}.jpg") for n in range(6)]
-    work_off()
-    return images
+def photos(home: Property) -> list[Image]:
+    return finished(home, *[f"{n}.jpg" for n in range(6)])
 
 
 def turns(home: Property) -> list[int]:
@@ -31,11 +28,7 @@ def turns(home: Property) -> list[int]:
 
 
 def settles(page: Any, home: Property, *expected: int) -> bool:
-    for _ in range(100):
-        if turns(home) == [*expected]:
-            break
-        page.wait_for_timeout(50)
-    return turns(home) == [*expected]
+    return becomes(page, lambda: turns(home), [*expected]) == [*expected]
 
 
 def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
@@ -102,6 +95,7 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     complaints.clear()
 
 
+@pytest.mark.slow
 def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.locator("#photos .tile").nth(2).hover()
@@ -115,6 +109,7 @@ def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, ph
     is_drawn(page, 0, 200, 300)
 
 
+@pytest.mark.slow
 def test_without_javascript_photos_are_turned_and_added(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 from standardwebhooks import Webhook
 
 from portal import jobs
+from portal.db import db, now
 from portal.webhooks import endpoints
-from portal.webhooks.models import Endpoint
-from tests.browser.conftest import at_work
+from portal.webhooks.models import Delivery, Endpoint
+from portal.work import work
+from tests.browser.conftest import at_work, becomes
 from tests.factories import Person
 from tests.outside import Outside, Reply, outside
 
@@ -36,15 +40,9 @@ def endpoint(alice: Person, receiver: Outside) -> Endpoint:
 
 
 @pytest.fixture
-def settings_page(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
+def settings_page(open_page: Callable[[str], Any]) -> Callable[..., Any]:
     """Alice's browser on the page of her webhooks, or of one of them."""
-
-    def open_page(endpoint: Endpoint | None = None) -> Any:
-        sign_in(page, alice)
-        page.goto("/settings/webhooks" + (f"/{endpoint.uuid}" if endpoint else ""))
-        return page
-
-    return open_page
+    return lambda endpoint=None: open_page("/settings/webhooks" + (f"/{endpoint.uuid}" if endpoint else ""))
 
 
 def make(page: Any, url: str) -> str:
@@ -95,7 +93,9 @@ def test_what_did_not_arrive_is_sent_again(
     assert "Next try in" in call.inner_text()
     assert "Failing" in page.locator(".hook").inner_text()
     call.get_by_text("Request and answer").click()
-    page.wait_for_timeout(1500)  # what is open stays open while the page goes on
+    with work():
+        db.session.execute(update(Delivery).values(next_at=now() + timedelta(hours=3)))
+    call.get_by_text("Next try in 2 h").wait_for()  # what is open stays open while the page goes on
     assert "out of order" in call.get_by_label("Answer").inner_text()
     call.get_by_role("button", name="Send again").click()
     call.locator(".badge", has_text="Arrived").wait_for()
@@ -133,6 +133,7 @@ def test_a_webhook_is_switched_off_and_deleted(settings_page: Callable[..., Any]
     assert "No webhook yet" in page.locator("#webhook-rows").inner_text()
 
 
+@pytest.mark.slow
 def test_without_javascript_a_webhook_is_made_and_tried_out(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, receiver: Outside
 ) -> None:
@@ -141,10 +142,7 @@ def test_without_javascript_a_webhook_is_made_and_tried_out(
     page.goto("/settings/webhooks")
     secret = make(page, receiver.url)
     page.get_by_role("button", name=f"Send a test to {receiver.url}").click()
-    for _ in range(40):
-        if receiver.seen:
-            break
-        page.wait_for_timeout(100)
+    assert becomes(page, lambda: len(receiver.seen), 1) == 1
     page.reload()
     assert "webhook.test" in page.locator(".call").inner_text()
     Webhook(secret).verify(receiver.seen[0].body, receiver.seen[0].headers)

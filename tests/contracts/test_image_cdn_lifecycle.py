@@ -34,13 +34,18 @@ FIELDS = [  # the document's table, in its order
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on, and everything copied."""
+    """With the Image CDN on."""
     cdn.switch(ENABLE)
-    cdn.cycle()
     return cdn
 
 
 class TestLifecycle:
+    @pytest.fixture
+    def cdn(self, cdn: ImageCdn) -> ImageCdn:
+        """With everything copied."""
+        cdn.cycle()
+        return cdn
+
     def test_new_listings(self, cdn: ImageCdn) -> None:
         """When new listings are synced and CDN is enabled, their thumbnail and gallery images are automatically queued
         for upload during the sync process."""
@@ -107,6 +112,8 @@ class TestDataModel:
     @pytest.fixture
     def records(self, cdn: ImageCdn) -> dict[str, Any]:
         """One of each kind."""
+        for listing in (1, 2, 3):
+            cdn.pms.catalogue.remove(listing)
         cdn.pms.catalogue.add(3)
         cdn.fail(0, 503, listing=4)
         cdn.fail(2, 404, listing=4)

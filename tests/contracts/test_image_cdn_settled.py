@@ -19,6 +19,8 @@ from tests import factories
 from tests.contracts.image_cdn import DISABLE, ENABLE, GALLERY, THUMBNAIL, ImageCdn, objects
 from tests.factories import Person
 
+SIZE = 1, 4  # one listing of four pictures
+
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
@@ -35,12 +37,14 @@ def signed(cdn: ImageCdn, **query: str) -> None:
     cdn.pms.url_of = lambda picture: f"{url_of(cdn.pms, picture)}?{tail}"  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("name", ["1/a.jpeg", "1/a.PNG", "1/a", "1/a.php?file=b.gif"])
-def test_a1_the_extension_is_of_the_bytes_and_jpg_not_jpeg(cdn: ImageCdn, name: str) -> None:
-    cdn.pms.catalogue.listings[1].pictures[1].name = name
-    cdn.pms.fail_next(1, Said(200, factories.jpeg(), {"Content-Type": "image/png"}), below="/pictures/1/a")
+def test_a1_the_extension_is_of_the_bytes_and_jpg_not_jpeg(cdn: ImageCdn) -> None:
+    names = ["1/a.jpeg", "1/a.PNG", "1/a", "1/a.php?file=b.gif"]
+    for picture, name in zip(cdn.pms.catalogue.listings[1].pictures, names, strict=True):
+        picture.name = name
+    cdn.pms.fail_next(4, Said(200, factories.jpeg(), {"Content-Type": "image/png"}), below="/pictures/1/a")
     cdn.cycle()
-    assert cdn.image(1)["cdnURL"].endswith(".jpg")
+    copies = {name: cdn.image(number)["cdnURL"] for number, name in enumerate(names)}
+    assert [name for name, url in copies.items() if not url.endswith(".jpg")] == []
 
 
 def test_a2_a_new_order_changes_positions_and_no_object(cdn: ImageCdn) -> None:
@@ -61,10 +65,10 @@ def test_a2_equal_bytes_are_stored_once_for_a_listing(cdn: ImageCdn) -> None:
     one = factories.jpeg()
     cdn.pms.catalogue.add(3)
     for number in (1, 2):
-        cdn.serve(number, one, listing=4)
+        cdn.serve(number, one, listing=2)
     cdn.cycle()
-    assert cdn.image(1, listing=4)["cdnURL"] == cdn.image(2, listing=4)["cdnURL"]
-    assert len([key for key in objects() if f"/{cdn.listing(4)['id']}/" in key]) == 3
+    assert cdn.image(1, listing=2)["cdnURL"] == cdn.image(2, listing=2)["cdnURL"]
+    assert len([key for key in objects() if f"/{cdn.listing(2)['id']}/" in key]) == 3
 
 
 def test_a3_positions_begin_at_0(cdn: ImageCdn) -> None:
@@ -109,7 +113,7 @@ def test_a6_other_bytes_behind_one_url_are_found_when_it_is_verified(cdn: ImageC
     assert cdn.pictures()[1] == after["cdnURL"]
     assert cdn.served(after["cdnURL"]) == picture.bytes()
     assert cdn.key(before["cdnURL"]) not in objects()
-    assert cdn.pms.count("/pictures/", 304) == 11, "the others were asked for with a condition"
+    assert cdn.pms.count("/pictures/", 304) == 3, "the others were asked for with a condition"
 
 
 def test_a7_a_url_that_is_signed_anew_is_no_new_picture(cdn: ImageCdn) -> None:
@@ -124,7 +128,7 @@ def test_a7_a_url_that_is_signed_anew_is_no_new_picture(cdn: ImageCdn) -> None:
     assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
     signed(cdn, Expires="3", Signature="e", token="f", size="m")
     cdn.cycle()
-    assert cdn.downloads == downloads + 12, "another size is another picture"
+    assert cdn.downloads == downloads + 4, "another size is another picture"
 
 
 def test_a8_a_picture_that_is_gone_keeps_its_record_and_for_a_while_its_copy(cdn: ImageCdn) -> None:
@@ -174,14 +178,14 @@ def test_a10_what_is_queued_when_the_switch_goes_off_is_skipped(cdn: ImageCdn) -
     cdn.switch(DISABLE)
     downloads = cdn.downloads
     cdn.upload()
-    waiting = cdn.images(4)
+    waiting = cdn.images(2)
     assert {(image["cdnURL"], image["failureReason"]) for image in waiting} == {(None, None)}
     assert cdn.downloads == downloads
     jobs.connection().flushall()
     cdn.switch(ENABLE)
     assert jobs.queue(jobs.CDN).get_job_ids() == [jobs.image_cdn_upload().id]
     cdn.upload()
-    assert cdn.pictures(4) == [cdn.image(n, listing=4)["cdnURL"] for n in range(2)]
+    assert cdn.pictures(2) == [cdn.image(n, listing=2)["cdnURL"] for n in range(2)]
 
 
 def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCdn) -> None:
@@ -196,8 +200,8 @@ def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCd
 
     cdn.pms.answer = answer_late  # type: ignore[method-assign]
     cdn.upload()
-    assert cdn.pms.count("/pictures/4/", 200) == 1
-    assert {(image["cdnURL"], image["failureReason"]) for image in cdn.images(4)} == {(None, None)}
+    assert cdn.pms.count("/pictures/2/", 200) == 1
+    assert {(image["cdnURL"], image["failureReason"]) for image in cdn.images(2)} == {(None, None)}
     assert objects() == stored
 
 

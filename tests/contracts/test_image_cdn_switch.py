@@ -52,25 +52,26 @@ class TestEnabling:
         assert all(cdn.key(listing["thumbnailURL"]) in objects() for listing in cdn.listings())
 
 
-@pytest.mark.parametrize("provider", ["HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"])
-def test_a12_the_provider_in_any_case(cdn: ImageCdn, provider: str) -> None:
-    on = cdn.switch(ENABLE, provider)
-    assert (on["provider"], on["enableImagesCDN"]) == ("HOSTAWAY", True)
-    assert cdn.said("GET", DEFINITIONS) == [on]
+def test_a12_the_provider_in_any_case(cdn: ImageCdn) -> None:
+    for provider in ("HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"):
+        on = cdn.switch(ENABLE, provider)
+        assert (on["provider"], on["enableImagesCDN"]) == ("HOSTAWAY", True), provider
+        assert cdn.said("GET", DEFINITIONS) == [on]
+        cdn.switch(DISABLE)
 
 
-@pytest.mark.parametrize("provider", ["nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"])
-def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn, provider: str) -> None:
-    response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
-    assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"])
+def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn) -> None:
+    for provider in ("nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"):
+        response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
+        assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"]), provider
 
 
-@pytest.mark.parametrize("value", ["false", 0, None, [], {}, ""])
-def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn, value: Any) -> None:
+def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn) -> None:
     cdn.switch(ENABLE)
-    response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
-    assert (response.status_code, list(response.json()["details"])) == (422, ["enableImagesCDN"])
-    assert cdn.said("GET", DEFINITIONS)[0]["enableImagesCDN"] is True
+    for value in ("false", 0, None, [], {}, ""):
+        response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
+        assert (response.status_code, list(response.json()["details"])) == (422, ["enableImagesCDN"]), value
+        assert cdn.said("GET", DEFINITIONS)[0]["enableImagesCDN"] is True, value
 
 
 class TestDisabling:

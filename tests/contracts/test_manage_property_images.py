@@ -15,7 +15,7 @@ from portal.images.models import Property
 from portal.webhooks import endpoints
 from tests import factories
 from tests.conftest import Buckets
-from tests.contracts.manage import Manager, Photo, curl, done, events, failed, plainly, stored
+from tests.contracts.manage import Manager, Photo, curl, done, events, failed, plainly, smaller, stored
 from tests.factories import Person
 from tests.pixels.files import difference
 
@@ -93,10 +93,14 @@ class Document:
         return done(curl(command, self.folder, filled))
 
 
-@pytest.fixture
-def document(live: str, alice: Person, home: Property, tmp_path: Path, photo: Photo) -> Document:
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["smaller", "as they are"])
+def document(
+    request: pytest.FixtureRequest, live: str, alice: Person, home: Property, tmp_path: Path, photo: Photo
+) -> Document:
+    """With photos of a megapixel; in the slow tier with all their twelve."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
-    return Document(Manager(live, alice, home), tmp_path, photo)
+    shown = photo if request.param else lambda name: smaller(photo(name))
+    return Document(Manager(live, alice, home), tmp_path, shown)
 
 
 def shows(url: str, photo: bytes, turns: int) -> None:
@@ -242,17 +246,14 @@ def test_upload_failed(document: Document, buckets: Buckets, caplog: pytest.LogC
     assert (buckets.listing(), events()) == (before, told)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+def test_invalid_image_id(document: Document, buckets: Buckets) -> None:
+    there = document.furnish()
+    before, told = buckets.listing(), events()
+    for fields in (
         {"existingImageRotations": '{"987654321":1}'},
         {"existingImageRotations": '{"987654321":0}'},
         {"imagesMeta": '[{"id":987654321,"url":"https://...","orderIndex":0,"isMain":true}]'},
-    ],
-)
-def test_invalid_image_id(document: Document, buckets: Buckets, fields: dict[str, str]) -> None:
-    there = document.furnish()
-    before, told = buckets.listing(), events()
-    failed(document.manager.put(factories.jpeg(), imagesToDelete=f"[{there[0]['id']}]", **fields))
-    assert document.manager.get()["imagesMeta"] == there
-    assert (buckets.listing(), events()) == (before, told)
+    ):
+        failed(document.manager.put(factories.jpeg(), imagesToDelete=f"[{there[0]['id']}]", **fields))
+        assert document.manager.get()["imagesMeta"] == there, fields
+        assert (buckets.listing(), events()) == (before, told), fields

@@ -16,7 +16,7 @@ from portal.webhooks import endpoints
 from portal.work import work
 from tests import factories
 from tests.conftest import Buckets
-from tests.contracts.manage import Manager, Photo, done, events, failed, stored
+from tests.contracts.manage import Manager, Photo, done, events, failed, smaller, stored
 from tests.factories import Person
 from tests.pixels.files import drawn, halves
 
@@ -127,10 +127,10 @@ def test_c8_the_url_is_the_one_before_this_request_host_and_query_aside(manager:
     done(manager.put(imagesMeta=json.dumps(meta(after[0] | {"url": elsewhere}))))
 
 
-@pytest.mark.parametrize("url", ["", "https://...", "http://[", "//", "cdn/properties", "/cdn/properties/1/x-lg.webp"])
-def test_c8_another_url_is_the_invalid_image(manager: Manager, url: str) -> None:
+def test_c8_another_url_is_the_invalid_image(manager: Manager) -> None:
     first, second = manager.add(*[factories.jpeg()] * 2)
-    for wrong in (url, second["url"]):
+    odd = ["", "https://...", "http://[", "//", "cdn/properties", "/cdn/properties/1/x-lg.webp"]
+    for wrong in (*odd, second["url"]):
         failed(manager.put(imagesMeta=json.dumps(meta(first | {"url": wrong}))))
 
 
@@ -146,7 +146,7 @@ def test_c9_a_turned_image_has_another_name_and_the_old_one_is_gone(manager: Man
 
 
 def test_c10_four_quarter_turns_give_back_the_same_bytes(manager: Manager, photo: Photo) -> None:
-    (image,) = manager.add(photo("j16_iphone4s_8mp_or6.jpg"))
+    (image,) = manager.add(smaller(photo("j16_iphone4s_8mp_or6.jpg")))
     before = requests.get(image["url"], timeout=30).content
     seen = []
     for _ in range(4):

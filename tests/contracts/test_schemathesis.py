@@ -1,7 +1,8 @@
 """Schemathesis over our own OpenAPI file, against the running server, as two workspaces.
 
-`SCHEMATHESIS_EXAMPLES=200 pytest tests/contracts/test_schemathesis.py` asks as much of each operation; with a
-few, as by default, it also goes through every example of the file. SCHEMATHESIS_SEED chooses other cases.
+One case of each operation by default; in the storm tier more, the edges of each field, and every example of the file.
+`SCHEMATHESIS_EXAMPLES=200 pytest tests/contracts/test_schemathesis.py -m storm` asks as much of each operation, and
+SCHEMATHESIS_SEED chooses other cases.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from tests import factories
 from tests.factories import Person
 from tests.listings import stays
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "3"))
+FEW = ("1", "fuzzing")
+MANY = (os.environ.get("SCHEMATHESIS_EXAMPLES", "12"), "examples,coverage,fuzzing,stateful")
+LIMIT_S = 840
 SEED = os.environ.get("SCHEMATHESIS_SEED", "20261123")
 USUAL = ["2xx", "400", "404", "422", "429"]
 EXPECTED = {
@@ -76,6 +79,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409",
 """
 
 
+@pytest.mark.parametrize(
+    ("examples", "phases"),
+    [FEW, pytest.param(*MANY, marks=[pytest.mark.storm, pytest.mark.timeout(LIMIT_S + 60)])],
+    ids=["few", "many"],
+)
 def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspace(
     app: Flask,
     live: str,
@@ -85,6 +93,8 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    examples: str,
+    phases: str,
 ) -> None:
     if not find_spec("schemathesis"):
         pytest.skip("needs the test extra: schemathesis")
@@ -99,9 +109,9 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
             "run",
             f"{live}/api/openapi.json",
             "--checks=all",
-            f"--max-examples={EXAMPLES}",
+            f"--max-examples={examples}",
             f"--seed={SEED}",  # the same cases each time: a random find must not stop somebody else's change
-            f"--phases={'examples,coverage,fuzzing,stateful' if EXAMPLES > 10 else 'examples,fuzzing'}",
+            f"--phases={phases}",
             "--workers=1",  # two would meet under one Idempotency-Key: a 409, and right so
             "--warnings=off",
             "--no-color",
@@ -109,6 +119,7 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        timeout=LIMIT_S,
     )
     print(run.stdout)
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]

@@ -24,6 +24,7 @@ PHOTOS = {
     "p1_real_3mp.png": "image/png",
     "w1_real_1mp_lossless.webp": "image/webp",
 }
+BY_DEFAULT = "h2_iphone_12mp_gps.heic"
 TELLTALES = (
     b"Exif",
     b"EXIF",
@@ -38,7 +39,9 @@ TELLTALES = (
 )
 
 
-@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == BY_DEFAULT else pytest.mark.slow) for name in PHOTOS]
+)
 def test_a_real_photo_is_upright_and_says_nothing_in_every_public_form(
     app: Flask, home: Property, photo: Callable[[str], bytes], work_off: Callable[[], int], name: str
 ) -> None:

@@ -10,12 +10,12 @@ from flask import Flask
 from portal import storage
 from portal.accounts import plans
 from portal.db import db
-from portal.errors import Conflict, Invalid, NotFound, OverQuota
+from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem
 from portal.images import change, deletion, gallery, keys, order, properties, uploads, variants
 from portal.images.change import Added, Arranged, Change
 from portal.images.models import Image, Property
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import BOTH, MATRIX, Buckets
 from tests.factories import Person
 from tests.images.galleries import RED, added, arranged, assert_whole, cover, finished, named, now_in, picture, rows_of
 from tests.images.test_variants import corrupted
@@ -24,6 +24,12 @@ from tests.images.test_variants import corrupted
 @pytest.fixture
 def three(home: Property) -> list[int]:
     return finished(home, 3)
+
+
+@pytest.fixture
+def four_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan has room for four images a property."""
+    monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=4))
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def ids(home: Property) -> list[int]:
     return [image.id for image in now_in(home)]
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, three: list[int], buckets: Buckets) -> None:
     a, b, c = three
     before = home.gallery_version
@@ -92,14 +98,15 @@ def test_all_images_can_go_and_the_first_new_one_becomes_the_cover(
     assert now_in(home)[0].is_main
 
 
+@pytest.mark.usefixtures("four_at_most")
 def test_a_full_gallery_takes_as_many_as_it_loses(home: Property, buckets: Buckets) -> None:
-    full = finished(home, 20)
+    full = finished(home, 4)
     before, objects = rows_of(home.id), buckets.listing()
     with pytest.raises(OverQuota):
         change.apply(home, Change(deleted=frozenset(full[:1]), added=[added(), added()]))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
     change.apply(home, Change(deleted=frozenset(full[:2]), added=[added(), added()]))
-    assert len(now_in(home)) == 20
+    assert len(now_in(home)) == 4
 
 
 def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
@@ -115,34 +122,38 @@ def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
         change.apply(home, Change(deleted=frozenset({c}), added=[added()]))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [
-        (lambda a, url: Change(turned={a: 4}), Invalid),
-        (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
-        (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
-        (lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]), NotFound),
-        (lambda a, url: Change(arranged=[Arranged(a, url[:-1], 0, True)]), NotFound),
-        (lambda a, url: Change(arranged=[Arranged(a, url, 0, True)] * 2), Invalid),
-        (lambda a, url: Change(added=[added()], main_added=1), Invalid),
-        (lambda a, url: Change(added=[added(b"no photo"), added()]), Invalid),
-        (lambda a, url: Change(added=[added(), added(factories.jpeg()[:400] + b"\xff\xd9")]), Invalid),
-        (lambda a, url: Change(deleted=frozenset({a}), added=[added()], fields={"name": ""}), Invalid),
-    ],
-)
-def test_what_is_wrong_in_one_part_changes_nothing_in_any(
-    home: Property,
-    three: list[int],
-    buckets: Buckets,
-    wrong: Callable[[int, str], Change],
-    error: type[Exception],
-) -> None:
+WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
+    "too many turns": (lambda a, url: Change(turned={a: 4}), Invalid),
+    "turns a stranger": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
+    "turns what it deletes": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
+    "places what it deletes": (
+        lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
+        NotFound,
+    ),
+    "another URL": (lambda a, url: Change(arranged=[Arranged(a, url[:-1], 0, True)]), NotFound),
+    "twice": (lambda a, url: Change(arranged=[Arranged(a, url, 0, True)] * 2), Invalid),
+    "no such cover": (lambda a, url: Change(added=[added()], main_added=1), Invalid),
+    "no photo": (lambda a, url: Change(added=[added(b"no photo"), added()]), Invalid),
+    "half a photo": (lambda a, url: Change(added=[added(), added(factories.jpeg()[:400] + b"\xff\xd9")]), Invalid),
+    "no name": (lambda a, url: Change(deleted=frozenset({a}), added=[added()], fields={"name": ""}), Invalid),
+}
+
+
+def test_what_is_wrong_in_one_part_changes_nothing_in_any(home: Property, three: list[int], buckets: Buckets) -> None:
     before, objects = rows_of(home.id), buckets.listing()
     url = keys.cdn_url(gallery.images(home)[0].large_key or "")
-    others = {"fields": {"name": "Barn"}} if error is NotFound else {}
-    with pytest.raises(error):
-        change.apply(home, replace(wrong(three[0], url), **others))
-    assert (rows_of(home.id), buckets.listing()) == (before, objects)
+
+    def outcome(wrong: Callable[[int, str], Change], error: type[Problem]) -> tuple[type[Problem] | None, bool]:
+        others = {"fields": {"name": "Barn"}} if error is NotFound else {}
+        said = None
+        try:
+            change.apply(home, replace(wrong(three[0], url), **others))
+        except Problem as problem:
+            said = type(problem)
+        return said, (rows_of(home.id), buckets.listing()) == (before, objects)
+
+    found = {what: outcome(wrong, error) for what, (wrong, error) in WRONG.items()}
+    assert found == {what: (error, True) for what, (_, error) in WRONG.items()}
 
 
 def test_d9_ids_of_others_are_as_absent_as_ids_of_nobody(
@@ -183,10 +194,11 @@ def _uuid(image_id: int) -> str:
         (lambda home, a: change.apply(home, Change(turned={a: 1})), Conflict),
         (lambda home, a: deletion.delete(home, [_uuid(a)]), (NotFound, Invalid)),
         (lambda home, a: properties.delete(home), (NotFound, Invalid)),
-        (lambda home, a: finished(home, 17), OverQuota),
+        (lambda home, a: finished(home, 1), OverQuota),
     ],
     ids=["turned", "deleted", "property deleted", "filled"],
 )
+@pytest.mark.usefixtures("four_at_most")
 def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
     home: Property,
     three: list[int],

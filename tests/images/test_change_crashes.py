@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
-
 import pytest
 
 from portal import config, owners
@@ -12,12 +9,10 @@ from portal.db import db
 from portal.images import change
 from portal.images.models import Property
 from tests.conftest import BOTH, Buckets
-from tests.crashes import dies_at
+from tests.crashes import Steps, dies_at
 from tests.images.galleries import assert_whole, named, rows_of
 from tests.images.test_change_faults import AT_ONCE, anew, assert_done, everything
-from tests.images.test_crashes import TIMES, every_step
-
-EACH = 1 if "KILLS" in os.environ else 3  # a child takes half a second until it can render: usually each third step
+from tests.processes import until
 
 
 def change_everything(property_id: int) -> None:
@@ -27,19 +22,21 @@ def change_everything(property_id: int) -> None:
 
 def sweep(buckets: Buckets) -> None:
     """What was on its way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
-    end = time.monotonic() + 5
-    while buckets.listing() != named() and time.monotonic() < end:
+
+    def is_swept() -> bool:
+        db.session.rollback()  # the rows as they are now: the sweep must know of what was committed before the kill
         owners.collect_orphans(AT_ONCE)
+        return buckets.listing() == named()
+
+    until(is_swept)
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
-    home: Property, buckets: Buckets, database: str
+    home: Property, buckets: Buckets, steps: Steps
 ) -> None:
     ids, deaths = anew(home), 0
-    for step in every_step():
-        if step % EACH != BOTH.index(database) % EACH:
-            continue
+    for step in steps:
         before, objects = rows_of(home.id), buckets.listing()
         lived = dies_at(step, config.settings(), change_everything, home.id)
         sweep(buckets)
@@ -52,4 +49,4 @@ def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
         if lived:
             break
         deaths += 1
-    assert deaths >= 36 * TIMES // EACH, "the steps of a change were not found"
+    steps.assert_found(deaths, at_least=36)

@@ -13,7 +13,8 @@ from portal.errors import StorageFailed
 from portal.images import change, gallery
 from portal.images.change import Change
 from portal.images.models import Property
-from tests.conftest import BOTH, Buckets
+from tests.conftest import BOTH, MATRIX, Buckets
+from tests.crashes import Steps
 from tests.faults import (
     Answer,
     Front,
@@ -25,6 +26,7 @@ from tests.faults import (
 from tests.images.galleries import added, arranged, assert_whole, cover, finished, now_in, rows_of
 
 AT_ONCE = timedelta(seconds=-60)
+SLOW = pytest.mark.slow
 
 
 def everything(home: Property) -> Change:
@@ -65,12 +67,13 @@ def done_while(home: Property, front: Front, answer: Callable[[Request], Answer]
     return True
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Buckets) -> None:
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.storm)])
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
+def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Buckets, stride: int) -> None:
     outcomes = ""
     with bucket_behind_a_proxy() as front:
         ids = anew(home)
-        for step in range(1, 100):
+        for step in range(1, 100, stride):
             before, objects = rows_of(home.id), buckets.listing()
             if not done_while(home, front, lambda asked, step=step: 403 if asked.number == step else None):  # type: ignore[misc]
                 outcomes += "-"
@@ -84,10 +87,11 @@ def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Bucke
                 break
             outcomes += "+"
             ids = anew(home)
-    assert outcomes == "-" * 6 + "+" * 5, "an original is read and five objects written; five are dropped"
+    wanted = "-" * 6 + "+" * 5
+    assert outcomes == wanted[::stride], "an original is read and five objects written; five are dropped"
 
 
-@pytest.mark.parametrize("answer", [500, "reset", "lost"])
+@pytest.mark.parametrize("answer", ["lost", *(pytest.param(one, marks=SLOW) for one in (500, "reset"))])
 def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answer: Answer) -> None:
     """Boto repeats it: a put that arrived twice is one object, a drop of what is gone no error."""
     seen = set()
@@ -104,13 +108,20 @@ def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answ
     assert_whole(home, buckets)
 
 
-@pytest.mark.parametrize("answer", [500, "reset", "lost", pytest.param("hang", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("GET", 500),
+        ("PUT", "lost"),
+        *(pytest.param("GET", answer, marks=SLOW) for answer in ("reset", "lost", "hang")),
+        *(pytest.param("PUT", answer, marks=SLOW) for answer in (500, "reset", "hang")),
+    ],
+)
 def test_j7_a_bucket_that_breaks_and_stays_broken(
     home: Property, buckets: Buckets, method: str, answer: Answer
 ) -> None:
     """Even the cleaning up fails: what is left is the sweep's."""
-    with bucket_behind_a_proxy() as front:
+    with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
         anew(home)
         before, objects = rows_of(home.id), buckets.listing()
         assert not done_while(home, front, lambda asked: answer if asked.method in (method, "DELETE") else None)
@@ -118,11 +129,13 @@ def test_j7_a_bucket_that_breaks_and_stays_broken(
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
-@pytest.mark.parametrize("answer", [403, 500, "reset", "lost", "hang"])
+@pytest.mark.parametrize("answer", [403, "hang", *(pytest.param(one, marks=SLOW) for one in (500, "reset", "lost"))])
 def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
-    home: Property, buckets: Buckets, answer: Answer
+    home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    with bucket_behind_a_proxy() as front:
+    if answer == "hang":
+        monkeypatch.setattr("portal.work.DELETING_S", 0.5)
+    with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
         ids = anew(home)
         assert done_while(home, front, lambda asked: answer if asked.method == "DELETE" else None)
         dropped = {asked.path for asked in front.asked if asked.method == "DELETE"}
@@ -133,25 +146,25 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets) -> None:
+def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, steps: Steps) -> None:
     ids, failed, home_id = anew(home), 0, home.id
-    for step in range(1, 100):
+    for step in steps:
         wanted, before, objects = everything(home), rows_of(home_id), buckets.listing()
         try:
-            with database_failing_at(step) as steps:
+            with database_failing_at(step) as taken:
                 change.apply(home, wanted)
         except SQLAlchemyError:
             failed += 1
-            assert rows_of(home_id) == before, steps
+            assert rows_of(home_id) == before, taken
             left = owners.collect_orphans(AT_ONCE)
-            assert not left or steps[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
-            assert buckets.listing() == objects, steps
+            assert not left or taken[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
+            assert buckets.listing() == objects, taken
             continue
-        assert len(steps) < step
+        assert len(taken) < step
         assert_done(home, ids)
         assert_whole(home, buckets)
         break
-    assert failed >= 12, "the statements of a change were not found"
+    steps.assert_found(failed, at_least=12)
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

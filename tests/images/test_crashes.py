@@ -1,7 +1,6 @@
 """Kill -9 at every step of confirm and of the variant job: nothing lost, doubled, wrong or left behind."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,23 +14,13 @@ from portal.images.uploads import Arrived
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH, Buckets
-from tests.crashes import dies_at
+from tests.crashes import Steps, dies_at
 
-TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
 AT_ONCE = timedelta(seconds=-60)
 
 
 def confirm(property_id: int, arrived: Arrived) -> None:
     uploads.confirm(db.session.get_one(Property, property_id), [arrived], added_by="Alice")
-
-
-def every_step() -> Iterator[int]:
-    """1, 2, 3 … each as often as KILLS says, until the caller breaks."""
-    step = 0
-    while True:
-        step += 1
-        assert step < 200, "it never lived to the end"
-        yield from [step] * TIMES
 
 
 def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,11 +45,11 @@ def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
-    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch, steps: Steps
 ) -> None:
     data = factories.jpeg(64, 48)
     deaths = 0
-    for step in every_step():
+    for step in steps:
         arrived = factories.uploaded(home, data)
         lived = dies_at(step, config.settings(), confirm, home.id, arrived)
         db.session.rollback()
@@ -75,17 +64,17 @@ def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
         if lived:
             break
         deaths += 1
-    assert deaths >= 15 * TIMES, "the steps of a confirm were not found"
+    steps.assert_found(deaths, at_least=15)
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_a_variant_job_killed_at_any_step_is_finished_by_the_next(
-    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch, steps: Steps
 ) -> None:
     data = factories.jpeg(64, 48)
     image = factories.photo_in(home, data)
     deaths = 0
-    for step in every_step():
+    for step in steps:
         with work():
             image.variants, image.attempts, image.pending_since = "pending", 0, image.created_at
         lived = dies_at(step, config.settings(), variants.make, image.id)
@@ -95,4 +84,4 @@ def test_a_variant_job_killed_at_any_step_is_finished_by_the_next(
         if lived:
             break
         deaths += 1
-    assert deaths >= 12 * TIMES, "the steps of the job were not found"
+    steps.assert_found(deaths, at_least=12)

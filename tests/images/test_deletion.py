@@ -22,7 +22,7 @@ from tests.images.test_order import cover, now_in
 @pytest.fixture
 def three(home: Property, work_off: Callable[[], int]) -> list[Image]:
     """Three finished images, one with a rendition."""
-    images = [factories.photo_in(home, factories.jpeg(700, 500, colour=(50 * n, 99, 20))) for n in range(3)]
+    images = [factories.photo_in(home, factories.jpeg(340, 250, colour=(50 * n, 99, 20))) for n in range(3)]
     work_off()
     renditions.best(images[1], frozenset({"image/webp"}), 320)
     return images

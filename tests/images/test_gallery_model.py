@@ -1,6 +1,6 @@
 """A gallery against a model of one: any order of changes, from any entrance, ends where the model ends.
 
-`EXAMPLES=500 pytest tests/images/test_gallery_model.py` tries that many, other ones each time.
+`EXAMPLES=500 pytest -m storm tests/images/test_gallery_model.py` tries that many, other ones each time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from portal.errors import OverQuota
 from portal.images import change, deletion, gallery, order, properties, uploads
 from portal.images.change import Change
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import MATRIX, Buckets
 from tests.factories import Person
 from tests.images.galleries import added, arranged, assert_whole, now_in
 
@@ -209,9 +209,13 @@ class AnyGallery(RuleBasedStateMachine):
         assert self.buckets.listing() == set()
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize(
+    "examples",
+    [6, pytest.param(EXAMPLES or 100, id="many", marks=[pytest.mark.storm, pytest.mark.timeout(900)])],
+)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_any_order_of_changes_ends_where_the_model_ends(
-    alice: Person, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    alice: Person, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, examples: int
 ) -> None:
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=MOST))
     monkeypatch.setattr(AnyGallery, "workspace", alice.workspace, raising=False)
@@ -219,7 +223,7 @@ def test_any_order_of_changes_ends_where_the_model_ends(
     run_state_machine_as_test(
         AnyGallery,
         settings=settings(
-            max_examples=EXAMPLES or 25,
+            max_examples=examples,
             stateful_step_count=15,
             derandomize=not EXAMPLES,
             phases=tuple(Phase) if EXAMPLES else (Phase.generate,),  # shrinking takes minutes

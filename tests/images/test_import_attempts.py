@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import update
 
@@ -58,11 +60,11 @@ def test_an_attempt_is_given_back_where_we_had_no_time_to_look(home: Property, m
     monkeypatch.setattr(inspecting, "WAIT_FOR_DECODE_S", 0.01)
     with outside(lambda _: Reply(body=factories.jpeg()[:-2])) as host:
         job = imports.start(home, urls(host, 1))
-        for _ in range(inspecting.DECODES_AT_ONCE):
-            inspecting._decodes.acquire()
-        fetching.run()
-        for _ in range(inspecting.DECODES_AT_ONCE):
-            inspecting._decodes.release()
+        with ExitStack() as taken:
+            for _ in range(inspecting.DECODES_AT_ONCE):
+                assert inspecting._decodes.acquire(timeout=10)
+                taken.callback(inspecting._decodes.release)
+            fetching.run()
         assert attempts(job) == 0
         try_again_now()
     assert how(job).imported == 1

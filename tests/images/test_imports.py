@@ -157,7 +157,10 @@ def test_room_and_budget_are_asked_for_at_the_start(home: Property, host: Outsid
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-@pytest.mark.parametrize(("links_each", "started"), [(15, 13), (20, 10)], ids=["195 of 200", "all of 200"])
+@pytest.mark.parametrize(
+    ("links_each", "started"),
+    [pytest.param(15, 13, id="195 of 200"), pytest.param(20, 10, id="all of 200", marks=pytest.mark.slow)],
+)
 def test_h5_parallel_imports_never_exceed_the_month(
     alice: Person, at_once: Callable[..., list[Any]], links_each: int, started: int
 ) -> None:

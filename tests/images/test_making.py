@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -19,6 +18,7 @@ from tests import factories
 from tests.conftest import Buckets
 from tests.faults import bucket_behind_a_proxy
 from tests.images.galleries import added, assert_whole, now_in
+from tests.processes import until
 
 
 @contextmanager
@@ -34,16 +34,9 @@ def in_line(places: Places, count: int) -> Iterator[list[int]]:
         for number in range(count):
             thread = threading.Thread(target=wait, args=(number,))
             thread.start()
-            threads.callback(thread.join)
+            threads.callback(thread.join, timeout=60)
             until(lambda number=number: len(places._line) == number + 1)  # type: ignore[misc]
         yield served
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_places_are_given_to_those_who_came_first() -> None:
@@ -71,10 +64,11 @@ def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
 def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every place is taken, by photos of other requests."""
     monkeypatch.setattr(making, "WAIT_FOR_PLACE_S", 0.05)
-    taken = [making.slots().acquire(timeout=1) for _ in range(settings().pixel_workers)]
-    yield
-    for _ in taken:
-        making.slots().release()
+    with ExitStack() as taken:
+        for _ in range(settings().pixel_workers):
+            assert making.slots().acquire(timeout=10)
+            taken.callback(making.slots().release)
+        yield
 
 
 def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waiting(

@@ -15,7 +15,7 @@ from portal.images import change, deletion, renditions
 from portal.images.change import Change
 from portal.images.models import Image, Property, Rendition
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import BOTH, MATRIX, Buckets
 from tests.images.galleries import assert_whole, finished, now_in, rows_of
 from tests.images.test_variants import corrupted
 
@@ -44,8 +44,15 @@ def dark_side(data: bytes) -> str:
     return min(middle, key=lambda side: int(grey.getpixel(middle[side])))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
-@pytest.mark.parametrize(("turns", "side"), [(1, "right"), (2, "bottom"), (3, "left")])
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@pytest.mark.parametrize(
+    ("turns", "side"),
+    [
+        (1, "right"),
+        pytest.param(2, "bottom", marks=pytest.mark.slow),
+        pytest.param(3, "left", marks=pytest.mark.slow),
+    ],
+)
 def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
     app: Flask, home: Property, one: Image, buckets: Buckets, turns: int, side: str
 ) -> None:
@@ -98,7 +105,7 @@ def test_a_turn_is_no_job_that_took_as_long_as_the_photo_is_old(home: Property, 
     assert (image.started_at, image.variants) == (None, "ready")
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_left_to_do(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
@@ -128,7 +135,7 @@ def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
     assert_whole(home, buckets)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_turned_photo_that_was_deleted_comes_back_turned(
     app: Flask, home: Property, one: Image, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:

@@ -32,7 +32,7 @@ def corrupted(home: Property) -> Image:
 
 
 def test_a_ready_image_has_a_large_and_a_thumb_in_seed_cs_layout(home: Property, work_off: Callable[[], int]) -> None:
-    image = factories.photo_in(home, factories.jpeg(3000, 2000))
+    image = factories.photo_in(home, factories.jpeg(2100, 1400))
     assert work_off() == 1
     db.session.rollback()
     assert (image.variants, image.pending_since, image.failure_reason) == ("ready", None, None)

@@ -9,13 +9,20 @@ from flask import Flask
 
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings.models import IntegrationAccount
+from portal.listings.providers.hostaway import Hostaway
 from tests.factories import Person
 from tests.listings import stays
 
 
 @pytest.fixture
-def pms(request: pytest.FixtureRequest) -> Iterator[FakeHostaway]:
-    """A Hostaway without a rate limit: three listings of four pictures each, or what the module's SIZE says."""
+def pms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHostaway]:
+    """A Hostaway with three listings of four pictures each, or what the module's SIZE says.
+
+    Nobody waits for it: it has no rate limit, and its tokens are good at once.
+    """
+    monkeypatch.setattr(Hostaway, "limits", ())
+    for side in (Hostaway, FakeHostaway):
+        monkeypatch.setattr(side, "good_after_s", 0.0)
     listings, pictures = getattr(request.module, "SIZE", (3, 4))
     with FakeHostaway(listings=listings, pictures=pictures) as pms:
         pms.is_limited = False

@@ -246,8 +246,10 @@ def statements() -> Iterator[list[str]]:
         asked.append(statement)
 
     event.listen(db.engine, "before_cursor_execute", note)
-    yield asked
-    event.remove(db.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def writes(asked: list[str]) -> list[str]:

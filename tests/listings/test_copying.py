@@ -13,7 +13,7 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing
 from portal.work import work
-from tests.conftest import BOTH
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
@@ -27,7 +27,7 @@ def prefix(workspace: Workspace) -> str:
     return f"{workspace.uuid}/{listing.uuid}/"
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a4_the_thumbnail_and_the_first_of_the_gallery_are_two_records_and_one_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:

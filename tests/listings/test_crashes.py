@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from portal import config, owners, storage
 from portal.accounts.models import Workspace
@@ -19,14 +18,17 @@ from portal.listings import copying, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, SyncPage
 from portal.work import work
 from tests.conftest import BOTH
-from tests.crashes import dies_at
+from tests.crashes import Steps, dies_at
 from tests.factories import Person
-from tests.images.test_crashes import TIMES, every_step
 from tests.listings import stays
+from tests.processes import until
 
 SIZE = 1, 2  # one listing of two pictures
 AT_ONCE = timedelta(seconds=-60)
-EACH = 1 if "KILLS" in os.environ else 8  # usually each eighth step: all of them take minutes
+OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND backend_type = 'client backend' AND xact_start IS NOT NULL"
+)
 
 pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
 
@@ -39,28 +41,38 @@ def switch(workspace_id: int, enabled: bool) -> None:
     integrations.switch(db.session.get_one(Workspace, workspace_id), "hostaway", enabled=enabled)
 
 
-def killed_at_each_step(action: Callable[..., Any], prepare: Callable[[], list[Any]]) -> Iterator[bool]:
+def killed_at_each_step(steps: Steps, action: Callable[..., Any], prepare: Callable[[], list[Any]]) -> Iterator[bool]:
     """Prepare, kill `action`, and have the test look at what is left, until it lived to the end: yields whether it did.
 
     `prepare` returns what the action is called with.
     """
     deaths = 0
-    for step in every_step():
-        if step % EACH != BOTH.index(db.engine.dialect.name) % EACH:
-            continue
+    for step in steps:
         args = prepare()
         lived = dies_at(step, config.settings(), action, *args)
+        until_rolled_back()
         stays.let_leases_run_out()
         yield lived
         if lived:
             break
         deaths += 1
-    assert deaths * EACH >= 8 * TIMES, "the steps were not found"
+    steps.assert_found(deaths, at_least=8)
+
+
+def until_rolled_back() -> None:
+    """Wait until PostgreSQL knows that the dead one is gone: as long as it holds its locks, others pass by its rows."""
+
+    def is_over() -> bool:
+        db.session.rollback()  # what others do is read once in a transaction
+        return not db.session.scalar(OTHERS)
+
+    if db.engine.dialect.name == "postgresql":
+        until(is_over)
 
 
 def assert_whole(pms: FakeHostaway, workspace: Workspace) -> None:
     """All copied, and after the sweep no object too many: what was on its way at the kill may arrive a little later."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while True:
         owners.collect_orphans(AT_ONCE)
         db.session.rollback()
@@ -78,7 +90,9 @@ def assert_nothing_left() -> None:
         assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
 
-def test_a_first_sync_killed_at_any_step_goes_on(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_a_first_sync_killed_at_any_step_goes_on(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
+) -> None:
     def prepare() -> list[Any]:
         with work():
             db.session.execute(delete(Listing))
@@ -86,7 +100,7 @@ def test_a_first_sync_killed_at_any_step_goes_on(account: IntegrationAccount, al
         integrations.sync_now(account)
         return []
 
-    for _ in killed_at_each_step(sync.run, prepare):
+    for _ in killed_at_each_step(steps, sync.run, prepare):
         stays.synced(account)
         assert (account.error, account.started_at) == (None, None)
         assert db.session.scalar(select(func.count()).select_from(SyncPage)) == 0
@@ -94,7 +108,7 @@ def test_a_first_sync_killed_at_any_step_goes_on(account: IntegrationAccount, al
 
 
 def test_a_sync_of_changes_killed_at_any_step_goes_on(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
         pms.catalogue.change_url(1, 0)
@@ -107,14 +121,14 @@ def test_a_sync_of_changes_killed_at_any_step_goes_on(
     pms.catalogue.remove(2)
     stays.synced(account)
     assert [listing.missing_since is not None for listing in stays.listings()] == [False, True]
-    for _ in killed_at_each_step(sync.run, prepare):
+    for _ in killed_at_each_step(steps, sync.run, prepare):
         stays.synced(account)
         removal.clear_leftovers()
         assert_whole(pms, alice.workspace)
 
 
 def test_a_copy_killed_at_any_step_is_made_by_the_next(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
         keys = [image.key for image in stays.images() if image.key]
@@ -124,20 +138,20 @@ def test_a_copy_killed_at_any_step_is_made_by_the_next(
         return []
 
     stays.synced(account)
-    for _ in killed_at_each_step(copying.run, prepare):
+    for _ in killed_at_each_step(steps, copying.run, prepare):
         copying.run()
         assert_whole(pms, alice.workspace)
 
 
 def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int]
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int], steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
         mine = db.session.scalar(select(IntegrationAccount)) or stays.connected(alice.workspace, pms)
         stays.synced(mine)
         return [mine.id]
 
-    for lived in killed_at_each_step(remove, prepare):
+    for lived in killed_at_each_step(steps, remove, prepare):
         if db.session.scalar(select(IntegrationAccount)):
             assert not lived
             assert_whole(pms, alice.workspace)
@@ -148,7 +162,7 @@ def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
 
 
 def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int]
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int], steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
         mine = db.session.scalar(select(IntegrationAccount)) or stays.connected(alice.workspace, pms)
@@ -156,7 +170,7 @@ def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
         removal.remove_account(mine)
         return []
 
-    for _ in killed_at_each_step(removal.clear_leftovers, prepare):
+    for _ in killed_at_each_step(steps, removal.clear_leftovers, prepare):
         removal.ring_again()
         work_off()
         assert_nothing_left()
@@ -164,14 +178,14 @@ def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
 
 @pytest.mark.parametrize("enabled", [False, True], ids=["off", "on"])
 def test_the_switch_killed_at_any_step_is_on_or_off_with_all_its_rows(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway, enabled: bool
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway, enabled: bool, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
         integrations.switch(alice.workspace, "hostaway", enabled=not enabled)
         return [alice.workspace.id, enabled]
 
     stays.synced(account)
-    for lived in killed_at_each_step(switch, prepare):
+    for lived in killed_at_each_step(steps, switch, prepare):
         is_on = db.session.scalars(select(IntegrationDefinition)).one().enable_images_cdn
         assert is_on == enabled or not lived
         assert {stays.is_cdn(url) for url in stays.shown_urls()} == {is_on}

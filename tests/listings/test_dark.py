@@ -22,14 +22,14 @@ from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import rows, stays
 from tests.outside import Reply, outside
 
 ABOUT_LISTINGS = ("/listings", "/api/v1/listings", "/api/v1/integration-definition", "/jobs", "/cdn")
 
-pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def answers(person: Person, paths: list[str]) -> dict[str, tuple[int, str]]:
     return found
 
 
+@on_each
 def test_no_route_for_reading_shows_it(app: Flask, alice: Person, alma: IntegrationAccount) -> None:
     listing = stays.listings()[1]
     image = next(one for one in stays.images(listing) if one.key)
@@ -85,6 +86,7 @@ def test_no_route_for_reading_shows_it(app: Flask, alice: Person, alma: Integrat
     assert len(stays.images()) == 3, "no worker has deleted anything"
 
 
+@on_each
 def test_no_count_has_it(alice: Person, alma: IntegrationAccount) -> None:
     def seen() -> tuple[Counts, int, bool, int, int]:
         here = alice.workspace
@@ -101,6 +103,7 @@ def test_no_count_has_it(alice: Person, alma: IntegrationAccount) -> None:
     assert seen() == (Counts(0, 0, 0, 0), 0, False, 0, 0)
 
 
+@on_each
 def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAccount) -> None:
     listing = stays.listings()[1]
     image = stays.images(listing)[1]
@@ -117,16 +120,20 @@ def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAcc
     assert db.session.query(Property).count() == 0
 
 
+@pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_nothing_of_it_is_asked_for_and_no_event_tells_of_it(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def remove() -> None:
-        stays.until_busy()
-        removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
+        try:
+            stays.until_busy()
+            removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
+        finally:
+            host.closed.set()
 
     account_id = account.id
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
-    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=1.5)) as host:
+    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
         assert at_once(lambda do: do(), (copying.run,), (remove,)) == [3, None]

@@ -14,7 +14,7 @@ from portal.listings import copying, detection, removal
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
@@ -55,7 +55,7 @@ def test_a4_another_first_picture_is_the_thumbnail_without_a_download(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a5_a_changed_url_has_a_new_record_beside_the_old_one_which_is_not_served(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -89,7 +89,7 @@ def test_a5_an_old_url_that_comes_back_has_its_copy_at_once(account: Integration
     assert all(image.next_at and image.next_at > now() + timedelta(days=6) for image in stays.gallery())
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -159,7 +159,7 @@ def test_a7_a_link_that_failed_is_fetched_again_when_it_is_signed_anew(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a8_a_removed_picture_is_not_served_and_its_copy_goes_after_a_while(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:

@@ -17,13 +17,16 @@ from portal.errors import NotFound
 from portal.listings import copying, integrations, removal, turns
 from portal.listings.models import IntegrationAccount, Listing, SyncPage
 from tests import factories
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 from tests.listings import stays
 from tests.outside import Reply, outside
 
 AT_ONCE = timedelta(seconds=-60)
+
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 def left() -> tuple[int, int]:
@@ -34,7 +37,7 @@ def left() -> tuple[int, int]:
     return accounts, listings
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
     account: IntegrationAccount, alice: Person, charlie: Person, pms: FakeHostaway
 ) -> None:
@@ -58,7 +61,7 @@ def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
         removal.remove_account(account)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a15_an_account_is_connected_anew_right_after_its_removal(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -73,7 +76,7 @@ def test_a15_an_account_is_connected_anew_right_after_its_removal(
     assert left() == (1, 3)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAccount) -> None:
     stays.synced(account)
     with stays.statements() as asked:
@@ -81,7 +84,7 @@ def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAcc
     assert stays.writes(asked) == []
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +98,7 @@ def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +154,7 @@ def test_a15_who_has_no_time_left_rings_for_the_next(
     assert left() == (0, 0)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_both
 def test_a15_two_workers_clear_the_same_leftovers(
     account: IntegrationAccount, at_once: Callable[..., list[Any]]
 ) -> None:
@@ -162,24 +165,27 @@ def test_a15_two_workers_clear_the_same_leftovers(
     assert (stays.objects(), left()) == ({}, (0, 0))
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_both
 def test_a15_pictures_in_flight_when_their_account_goes_leave_nothing(
     account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def remove() -> None:
-        stays.until_busy()
-        removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
-        removal.clear_leftovers()
+        try:
+            stays.until_busy()
+            removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
+            removal.clear_leftovers()
+        finally:
+            host.closed.set()
 
     account_id = account.id
-    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=1.5)) as host:
+    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
         assert at_once(lambda do: do(), (copying.run,), (remove,)) == [3, None]
     assert (stays.images(), stays.objects()) == ([], {})
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_both
 def test_a15_an_account_that_goes_in_the_middle_of_its_sync_stays_gone(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:

@@ -23,8 +23,9 @@ SIZE = 1, 2  # one listing of two pictures
 def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
     account: IntegrationAccount, pms: FakeHostaway, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "DEADLINE_S", 1)
-    replies = {"5xx": Reply(503), "reset": Reply(is_reset=True), "timeout": Reply(after_s=5)}
+    if failure == "timeout":
+        monkeypatch.setattr(download, "DEADLINE_S", 0.2)
+    replies = {"5xx": Reply(503), "reset": Reply(is_reset=True), "timeout": Reply(after_s=60)}
     good = Reply(body=drawn("JPEG"))
     with outside(lambda _: replies.get(failure, good)) as host, bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 500 if asked.method == "PUT" and failure == "S3" else None

@@ -16,7 +16,7 @@ from portal.listings import catalogue, copying, integrations, standing, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.standing import Standing
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import stays
 
@@ -48,7 +48,7 @@ def broken(account: IntegrationAccount, pms: FakeHostaway) -> IntegrationAccount
     return stays.synced(account)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_pictures_are_counted_as_they_come(account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.fail_next(1, 404, below="/pictures/2/2.jpg")
     sync.run()
@@ -57,7 +57,7 @@ def test_pictures_are_counted_as_they_come(account: IntegrationAccount, pms: Fak
     assert numbers() == counted() == [(5, 0, 0), (4, 1, 0), (5, 0, 0)]
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_what_is_named_no_more_is_not_counted(broken: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.catalogue.change_url(1, 2)
     pms.catalogue.listings[3].pictures.pop()
@@ -69,7 +69,7 @@ def test_what_is_named_no_more_is_not_counted(broken: IntegrationAccount, pms: F
     assert numbers() == counted()
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_what_is_tried_again_waits(broken: IntegrationAccount) -> None:
     assert numbers() == [(5, 0, 0), (2, 3, 0), (5, 0, 0)]
     image = db.session.scalars(select(ListingImage).where(ListingImage.failure_reason.is_not(None))).first()
@@ -96,13 +96,13 @@ def test_counting_is_no_change_of_the_listing(broken: IntegrationAccount, pms: F
     assert [listing.updated_at for listing in stays.listings()] == before
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_accounts_are_added_up(broken: IntegrationAccount, alice: Person, charlie: Person) -> None:
     assert standing.by_account(alice.workspace) == {broken.id: Standing(3, 12, 3, 0, 1, 0)}
     assert standing.by_account(charlie.workspace) == {}
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, alice: Person) -> None:
     def shown(state: str) -> list[str]:
         return [listing.external_id for listing in catalogue.page(alice.workspace, state=state).items]

@@ -20,13 +20,16 @@ from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
 
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+
+@on_each
 def test_a10_off_and_on_again_brings_the_copies_back_at_once_without_a_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -45,7 +48,7 @@ def test_a10_off_and_on_again_brings_the_copies_back_at_once_without_a_download(
     assert all(image.next_at and image.next_at > now() + timedelta(days=6) for image in stays.images())
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a10_what_is_queued_is_skipped_and_no_failure_and_fetched_when_it_is_on_again(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -61,7 +64,7 @@ def test_a10_what_is_queued_is_skipped_and_no_failure_and_fetched_when_it_is_on_
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a10_a_switch_touches_no_picture(account: IntegrationAccount, alice: Person) -> None:
     stays.synced(account)
     with stays.statements() as asked:
@@ -70,7 +73,7 @@ def test_a10_a_switch_touches_no_picture(account: IntegrationAccount, alice: Per
     assert stays.writes(asked) == []
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_each
 def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +101,7 @@ def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
     assert pms.count("/pictures/") == 0
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_both
 def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,15 +122,18 @@ def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@on_both
 def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def off() -> None:
-        stays.until_busy()
-        integrations.switch(alice.workspace, "hostaway", enabled=False)
+        try:
+            stays.until_busy()
+            integrations.switch(alice.workspace, "hostaway", enabled=False)
+        finally:
+            host.closed.set()
 
-    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=1.5)) as host:
+    with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
         assert at_once(lambda do: do(), (copying.run,), (off,)) == [3, None]
@@ -166,7 +172,7 @@ def test_an_account_that_is_removed_in_that_moment_is_not_hurried(
     def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
         found = all_of_it(definition)
         with ThreadPoolExecutor(1) as somebody:
-            somebody.submit(remove).result()
+            somebody.submit(remove).result(timeout=30)
         return found
 
     def remove() -> None:

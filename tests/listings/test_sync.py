@@ -14,13 +14,13 @@ from portal.demo.pms.server import Asked, Said
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import hostaway, paging
-from tests.conftest import BOTH
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.listings.fakes.feed import FakeFeed
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_sync_brings_listings_and_their_pictures(alice: Person, pms: FakeHostaway) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
@@ -57,7 +57,7 @@ def test_without_the_switch_nothing_is_copied(alice: Person, pms: FakeHostaway) 
     assert pms.count("/pictures/") == 0
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_listing_that_is_missing_twice_is_removed(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
@@ -166,8 +166,8 @@ def test_a_sync_that_fails_removes_nothing_and_waits_longer_each_time(
     assert len(stays.listings()) == 3
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
-@pytest.mark.parametrize("status", [400, 404, 410])
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@pytest.mark.parametrize("status", [410, *(pytest.param(status, marks=pytest.mark.slow) for status in (400, 404))])
 def test_where_the_pms_forgets_the_place_a_sync_begins_anew_at_once(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:

@@ -10,9 +10,10 @@ from flask import Flask
 from sqlalchemy import event
 
 from portal.db import db
+from tests.accounts.conftest import quick_passwords
 from tests.apart import apart
 
-__all__ = ["apart", "statements"]
+__all__ = ["apart", "quick_passwords", "statements"]
 
 
 @pytest.fixture

@@ -29,9 +29,10 @@ def test_under_an_old_address_the_new_file_is_asked_for_each_time(app: Flask) ->
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("name", ["none.css", "../app.py", "%2e%2e/app.py"])
-def test_nothing_else_is_to_be_had(app: Flask, name: str) -> None:
-    assert app.test_client().get(f"/static/v-000000000000/{name}").status_code == 404
+def test_nothing_else_is_to_be_had(app: Flask, subtests: pytest.Subtests) -> None:
+    for name in ("none.css", "../app.py", "%2e%2e/app.py"):
+        with subtests.test(name=name):
+            assert app.test_client().get(f"/static/v-000000000000/{name}").status_code == 404
 
 
 def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:

@@ -23,31 +23,34 @@ def test_a_page_travels_compressed(alice: Person, home: Property) -> None:
     assert plain.vary.as_set() >= {"accept-encoding"}
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", None])
-def test_what_another_site_may_have_asked_for_travels_as_it_is(alice: Person, site: str | None) -> None:
-    browser = alice.browser()
-    browser.environ_base.pop("HTTP_SEC_FETCH_SITE")
-    answer = browser.get("/properties?q=guess", headers=GZIP | ({"Sec-Fetch-Site": site} if site else {}))
-    assert "Content-Encoding" not in answer.headers
-    assert answer.text.endswith("</html>")
+def test_what_another_site_may_have_asked_for_travels_as_it_is(alice: Person, subtests: pytest.Subtests) -> None:
+    for site in ("cross-site", "same-site", None):
+        with subtests.test(site=site):
+            browser = alice.browser()
+            browser.environ_base.pop("HTTP_SEC_FETCH_SITE")
+            answer = browser.get("/properties?q=guess", headers=GZIP | ({"Sec-Fetch-Site": site} if site else {}))
+            assert "Content-Encoding" not in answer.headers
+            assert answer.text.endswith("</html>")
 
 
-@pytest.mark.parametrize("accepted", ["br", "gzip;q=0", "identity"])
-def test_nobody_gets_what_he_does_not_take(alice: Person, accepted: str) -> None:
-    answer = alice.browser().get("/properties", headers={"Accept-Encoding": accepted})
-    assert "Content-Encoding" not in answer.headers
+def test_nobody_gets_what_he_does_not_take(alice: Person, subtests: pytest.Subtests) -> None:
+    for accepted in ("br", "gzip;q=0", "identity"):
+        with subtests.test(accepted=accepted):
+            answer = alice.browser().get("/properties", headers={"Accept-Encoding": accepted})
+            assert "Content-Encoding" not in answer.headers
 
 
-@pytest.mark.parametrize("name", ["css/app.css", "js/gallery.js", "vendor/htmx-4.0.1.min.js", "icons.svg"])
-def test_both_forms_of_a_file_have_an_etag_of_their_own(app: Flask, name: str) -> None:
-    with app.test_request_context():
-        url = static_url(name)
-    client = app.test_client()
-    plain, packed = client.get(url), client.get(url, headers=GZIP)
-    assert gzip.decompress(packed.data) == plain.data
-    assert plain.mimetype == packed.mimetype != "application/octet-stream"
-    assert plain.headers["ETag"] != packed.headers["ETag"]
-    assert packed.vary.as_set() == {"accept-encoding"}
-    again = client.get(url, headers=GZIP | {"If-None-Match": packed.headers["ETag"]})
-    assert (again.status_code, again.data) == (304, b"")
-    assert client.get(url, headers=GZIP | {"If-None-Match": plain.headers["ETag"]}).status_code == 200
+def test_both_forms_of_a_file_have_an_etag_of_their_own(app: Flask, subtests: pytest.Subtests) -> None:
+    for name in ("css/app.css", "js/gallery.js", "vendor/htmx-4.0.1.min.js", "icons.svg"):
+        with subtests.test(name=name):
+            with app.test_request_context():
+                url = static_url(name)
+            client = app.test_client()
+            plain, packed = client.get(url), client.get(url, headers=GZIP)
+            assert gzip.decompress(packed.data) == plain.data
+            assert plain.mimetype == packed.mimetype != "application/octet-stream"
+            assert plain.headers["ETag"] != packed.headers["ETag"]
+            assert packed.vary.as_set() == {"accept-encoding"}
+            again = client.get(url, headers=GZIP | {"If-None-Match": packed.headers["ETag"]})
+            assert (again.status_code, again.data) == (304, b"")
+            assert client.get(url, headers=GZIP | {"If-None-Match": plain.headers["ETag"]}).status_code == 200

@@ -40,31 +40,33 @@ def test_a_form_that_is_too_large(alice: Person) -> None:
     assert answer.status_code == 413 and WORDS[413].title in answer.text
 
 
-@pytest.mark.parametrize("status", WORDS)
-def test_every_status_has_its_words(app: Flask, status: int) -> None:
-    with app.test_request_context("/"):
-        answer = errors._answer(status)
-    assert answer.status_code == status
-    assert WORDS[status].title in answer.get_data(as_text=True)
+def test_every_status_has_its_words(app: Flask, subtests: pytest.Subtests) -> None:
+    for status in WORDS:
+        with subtests.test(status=status):
+            with app.test_request_context("/"):
+                answer = errors._answer(status)
+            assert answer.status_code == status
+            assert WORDS[status].title in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize(
-    ("problem", "status"),
-    [
-        (NotFound("Secret."), 404),
-        (Invalid("Why."), 422),
-        (OverQuota("Why."), 422),
-        (Conflict("Why."), 409),
-        (StorageFailed("Why."), 503),
-        (TooMany("Why.", retry_after_s=7), 429),
-    ],
-)
-def test_each_problem_has_its_status(app: Flask, problem: Exception, status: int) -> None:
-    with app.test_request_context("/"):
-        answer = app.make_response(app.handle_user_exception(problem))
-    assert answer.status_code == status
-    assert "Secret" not in answer.get_data(as_text=True)
-    assert answer.headers.get("Retry-After") == ("7" if status == 429 else None)
+PROBLEMS = [
+    (NotFound("Secret."), 404),
+    (Invalid("Why."), 422),
+    (OverQuota("Why."), 422),
+    (Conflict("Why."), 409),
+    (StorageFailed("Why."), 503),
+    (TooMany("Why.", retry_after_s=7), 429),
+]
+
+
+def test_each_problem_has_its_status(app: Flask, subtests: pytest.Subtests) -> None:
+    for problem, status in PROBLEMS:
+        with subtests.test(problem=problem, status=status):
+            with app.test_request_context("/"):
+                answer = app.make_response(app.handle_user_exception(problem))
+            assert answer.status_code == status
+            assert "Secret" not in answer.get_data(as_text=True)
+            assert answer.headers.get("Retry-After") == ("7" if status == 429 else None)
 
 
 def test_with_the_database_away_the_page_says_so(apart: Callable[..., Flask], alice: Person) -> None:

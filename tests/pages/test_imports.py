@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import fetching, gallery, imports
 from portal.images.models import Property
@@ -53,27 +54,31 @@ def test_without_htmx_it_leads_back_to_the_gallery(alice: Person, home: Property
     assert start(alice, home, f"{world.url}/photo/1.jpg").location == sheet_of(home)
 
 
-@pytest.mark.parametrize(
-    ("links", "said"),
-    [
-        ("", "Paste at least one link."),
-        ("https://example.com/a.jpg\n" * 21, "Paste up to 20 links; these are 21."),
-        ("https://example.com/a.jpg\n\nnonsense", "Line 3: "),
-        ("https://example.com/" + "a" * 2048, "Line 1: A URL has at most 2048 characters."),
-    ],
-)
-def test_what_is_wrong_is_said_in_place(alice: Person, home: Property, links: str, said: str) -> None:
-    for headers in ({}, FRAGMENT):
-        answer = start(alice, home, links, headers)
-        assert answer.status_code == 422
-        assert said in answer.text
-        assert 'aria-invalid="true"' in answer.text
-        assert links.strip()[:40] in answer.text
-        assert ("<html" in answer.text) is not bool(headers)
+WRONG = [
+    ("", "Paste at least one link."),
+    ("https://example.com/a.jpg\n" * 21, "Paste up to 20 links; these are 21."),
+    ("https://example.com/a.jpg\n\nnonsense", "Line 3: "),
+    ("https://example.com/" + "a" * 2048, "Line 1: A URL has at most 2048 characters."),
+]
 
 
-def test_what_the_plan_has_no_room_for_is_said_in_place(alice: Person, home: Property) -> None:
-    for _ in range(gallery.room(home).limit):
+def test_what_is_wrong_is_said_in_place(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for links, said in WRONG:
+        with subtests.test(links=links, said=said):
+            for headers in ({}, FRAGMENT):
+                answer = start(alice, home, links, headers)
+                assert answer.status_code == 422
+                assert said in answer.text
+                assert 'aria-invalid="true"' in answer.text
+                assert links.strip()[:40] in answer.text
+                assert ("<html" in answer.text) is not bool(headers)
+
+
+def test_what_the_plan_has_no_room_for_is_said_in_place(
+    alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
+    for _ in range(2):
         factories.photo_in(home, factories.jpeg(30, 20))
     answer = start(alice, home, "https://example.com/a.jpg", FRAGMENT)
     assert answer.status_code == 422

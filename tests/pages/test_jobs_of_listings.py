@@ -11,11 +11,10 @@ from rq.serializers import JSONSerializer
 
 from portal import jobs
 from portal.db import now
-from portal.jobs import Job
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, Listing
 from portal.work import work
-from tests.conftest import BOTH
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import rows
 from tests.listings.rows import BUSY, NOT_FOUND
@@ -41,7 +40,7 @@ def refused(account: IntegrationAccount) -> IntegrationAccount:
     return account
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_listing_shows_how_many_of_its_pictures_are_copied(alice: Person, account: IntegrationAccount) -> None:
     listing = rows.listing_of(account, COPIED, COPIED, BUSY, WAITING, name="Heron House 1")
     page = alice.browser().get("/jobs?kind=listings&state=running").text
@@ -130,22 +129,24 @@ def test_names_and_reasons_are_text(alice: Person, account: IntegrationAccount) 
     assert not [mark for mark in ("<img src=x", "<b>Gone", "<i>.example", "<u>Alma", "<b>Refused") if mark in page]
 
 
-@pytest.mark.parametrize(
-    ("job", "doing"),
-    [
-        (jobs.sync_listings(), "Asking the property systems"),
-        (jobs.image_cdn_upload(), "Copying listing pictures"),
-        (jobs.clear_leftovers(), "Removing old copies"),
-    ],
-    ids=lambda one: one.id if isinstance(one, Job) else "",
-)
-def test_workers_say_what_they_do(alice: Person, job: Job, doing: str) -> None:
-    jobs.enqueue(job)
-    worker = Worker([job.queue], connection=jobs.connection(), serializer=JSONSerializer, name=job.queue)
-    worker.register_birth()
-    worker.set_current_job_id(job.id)
-    page = alice.browser().get("/jobs").text
-    assert f"{job.queue} 1" in page and doing in page
+DOING = [
+    (jobs.sync_listings(), "Asking the property systems"),
+    (jobs.image_cdn_upload(), "Copying listing pictures"),
+    (jobs.clear_leftovers(), "Removing old copies"),
+]
+
+
+def test_workers_say_what_they_do(alice: Person, subtests: pytest.Subtests) -> None:
+    browser = alice.browser()
+    for job, doing in DOING:
+        jobs.enqueue(job)
+        worker = Worker([job.queue], connection=jobs.connection(), serializer=JSONSerializer, name=job.queue)
+        worker.register_birth()
+        worker.set_current_job_id(job.id)
+        with subtests.test(job=job.id):
+            page = browser.get("/jobs").text
+            assert f"{job.queue} 1" in page and doing in page
+        worker.register_death()
 
 
 def test_an_upload_says_in_rq_what_the_contract_calls_it(alice: Person) -> None:

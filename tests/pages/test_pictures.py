@@ -35,17 +35,17 @@ def listing(alice: Person) -> Listing:
     return listing
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[/1.jpg", "https://a]b/1.jpg", "https://\u2100.example/", "https://h:x/'><svg onload=1>"]
-)
-def test_an_address_that_is_none_is_shown_as_it_is(alice: Person, listing: Listing, url: str) -> None:
-    with work():
-        listing.pictures = [{"url": url, "description": "<b>"}]
-        listing.thumbnail_url = url
-    response = alice.browser().get(where(listing))
-    assert response.status_code == 200
-    assert "<svg onload" not in response.text
-    assert "<bdi><b>" not in response.text
+def test_an_address_that_is_none_is_shown_as_it_is(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
+    browser = alice.browser()
+    for url in ("http://[/1.jpg", "https://a]b/1.jpg", "https://\u2100.example/", "https://h:x/'><svg onload=1>"):
+        with subtests.test(url=url):
+            with work():
+                listing.pictures = [{"url": url, "description": "<b>"}]
+                listing.thumbnail_url = url
+            response = browser.get(where(listing))
+            assert response.status_code == 200
+            assert "<svg onload" not in response.text
+            assert "<bdi><b>" not in response.text
 
 
 def where(listing: Listing) -> str:
@@ -117,11 +117,11 @@ def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, 
     assert "The copy from before is used on." in row and cdn_url(image_of(listing, 1)) in row
 
 
-@pytest.mark.parametrize(
-    ("query", "shown"), [("", 4), ("?state=failed", 1), ("?state=waiting", 2), ("?state=copied", 1)]
-)
-def test_pictures_are_filtered(alice: Person, listing: Listing, query: str, shown: int) -> None:
-    assert len(rows(alice.browser().get(where(listing) + query, headers=HTMX).text)) == shown
+def test_pictures_are_filtered(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
+    browser = alice.browser()
+    for query, shown in (("", 4), ("?state=failed", 1), ("?state=waiting", 2), ("?state=copied", 1)):
+        with subtests.test(query=query):
+            assert len(rows(browser.get(where(listing) + query, headers=HTMX).text)) == shown
 
 
 def test_a_filter_that_finds_nothing_says_so(alice: Person) -> None:

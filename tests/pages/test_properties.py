@@ -71,15 +71,18 @@ def test_a_new_property_leads_to_its_gallery(alice: Person) -> None:
     assert made.workspace_id == alice.workspace.id
 
 
-@pytest.mark.parametrize("path", ["/properties/new", "edit"])
-def test_what_was_typed_stays_beside_what_is_wrong_with_it(alice: Person, home: Property, path: str) -> None:
-    path = f"/properties/{home.uuid}/edit" if path == "edit" else path
-    answer = alice.browser().post(path, data={**FORM, "name": " ", "sleeps": "many", "address": "<b>&"})
-    assert answer.status_code == 422
-    assert answer.text.count('aria-invalid="true"') == 2
-    assert "A property needs a name." in answer.text and 'value="many"' in answer.text
-    assert 'value="&lt;b&gt;&amp;"' in answer.text
-    assert [p.name for p in db.session.scalars(select(Property))] == ["Alder Cottage"]
+def test_what_was_typed_stays_beside_what_is_wrong_with_it(
+    alice: Person, home: Property, subtests: pytest.Subtests
+) -> None:
+    for path in ("/properties/new", "edit"):
+        with subtests.test(path=path):
+            path = f"/properties/{home.uuid}/edit" if path == "edit" else path
+            answer = alice.browser().post(path, data={**FORM, "name": " ", "sleeps": "many", "address": "<b>&"})
+            assert answer.status_code == 422
+            assert answer.text.count('aria-invalid="true"') == 2
+            assert "A property needs a name." in answer.text and 'value="many"' in answer.text
+            assert 'value="&lt;b&gt;&amp;"' in answer.text
+            assert [p.name for p in db.session.scalars(select(Property))] == ["Alder Cottage"]
 
 
 def test_details_are_changed(alice: Person, home: Property) -> None:

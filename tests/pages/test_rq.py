@@ -46,17 +46,18 @@ def test_an_editor_is_refused_and_a_stranger_asked_to_sign_in(app: Flask, bob: P
     assert app.test_client().get("/rq/").location == "/sign-in?next=/rq/"
 
 
-@pytest.mark.parametrize(
-    ("path", "tidier"),
-    [("/rq", "/rq/"), ("/rq//0/data/queues.json", "/rq/0/data/queues.json"), ("/sign-in//link", "/sign-in/link")],
-)
-def test_e11_a_tidier_path_is_no_way_to_a_host_that_the_request_names(alice: Person, path: str, tidier: str) -> None:
-    browser = alice.browser()
-    cookie = browser.get_cookie("frontage")
-    assert cookie
-    browser.set_cookie("frontage", cookie.value, domain="evil.example")
-    answer = browser.get(f"{path}?a=b", headers={"Host": "evil.example"})
-    assert (answer.status_code, answer.location) == (308, f"{tidier}?a=b")
+TIDIER = [("/rq", "/rq/"), ("/rq//0/data/queues.json", "/rq/0/data/queues.json"), ("/sign-in//link", "/sign-in/link")]
+
+
+def test_e11_a_tidier_path_is_no_way_to_a_host_that_the_request_names(alice: Person, subtests: pytest.Subtests) -> None:
+    for path, tidier in TIDIER:
+        with subtests.test(path=path, tidier=tidier):
+            browser = alice.browser()
+            cookie = browser.get_cookie("frontage")
+            assert cookie
+            browser.set_cookie("frontage", cookie.value, domain="evil.example")
+            answer = browser.get(f"{path}?a=b", headers={"Host": "evil.example"})
+            assert (answer.status_code, answer.location) == (308, f"{tidier}?a=b")
 
 
 def test_opening_a_link_requeues_nothing(alice: Person, home: Property) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Property
@@ -43,56 +44,60 @@ def test_confirming_twice_answers_with_the_same_tile(alice: Person, home: Proper
     assert answers[0].data == answers[1].data
 
 
-@pytest.mark.parametrize(
-    ("name", "type", "signed"),
-    [
-        ("IMG_1.HEIC", "", "image/heic"),
-        ("IMG_1.heif", "image/heif", "image/heic"),
-        ("scan.jfif", "", "image/jpeg"),
-        ("hall.jpg", "image/jpg", "image/jpeg"),
-    ],
-)
-def test_the_type_is_understood_as_browsers_say_it(
-    alice: Person, home: Property, name: str, type: str, signed: str
-) -> None:
-    grant = presign(alice, home, name=name, type=type).json
-    assert grant
-    assert grant["headers"] == {"Content-Type": signed}
+TYPES = [
+    ("IMG_1.HEIC", "", "image/heic"),
+    ("IMG_1.heif", "image/heif", "image/heic"),
+    ("scan.jfif", "", "image/jpeg"),
+    ("hall.jpg", "image/jpg", "image/jpeg"),
+]
 
 
-@pytest.mark.parametrize(
-    ("file", "title"),
-    [
-        ({"name": "plan.pdf", "type": "application/pdf"}, "Not a photo we can read"),
-        ({"name": "plan", "type": ""}, "Not a photo we can read"),
-        ({"size": MAX_SIZE_BYTES + 1}, "Over 10 MB"),
-        ({"size": 0}, "The file is empty"),
-        ({"size": "1000"}, "The file is empty"),
-        ({"name": "x" * 256 + ".jpg"}, "The file’s name is too long"),
-    ],
-)
-def test_each_refusal_has_its_words(alice: Person, home: Property, file: dict[str, Any], title: str) -> None:
-    answer = presign(alice, home, **file)
-    assert answer.status_code == 422
-    assert answer.json
-    assert answer.json["title"] == title
+def test_the_type_is_understood_as_browsers_say_it(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for name, type, signed in TYPES:
+        with subtests.test(name=name, type=type, signed=signed):
+            grant = presign(alice, home, name=name, type=type).json
+            assert grant
+            assert grant["headers"] == {"Content-Type": signed}
 
 
-@pytest.mark.parametrize("body", ["[]", "null", "nonsense", '{"size": 1e400}'])
-def test_what_is_no_file_at_all_is_refused(alice: Person, home: Property, body: str) -> None:
-    answer = alice.browser().post(f"/properties/{home.uuid}/uploads", data=body, content_type="application/json")
-    assert answer.status_code == 422
+REFUSALS = [
+    ({"name": "plan.pdf", "type": "application/pdf"}, "Not a photo we can read"),
+    ({"name": "plan", "type": ""}, "Not a photo we can read"),
+    ({"size": MAX_SIZE_BYTES + 1}, "Over 10 MB"),
+    ({"size": 0}, "The file is empty"),
+    ({"size": "1000"}, "The file is empty"),
+    ({"name": "x" * 256 + ".jpg"}, "The file’s name is too long"),
+]
 
 
-def test_a_full_plan_is_402(alice: Person, home: Property) -> None:
-    for _ in range(gallery.room(home).limit):
+def test_each_refusal_has_its_words(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for file, title in REFUSALS:
+        with subtests.test(file=file, title=title):
+            answer = presign(alice, home, **file)
+            assert answer.status_code == 422
+            assert answer.json
+            assert answer.json["title"] == title
+
+
+def test_what_is_no_file_at_all_is_refused(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+    for body in ("[]", "null", "nonsense", '{"size": 1e400}'):
+        with subtests.test(body=body):
+            answer = alice.browser().post(
+                f"/properties/{home.uuid}/uploads", data=body, content_type="application/json"
+            )
+            assert answer.status_code == 422
+
+
+def test_a_full_plan_is_402(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
+    for _ in range(2):
         factories.photo_in(home, factories.jpeg(30, 20))
     answer = presign(alice, home)
     assert answer.status_code == 402
     assert answer.json == {
         "error": "quota_exceeded",
         "title": "The plan is full",
-        "text": "It has room for 20 photos a property, and all are taken.",
+        "text": "It has room for 2 photos a property, and all are taken.",
     }
 
 

@@ -14,12 +14,18 @@ CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[3] / "
 LIMITS: dict[str, Any] = {"cpu_s": 10, "memory_bytes": 1024**3, "timeout_s": 20}
 
 
-def corpus(*patterns: str) -> list[Any]:
-    """One test case for each file; one that skips where there are none."""
+def corpus(*patterns: str, by_default: int | set[str] = 1) -> list[Any]:
+    """One test case for each file; one that skips where there are none.
+
+    The default tier takes every so-manieth of them, or those of these names; the slow one takes the others.
+    """
     files = sorted(path for pattern in patterns for path in CORPUS.glob(pattern) if path.suffix != ".tsv")
     if not files:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no foreign images at {CORPUS}"))]
-    return [pytest.param(path, id=path.name) for path in files]
+    taken = {path.name for path in files[::by_default]} if isinstance(by_default, int) else by_default
+    assert taken <= {path.name for path in files}
+    slow = pytest.mark.slow
+    return [pytest.param(path, id=path.name, marks=[] if path.name in taken else slow) for path in files]
 
 
 def photo(name: str) -> bytes:

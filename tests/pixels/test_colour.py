@@ -47,8 +47,11 @@ def test_b13_lab_and_cmyk_have_right_colours() -> None:
         assert difference(large, Image.new("RGB", (40, 40), RED)) < LIKE
 
 
-def test_b13_a_wide_colour_is_converted_not_relabelled() -> None:
+@pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_b13_a_wide_colour_is_converted_not_relabelled(is_whole: bool) -> None:
     data = photo("j09_iphone_12mp_or6_gps_p3.jpg")
+    if not is_whole:
+        data = drawn("JPEG", icc_profile=Image.open(io.BytesIO(data)).info["icc_profile"])
     _, thumb = rendered(data)
     untouched = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).resize(thumb.size)
     right = reference(data, thumb.size)
@@ -61,7 +64,7 @@ def test_b13_a_broken_or_foreign_profile_is_passed_over(icc: bytes) -> None:
     assert difference(large, halves()) < LIKE
 
 
-@pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_[!xg]*.png"))
+@pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_[!xg]*.png", by_default=4))
 def test_b13_the_png_suite_looks_right(path: Path) -> None:
     """All but x* (corrupt) and g* (gamma, which we don't apply), beside Pillow's own reading on white."""
     data = path.read_bytes()

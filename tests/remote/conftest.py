@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import queue
 import re
 import shutil
 import socket
@@ -21,6 +22,7 @@ import pytest
 import trustme
 
 from portal import config
+from tests.processes import WITHIN_S
 from tests.remote.internet import ROUTES
 
 NAMESPACE = ["unshare", "--map-root-user", "--net", "--mount", "--fork", "--kill-child"]
@@ -110,27 +112,45 @@ class Internet:
     """See internet.py. Asks it one question at a time."""
 
     def __init__(self, certificates: Path) -> None:
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._process = subprocess.Popen(
             [*NAMESPACE, sys.executable, "-m", "tests.remote.internet", str(certificates)],
             cwd=Path(__file__).parents[2],
             env={"SSL_CERT_FILE": str(certificates / "authority.pem"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout
-        assert self._process.stdout.readline() == "ready\n", self._process.communicate()[1]
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def wait(self) -> None:
+        """Return once it stands."""
+        assert self._next_line() == "ready\n"
 
     def fetch(self, url: str, **question: Any) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         print(json.dumps({"url": url, **question}), file=self._process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._next_line())
         answer["dialled"] = [tuple(target) for target in answer["dialled"]]
         return answer
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.kill()  # and, by --kill-child, what runs inside
+        self._process.wait(timeout=WITHIN_S)
+        self._listener.join(timeout=WITHIN_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
+
+    def _listen(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._said.put(line)
+        self._said.put("")
+
+    def _next_line(self) -> str:
+        return self._said.get(timeout=WITHIN_S)
 
 
 @pytest.fixture(scope="session")
@@ -138,14 +158,17 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
     """A namespace in which every address of the world is ours, with canaries everywhere."""
     if not all(map(shutil.which, ("unshare", "ip", "mount"))):
         pytest.skip("needs unshare, mount (util-linux) and ip (iproute2)")
-    tried = subprocess.run([*NAMESPACE, "sh", "-c", ROUTES], capture_output=True, text=True)
+    tried = subprocess.run([*NAMESPACE, "sh", "-c", ROUTES], capture_output=True, text=True, timeout=WITHIN_S)
     if tried.returncode:
         pytest.skip(f"the kernel doesn't let a network namespace be made: {tried.stderr}")
     folder = tmp_path_factory.mktemp("certificates")
     write_certificates(folder)
     internet = Internet(folder)
-    yield internet
-    internet.close()
+    try:
+        internet.wait()
+        yield internet
+    finally:
+        internet.close()
 
 
 def write_certificates(folder: Path) -> None:

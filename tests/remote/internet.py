@@ -212,7 +212,7 @@ def answer(question: dict[str, Any], names: Names, wire: Wire) -> dict[str, Any]
 
 def main(certificates: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["sh", "-c", ROUTES + NAME_SERVER, "sh", folder], check=True)
+        subprocess.run(["sh", "-c", ROUTES + NAME_SERVER, "sh", folder], check=True, timeout=30)
     names, wire = Names(), Wire()
     for host in ("0.0.0.0", "::"):
         Web(host, None)

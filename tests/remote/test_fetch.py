@@ -102,7 +102,7 @@ def test_a_retry_after_that_says_nothing_is_none(serve: Serve, text: str) -> Non
     ("status", "text", "low", "high"),
     [
         (429, "40", 40, 40),
-        (429, "in 100 s", 99, 100),
+        (429, "in 100 s", 50, 100),
         (429, "1445412480", 0, 0),  # in 2015
         (429, "9999999999", 86_400, 86_400),
         (429, "99999999999", None, None),

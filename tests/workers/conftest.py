@@ -1,14 +1,14 @@
-"""A Valkey of its own for each test, and real worker processes on it."""
+"""One Valkey for all of these tests, emptied for each, and real worker processes on it."""
 
 from __future__ import annotations
 
-import os
 import shutil
+import socketserver
 import subprocess
-import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,63 +19,64 @@ from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from portal import jobs
 from portal.config import Settings
 from portal.embedded import Server, start_valkey
-from portal.processes import tied_to_us
 from tests.conftest import scratch
-from tests.processes import until
+from tests.processes import started, until
 
-ROOT = Path(__file__).parents[2]
+_numbers = count(1)
 
 
 class Yard:
-    """A Valkey, the workers on it, and the file in which their errands are noted."""
+    """A database of a Valkey, the workers on it, and the file in which their errands are noted."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, valkey: Server, database: int = 0) -> None:
         self.directory = directory
         self.notes_file = directory / "notes"
-        self.valkey: Server = start_valkey(directory / "valkey")
-        self.redis = Redis.from_url(self.valkey.settings["redis_url"])
-        self.workers: list[subprocess.Popen[str]] = []
+        self.valkey = valkey
+        self.redis_url = valkey.settings["redis_url"].replace("db=0", f"db={database}")
+        self.redis = Redis.from_url(self.redis_url)
+        self.programs: list[subprocess.Popen[str]] = []
+        self._running = ExitStack()
 
     def queue(self, name: str = "network") -> Queue:
         return Queue(name, connection=self.redis, serializer=JSONSerializer)
 
     def enqueue(self, errand: str, *args: Any, queue: str = "network", **options: Any) -> Job:
-        options.setdefault("retry", Retry(max=3, interval=[0, 0, 0]))
+        options = {"retry": Retry(max=3, interval=[0, 0, 0]), "timeout": 60} | options
         name = errand if "." in errand else f"tests.workers.errands.{errand}"
         args = args if "." in errand else (str(self.notes_file), *args)
-        return self.queue(queue).enqueue_call(name, args=args, timeout=60, **options)
+        return self.queue(queue).enqueue_call(name, args=args, **options)
 
-    def env(self) -> dict[str, str]:
-        return os.environ | {
+    def run(self, *command: str, **env: str) -> subprocess.Popen[str]:
+        """Start a Python program, which ends with the yard; what it says is in `log()`."""
+        ours = {
             "DATA_DIR": str(self.directory),
-            "REDIS_URL": self.valkey.settings["redis_url"],
+            "REDIS_URL": self.redis_url,
             "S3_ENDPOINT_URL": "http://127.0.0.1:9",  # nobody listens there, and nobody asks
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
         }
+        with self._log.open("ab") as log:
+            self.programs.append(self._running.enter_context(started(*command, env=ours | env, stdout=log)))
+        return self.programs[-1]
 
-    def run(self, *command: str) -> subprocess.Popen[str]:
-        """Start a Python program tied to us."""
-        process = subprocess.Popen(
-            tied_to_us([sys.executable, *command]),
-            cwd=ROOT,
-            env=self.env(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.workers.append(process)
-        return process
-
-    def worker(self, queue: str = "network") -> subprocess.Popen[str]:
-        """Start a worker and wait until it is known."""
+    def worker(self, *command: str, queue: str = "network", count: int = 1) -> subprocess.Popen[str]:
+        """Start a worker, or what `command` says, and wait until so many more are known."""
         before = self.known(queue)
-        process = self.run("-m", "tests.workers.entry", queue)
-        until(lambda: self.known(queue) - before or process.poll() is not None, within_s=20)
-        assert process.poll() is None, process.communicate()[0]
+        process = self.run(*(command or ("-m", "tests.workers.entry", queue)))
+        until(lambda: len(self.known(queue) - before) >= count or process.poll() is not None)
+        assert process.poll() is None, self.log()
         return process
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "log"
+
+    def log(self) -> str:
+        """What all the programs said."""
+        return self._log.read_text()
 
     def known(self, queue: str = "network") -> set[Any]:
         """The workers that readyz would see."""
@@ -87,19 +88,46 @@ class Yard:
         rows = [line.rsplit(" ", 2) for line in text.splitlines()]
         return [(said, int(pid), float(at)) for said, pid, at in rows if not word or said == word]
 
+    def open_gate(self) -> None:
+        """Let the errands go on that `hold`."""
+        Path(f"{self.notes_file}.gate").touch()
+
     def status(self, job: Job) -> str:
         return Job.fetch(job.id, connection=self.redis, serializer=JSONSerializer).get_status().value
 
+    @contextmanager
+    def without_redis(self) -> Iterator[list[str]]:
+        """Kill Valkey, and start it again after the block; yields the calls that came meanwhile, each hung up on."""
+        calls: list[str] = []
+
+        class HangUp(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                calls.append("a call")
+
+        self.valkey.process.kill()
+        self.valkey.process.wait(timeout=30)
+        path = self.directory / "valkey" / "valkey.sock"
+        path.unlink(missing_ok=True)
+        try:
+            with socketserver.UnixStreamServer(str(path), HangUp) as nobody:
+                thread = threading.Thread(target=nobody.serve_forever, args=(0.02,), daemon=True)
+                thread.start()
+                try:
+                    yield calls
+                finally:
+                    nobody.shutdown()
+                    thread.join(timeout=30)
+        finally:
+            path.unlink(missing_ok=True)
+            self.valkey = start_valkey(self.directory / "valkey")
+
     def close(self) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.communicate()
+        self._running.close()
         self.redis.close()
-        self.valkey.stop()
 
 
 @contextmanager
-def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterator[subprocess.Popen[bytes]]:
+def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterator[subprocess.Popen[str]]:
     """The real workers on the tests' servers; `others` are settings of theirs."""
     env = {
         "DATA_DIR": str(settings.data_dir),
@@ -111,19 +139,68 @@ def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterato
         "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
         "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
     }
-    command = tied_to_us([sys.executable, "-m", "workers.pool", *queues])
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env | others)
-    try:
+    with started("-m", "workers.pool", *queues, env=env | others, stdout=None) as process:
         yield process
-    finally:
         process.terminate()
-        process.wait()
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Server]:
+    directory = scratch("yards-")
+    server = start_valkey(directory)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def laid_out(valkey: Server | None, database: int = 0) -> Iterator[Yard]:
+    """An empty yard, with a Valkey of its own where it is given none."""
+    directory = scratch("yard-")
+    try:
+        made = Yard(directory, valkey or start_valkey(directory / "valkey"), database)
+        try:
+            made.redis.flushdb()
+            yield made
+        finally:
+            made.close()
+            if not valkey:
+                made.valkey.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
-def yard() -> Iterator[Yard]:
-    directory = scratch("yard-")
-    made = Yard(directory)
-    yield made
-    made.close()
-    shutil.rmtree(directory, ignore_errors=True)
+def yard(valkey: Server) -> Iterator[Yard]:
+    """Nobody works in it yet."""
+    with laid_out(valkey) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _busy(valkey: Server) -> Iterator[Yard]:
+    with laid_out(valkey, database=1) as made:
+        made.worker("-m", "tests.workers.entry", "pool", "network", "network", count=2)
+        yield made
+
+
+@pytest.fixture
+def busy(_busy: Yard) -> Yard:
+    """A yard with a pool of two workers, who have done other tests' errands before."""
+    _busy.notes_file = _busy.directory / f"notes-{next(_numbers)}"
+    until(lambda: len(_busy.known()) >= 2)
+    return _busy
+
+
+@pytest.fixture
+def jobs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Yard], None]:
+    """Have `portal.jobs` ring in a yard, until the test is over."""
+
+    def connect(yard: Yard) -> None:
+        monkeypatch.setattr(jobs, "_redis", None)  # given back afterwards
+        jobs.connect(Settings(redis_url=yard.redis_url))
+
+    return connect

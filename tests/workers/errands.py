@@ -16,6 +16,15 @@ def slow(path: str, tenths: int, number: str = "") -> None:
     note(path, f"end{number}")
 
 
+def hold(path: str) -> None:
+    """Begin, and end when the test opens the gate."""
+    note(path, "begin")
+    end = time.monotonic() + 60
+    while not os.path.exists(f"{path}.gate") and time.monotonic() < end:
+        time.sleep(0.02)
+    note(path, "end")
+
+
 def kill_horse(path: str) -> None:
     note(path, "begin")
     os.kill(os.getpid(), signal.SIGKILL)

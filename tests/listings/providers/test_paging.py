@@ -121,7 +121,10 @@ def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
     assert [len(part.listings) for part in paging.walk(ACCOUNT, None, ask, "0")] == [1] * 30
 
 
-@pytest.mark.parametrize("length", range(440, 510, 3))
+@pytest.mark.parametrize(
+    "length",
+    [pytest.param(n, marks=() if n in (476, 491, 500) else pytest.mark.slow) for n in range(440, 510, 3)],
+)
 def test_a_part_has_a_cursor_that_can_be_kept_too(length: int) -> None:
     """Its number of listings makes it longer than the page's own."""
 

@@ -1,0 +1,13 @@
+"""For the tests of accounts, and of the pages that ask for a password."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.accounts import access
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at the least cost; test_sign_in.py has the one test of the real one."""
+    monkeypatch.setattr(access, "HASHING", "scrypt:128:8:1")
