@@ -33,6 +33,7 @@ from tests.crashes import Steps
 from tests.factories import Person
 
 T = TypeVar("T")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of ours anew
 CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
 
 
@@ -282,7 +283,7 @@ def at_once(app: Flask) -> Callable[..., list[Any]]:
 
         def one(args: tuple[Any, ...]) -> T | Exception:
             with app.app_context():
-                gate.wait()
+                gate.wait(60)
                 try:
                     return function(*args)
                 except Exception as error:
