@@ -15,7 +15,7 @@ from typing import Any
 from portal.processes import tied_to_us
 
 ROOT = Path(__file__).parents[1]
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @contextmanager

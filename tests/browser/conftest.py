@@ -45,12 +45,11 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--process-per-site",  # a new page needs no new process
 )
 
 USUAL = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
 TIMEOUT_MS = 20_000  # of whatever is waited for in a page
-STEP_MS = 25
+STEP_MS = 50
 # No more often than this: a sheet that differs is fetched 250 ms after the last news.
 OFTEN = "setInterval(() => ['tick', 'slow-tick'].forEach((name) => document.body?.dispatchEvent(new Event(name))), 400)"
 
@@ -66,7 +65,8 @@ def chromium() -> Iterator[Any]:
     if not path:
         pytest.skip("needs Chromium: set CHROMIUM, or have it on the PATH")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        a_new_page_needs_no_process = "--process-per-site"
+        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, a_new_page_needs_no_process])
         try:
             yield browser
         finally:
@@ -95,6 +95,7 @@ class Profile:
         for page in self.context.pages[1:]:
             page.close()
         self.context.clear_cookies()
+        self.context.clear_permissions()
 
     def close(self) -> None:
         if self.context:

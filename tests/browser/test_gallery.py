@@ -52,15 +52,21 @@ def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, phot
     page.locator("#photo").wait_for(state="hidden")
 
 
-def test_a_photo_opens_in_a_tab_of_its_own_where_that_is_wanted(
+def test_a_photo_has_an_address_and_opens_in_a_tab_of_its_own_where_that_is_wanted(
     sheet: Sheet, home: Property, photos: list[Image]
 ) -> None:
     page = sheet(home)
     with page.context.expect_page() as opened:
         page.locator(f"#p-{photos[2].uuid} a.shot").click(modifiers=["ControlOrMeta"])
-    opened.value.locator("#photo .viewer").wait_for()
-    assert opened.value.url.endswith(f"/properties/{home.uuid}/photos?photo={photos[2].uuid}")
+    other = opened.value
+    other.locator("#photo .viewer").wait_for()
+    assert other.url.endswith(f"/properties/{home.uuid}/photos?photo={photos[2].uuid}")
     assert page.locator("#photo").is_hidden()
+    other.wait_for_load_state()
+    assert other.locator("#photo").evaluate("box => box.matches(':modal')")
+    other.get_by_role("link", name="Close").click()
+    other.wait_for_url("**/photos")
+    assert other.locator("#photo").is_hidden()
 
 
 def test_a_description_that_is_too_long_stays_as_typed(
@@ -147,15 +153,6 @@ def test_back_closes_the_photo_and_leads_on(sheet: Sheet, home: Property, photos
     page.wait_for_url("**/properties")
 
 
-def test_a_photo_has_an_address_of_its_own(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
-    page.goto(f"/properties/{home.uuid}/photos?photo={photos[4].uuid}")
-    assert page.locator("#photo").evaluate("box => box.matches(':modal')")
-    page.get_by_role("link", name="Close").click()
-    page.wait_for_url("**/photos")
-    assert page.locator("#photo").is_hidden()
-
-
 @pytest.mark.usefixtures("hurried", "worker")
 def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     with work():
@@ -194,6 +191,7 @@ def test_everything_but_the_upload_works_without_javascript(
     page.wait_for_url(f"**/photos#p-{photos[2].uuid}")
     assert page.locator(f"#p-{photos[2].uuid} .alt").inner_text() == "A garden gate"
     page.get_by_role("link", name="No description 6").click()
+    page.wait_for_load_state()
     assert page.locator("#photos .tile").count() == 6
 
 

@@ -74,7 +74,7 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     page.get_by_role("heading", name="Importing 5 photos").wait_for()
     importer.set()
     page.locator("#photos .tile").nth(3).wait_for()
-    page.locator(".toast", has_text="Imported 4 of 5 photos.").wait_for()
+    page.locator(".toast", has_text="Imported 4 of 5 photos.").first.wait_for()
     page.get_by_role("heading", name="1 link failed").wait_for()
     assert "late.jpg" in page.locator("#imports").inner_text()
     assert polls
@@ -83,7 +83,7 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     page.locator("#imports").get_by_role("button", name="Try again").click()
     page.locator("#photos .tile").nth(4).wait_for()
     page.locator("#imports .card").wait_for(state="detached")
-    page.locator(".toast", has_text="Imported 5 photos.").wait_for()
+    page.locator(".toast", has_text="Imported 5 photos.").first.wait_for()
     db.session.rollback()
     assert gallery.room(home).used == 5
     assert page.locator("#tray").count() == 1
@@ -109,7 +109,7 @@ def test_an_import_is_hidden_and_goes_on(
     page.reload()
     assert page.locator("#imports .card").count() == 0
     importer.set()
-    page.locator(".toast", has_text="Imported 1 photo.").wait_for()
+    page.locator(".toast", has_text="Imported 1 photo.").first.wait_for()
     page.locator("#photos .tile").wait_for()
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from portal import jobs
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings.models import IntegrationAccount
@@ -70,10 +72,9 @@ def test_the_focus_goes_on_from_a_button_that_goes(
     assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
-def test_links_are_copied(tab: Callable[..., Any], sign_in: Any, alice: Person, account: IntegrationAccount) -> None:
-    page = tab(permissions=["clipboard-read", "clipboard-write"])
-    sign_in(page, alice)
-    page.goto(f"/listings/{stays.listings()[0].uuid}")
+def test_links_are_copied(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
+    page = open_page(f"/listings/{stays.listings()[0].uuid}")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy the link of picture 01").click()
     page.locator(".toast", has_text="Copied.").wait_for()
     url = page.evaluate("navigator.clipboard.readText()")
@@ -84,6 +85,7 @@ def test_links_are_copied(tab: Callable[..., Any], sign_in: Any, alice: Person, 
     assert len(urls) == 5 and url in urls
 
 
+@pytest.mark.slow
 def test_a_property_is_made_of_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page(f"/listings/{stays.listings()[1].uuid}")
     with at_work(jobs.NETWORK, jobs.PIXELS):

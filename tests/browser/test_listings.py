@@ -145,6 +145,7 @@ def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], acc
     page.get_by_text("Nothing found").wait_for()
     page.get_by_role("link", name="Show all listings").click()
     page.get_by_role("link", name="All copied").click()
+    page.locator("tbody tr").nth(2).wait_for()
     assert page.locator("tbody tr").count() == 3
     page.get_by_role("link", name="Waiting").click()
     page.get_by_text("Nothing waits").wait_for()
@@ -178,6 +179,7 @@ def test_without_javascript_all_of_it_works(
         page.get_by_role("link", name="Listings", exact=True).first.click()
         page.get_by_label("Search listings").fill("dune")
         page.get_by_label("Search listings").press("Enter")
+        page.wait_for_load_state()
         assert page.locator("tbody tr").count() == 1
         page.locator("#int-hostaway h2 a").click()
         page.get_by_role("button", name="Sync now: Sea Stays").click()

@@ -149,17 +149,17 @@ def open_details(page: Any) -> None:
 
 STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # where, how one comes there, and what is new in it
     "gallery": ("/properties/{rooms}/photos", nothing, WHOLE),
-    "undescribed": ("/properties/{rooms}/photos?f=alt", nothing, NOTHING),
-    "photo": ("/properties/{rooms}/photos", open_photo, "#photo"),
-    "refused": ("/properties/{rooms}/photos", refuse, "#uploads, .tile.up"),
     "select": ("/properties/{rooms}/photos", select, ".bulk"),
     "menu": ("/properties/{rooms}/photos", menu, "#tile-menu"),
     "position": ("/properties/{rooms}/photos", position, "#moveto"),
-    "carry": ("/properties/{rooms}/photos", carry, NOTHING),
-    "toast": ("/properties/{rooms}/photos", toast, "#toasts"),
     "import": ("/properties/{rooms}/photos", paste, "#import"),
-    "importing": ("/properties/{importing}/photos", nothing, "#imports"),
     "help": ("/properties/{rooms}/photos", help_list, "#help"),
+    "photo": ("/properties/{rooms}/photos", open_photo, "#photo"),
+    "toast": ("/properties/{rooms}/photos", toast, "#toasts"),
+    "refused": ("/properties/{rooms}/photos", refuse, "#uploads, .tile.up"),
+    "carry": ("/properties/{rooms}/photos", carry, NOTHING),
+    "undescribed": ("/properties/{rooms}/photos?f=alt", nothing, NOTHING),
+    "importing": ("/properties/{importing}/photos", nothing, "#imports"),
     "empty": ("/properties/{empty}/photos", nothing, WHOLE),
     "properties": ("/properties", nothing, WHOLE),
     "property": ("/properties/{rooms}/edit", nothing, "main"),
@@ -190,11 +190,15 @@ def test_nothing_bars_the_way(
     page = tab(color_scheme=theme)
     resize(page, 390 if is_thorough else 1440)
     sign_in(page, alice)
-    found = []
+    found, before = [], ""
     for state, (path, act, part) in STATES.items():
         if part == NOTHING and not is_thorough:
             continue
-        page.goto(path.format(rooms=rooms.uuid, empty=empty.uuid, importing=importing.uuid))
+        if path == before and not is_thorough:
+            page.keyboard.press("Escape")  # leaves the last state
+        else:
+            page.goto(path.format(rooms=rooms.uuid, empty=empty.uuid, importing=importing.uuid))
+        before = path
         act(page)
         found += [f"{state} at {barrier}" for barrier in barriers(page, theme, None if is_thorough else part)]
     assert found == []

@@ -103,6 +103,7 @@ def test_photos_without_a_description_are_described_in_a_row(sheet: Sheet, home:
     assert [image.alt_text for image in gallery.images(home)][:3] == ["Room 0", "Room 1", "Room 2"]
 
 
+@pytest.mark.slow
 def test_selected_photos_are_described_in_a_row(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     for nth in (5, 2):
@@ -130,6 +131,7 @@ def test_without_javascript_photos_are_selected_deleted_and_brought_back(
     for nth in (1, 3):
         page.locator("#photos .pick input").nth(nth).check()
     page.locator(".bulk").get_by_role("button", name="Delete").click()
+    page.wait_for_load_state()
     assert page.locator("#photos .tile").count() == 5
     assert stored(home) == "02456"
     page.get_by_role("button", name="Undo").click()

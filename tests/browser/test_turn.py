@@ -58,6 +58,7 @@ def test_r_turns_at_once_and_then_for_good(sheet: Sheet, home: Property, photos:
     assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
 
 
+@pytest.mark.slow
 def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     boxes = page.locator("#photos .pick input")

@@ -49,7 +49,7 @@ def names(home: Property) -> list[str]:
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param(["w1_real_1mp_lossless.webp", "h2_iphone_12mp_gps.heic"], id="two"),
+        pytest.param(["w1_real_1mp_lossless.webp", "c1_cmyk_swop.jpg"], id="two"),
         pytest.param(
             [
                 "j13_s90_10mp.jpg",

@@ -187,7 +187,7 @@ def _uuid(image_id: int) -> str:
     return str(db.session.get_one(Image, image_id).uuid)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize(
     ("theirs", "error"),
     [

@@ -10,7 +10,7 @@ from portal import owners, storage
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
-from portal.images import deletion, gallery, renditions, tidying
+from portal.images import deletion, gallery, renditions, tidying, uploads
 from portal.images.models import Deleted, Image, Property
 from portal.work import work
 from tests import factories
@@ -22,7 +22,8 @@ from tests.images.test_order import cover, now_in
 @pytest.fixture
 def three(home: Property, work_off: Callable[[], int]) -> list[Image]:
     """Three finished images, one with a rendition."""
-    images = [factories.photo_in(home, factories.jpeg(340, 250, colour=(50 * n, 99, 20))) for n in range(3)]
+    arrived = [factories.uploaded(home, factories.jpeg(340, 250, colour=(50 * n, 99, 20))) for n in range(3)]
+    images = [image for image, _ in uploads.confirm(home, arrived)]
     work_off()
     renditions.best(images[1], frozenset({"image/webp"}), 320)
     return images

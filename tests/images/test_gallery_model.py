@@ -210,12 +210,12 @@ class AnyGallery(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    "examples",
-    [6, pytest.param(EXAMPLES or 100, id="many", marks=[pytest.mark.storm, pytest.mark.timeout(900)])],
+    ("examples", "steps"),
+    [(6, 10), pytest.param(EXAMPLES or 100, 15, id="many", marks=[pytest.mark.storm, pytest.mark.timeout(900)])],
 )
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_any_order_of_changes_ends_where_the_model_ends(
-    alice: Person, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, examples: int
+    alice: Person, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, examples: int, steps: int
 ) -> None:
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=MOST))
     monkeypatch.setattr(AnyGallery, "workspace", alice.workspace, raising=False)
@@ -224,7 +224,7 @@ def test_any_order_of_changes_ends_where_the_model_ends(
         AnyGallery,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=15,
+            stateful_step_count=steps,
             derandomize=not EXAMPLES,
             phases=tuple(Phase) if EXAMPLES else (Phase.generate,),  # shrinking takes minutes
             database=None,

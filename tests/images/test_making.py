@@ -85,7 +85,7 @@ def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waitin
     assert buckets.listing() == before
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("method", ["PUT", pytest.param("GET", marks=pytest.mark.slow)])
 def test_where_the_bucket_fails_a_photo_that_waits_for_its_worker_goes_on_waiting(
     home: Property, buckets: Buckets, method: str
 ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.errors import Conflict, Invalid
-from portal.images import deletion, gallery, order
+from portal.images import deletion, gallery, order, uploads
 from portal.images.models import Image, Property
 from tests import factories
 from tests.conftest import BOTH
@@ -19,7 +19,8 @@ from tests.factories import Person
 @pytest.fixture
 def five(home: Property) -> list[str]:
     """The uuids of five images, in order."""
-    return [str(factories.photo_in(home, factories.jpeg(32, 24)).uuid) for _ in range(5)]
+    arrived = [factories.uploaded(home, factories.jpeg(32, 24)) for _ in range(5)]
+    return [str(image.uuid) for image, _ in uploads.confirm(home, arrived)]
 
 
 def now_in(home: Property) -> list[str]:
@@ -66,19 +67,17 @@ def test_an_order_that_is_as_it_was_is_no_change(home: Property, five: list[str]
     assert home.gallery_version == before
 
 
-@pytest.mark.parametrize(
-    ("moved", "after", "result"),
-    [(0, 2, [1, 2, 0, 3, 4]), (4, 0, [0, 4, 1, 2, 3]), (2, 2, None), (3, None, [3, 0, 1, 2, 4])],
-)
-def test_a_move_is_relative(
-    home: Property, five: list[str], moved: int, after: int | None, result: list[int] | None
-) -> None:
-    order.move(home, five[moved], None if after is None else five[after])
-    if result:
-        assert now_in(home) == [five[index] for index in result]
+def test_a_move_is_relative(home: Property, five: list[str]) -> None:
+    found = {}
+    for moved, after in ((0, 2), (4, 0), (3, None)):
+        order.move(home, five[moved], None if after is None else five[after])
+        found[moved, after] = [five.index(uuid) for uuid in now_in(home)]
         assert cover(home) == now_in(home)[0]
-    else:
-        assert sorted(now_in(home)) == sorted(five)
+        order.reorder(home, five)
+        order.make_cover(home, five[0])
+    assert found == {(0, 2): [1, 2, 0, 3, 4], (4, 0): [0, 4, 1, 2, 3], (3, None): [3, 0, 1, 2, 4]}
+    order.move(home, five[2], five[2])
+    assert sorted(now_in(home)) == sorted(five)
 
 
 def test_a_move_to_the_first_place_makes_the_cover(home: Property, five: list[str]) -> None:
@@ -110,8 +109,6 @@ def test_k4_reorders_moves_deletes_and_confirms_at_once_leave_no_gap_and_one_cov
         elif kind % 4 == 2:
             deletion.delete(mine, [five[kind // 4]])
         else:
-            from portal.images import uploads
-
             uploads.confirm(mine, [arrivals[kind // 4]])
 
     answers = at_once(do, *[(kind, home.id) for kind in range(12)])

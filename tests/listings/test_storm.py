@@ -17,14 +17,15 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from portal import jobs, owners
 from portal.config import Settings
-from portal.db import db
+from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import integrations
 from portal.listings.models import IntegrationAccount, ListingImage
+from portal.work import work
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.faults import Front, bucket_behind_a_proxy
@@ -48,7 +49,7 @@ class Storm:
 
 
 SMALL = Storm(listings=10, kills=6, away_s=2, pause_s=0.2, is_patient=False)
-WHOLE = Storm(listings=60, kills=20, away_s=10, pause_s=0.5, is_patient=False, within_s=300)
+WHOLE = Storm(listings=60, kills=12, away_s=5, pause_s=0.5, is_patient=False, within_s=300)
 PATIENT = Storm(listings=20, kills=3, away_s=10, pause_s=1, is_patient=True, within_s=400)
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
@@ -109,6 +110,9 @@ def rage(pool_id: int, front: Front, storm: Storm) -> None:
 def hurry() -> None:
     """Let time pass: leases, and what waits for the sweep, a retry or the end of a lease."""
     stays.let_leases_run_out()
+    with work():
+        waiting = update(ListingImage).where(ListingImage.key.is_(None), ListingImage.next_at.is_not(None))
+        db.session.execute(waiting.values(next_at=now()))
     for job in (jobs.sync_listings(), jobs.image_cdn_upload()):
         jobs.enqueue(job)
 

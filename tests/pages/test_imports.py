@@ -9,7 +9,7 @@ import pytest
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db
-from portal.images import fetching, gallery, imports
+from portal.images import fetching, imports
 from portal.images.models import Property
 from tests import factories
 from tests.factories import Person
