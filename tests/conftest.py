@@ -266,12 +266,14 @@ def photo() -> Callable[[str], bytes]:
 def live(app: Flask, settings: Settings) -> Iterator[str]:
     """The app under a real threaded server; its address."""
     server = make_server("127.0.0.1", settings.port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield settings.public_url
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield settings.public_url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(60)
 
 
 @pytest.fixture
