@@ -23,6 +23,7 @@ from portal import jobs
 from portal.config import Settings
 from portal.embedded import Server, start_valkey
 from tests.conftest import scratch
+from tests.installation import DEAF
 from tests.processes import started, until
 
 _numbers = count(1)
@@ -62,11 +63,11 @@ class Yard:
             self.programs.append(self._running.enter_context(started(*command, env=ours | env, stdout=log)))
         return self.programs[-1]
 
-    def worker(self, *command: str, queue: str = "network", count: int = 1) -> subprocess.Popen[str]:
-        """Start a worker, or what `command` says, and wait until so many more are known."""
+    def worker(self, *command: str, queue: str = "network") -> subprocess.Popen[str]:
+        """Start a worker, or what `command` says, and wait until another one is known."""
         before = self.known(queue)
         process = self.run(*(command or ("-m", "tests.workers.entry", queue)))
-        until(lambda: len(self.known(queue) - before) >= count or process.poll() is not None)
+        until(lambda: self.known(queue) - before or process.poll() is not None)
         assert process.poll() is None, self.log()
         return process
 
@@ -145,7 +146,7 @@ def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterato
         process.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def valkey() -> Iterator[Server]:
     directory = scratch("yards-")
     server = start_valkey(directory)
@@ -180,19 +181,39 @@ def yard(valkey: Server) -> Iterator[Yard]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _busy(valkey: Server) -> Iterator[Yard]:
     with laid_out(valkey, database=1) as made:
-        made.worker("-m", "tests.workers.entry", "pool", "network", "network", count=2)
         yield made
 
 
 @pytest.fixture
 def busy(_busy: Yard) -> Yard:
-    """A yard with a pool of two workers, who have done other tests' errands before."""
-    _busy.notes_file = _busy.directory / f"notes-{next(_numbers)}"
-    until(lambda: len(_busy.known()) >= 2)
-    return _busy
+    """A yard with a pool of two workers, who may have done other tests' errands before."""
+    return at_work(_busy, "-m", "tests.workers.entry", "pool", "network", "network")
+
+
+@pytest.fixture(scope="package")
+def _mortal() -> Iterator[Yard]:
+    with laid_out(None) as made:
+        yield made
+
+
+@pytest.fixture
+def mortal(_mortal: Yard) -> Yard:
+    """A yard with one worker, and with a Valkey of its own that may be killed."""
+    return at_work(_mortal, "-m", "tests.workers.entry", "network")
+
+
+def at_work(yard: Yard, *command: str) -> Yard:
+    """The yard with a program that runs, the last test's where that one left it, and with an empty file of notes."""
+    yard.notes_file = yard.directory / f"notes-{next(_numbers)}"
+    if not yard.programs or yard.programs[-1].poll() is not None:
+        yard.worker(*DEAF, *command)
+    count = command.count("network")
+    until(lambda: len(yard.known()) >= count or yard.programs[-1].poll() is not None)
+    assert yard.programs[-1].poll() is None, yard.log()
+    return yard
 
 
 @pytest.fixture

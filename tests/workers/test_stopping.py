@@ -1,0 +1,40 @@
+"""How workers end when they are told to, whatever signals they inherited as ignored or blocked (case I11)."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from portal.processes import STOP_SIGNALS
+from tests.processes import descendants, lives, until
+from tests.workers.conftest import Yard
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_i11_a_worker_that_is_told_to_stop_finishes_its_job(mortal: Yard, number: signal.Signals) -> None:
+    job = mortal.enqueue("hold")
+    until(lambda: mortal.notes("begin"))
+    mortal.programs[-1].send_signal(number)
+    until(lambda: is_stopping(mortal))
+    mortal.open_gate()
+    assert mortal.programs[-1].wait(timeout=60) == 0
+    assert len(mortal.notes("end")) == 1
+    assert mortal.status(job) == "finished"
+    assert not is_stopping(mortal), "it said goodbye"
+
+
+def is_stopping(yard: Yard) -> bool:
+    """Whether readyz sees a worker that was told to stop."""
+    return any(yard.redis.hget(known, "shutdown_requested_date") for known in yard.known())
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_pool_that_is_told_to_stop_leaves_no_worker(busy: Yard, number: signal.Signals) -> None:
+    pool = busy.programs[-1]
+    workers = descendants(pool.pid)
+    assert len(workers) == 2
+    pool.send_signal(number)
+    assert pool.wait(timeout=60) == 0
+    assert not [pid for pid in workers if lives(pid)]
+    assert not busy.known()
