@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from portal import config, jobs, storage
 from portal.config import Settings
@@ -65,8 +64,8 @@ def chromium() -> Iterator[Any]:
     if not path:
         pytest.skip("needs Chromium: set CHROMIUM, or have it on the PATH")
     with sync_api.sync_playwright() as playwright:
-        a_new_page_needs_no_process = "--process-per-site"
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, a_new_page_needs_no_process])
+        ours = (*QUIET, "--process-per-site")  # a new page needs no new process
+        browser = playwright.chromium.launch(executable_path=path, args=list(ours))
         try:
             yield browser
         finally:
@@ -108,18 +107,6 @@ def profile(chromium: Any, settings: Settings) -> Iterator[Profile]:
     profile = Profile(chromium, settings.public_url)
     yield profile
     profile.close()
-
-
-@pytest.fixture
-def live(app: Flask, settings: Settings) -> Iterator[str]:
-    """The app under a real threaded server that ends as soon as it is asked to; its address."""
-    server = make_server("127.0.0.1", settings.port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield settings.public_url
-    server.shutdown()
-    server.server_close()
-    thread.join(30)
 
 
 @pytest.fixture
@@ -184,12 +171,12 @@ def hurried(page: Any) -> None:
 
 @pytest.fixture
 def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
-    """Alice's browser on the gallery of a property; or in another tab, as those of a profile of its own."""
+    """Alice's browser on the gallery of a property, or below it; in another tab, where one is named."""
 
-    def open_sheet(home: Property, on: Any = None) -> Any:
+    def open_sheet(home: Property, below: str = "", on: Any = None) -> Any:
         shown_on = on or page
         sign_in(shown_on, alice)
-        shown_on.goto(f"/properties/{home.uuid}/photos")
+        shown_on.goto(f"/properties/{home.uuid}/photos{below}")
         return shown_on
 
     return open_sheet

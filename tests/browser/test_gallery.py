@@ -69,6 +69,7 @@ def test_a_photo_has_an_address_and_opens_in_a_tab_of_its_own_where_that_is_want
     assert other.locator("#photo").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_description_that_is_too_long_stays_as_typed(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
@@ -134,10 +135,12 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
     assert page.evaluate("document.activeElement.type") == "search"
 
 
-def test_back_closes_the_photo_and_leads_on(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_back_closes_the_photo_and_leads_on(
+    page: Any, sheet: Sheet, alice: Person, sign_in: Callable[[Any, Person], None], home: Property, photos: list[Image]
+) -> None:
+    sign_in(page, alice)
     page.goto("/properties")
-    page.goto(f"/properties/{home.uuid}/photos")
+    sheet(home)
     page.locator("#photos a.shot").nth(1).click()
     page.locator("#photo").wait_for()
     page.get_by_role("link", name="Photo after").click()
@@ -153,6 +156,7 @@ def test_back_closes_the_photo_and_leads_on(sheet: Sheet, home: Property, photos
     page.wait_for_url("**/properties")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried", "worker")
 def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     with work():
@@ -166,6 +170,7 @@ def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property
     assert "could not be processed" not in page.locator("#tray").inner_text()
 
 
+@pytest.mark.slow
 def test_the_filter_shows_what_has_no_description(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     gallery.describe(home, str(photos[0].uuid), "A hall")
     page = sheet(home)

@@ -99,6 +99,7 @@ def test_a_line_that_is_wrong_is_named_and_the_text_stays(sheet: Sheet, home: Pr
     complaints.clear()  # an answer with 422
 
 
+@pytest.mark.slow
 def test_an_import_is_hidden_and_goes_on(
     sheet: Sheet, home: Property, world: Outside, importer: threading.Event
 ) -> None:
@@ -115,8 +116,7 @@ def test_an_import_is_hidden_and_goes_on(
 
 def test_the_dialog_that_came_by_its_address_leaves_the_sheets(sheet: Sheet, home: Property, worker: None) -> None:
     image = factories.photo_in(home)
-    page = sheet(home)
-    page.goto(f"/properties/{home.uuid}/photos/import")
+    page = sheet(home, "/import")
     assert page.locator("#import").evaluate("box => box.matches(':modal')")
     assert page.url.endswith("/photos")
     page.locator("#import").get_by_role("link", name="Close").click()

@@ -60,6 +60,7 @@ def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(overview: Calla
     assert page.evaluate("window.isTheSame")
 
 
+@pytest.mark.slow
 def test_all_that_failed_for_one_cause_is_run_again(
     overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
 ) -> None:
@@ -97,6 +98,7 @@ def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: 
     assert page.evaluate("window.isTheSame")
 
 
+@pytest.mark.slow
 def test_a_listings_copies_come_in_without_a_reload(overview: Callable[..., Any], alice: Person) -> None:
     with FakeHostaway(listings=1, pictures=4) as pms, at_work(jobs.SYNC, jobs.CDN):
         pms.fail_next(1, 404, below="/pictures/1/3.jpg")

@@ -79,6 +79,7 @@ def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
     assert pms.count("/pictures/") == downloads
 
 
+@pytest.mark.slow
 def test_a_sync_is_seen_page_by_page(
     open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_sync_is_seen_page_by_page(
     assert page.evaluate("window.isTheSame")
 
 
+@pytest.mark.slow
 def test_an_account_has_another_key_and_its_listings_stay(
     open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
 ) -> None:

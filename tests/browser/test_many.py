@@ -50,6 +50,7 @@ def test_a_page_of_312_photos_stays_small(alice: Person, many: Property) -> None
     assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
+@pytest.mark.slow
 def test_among_312_photos_one_is_moved_by_keys(
     sheet: Callable[[Property], Any], many: Property, complaints: list[str]
 ) -> None:

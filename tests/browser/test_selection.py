@@ -63,6 +63,7 @@ def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, p
     assert settles(page, home, "123456")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_deleted_comes_back(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_what_cannot_be_deleted_comes_back(
     complaints.clear()  # an answer with 503
 
 
+@pytest.mark.slow
 def test_in_select_mode_a_tap_selects(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.get_by_role("button", name="Select", exact=True).click()
@@ -90,8 +92,7 @@ def test_in_select_mode_a_tap_selects(sheet: Sheet, home: Property, photos: list
 def test_photos_without_a_description_are_described_in_a_row(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     for image in photos[3:]:
         gallery.describe(home, str(image.uuid), "A hall")
-    page = sheet(home)
-    page.goto(f"/properties/{home.uuid}/photos?f=alt")
+    page = sheet(home, "?f=alt")
     page.locator("#photos a.shot").first.click()
     for number, image in enumerate(photos[:3]):
         page.locator(f"#photo .viewer[data-tile='p-{image.uuid}']").wait_for()

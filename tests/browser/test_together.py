@@ -83,6 +83,7 @@ def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
     complaints.clear()  # an answer with 409
 
 
+@pytest.mark.slow
 def test_the_focus_stays_on_what_the_page_gave_a_tile_by_itself(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_broken_connection_recovers_by_itself(
     complaints.clear()  # Chromium reports the connection that we broke
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_what_stays_broken_says_so_and_can_be_tried_again(
     sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
@@ -168,6 +169,7 @@ def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
     complaints.clear()  # four answers with 422
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_full_plan_says_so(
     sheet: Sheet, alice: Person, home: Property, complaints: list[str], monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def test_a_webhook_is_made_and_tried_out(settings_page: Callable[..., Any], rece
     assert Webhook(secret).verify(seen.body, seen.headers)["type"] == "webhook.test"
 
 
+@pytest.mark.slow
 def test_an_address_that_will_not_do_stays_as_typed(settings_page: Callable[..., Any], complaints: list[str]) -> None:
     page = settings_page()
     page.get_by_text("New webhook").click()
@@ -104,6 +105,7 @@ def test_what_did_not_arrive_is_sent_again(
     assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == 1  # so that a receiver can tell
 
 
+@pytest.mark.slow
 def test_a_new_secret_signs_beside_the_old_one_and_is_shown_once(
     settings_page: Callable[..., Any], endpoint: Endpoint, receiver: Outside
 ) -> None:
