@@ -22,7 +22,7 @@ from portal.listings.models import GALLERY, IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import BOTH, KILLED, MATRIX
 from tests.crashes import Steps, dies_at
 from tests.factories import Person
 from tests.images.test_import_order import arrive
@@ -144,7 +144,7 @@ def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., lis
     assert (sorted(asked()), homes()) == (sorted(urls(listing)), 1)
 
 
-@on_both
+@pytest.mark.parametrize("database", KILLED, indirect=True)
 def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, steps: Steps) -> None:
     deaths = 0
     for step in steps:

@@ -19,7 +19,6 @@ from portal.demo.pms.catalogue import FakePicture
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.paint import painted
 from portal.demo.pms.server import Said, Window
-from portal.processes import STOP_SIGNALS
 from tests.installation import DEAF
 from tests.processes import started, until
 from tests.servers import free_port
@@ -127,7 +126,7 @@ def test_a_window_lets_so_many_through_and_says_how_long_to_wait() -> None:
     assert 0 < window.wait_s("a") <= 60
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path, number: signal.Signals) -> None:
     port, said = str(free_port()), tmp_path / "said"
     command = (*DEAF, "-m", "flask", "--app", "app", "fake-pms", "hostaway", "--pictures", "1", "--port", port)

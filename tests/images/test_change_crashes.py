@@ -8,7 +8,7 @@ from portal import config, owners
 from portal.db import db
 from portal.images import change
 from portal.images.models import Property
-from tests.conftest import MATRIX, Buckets
+from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 from tests.images.galleries import assert_whole, named, rows_of
 from tests.images.test_change_faults import AT_ONCE, anew, assert_done, everything
@@ -31,7 +31,7 @@ def sweep(buckets: Buckets) -> None:
     until(is_swept)
 
 
-@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@pytest.mark.parametrize("database", KILLED, indirect=True)
 def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
     home: Property, buckets: Buckets, steps: Steps
 ) -> None:

@@ -13,7 +13,7 @@ from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 
 AT_ONCE = timedelta(seconds=-60)
@@ -43,7 +43,7 @@ def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
     assert {key for _, key in buckets.listing()} == named | awaited
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", KILLED, indirect=True)
 def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
     home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch, steps: Steps
 ) -> None:
@@ -67,7 +67,7 @@ def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
     steps.assert_found(deaths, at_least=15)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", KILLED, indirect=True)
 def test_a_variant_job_killed_at_any_step_is_finished_by_the_next(
     home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch, steps: Steps
 ) -> None:

@@ -17,7 +17,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, SyncPage
 from portal.work import work
-from tests.conftest import BOTH
+from tests.conftest import KILLED
 from tests.crashes import Steps, dies_at
 from tests.factories import Person
 from tests.listings import stays
@@ -30,7 +30,7 @@ OTHERS = text(
     " AND backend_type = 'client backend' AND xact_start IS NOT NULL"
 )
 
-pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
+pytestmark = pytest.mark.parametrize("database", KILLED, indirect=True)
 
 
 def remove(account_id: int) -> None:
