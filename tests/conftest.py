@@ -28,7 +28,7 @@ from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
 from tests import factories
-from tests.crashes import Steps
+from tests.crashes import EVERY_STEP, SOME_STEPS, Steps
 from tests.factories import Person
 
 T = TypeVar("T")
@@ -131,13 +131,14 @@ KILLED = ["sqlite", pytest.param("postgresql", marks=pytest.mark.storm)]
 
 @pytest.fixture(
     params=[
-        pytest.param(11, id="some steps"),
-        pytest.param(1, id="every step", marks=[pytest.mark.storm, pytest.mark.timeout(900)]),
+        pytest.param(SOME_STEPS, id="some steps"),
+        pytest.param(EVERY_STEP, id="every step", marks=[pytest.mark.storm, pytest.mark.timeout(900)]),
     ]
 )
 def steps(request: pytest.FixtureRequest) -> Steps:
-    """The steps at which something is killed: every eleventh by default, each in the storm."""
-    return Steps(request.param)
+    """The steps at which something is killed: a few, ever wider apart, by default; each in the storm."""
+    found: Steps = request.param
+    return found
 
 
 @pytest.fixture

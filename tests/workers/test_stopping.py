@@ -6,12 +6,11 @@ import signal
 
 import pytest
 
-from portal.processes import STOP_SIGNALS
 from tests.processes import descendants, lives, until
 from tests.workers.conftest import Yard
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_i11_a_worker_that_is_told_to_stop_finishes_its_job(mortal: Yard, number: signal.Signals) -> None:
     job = mortal.enqueue("hold")
     until(lambda: mortal.notes("begin"))
@@ -29,7 +28,7 @@ def is_stopping(yard: Yard) -> bool:
     return any(yard.redis.hget(known, "shutdown_requested_date") for known in yard.known())
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_pool_that_is_told_to_stop_leaves_no_worker(busy: Yard, number: signal.Signals) -> None:
     pool = busy.programs[-1]
     workers = descendants(pool.pid)
