@@ -297,8 +297,8 @@ def settles(page: Any, home: Property, expected: str) -> bool:
 def becomes(page: Any, read: Callable[[], T], expected: T) -> T:
     """Read until it is what is expected, or for so long that it never will be. Meanwhile the page goes on."""
     for _ in range(TIMEOUT_MS // STEP_MS):
-        if read() == expected:
-            break
+        if (found := read()) == expected:
+            return found
         page.wait_for_timeout(STEP_MS)  # any other way to wait would hold up the routes of a test
     return read()
 

@@ -119,6 +119,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     page.locator("#photos a.shot").nth(2).focus()
     page.keyboard.press("c")
     page.locator(".toast", has_text="is the cover now").wait_for()
+    assert settles(page, home, "3024156")
     page.keyboard.press("Control+z")
     assert shown(page, names) == "0234156"
     assert settles(page, home, "0234156")
