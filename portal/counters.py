@@ -2,26 +2,19 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from limits.storage import MemoryStorage, RedisStorage
 from redis import RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from portal.patience import patience
+from portal.patience import OPTIONS, patience
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPTIONS: dict[str, Any] = {
-    "socket_connect_timeout": 1,  # seconds, once: Redis answers at once or it isn't there (decision 8)
-    "socket_timeout": 1,
-    "retry": Retry(NoBackoff(), 0),
-}
 COUNT = b"""
-local count = redis.call("INCRBY", KEYS[1], ARGV[1])
-if count == tonumber(ARGV[1]) then redis.call("EXPIRE", KEYS[1], ARGV[2]) end
+local count = redis.call("INCR", KEYS[1])
+if count == 1 then redis.call("EXPIRE", KEYS[1], ARGV[1]) end
 return {count, redis.call("PTTL", KEYS[1])}
 """
 
@@ -38,8 +31,8 @@ class Memory(MemoryStorage):
 
     STORAGE_SCHEME = ["frontage-memory"]  # noqa: RUF012 (as its parent's)
 
-    def count(self, key: str, expiry: int, amount: int = 1) -> Count:
-        return Count(self.incr(key, expiry, amount), self.get_expiry(key))
+    def count(self, key: str, expiry: int) -> Count:
+        return Count(self.incr(key, expiry), self.get_expiry(key))
 
 
 class RedisElseMemory(RedisStorage):
@@ -52,15 +45,9 @@ class RedisElseMemory(RedisStorage):
         self.memory = Memory()
         self._script = self.get_connection().register_script(COUNT)
 
-    def count(self, key: str, expiry: int, amount: int = 1) -> Count:
+    def count(self, key: str, expiry: int) -> Count:
         """Count in one round trip; the library needs a second to see the count, and a third for the window's end."""
-        return self._either(self._count_in_redis, self.memory.count, key, expiry, amount)
-
-    def get(self, key: str) -> int:
-        return self._either(super().get, self.memory.get, key)
-
-    def get_expiry(self, key: str) -> float:
-        return self._either(super().get_expiry, self.memory.get_expiry, key)
+        return self._either(self._count_in_redis, self.memory.count, key, expiry)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         return self._either(super().acquire_entry, self.memory.acquire_entry, key, limit, expiry, amount)
@@ -68,8 +55,8 @@ class RedisElseMemory(RedisStorage):
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         return self._either(super().get_moving_window, self.memory.get_moving_window, key, limit, expiry)
 
-    def _count_in_redis(self, key: str, expiry: int, amount: int) -> Count:
-        calls, left_ms = self._script([self.prefixed_key(key)], [amount, expiry])
+    def _count_in_redis(self, key: str, expiry: int) -> Count:
+        calls, left_ms = self._script([self.prefixed_key(key)], [expiry])
         return Count(calls, time.time() + max(left_ms, 0) / 1000)
 
     def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -37,7 +37,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {"pool_size": settings.web_threads, "max_overflow": 4, "pool_timeout": 10}
     options["hide_parameters"] = True  # an error in the log tells no name, no link and no secret
     if settings.database_url.startswith("postgresql"):
-        options |= {"pool_pre_ping": True, "connect_args": {"options": "-c timezone=UTC"}}
+        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": "-c timezone=UTC"}}
     return options
 
 

@@ -1,10 +1,9 @@
 """Every background job as a function with real parameters, and how the bell is rung for it."""
 
 from dataclasses import dataclass
+from inspect import signature
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry
 from rq import Worker as RqWorker
 from rq.exceptions import DeserializationError, NoSuchJobError
@@ -14,7 +13,7 @@ from rq.utils import as_text
 from rq.worker import BaseWorker
 
 from portal.config import Settings
-from portal.patience import patience
+from portal.patience import OPTIONS, patience
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
 SYNC, CDN = "sync", "cdn"  # a PMS that is slow keeps no picture waiting, nor its pictures a PMS
@@ -91,6 +90,12 @@ ALL = (
 )
 """Every job there is: the workers run nothing else (reliability.md, decision 7)."""
 
+
+def examples() -> list[Job]:
+    """One of each, for row 0, which isn't there."""
+    return [make(*[0 for _ in signature(make).parameters]) for make in ALL]
+
+
 _redis: Redis | None = None
 
 
@@ -100,13 +105,7 @@ def connect(settings: Settings) -> None:
     if _redis is not None:
         _redis.close()
     patience.forget()
-    _redis = Redis.from_url(
-        settings.redis_url or "redis://localhost",
-        socket_connect_timeout=1,
-        socket_timeout=1,
-        retry=RedisRetry(NoBackoff(), 0),
-        driver_info=None,  # else each new connection, so each work-horse, parses redis-py's own package metadata
-    )
+    _redis = Redis.from_url(settings.redis_url or "redis://localhost", **OPTIONS)
 
 
 def connection() -> Redis:
@@ -125,9 +124,9 @@ def enqueue(job: Job) -> None:
 
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
-    waiting = queue(job.queue)
+    waiting, key = queue(job.queue), RqJob.key_for(job.id)
     with patience.ask(), connection().pipeline() as pipeline:
-        if not job.args and connection().lpos(waiting.key, job.id) is not None:
+        if not job.args and connection().lpos(waiting.key, job.id) is not None and connection().exists(key):
             return
         waiting.enqueue_call(
             job.name,
@@ -140,7 +139,7 @@ def enqueue(job: Job) -> None:
             retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
             pipeline=pipeline,
         )
-        pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result
+        pipeline.persist(key)  # RQ leaves it the lifetime of the last run's result
         pipeline.execute()
 
 

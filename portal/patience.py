@@ -3,10 +3,20 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import ConnectionError, TimeoutError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PAUSE_S = 2.0  # then one caller looks whether it is back
+OPTIONS: dict[str, Any] = {
+    "socket_connect_timeout": 1,  # seconds, once: Redis answers at once or it isn't there
+    "socket_timeout": 1,
+    "retry": Retry(NoBackoff(), 0),
+    "driver_info": None,  # else each new connection, so each work-horse, parses redis-py's own package metadata
+}
+"""Of a Redis client whose caller has better things to do than wait."""
 
 
 class Patience:

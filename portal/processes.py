@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # who waits for a child or for a time would wait for ever without them
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -22,11 +23,14 @@ def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
     """Have SIGTERM and SIGINT call `handler`, whatever was inherited.
 
     A shell starts its background commands with SIGINT ignored, and Python then leaves it ignored; a parent may have
-    blocked either.
+    blocked any signal, or ignore SIGCHLD, and then the kernel tells nobody how a child ended.
     """
+    for number in _NEEDED:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     for number in STOP_SIGNALS:
         signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP_SIGNALS, *_NEEDED})
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from portal.processes import tied_to_us
 from tests.processes import ROOT, WITHIN_S, until
 from tests.servers import free_port
 
@@ -21,16 +22,16 @@ NAMED_ELSEWHERE = ("REDIS_URL", "S3_ENDPOINT_URL", "DATABASE_URL")
 DEAF = (
     "-c",
     "import os, signal, sys;"
-    "signal.signal(signal.SIGINT, signal.SIG_IGN);"
-    "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]);"
+    "[signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGCHLD)];"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM]);"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
 )
-"""Before a Python program and its arguments: it inherits a SIGINT that is ignored, as behind a shell's `&`, and both
-signals blocked."""
+"""Before a Python program and its arguments: it inherits a SIGINT that is ignored, as behind a shell's `&`, a SIGCHLD
+too, and whatever it waits for blocked."""
 
 
 class Installation:
-    """The command as people start it: not tied to us, so that tests see what it leaves behind."""
+    """The command as people start it."""
 
     def __init__(self, directory: Path, *, before: tuple[str, ...] = (), **env: str) -> None:
         self.port = free_port()
@@ -40,7 +41,7 @@ class Installation:
         few = {"PIXEL_WORKERS": "1", "NETWORK_WORKERS": "1"}
         ours = {"DATA_DIR": str(directory), "PORT": str(self.port), "PUBLIC_URL": self.url}
         self.process = subprocess.Popen(
-            [sys.executable, *before, "app.py"],
+            tied_to_us([sys.executable, *before, "app.py"]),
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name not in NAMED_ELSEWHERE} | few | ours | env,
             stdout=subprocess.PIPE,

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from rq.serializers import JSONSerializer
 
 from portal import jobs
 from portal.jobs import Job
+from workers.worker import AllowedJob
 
 
 @pytest.mark.parametrize("make", jobs.ALL, ids=lambda make: make.__name__)
@@ -49,3 +51,21 @@ def test_a_job_that_waits_again_does_not_expire_with_its_last_result(app: Flask)
     jobs.connection().expire("rq:job:tidy", jobs.RESULT_TTL_S)  # as RQ does at its end
     jobs.enqueue(jobs.tidy())
     assert jobs.connection().ttl("rq:job:tidy") == -1
+
+
+def test_a_job_that_is_rung_for_while_it_runs_does_not_expire_either(app: Flask) -> None:
+    jobs.enqueue(jobs.tidy())
+    running = AllowedJob.fetch("tidy", connection=jobs.connection(), serializer=JSONSerializer)
+    jobs.queue(jobs.NETWORK).pop_job_id()
+    running.cleanup(jobs.RESULT_TTL_S)
+    assert jobs.connection().ttl("rq:job:tidy") > 0
+    jobs.enqueue(jobs.tidy())
+    running.cleanup(jobs.RESULT_TTL_S)
+    assert jobs.connection().ttl("rq:job:tidy") == -1
+
+
+def test_a_job_of_which_nothing_but_its_place_is_left_is_written_anew(app: Flask) -> None:
+    jobs.enqueue(jobs.tidy())
+    jobs.connection().delete("rq:job:tidy")
+    jobs.enqueue(jobs.tidy())
+    assert jobs.connection().exists("rq:job:tidy")

@@ -3,7 +3,8 @@
 import sys
 
 from portal import jobs
-from workers.serving import USAGE, get_ready, refuse, serve
+from portal.processes import on_stop
+from workers.serving import USAGE, get_ready, leave, refuse, serve
 
 # Killed while it pops from two queues, a worker loses the job for good (reliability.md, decision 3).
 ONE_QUEUE = "A worker works off exactly one queue. Start a process for each, or `python -m workers.pool`."
@@ -15,6 +16,7 @@ def main(arguments: list[str]) -> None:
         refuse(ONE_QUEUE)
     if not arguments or arguments[0] not in jobs.QUEUES:
         refuse(USAGE)
+    on_stop(leave)
     get_ready()
     serve(arguments[0], name=arguments[0])
 

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from portal import jobs
@@ -44,26 +46,33 @@ class Pool:
 
     def _reap(self) -> None:
         while self._running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                return
-            name = self._running.pop(pid, "")
-            if name and not self._is_stopping:
-                pause_s = self._pauses[name].died()
-                log.warning("%s ended (%s); again in %g s", name, os.waitstatus_to_exitcode(status), pause_s)
-                self._due[name] = time.monotonic() + pause_s
+            with _undisturbed():
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                name = self._running.pop(pid, "")
+                if name and not self._is_stopping:
+                    self._start_later(name, f"ended ({os.waitstatus_to_exitcode(status)})")
 
     def _start(self, name: str) -> None:
-        """Fork. No signal comes in between: the child must not act as the pool, nor the pool forget it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        if self._due.pop(name, None) is not None:
+        with _undisturbed():
+            if self._due.pop(name, None) is None:
+                return
             self._pauses[name].started()
             parent_pid = os.getpid()
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # the machine is short: those that run go on
+                self._start_later(name, f"can't be started: {error}")
+                return
             if not pid:
                 self._become_worker(name, parent_pid)
             self._running[pid] = name
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def _start_later(self, name: str, why: str) -> None:
+        pause_s = self._pauses[name].died()
+        log.warning("%s %s; again in %g s", name, why, pause_s)
+        self._due[name] = time.monotonic() + pause_s
 
     def _become_worker(self, name: str, parent_pid: int) -> NoReturn:
         status = 1
@@ -87,10 +96,21 @@ class Pool:
             os.kill(pid, signal.SIGTERM)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back who tells us to stop: nobody may act as the pool in a child, or on a worker that is half noted."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def main(arguments: list[str]) -> None:
     """Import, then fork."""
     if not arguments or not set(arguments) <= set(jobs.QUEUES):
         refuse(USAGE)
+    on_stop(leave)
     get_ready()
     Pool(arguments).run()
 

@@ -5,11 +5,11 @@ import importlib
 import logging
 import sys
 import time
-from inspect import signature
 from typing import Any, NoReturn
 
 from PIL import Image
 from redis import Redis, RedisError
+from rq.exceptions import StopRequested
 from rq.utils import import_attribute
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,7 +17,7 @@ from portal import config, jobs
 from portal.db import db
 from portal.processes import on_stop
 from workers import app
-from workers.worker import TunedWorker, names
+from workers.worker import TunedWorker
 
 USAGE = f"Usage: python -m workers QUEUE, where QUEUE is one of {', '.join(jobs.QUEUES)}."
 WRONG_POLICY = "Redis must keep what it is given: set its maxmemory-policy to noeviction (it is {})."
@@ -32,7 +32,7 @@ def get_ready() -> None:
         app()
     except config.WrongSetting as wrong:
         refuse(str(wrong))
-    for name in names():
+    for name in {job.name for job in jobs.examples()}:
         importlib.import_module(name.rpartition(".")[0])
     Image.init()
     time.strptime("2026", "%Y")  # imports its second half, which RQ asks for in each work-horse
@@ -41,15 +41,14 @@ def get_ready() -> None:
 
 
 def _rehearse() -> None:
-    """Do each job for a row that isn't there: SQLAlchemy compiles here what it would compile in every work-horse."""
+    """Run the jobs of a row for one that isn't there, so that no work-horse has to configure the models first."""
     with app().app_context():
-        for make in jobs.ALL:
-            job = make(*[0 for _ in signature(make).parameters])
-            if job.args:
-                try:
+        try:
+            for job in jobs.examples():
+                if job.args:
                     import_attribute(job.name)(*job.args)
-                except SQLAlchemyError as error:  # the database is away: jobs will say so
-                    log.warning("%s was not rehearsed: %s", job.name, error)
+        except SQLAlchemyError as error:  # the database is away, or empty yet: jobs will say so
+            log.warning("no job was rehearsed: %s", type(error).__name__)
         db.session.remove()
         db.engine.dispose()
 
@@ -71,6 +70,8 @@ def serve(queue: str, name: str) -> None:
             worker.work(logging_level="WARNING")
         except RedisError as error:
             log.warning("Redis went away: %s", error)
+        except StopRequested:
+            pass  # while it took its leave of Redis
         worker.end_horse()
         if worker.is_asked_to_stop:
             return

@@ -4,7 +4,6 @@ The measurements behind the numbers: reliability.md, section 1. It overrides met
 so pyproject.toml pins RQ to the versions of TRIED.
 """
 
-import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -33,8 +32,8 @@ from portal.processes import die_with_parent
 from workers import app
 from workers.schedule import Clock
 
-TRIED = {"2.12.0"}
-"""The versions of RQ whose internals these classes were written for, and tried with."""
+TRIED = "2.12.0"
+"""The version of RQ whose internals these classes were written for, and tried with."""
 
 MONITORING_INTERVAL_S = 2  # how often the worker says that its job lives …
 HEARTBEAT_TTL_S = 3 * MONITORING_INTERVAL_S  # … and how long that is believed
@@ -50,11 +49,6 @@ log = logging.getLogger("workers")
 
 class NotOurs(Exception):
     """Somebody wrote a job into Redis that `portal.jobs` doesn't name."""
-
-
-def names() -> set[str]:
-    """Return the names of all job functions."""
-    return {make(*[0 for _ in inspect.signature(make).parameters]).name for make in jobs.ALL}
 
 
 class OutOfTime(BaseException):
@@ -76,7 +70,7 @@ class AllowedJob(Job):
     RQ would also import callbacks and post to webhooks that stand in the job's hash.
     """
 
-    allowed: ClassVar[set[str]] = names()
+    allowed: ClassVar[set[str]] = {job.name for job in jobs.examples()}
 
     success_callback = failure_callback = stopped_callback = None
 
@@ -92,6 +86,11 @@ class AllowedJob(Job):
 
     def send_webhooks(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+    def cleanup(self, *args: Any, **kwargs: Any) -> None:
+        """Let it expire in a while; not where it was rung for while it ran, and waits again."""
+        if self.connection.lpos(Queue(self.origin, self.connection).key, self.id) is None:
+            super().cleanup(*args, **kwargs)
 
     def _is_ours(self) -> bool:
         return self.instance is None and self.func_name in self.allowed
@@ -136,7 +135,7 @@ class BetweenQueueAndWorker(IntermediateQueue):
         job = queue.fetch_job(job_id)
         return (
             job is not None
-            and job.get_status() == JobStatus.QUEUED
+            and job.get_status() in (JobStatus.QUEUED, JobStatus.FINISHED)  # it was rung for while it ran
             and job_id not in queue.started_job_registry
             and job_id not in queue.get_job_ids()
         )
@@ -190,6 +189,11 @@ class TunedWorker(Worker):
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         return HEARTBEAT_TTL_S
+
+    def set_shutdown_requested_date(self) -> None:
+        """Say that we were told to stop. Where Redis is away, the job in hand is finished all the same."""
+        with suppress(RedisError):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
 
     def maintain_heartbeats(self, job: Job) -> None:
         """Say that the job lives. Where Redis is away, the job goes on: its row is the truth."""

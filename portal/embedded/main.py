@@ -26,15 +26,17 @@ from portal.errors import StorageFailed
 from portal.processes import on_stop
 
 ROOT = Path(__file__).resolve().parents[2]
+SAME_SIGNAL_S = 1.0
 STOP_WITHIN_S = 10  # a photo takes one second; what is cut off is begun again by the sweep
 
 
 def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     """Run until SIGINT or SIGTERM. Exits with 2 where it refuses to start, with 1 where a part can't."""
     os.umask(0o077)  # the data is ours alone
-    on_stop(signal.default_int_handler)
+    interrupt = _interrupter()
+    on_stop(interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, interrupt)
     supervisor = Supervisor()
     began = time.monotonic()
     try:
@@ -54,6 +56,19 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     except KeyboardInterrupt:  # the second one: the kernel ends what still runs
         os._exit(130)
     sys.exit(0)
+
+
+def _interrupter() -> Callable[..., None]:
+    """Return a handler that raises KeyboardInterrupt; a signal that comes twice, as some wrappers send it, is one."""
+    last = -SAME_SIGNAL_S
+
+    def interrupt(*_: Any) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before >= SAME_SIGNAL_S:
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 class Refused(Exception):

@@ -35,6 +35,7 @@ def serve(control_fd: int) -> None:
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGALRM})  # whoever started us blocked them
     gc.freeze()  # the collector would copy what children share
     reports: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import redis
 
 from portal import jobs
 from portal.patience import patience
+from portal.processes import STOP_SIGNALS
 from tests.processes import lives, parent_of, until
 from tests.workers.conftest import Yard
 from workers import worker as tuned
+from workers.pool import Pool
 
 
 def test_a_job_runs(busy: Yard) -> None:
@@ -113,3 +116,31 @@ def test_a_job_goes_on_while_redis_is_away(mortal: Yard) -> None:
     assert len(mortal.notes("begin")) == 1
     job = mortal.enqueue("note")
     until(lambda: mortal.status(job) == "finished")
+
+
+def test_a_worker_that_is_told_to_stop_while_redis_is_away_finishes_its_job(mortal: Yard) -> None:
+    mortal.enqueue("hold")
+    until(lambda: mortal.notes("begin"))
+    worker = mortal.programs[-1]
+    with mortal.without_redis() as calls:
+        until(lambda: calls)
+        worker.terminate()
+        calls.clear()
+        until(lambda: calls)  # to say that it was told, or that the job lives
+        mortal.open_gate()
+        until(lambda: mortal.notes("end") or worker.poll() is not None)
+    assert len(mortal.notes("end")) == 1
+    assert worker.wait(timeout=60) == 0
+
+
+def test_a_worker_that_can_not_be_forked_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that run are left alone."""
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("os.fork", refuse)
+    pool = Pool(["network"])
+    pool._start("network-1")
+    assert (list(pool._due), pool._running) == (["network-1"], {})
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOP_SIGNALS)
