@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import warnings
@@ -30,6 +29,7 @@ from portal.images.models import Property
 from tests import factories
 from tests.crashes import EVERY_STEP, SOME_STEPS, Steps
 from tests.factories import Person
+from tests.servers import free_port
 
 T = TypeVar("T")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of ours anew
@@ -72,9 +72,7 @@ def data_dir() -> Iterator[Path]:
 def settings(data_dir: Path) -> Iterator[Settings]:
     """Settings of an installation whose Valkey and SeaweedFS run for as long as the tests."""
     valkey, s3 = start_valkey(data_dir / "valkey"), start_seaweedfs(data_dir / "s3")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     yield Settings(
         port=port,
         public_url=f"http://localhost:{port}",
@@ -177,7 +175,8 @@ def _empty(s3: Path) -> None:
             connection.execute(table.delete())
     jobs.connection().flushall()
     global _left
-    if _journal(s3) != _left:  # most tests store no object, and two listings take longer than all the rest here
+    # Most tests store no object, and to list two buckets takes longer than all the rest here.
+    if (journal := _journal(s3)) != _left or not journal:
         _empty_buckets(is_due=next(_emptied) % 40 == 39)
         _left = _journal(s3)
 

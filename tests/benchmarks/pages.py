@@ -88,7 +88,10 @@ def installation() -> Iterator[str]:
             yield url
     finally:
         server.terminate()
-        server.wait(60)
+        try:
+            server.wait(60)
+        finally:
+            server.kill()
         shutil.rmtree(data, ignore_errors=True)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -36,37 +38,48 @@ def command(which: str) -> str:
     return found[1]
 
 
+@contextmanager
+def typed(line: str, clone: Path, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """A shell that runs a line in the clone, and what it said so far; in the end nothing of it runs."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "VIRTUAL_ENV"))}
+    with tempfile.NamedTemporaryFile(prefix="said-") as said:
+        output = Path(said.name)
+        shell = subprocess.Popen(
+            ["bash", "-c", line],
+            cwd=clone,
+            env=ours | {"PYTHONUNBUFFERED": "1"} | env,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            yield shell, lambda: output.read_text(errors="replace")
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                    os.killpg(shell.pid, number)
+                    shell.wait(60)
+
+
 def test_the_run_command_ends_in_a_gallery_that_one_is_signed_in_to(clone: Path) -> None:
     port, directory = free_port(), scratch("readme-")
-    env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    env |= {"PORT": str(port), "DATA_DIR": str(directory), "PYTHONUNBUFFERED": "1"}
-    log = directory / "log"
-    with log.open("w") as output:
-        shell = subprocess.Popen(
-            ["bash", "-c", command("run")], cwd=clone, env=env, stdout=output, stderr=output, start_new_session=True
-        )
     try:
-        until(lambda: "Sign in, once, at" in log.read_text() or shell.poll() is not None, within_s=400)
-        link = re.search(r"Sign in, once, at +(\S+)", log.read_text())
-        assert link, log.read_text()[-5000:]
-        with requests.Session() as browser:
-            browser.headers.update({"Accept": "text/html", "Sec-Fetch-Site": "same-origin"})
-            token = link[1].rpartition("token=")[2]
-            page = browser.post(f"http://localhost:{port}/sign-in/link", data={"token": token}, timeout=30)
-            assert (page.status_code, "Heron House" in page.text) == (200, True)
+        with typed(command("run"), clone, PORT=str(port), DATA_DIR=str(directory)) as (shell, said):
+            until(lambda: "Sign in, once, at" in said() or shell.poll() is not None, within_s=400)
+            link = re.search(r"Sign in, once, at +(\S+)", said())
+            assert link, said()[-5000:]
+            with requests.Session() as browser:
+                browser.headers.update({"Accept": "text/html", "Sec-Fetch-Site": "same-origin"})
+                token = link[1].rpartition("token=")[2]
+                page = browser.post(f"http://localhost:{port}/sign-in/link", data={"token": token}, timeout=30)
+                assert (page.status_code, "Heron House" in page.text) == (200, True)
     finally:
-        os.killpg(shell.pid, signal.SIGTERM)
-        try:
-            shell.wait(60)
-        finally:
-            if shell.poll() is None:
-                os.killpg(shell.pid, signal.SIGKILL)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_the_test_command_finds_its_tests(clone: Path) -> None:
     """All of it is what CI runs; here it only has to collect what is there."""
     pytest_call = command("test").replace(".venv/bin/pytest", ".venv/bin/pytest --collect-only -n 0")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "VIRTUAL_ENV"))}
-    done = subprocess.run(["bash", "-c", pytest_call], cwd=clone, env=env, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert len(done.stdout.splitlines()) > 1000
+    with typed(pytest_call, clone) as (shell, said):
+        assert shell.wait(500) == 0, said()[-5000:]
+        assert len(said().splitlines()) > 1000

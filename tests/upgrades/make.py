@@ -60,7 +60,9 @@ def _fill(directory: Path) -> dict[str, Any]:
 
     def flask(*arguments: str) -> str:
         command = [sys.executable, "-m", "flask", "--app", "app", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=WITHIN_S
+        ).stdout.strip()
 
     flask("db", "upgrade")
     keys = []
@@ -75,7 +77,10 @@ def _fill(directory: Path) -> dict[str, Any]:
         finally:
             portal.send_signal(signal.SIGCONT)
             portal.terminate()
-            portal.wait(WITHIN_S)
+            try:
+                portal.wait(WITHIN_S)
+            finally:
+                portal.kill()
 
 
 def _use(

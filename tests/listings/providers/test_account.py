@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from portal.remote import Refused, Unreachable
 from tests.listings.fakes.feed import FakeFeed
 from tests.listings.fakes.known import TOKEN, Known, account_of
 from tests.outside import Reply, outside
+from tests.servers import free_port
 
 
 def secrets_of(mine: Account) -> set[str]:
@@ -80,11 +80,6 @@ def test_a_secret_that_can_not_be_sent_is_refused_and_not_said_aloud(known: Know
             assert raised.value.code == "credentials", repr(odd)
             assert not [text for text in said_of(raised.value) if odd in text or repr(odd)[1:-1] in text]
         assert pms.count() == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_a_page_has_a_deadline_for_all_of_its_calls() -> None:
