@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -43,6 +44,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("NO_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector thousands of tests and all that was imported for them: they live as long as it does."""
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:
