@@ -80,7 +80,7 @@ def test_a_first_sync_in_a_storm_ends_as_without(
             if not storm.is_patient:
                 kill(descendants(workers.pid))
                 stays.all_at_once()
-                hurry()
+                hurry(retries=True)
             until(done, storm.within_s)
         owners.collect_orphans(timedelta(seconds=-60))
     assert (account.error, account.failures) == (None, 0)
@@ -103,16 +103,20 @@ def rage(pool_id: int, front: Front, storm: Storm) -> None:
         with suppress(ValueError):  # it was done in this very moment
             kill(chance.choice([[horse], [parent_of(horse)], [horse, parent_of(horse)]]))
         if not storm.is_patient:
-            hurry()
+            hurry(retries=not back.is_alive())
     back.join(timeout=2 * storm.away_s)
 
 
-def hurry() -> None:
-    """Let time pass: leases, and what waits for the sweep, a retry or the end of a lease."""
+def hurry(*, retries: bool) -> None:
+    """Let time pass: leases, and what waits for the sweep, a retry or the end of a lease.
+
+    While S3 is away, `retries` wait: five of them take hours, and what fails as often has failed for good.
+    """
     stays.let_leases_run_out()
-    with work():
-        waiting = update(ListingImage).where(ListingImage.key.is_(None), ListingImage.next_at.is_not(None))
-        db.session.execute(waiting.values(next_at=now()))
+    if retries:
+        with work():
+            waiting = update(ListingImage).where(ListingImage.key.is_(None), ListingImage.next_at.is_not(None))
+            db.session.execute(waiting.values(next_at=now()))
     for job in (jobs.sync_listings(), jobs.image_cdn_upload()):
         jobs.enqueue(job)
 
