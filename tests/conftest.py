@@ -46,6 +46,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process is left with it in the end."""
+    items.sort(key=lambda item: "upgrades" not in item.path.parts)
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector thousands of tests and all that was imported for them: they live as long as it does."""
     gc.freeze()

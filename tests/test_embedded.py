@@ -148,7 +148,7 @@ class TestTheWhole:
         _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)
         os.kill(worker, signal.SIGKILL)
         until(lambda: running.has_said("pixels-1 ended (-9); again in 0.5 s"))
-        for part in ("weed mini", "valkey-server", "workers.pool", "gunicorn"):
+        for part in ("valkey-server", "gunicorn"):  # they are all watched in one way
             (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
             os.kill(pid, signal.SIGKILL)
         until(lambda: running.is_ready() and len(descendants(running.process.pid)) >= PROCESSES)

@@ -20,6 +20,7 @@ def asked(page: Any, live: str) -> Iterator[list[str]]:
     assert page.context.cookies() == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("asked")
 def test_every_call_can_be_read(page: Any) -> None:
     page.goto("/api/docs")

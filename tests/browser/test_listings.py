@@ -236,6 +236,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_look
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("theme", "is_thorough"), LOOKS)
 def test_nothing_bars_the_way(
     tab: Callable[..., Any],

@@ -26,9 +26,7 @@ MB = 1024 * 1024
 
 def reason_within(data: bytes, *, cpu_s: float, memory_bytes: int = 1024 * MB) -> str:
     """Why it is refused, or its type, found with no more than this: past it the reason is another one."""
-    within = reason_or_type(lambda: limited(inspect, data, cpu_s=cpu_s, memory_bytes=memory_bytes, timeout_s=100))
-    assert within == reason_or_type(lambda: inspect(data)), "here too, where coverage is measured"
-    return within
+    return reason_or_type(lambda: limited(inspect, data, cpu_s=cpu_s, memory_bytes=memory_bytes, timeout_s=100))
 
 
 def reason_or_type(look: Callable[[], Picture]) -> str:

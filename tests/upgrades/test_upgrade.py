@@ -59,7 +59,7 @@ class Upgraded:
 
     def left(self) -> dict[str, list[str]]:
         """The jobs that are still to be done, by queue or registry."""
-        keys = [key.decode() for key in self.redis.keys("rq:queue:*")]
+        keys = [key.decode() for key in self.redis.keys("rq:queue:*") if self.redis.type(key) == b"list"]
         waiting = {key: [item.decode() for item in self.redis.lrange(key, 0, -1)] for key in keys}
         for queue in jobs.QUEUES:
             for registry in ("wip", "scheduled", "deferred"):
