@@ -230,3 +230,17 @@ def test_an_answer_that_is_none_says_why(alice: Person, endpoint: Endpoint) -> N
     page = alice.browser().get(where(endpoint)).text
     assert "It can&#39;t be reached. · 1 attempt" in page and "Next try in 5 min" in page
     assert delivery.DEADLINE_S == 15 and one
+
+
+def test_what_was_read_while_a_call_was_on_its_way_is_drawn_anew_with_its_answer(
+    alice: Person, endpoint: Endpoint
+) -> None:
+    """Its details are left alone as long as they have the same id, so that what is open stays open."""
+    called(endpoint, 500)
+    details = re.compile(r'<details id="([^"]+)"[^>]*><summary>([^<]+)')
+    (answered,) = details.findall(alice.browser().get(where(endpoint)).text)
+    with work():
+        db.session.execute(update(Delivery).values(status=None, answer=None, took_ms=None))
+    (asked,) = details.findall(alice.browser().get(where(endpoint)).text)
+    assert (asked[1], answered[1]) == ("Request", "Request and answer")
+    assert asked[0] != answered[0]
