@@ -284,6 +284,11 @@ def shown(page: Any, names: dict[str, str]) -> str:
     return "".join(names[id] for id in page.evaluate(SHOWN))
 
 
+def shows(page: Any, names: dict[str, str], expected: str) -> bool:
+    """Whether the page comes to show the photos in this order: a form is submitted a moment after its key."""
+    return becomes(page, lambda: shown(page, names), expected) == expected
+
+
 def stored(home: Property) -> str:
     db.session.rollback()  # what is read from here on is read anew
     return "".join(image.file_name[0] for image in gallery.images(home))

@@ -9,7 +9,7 @@ import pytest
 
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.conftest import ANNOUNCED, Sheet, becomes, centre, go_on, settles, shown, until
+from tests.browser.conftest import ANNOUNCED, Sheet, centre, go_on, settles, shows, until
 from tests.factories import Person
 
 
@@ -24,7 +24,7 @@ def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[
     page.mouse.move(*centre(page, 4), steps=8)
     page.keyboard.press("Escape")  # puts it back
     page.mouse.up()
-    assert shown(page, names) == "0123456"
+    assert shows(page, names, "0123456")
     assert page.locator(".lifted, .ghost").count() == 0
     page.mouse.move(*centre(page, 1))
     page.mouse.down()
@@ -32,7 +32,7 @@ def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[
     assert page.locator(".ghost").count() == 1
     page.mouse.up()
     assert page.locator(".ghost").count() == 0
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
     assert page.locator("#photo").is_hidden()  # the click that ends a drag opens nothing
     assert settles(page, home, "0234156")
     page.locator("#save").get_by_text("Saved ").wait_for()
@@ -51,7 +51,7 @@ def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
     assert settles(page, home, "3012456")
     assert gallery.images(home)[0].is_main
     page.get_by_role("button", name="Undo").click()
-    assert becomes(page, lambda: shown(page, names), "0123456") == "0123456"
+    assert shows(page, names, "0123456")
     assert cover(page) == f"p-{photos[0].uuid}"
     assert settles(page, home, "0123456")
 
@@ -81,7 +81,7 @@ def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
     for step in range(1, 9):
         touch(finger, "touchMove", (x + (to_x - x) * step / 8, y + (to_y - y) * step / 8))
     touch(finger, "touchEnd")
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
     assert settles(page, home, "0234156")
     was = page.evaluate("scrollY")
     touch(finger, "touchStart", (x, y))
@@ -90,7 +90,7 @@ def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
     page.wait_for_timeout(420)  # longer than a hold: the gesture itself
     touch(finger, "touchEnd")
     assert page.evaluate("scrollY") > was
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
 
 
 def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
@@ -103,13 +103,13 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     until(page, f"{ANNOUNCED} === 'Position 5 of 7'")
     page.keyboard.press("Enter")
     until(page, f"{ANNOUNCED} === 'Placed at position 5.'")
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
     assert settles(page, home, "0234156")
     page.keyboard.press("m")
     page.keyboard.press("Home")
-    assert shown(page, names) == "1023456"
+    assert shows(page, names, "1023456")
     page.keyboard.press("Escape")
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
     assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
     page.keyboard.press("Tab")  # box
     page.keyboard.press("Tab")  # grip
@@ -121,7 +121,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     page.locator(".toast", has_text="is the cover now").wait_for()
     assert settles(page, home, "3024156")
     page.keyboard.press("Control+z")
-    assert shown(page, names) == "0234156"
+    assert shows(page, names, "0234156")
     assert settles(page, home, "0234156")
 
 
@@ -135,10 +135,10 @@ def test_rapid_moves_are_all_saved_in_their_order(
         page.keyboard.press("m")
         page.keyboard.press("End")
         page.keyboard.press("Enter")
-    assert shown(page, names) == "4560123"
+    assert shows(page, names, "4560123")
     assert settles(page, home, "4560123")
     go_on(page)  # what the versions would bring, had they not been understood
-    assert shown(page, names) == "4560123"
+    assert shows(page, names, "4560123")
 
 
 @pytest.mark.slow
@@ -177,8 +177,8 @@ def test_several_are_moved_together_and_back(
     page.get_by_role("button", name="Move to…").click()
     page.get_by_label("New position").fill("5")
     page.keyboard.press("Enter")
-    assert shown(page, names) == "0245136"
+    assert shows(page, names, "0245136")
     assert settles(page, home, "0245136")
     page.get_by_role("button", name="Undo").click()
-    assert becomes(page, lambda: shown(page, names), "0123456") == "0123456"
+    assert shows(page, names, "0123456")
     assert settles(page, home, "0123456")
