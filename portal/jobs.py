@@ -69,6 +69,10 @@ def clear_leftovers() -> Job:
     return Job("workers.listings.clear_leftovers", (), NETWORK, timeout_s=180)
 
 
+def collect_garbage() -> Job:
+    return Job("workers.sweep.collect_garbage", (), NETWORK, timeout_s=180)
+
+
 def ring_again() -> Job:
     return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
 
@@ -85,6 +89,7 @@ ALL = (
     sync_listings,
     image_cdn_upload,
     clear_leftovers,
+    collect_garbage,
     ring_again,
     tidy,
 )

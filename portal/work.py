@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from portal import jobs, storage
+from portal import garbage, installation, jobs, storage
 from portal.db import Base, db, writing
 from portal.jobs import Job
 from portal.storage import Bucket
@@ -20,6 +20,7 @@ Rows = TypeVar("Rows", bound=Select[Any])
 log = logging.getLogger(__name__)
 
 DELETING_S = 5  # less than one call to a bucket that hangs: there is one such call at most
+BUCKETS = (storage.cdn, storage.uploads)  # what is public goes first
 
 
 class Work:
@@ -36,7 +37,7 @@ class Work:
         bucket.put(key, data, type)
 
     def drop(self, bucket: Bucket, *keys: str | None) -> None:
-        """Delete objects once the change is committed. None is skipped."""
+        """Have objects deleted: they are garbage from the commit on, and gone soon after it. None is skipped."""
         self.dropped += [(bucket, key) for key in keys if key]
 
     def enqueue(self, job: Job) -> None:
@@ -93,16 +94,19 @@ def _change() -> Iterator[Work]:
     try:
         yield change
         session.flush()
+        garbage.add(change.dropped)
         committing = True
         session.commit()
     except BaseException as error:
         session.rollback()
         if not (committing and _may_have_committed(error)):
-            _delete(change.written)
+            for bucket in BUCKETS:
+                _delete(bucket, [key for its, key in change.written if its is bucket])
         raise
     finally:
         writing.reset(token)
-    _delete(sorted(change.dropped, key=lambda one: one[0] is not storage.cdn))  # what is public goes first
+    for bucket in BUCKETS:
+        discard(bucket, *(key for its, key in change.dropped if its is bucket))
     for job in change.jobs:
         quietly(jobs.enqueue, job)
 
@@ -129,14 +133,20 @@ def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
     return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
-def _delete(objects: list[tuple[Bucket, str]]) -> None:
-    """Delete what is not wanted any more, for a moment: a bucket that hangs must not hold the answer for each."""
+def discard(bucket: Bucket, *keys: str) -> None:
+    """Delete objects that nothing needs, from a bucket that is ours: for a moment, and what is left is done later."""
+    if keys and installation.owns_buckets():
+        _delete(bucket, keys)
+
+
+def _delete(bucket: Bucket, keys: Sequence[str]) -> None:
+    """Delete in a few calls, the first of which may hang; a bucket that is slow must not hold up the answer for all."""
     end = time.monotonic() + DELETING_S
-    for count, (bucket, key) in enumerate(objects):
+    for n in range(0, len(keys), storage.MAX_KEYS):
         if time.monotonic() > end:
-            log.warning("left to the sweep: %d objects, the bucket is too slow", len(objects) - count)
+            log.warning("left for later: %d objects, the bucket is too slow", len(keys) - n)
             return
-        quietly(bucket.delete, key)
+        quietly(bucket.delete, *keys[n : n + storage.MAX_KEYS])
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:

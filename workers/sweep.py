@@ -1,6 +1,6 @@
 """What waits too long is rung for again; what nobody owns is removed."""
 
-from portal import owners
+from portal import orphans
 from portal.accounts import idempotency
 from portal.images import fetching, tidying, variants
 from portal.listings import copying, removal, sync
@@ -17,12 +17,19 @@ def ring_again() -> None:
     copying.ring_again()
     removal.ring_again()
     tidying.empty_bin()
+    orphans.enqueue_missing()
+
+
+@job
+def collect_garbage() -> None:
+    orphans.collect()
 
 
 @job
 def tidy() -> None:
     tidying.tidy()
     removal.forget_superseded()
-    owners.collect_orphans()
+    orphans.find()
+    orphans.collect()
     delivery.forget()
     idempotency.forget()

@@ -70,8 +70,7 @@ def delete(property: Property) -> None:
     with work() as w:
         if not lock(property):
             raise _absent()
-        for image in gallery.hold(property):
-            deletion.forget(w, image)
+        deletion.forget(w, gallery.hold(property))
         db.session.flush()
         bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(bin))

@@ -62,14 +62,17 @@ def forget_imports() -> int:
 
 
 def named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed.
-
-    A confirmed upload's own key is nobody's any more.
-    """
+    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
     in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))
     return set(db.session.scalars(union_all(originals, awaited, in_bin)))
+
+
+def used_uploads(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys whose upload became an image: a client may have PUT there again since."""
+    used = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_not(None))
+    return set(db.session.scalars(used))
 
 
 def named_in_cdn(keys: Sequence[str]) -> set[str]:

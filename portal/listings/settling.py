@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from portal import storage
+from portal import garbage, storage
 from portal.db import db, now
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
@@ -52,12 +52,20 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for errand, found in outcomes:
-            _settle(listing, images, errand, found)
+            _settle(listing, images, errand, _kept(found, before))
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
         standing.recount([listing_id])
     return None
+
+
+def _kept(found: Found, before: Sequence[str | None]) -> Found:
+    """Keep a copy whose name was garbage; where it is being deleted in this moment, store it again later."""
+    named = set(found.copy.keys.values()).difference(before) if found.copy else set()
+    if named and garbage.keep(storage.cdn, list(named)):
+        return Found(again_in_s=garbage.LEASE.total_seconds(), is_ours=True)
+    return found
 
 
 def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> None:

@@ -8,8 +8,10 @@ from flask import Blueprint, Flask, g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
-from portal import activity, jobs
+from portal import activity, installation, jobs
+from portal.accounts import access
 from portal.accounts.models import Workspace
+from portal.db import db
 from portal.errors import Invalid
 from portal.images import imports
 from portal.images.models import FAILED
@@ -25,6 +27,7 @@ DOING = {
     "sync_listings": "Asking the property systems",
     "image_cdn_upload": "Copying listing pictures",
     "clear_leftovers": "Removing old copies",
+    "collect_garbage": "Deleting old files",
 }
 PAGE = 30
 
@@ -98,6 +101,7 @@ def _seen() -> dict[str, object]:
         "a_minute": activity.a_minute(workspace),
         "causes": activity.causes(workspace) if here["state"] == FAILED else [],
         "workers": _workers(workspace),
+        "warning": _warning(),
         "jobs": page.items,
         "failed_pictures": activity.failed_pictures(page.items),
         "next_url": _url(here, page.next_cursor) if page.next_cursor else None,
@@ -107,6 +111,12 @@ def _seen() -> dict[str, object]:
         "provider_names": {key: provider.name for key, provider in providers.ALL.items()},
         **here,
     }
+
+
+def _warning() -> str:
+    """What operators should know of; nobody else can do anything about it."""
+    is_wanted = access.is_operator(current_user()) and installation.is_a_stranger(db.engine)
+    return installation.NOT_OURS if is_wanted else ""
 
 
 def _asked() -> Asked:

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from portal import owners
 from portal.errors import StorageFailed
 from portal.images import change, gallery
 from portal.images.change import Change
 from portal.images.models import Property
+from tests.buckets import collect_orphans
 from tests.conftest import BOTH, MATRIX, Buckets
 from tests.crashes import Steps
 from tests.faults import (
@@ -81,7 +81,7 @@ def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Bucke
                 continue
             reached = len(front.asked) >= step
             assert_done(home, ids)
-            assert len(owners.collect_orphans(AT_ONCE)) == reached, "what could not be dropped, and no more"
+            assert len(collect_orphans()) == reached, "what could not be dropped, and no more"
             assert_whole(home, buckets)
             if not reached:
                 break
@@ -125,7 +125,7 @@ def test_j7_a_bucket_that_breaks_and_stays_broken(
         anew(home)
         before, objects = rows_of(home.id), buckets.listing()
         assert not done_while(home, front, lambda asked: answer if asked.method in (method, "DELETE") else None)
-    owners.collect_orphans(AT_ONCE)
+    collect_orphans()
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
@@ -140,7 +140,7 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
         assert done_while(home, front, lambda asked: answer if asked.method == "DELETE" else None)
         dropped = {asked.path for asked in front.asked if asked.method == "DELETE"}
     assert len(dropped) == (1 if answer == "hang" else 5), "one call that hangs is enough"
-    owners.collect_orphans(AT_ONCE)
+    collect_orphans()
     assert_done(home, ids)
     assert_whole(home, buckets)
 
@@ -156,7 +156,7 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, ste
         except SQLAlchemyError:
             failed += 1
             assert rows_of(home_id) == before, taken
-            left = owners.collect_orphans(AT_ONCE)
+            left = collect_orphans()
             assert not left or taken[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
             assert buckets.listing() == objects, taken
             continue
@@ -174,5 +174,5 @@ def test_a_commit_whose_answer_is_lost_keeps_its_objects(home: Property, buckets
     with commit_without_an_answer(), pytest.raises(DBAPIError):
         change.apply(home, wanted)
     assert_done(home, ids)
-    assert len(owners.collect_orphans(AT_ONCE)) == 5, "what was to be dropped"
+    assert len(collect_orphans()) == 5, "what was to be dropped"
     assert_whole(home, buckets)

@@ -13,7 +13,7 @@ from portal.images.models import ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.faults import bucket_behind_a_proxy
 from tests.images.test_imports import how, urls
 from tests.outside import Reply, outside

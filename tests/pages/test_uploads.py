@@ -13,7 +13,7 @@ from portal.images import gallery
 from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 
