@@ -47,6 +47,11 @@ def add(objects: Iterable[tuple[Bucket, str]], after: timedelta = LEASE) -> None
         db.session.execute(insert(Garbage), rows)
 
 
+def forget(bucket: Bucket, keys: Iterable[str]) -> None:
+    """Forget objects that are gone."""
+    db.session.execute(delete(Garbage).where(Garbage.bucket == bucket.role, Garbage.key.in_(list(keys))))
+
+
 def keep(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     """Take keys that are named again out of the garbage; return those that are just being deleted.
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from portal import config, jobs, storage
 from portal.db import db, now
-from portal.garbage import LEASE, Garbage, UnknownObject, add
+from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
 from portal.images import tidying
 from portal.installation import owns_buckets
 from portal.listings import catalogue
@@ -90,9 +90,9 @@ def _delete(bucket: Bucket, garbage: dict[int, str]) -> int:
     if named:
         log.error("%d objects of %s were garbage and are named by a row: they stay", len(named), bucket.name)
     refused = bucket.delete(*{key for key in garbage.values() if key not in named})
-    gone = [id for id, key in garbage.items() if key not in refused]
+    gone = {key for key in garbage.values() if key not in refused}
     with work():
-        db.session.execute(delete(Garbage).where(Garbage.id.in_(gone)))
+        forget(bucket, gone)
     return len(gone)
 
 

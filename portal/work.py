@@ -105,10 +105,18 @@ def _change() -> Iterator[Work]:
         raise
     finally:
         writing.reset(token)
-    for bucket in BUCKETS:
-        discard(bucket, *(key for its, key in change.dropped if its is bucket))
+    _clean_up(change)
     for job in change.jobs:
         quietly(jobs.enqueue, job)
+
+
+def _clean_up(change: Work) -> None:
+    """Delete what the change dropped, and forget what is gone; what can't be deleted now is garbage for later."""
+    for bucket in BUCKETS:
+        gone = discard(bucket, *(key for its, key in change.dropped if its is bucket))
+        if gone:
+            with _noted("what is gone is not forgotten yet"), _change():
+                garbage.forget(bucket, gone)
 
 
 def lock(row: Base) -> bool:
@@ -133,28 +141,36 @@ def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
     return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
-def discard(bucket: Bucket, *keys: str) -> None:
-    """Delete objects that nothing needs, from a bucket that is ours: for a moment, and what is left is done later."""
-    if keys and installation.owns_buckets():
-        _delete(bucket, keys)
+def discard(bucket: Bucket, *keys: str) -> set[str]:
+    """Delete objects that nothing needs, from a bucket that is ours, for a moment; return those that are gone."""
+    return _delete(bucket, keys) if keys and installation.owns_buckets() else set()
 
 
-def _delete(bucket: Bucket, keys: Sequence[str]) -> None:
+def _delete(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     """Delete in a few calls, the first of which may hang; a bucket that is slow must not hold up the answer for all."""
-    end = time.monotonic() + DELETING_S
+    end, gone = time.monotonic() + DELETING_S, set[str]()
     for n in range(0, len(keys), storage.MAX_KEYS):
         if time.monotonic() > end:
             log.warning("left for later: %d objects, the bucket is too slow", len(keys) - n)
-            return
-        quietly(bucket.delete, *keys[n : n + storage.MAX_KEYS])
+            break
+        some = keys[n : n + storage.MAX_KEYS]
+        with _noted(f"{len(some)} objects of {bucket.name} are left for later"):
+            gone |= set(some) - bucket.delete(*some)
+    return gone
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:
     """Do what the sweep would do later anyway: a failure is noted, not raised."""
-    try:
+    with _noted(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
         action(*args)
+
+
+@contextmanager
+def _noted(what: str) -> Iterator[None]:
+    try:
+        yield
     except Exception:
-        log.warning("left to the sweep: %s%r", getattr(action, "__qualname__", action), args, exc_info=True)
+        log.warning("%s", what, exc_info=True)
 
 
 def _may_have_committed(error: BaseException) -> bool:

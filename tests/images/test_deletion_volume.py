@@ -45,11 +45,10 @@ def delete_the_property(home: Property, _: list[str]) -> None:
 
 @pytest.mark.parametrize("action", [delete, delete_for_now, delete_the_property])
 def test_the_statements_of_a_deletion_do_not_grow_with_its_photos(
-    alice: Person, monkeypatch: pytest.MonkeyPatch, action: Callable[[Property, list[str]], None]
+    alice: Person, action: Callable[[Property, list[str]], None]
 ) -> None:
     with work.work():
         db.session.execute(update(Workspace).values(plan_name="pro"))
-    monkeypatch.setattr(work, "quietly", lambda *_: None)  # neither objects nor jobs are its subject
     counts = []
     for photos in (2, 20):
         home = factories.home_of(alice.workspace)
