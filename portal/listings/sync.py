@@ -1,7 +1,8 @@
 """Sync: what a PMS says of its listings becomes ours, page by page; each page is a change of its own.
 
 An account that is due is an errand: one page is asked for and stored, and it is due again for the next. So a
-sync that is killed goes on from its cursor, and many accounts take turns.
+sync that is killed goes on from its cursor, and many accounts take turns. After the last page the list may be read
+again from the first: see `passes`.
 """
 
 import json
@@ -17,8 +18,9 @@ from sqlalchemy import ColumnElement, delete, select
 from portal import config, errands, jobs, remote
 from portal.db import db, now
 from portal.errands import Shares, Turn
-from portal.listings import arrival, providers, removal, standing
+from portal.listings import arrival, passes, providers, removal, standing
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
+from portal.listings.passes import Pass
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
 from portal.work import Work, held, lock, work
@@ -44,6 +46,7 @@ class _Errand:
     provider: str
     credentials: dict[str, str] = field(repr=False)
     token: Token | None
+    passes: int
     cursor: str | None
     attempts: int
 
@@ -118,7 +121,7 @@ def _turns(condition: ColumnElement[bool]) -> list[Turn]:
 def _begun(account: IntegrationAccount) -> _Errand | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
-        account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
+        account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
         account.uploads = standing.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
@@ -136,6 +139,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
         account.definition.provider,
         json.loads(account.credentials),
         Token(*json.loads(account.token)) if account.token else None,
+        account.passes,
         account.cursor,
         account.attempts,
     )
@@ -166,19 +170,19 @@ def _ask(errand: _Errand) -> _Found:
         )
 
 
-_rest: OrderedDict[tuple[int, datetime | None, str | None], Iterator[Page]] = OrderedDict()
+_rest: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]] = OrderedDict()
 _rest_lock = threading.Lock()
 
 
 def _page(account: Account, errand: _Errand) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        pages = _rest.pop((errand.turn.id, errand.began_at, errand.cursor), None)
+        pages = _rest.pop((errand.turn.id, errand.began_at, errand.passes, errand.cursor), None)
     pages = pages or account.provider.pages(account, errand.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:
-            _rest[errand.turn.id, errand.began_at, page.next_cursor] = pages
+            _rest[errand.turn.id, errand.began_at, errand.passes, page.next_cursor] = pages
             if len(_rest) > ANSWERS_HELD:
                 _rest.popitem(last=False)
     return page
@@ -218,25 +222,34 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
-    asked = (errand.began_at, errand.cursor, errand.attempts)
-    return asked == (account.started_at, account.cursor, account.attempts)
+    asked = (errand.began_at, errand.passes, errand.cursor, errand.attempts)
+    return asked == (account.started_at, account.passes, account.cursor, account.attempts)
 
 
 def _store(w: Work, account: IntegrationAccount, page: Page) -> None:
-    """Take a page in; with the last one the sync has ended."""
-    listing_ids = arrival.take_in(w, account, page.listings)
-    db.session.add(SyncPage(account_id=account.id, number=account.pages, listing_ids=listing_ids))
-    account.pages += 1
-    account.found += len(listing_ids)
-    account.total = page.total if page.total is not None else account.total
+    """Take a page in; the last page ends a pass."""
+    read = passes.add(account, page, arrival.take_in(w, account, page.listings))
     account.note = account.note or (page.notes[0][:300] if page.notes else None)
     account.attempts, account.error, account.cursor = 0, None, page.next_cursor
     account.next_at = now()
     if page.next_cursor is None:
+        _end_pass(w, account, read)
+    elif account.pages >= passes.MAX_PAGES:
+        _fail(account, "What the PMS says has no end.")
+
+
+def _end_pass(w: Work, account: IntegrationAccount, read: Sequence[Pass]) -> None:
+    """End the sync if it is whole or was given enough passes; else the list is read again from its first page."""
+    if passes.is_whole(read, account.withheld):
         removal.remove_missing(w, account)
-        _end(account)
-        account.synced_at, account.failures = now(), 0
-        account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
+        account.synced_at = now()
+    elif passes.may_read_again(read):
+        return
+    else:
+        account.note = passes.shortfall(account, read)
+    _end(account)
+    account.withheld, account.failures = passes.withheld(read, account.withheld), 0
+    account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
 
 
 def _fail(account: IntegrationAccount, error: str) -> None:
@@ -252,10 +265,3 @@ def _end(account: IntegrationAccount) -> None:
     account.started_at = account.syncing_until = account.cursor = None
     account.attempts, account.has_begun_anew = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
-
-
-def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
-    """How much of the syncs under way is done, from 0 to 1; None where the PMS doesn't say how much there is."""
-    found = sum(account.found for account in accounts if account.started_at)
-    total = sum(account.total or 0 for account in accounts if account.started_at)
-    return min(1.0, found / total) if total else None
