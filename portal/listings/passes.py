@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import Row, select
 
@@ -115,7 +114,7 @@ def _passes(account: IntegrationAccount) -> list[Pass]:
     return [_pass(list(its)) for _, its in found]
 
 
-def _pass(pages: Sequence[Row[Any]]) -> Pass:
+def _pass(pages: Sequence[Row[int, list[int], int | None]]) -> Pass:
     totals = [page.total for page in pages if page.total is not None]
     return Pass(
         listing_ids=frozenset(listing_id for page in pages for listing_id in page.listing_ids),
