@@ -15,12 +15,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 
-from portal import config, errands, jobs, remote
+from portal import errands, jobs, remote
 from portal.db import db, now
 from portal.errands import Shares, Turn
-from portal.listings import arrival, passes, providers, removal, standing
+from portal.listings import providers, standing, transitions
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
-from portal.listings.passes import Pass
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
 from portal.work import Work, held, lock, work
@@ -32,7 +31,6 @@ CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
 MAX_ATTEMPTS = 10  # of a page, interruptions included
-LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
 ANSWERS_HELD = 4  # of which parts are left: up to 20 MB each, and who holds none asks once more
 FRESH_S = 120  # a token that was good so lately is not the reason for a refusal: another would not help
 
@@ -81,7 +79,7 @@ def ring_again() -> int:
 
 def begin_anew(w: Work, account: IntegrationAccount) -> None:
     """Give up the sync that may be under way, and begin one at once. Under the account's lock."""
-    _end(account)
+    transitions.end(account)
     account.next_at = now()
     w.enqueue(jobs.sync_listings())
 
@@ -125,10 +123,12 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
         account.uploads = standing.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
-        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")
+        transitions.fail(
+            account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again."
+        )
         return None
     if account.attempts >= MAX_ATTEMPTS:
-        _fail(account, "The sync broke off each time.")
+        transitions.fail(account, "The sync broke off each time.")
         return None
     account.attempts += 1
     account.syncing_until = account.next_at = now() + LEASE
@@ -206,7 +206,7 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
     if found.is_token_bad:
         account.token = None
     if found.page:
-        _store(w, account, found.page)
+        transitions.store(w, account, found.page)
     elif found.token:
         account.token = json.dumps(found.token)
         account.attempts, account.next_at = 0, now()
@@ -218,50 +218,9 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         begin_anew(w, account)
         account.has_begun_anew = True
     else:
-        _fail(account, found.error)
+        transitions.fail(account, found.error)
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
     asked = (errand.began_at, errand.passes, errand.cursor, errand.attempts)
     return asked == (account.started_at, account.passes, account.cursor, account.attempts)
-
-
-def _store(w: Work, account: IntegrationAccount, page: Page) -> None:
-    """Take a page in; the last page ends a pass."""
-    read = passes.add(account, page, arrival.take_in(w, account, page.listings))
-    account.note = account.note or (page.notes[0][:300] if page.notes else None)
-    account.attempts, account.error, account.cursor = 0, None, page.next_cursor
-    account.next_at = now()
-    if page.next_cursor is None:
-        _end_pass(w, account, read)
-    elif account.pages >= passes.MAX_PAGES:
-        _fail(account, "What the PMS says has no end.")
-
-
-def _end_pass(w: Work, account: IntegrationAccount, read: Sequence[Pass]) -> None:
-    """End the sync if it is whole or was given enough passes; else the list is read again from its first page."""
-    if passes.is_whole(read, account.withheld):
-        removal.remove_missing(w, account)
-        account.synced_at = now()
-    elif passes.may_read_again(read):
-        return
-    else:
-        account.note = passes.shortfall(account, read)
-    _end(account)
-    account.withheld, account.failures = passes.withheld(read, account.withheld), 0
-    account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
-
-
-def _fail(account: IntegrationAccount, error: str) -> None:
-    """End a sync that can't go on. Nothing that we have is removed; the next one comes later each time."""
-    _end(account)
-    account.failures += 1
-    account.error = error[:300]
-    pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
-    account.next_at = now() + min(pause, LONGEST_PAUSE)
-
-
-def _end(account: IntegrationAccount) -> None:
-    account.started_at = account.syncing_until = account.cursor = None
-    account.attempts, account.has_begun_anew = 0, False
-    db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
