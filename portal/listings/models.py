@@ -52,9 +52,11 @@ class IntegrationAccount(Base):
     started_at: Mapped[Moment | None]  # of the sync under way; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the page that comes next
     has_begun_anew: Mapped[bool] = mapped_column(default=False)  # since the PMS forgot its cursor: once, then it fails
+    passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in this sync, or the last one
     pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
-    found: Mapped[int] = mapped_column(default=0)  # listings on these pages
+    found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages
     total: Mapped[int | None]  # listings there are, where the PMS says it
+    withheld: Mapped[int | None]  # listings that it counts but does not return, as of the last sync that could tell
     uploads: Mapped[int] = mapped_column(default=0)  # pictures that waited when the last sync began, or are new since
     attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
     failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
@@ -67,13 +69,15 @@ class IntegrationAccount(Base):
 
 
 class SyncPage(Base):
-    """Which listings a page of the sync under way had: what was on none of them is gone from the PMS."""
+    """Which listings a page of the sync under way had: when that is whole, those on no page are missing."""
 
     __tablename__ = "sync_page"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("integration_account.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    pass_number: Mapped[int] = mapped_column(default=0, server_default="0")  # from 0; `number` counts on across passes
     listing_ids: Mapped[list[int]] = mapped_column(JSON)
+    total: Mapped[int | None]  # listings there are, according to this page
 
 
 class Listing(Base):

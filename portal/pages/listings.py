@@ -16,7 +16,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from portal.accounts.models import Workspace
-from portal.listings import catalogue, integrations, providers, standing, sync
+from portal.listings import catalogue, integrations, passes, providers, standing
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
 from portal.listings.standing import Standing
@@ -61,7 +61,7 @@ class Card:
     @property
     def progress(self) -> float | None:
         """How much of the syncs under way is done, from 0 to 1; None where nobody knows."""
-        return sync.progress(self.accounts)
+        return passes.progress(self.accounts)
 
     @property
     def is_moving(self) -> bool:
