@@ -2,10 +2,10 @@
 somebody names them or their time is up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
-from sqlalchemy import Index, String, delete, insert, select
+from sqlalchemy import Index, String, delete, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Id, Moment, db, now
@@ -50,17 +50,3 @@ def add(objects: Iterable[tuple[Bucket, str]], after: timedelta = LEASE) -> None
 def forget(bucket: Bucket, keys: Iterable[str]) -> None:
     """Forget objects that are gone."""
     db.session.execute(delete(Garbage).where(Garbage.bucket == bucket.role, Garbage.key.in_(list(keys))))
-
-
-def keep(bucket: Bucket, keys: Sequence[str]) -> set[str]:
-    """Take keys that are named again out of the garbage; return those that are just being deleted.
-
-    Only the Image CDN's keys can come back: they are made of what the object holds. Under the lock of who names them.
-    """
-    mine = select(Garbage.id, Garbage.key, Garbage.next_at).where(Garbage.bucket == bucket.role, Garbage.key.in_(keys))
-    found = db.session.execute(mine.with_for_update()).all()
-    leaving = {row.key for row in found if row.next_at > now()}
-    kept = [row.id for row in found if row.key not in leaving]
-    if kept:
-        db.session.execute(delete(Garbage).where(Garbage.id.in_(kept)))
-    return leaving

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import hypothesis
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
@@ -37,6 +38,8 @@ from tests.factories import Person
 from tests.servers import free_port
 
 T = TypeVar("T")
+hypothesis.settings.register_profile("frontage", deadline=None)  # a busy machine is no fault of what is tested
+hypothesis.settings.load_profile("frontage")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of ours anew
 CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from portal import garbage, storage
+from portal import storage
 from portal.db import db, now
+from portal.garbage import LEASE, Garbage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
@@ -63,9 +64,22 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
 def _kept(found: Found, before: Sequence[str | None]) -> Found:
     """Keep a copy whose name was garbage; where it is being deleted in this moment, store it again later."""
     named = set(found.copy.keys.values()).difference(before) if found.copy else set()
-    if named and garbage.keep(storage.cdn, list(named)):
-        return Found(again_in_s=garbage.LEASE.total_seconds(), is_ours=True)
+    if named and _is_leaving(list(named)):
+        return Found(again_in_s=LEASE.total_seconds(), is_ours=True)
     return found
+
+
+def _is_leaving(keys: Sequence[str]) -> bool:
+    """Take objects out of the garbage that are named again; say whether any of them is just being deleted.
+
+    A copy's name is made of what it holds, so it can come back: no other object's can.
+    """
+    garbage = select(Garbage).where(Garbage.bucket == storage.cdn.role, Garbage.key.in_(keys)).order_by(Garbage.id)
+    rows = db.session.scalars(held(garbage, Garbage)).all()
+    for row in rows:
+        if row.next_at <= now():
+            db.session.delete(row)
+    return any(row.next_at > now() for row in rows)
 
 
 def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> None:

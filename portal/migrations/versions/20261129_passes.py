@@ -1,14 +1,14 @@
 """sync passes
 
-Revision ID: sync_passes_5d1
-Revises: 0002
+Revision ID: 0004
+Revises: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "sync_passes_5d1"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
