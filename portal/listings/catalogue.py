@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
-from sqlalchemy.orm import defer, joinedload
 
 from portal import cursors
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_storable
 from portal.errors import Invalid, NotFound
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
 
 MAX_PAGE = 100
 MAX_WORDS = 8  # of a search
 COPIED, WAITING, FAILED = "copied", "waiting", "failed"
 STATES = (COPIED, WAITING, FAILED)
-WITHOUT_SECRETS = joinedload(Listing.account).options(  # else each listing's row would be deciphered anew
-    defer(IntegrationAccount.credentials), defer(IntegrationAccount.token)
-)
 
 
 class Page(NamedTuple):
@@ -44,7 +40,7 @@ def page(
     `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
     is off, a listing is in none. An account that is absent, or another workspace's, has none.
     """
-    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITHOUT_SECRETS)
+    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITH_ACCOUNT)
     if provider is not None:
         found = found.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
     if account is not None:
@@ -66,9 +62,8 @@ def page(
 
 def find(workspace: Workspace, uuid: str) -> Listing:
     """Return a listing of this workspace. Raises NotFound; foreign equals absent."""
-    listing = db.session.scalar(
-        select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
-    )
+    mine = select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
+    listing = db.session.scalar(mine.options(WITH_ACCOUNT))
     if listing is None:
         raise NotFound("There is no such listing.", code="listing_not_found")
     return listing
@@ -108,7 +103,7 @@ def find_image(listing: Listing, uuid: str) -> ListingImage:
 
 def is_named(key: str) -> bool:
     """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
-    named = select(ListingImage.id).join(ListingImage.listing).join(Listing.account).join(IntegrationAccount.definition)
+    named = select(ListingImage.id).join(ListingImage.listing)
     found = db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
     db.session.rollback()  # no connection is held while bytes travel
     return found

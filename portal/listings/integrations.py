@@ -7,14 +7,13 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import defer
 
 from portal import jobs
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import providers, sync
-from portal.listings.models import IntegrationAccount, IntegrationDefinition
+from portal.listings.models import WITH_DEFINITION, IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.account import base_url_of
 from portal.listings.providers.base import Provider
 from portal.work import Work, lock, work
@@ -98,15 +97,14 @@ def accounts_of(workspace: Workspace, provider: str) -> list[IntegrationAccount]
 
 
 def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
-    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
+    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id).options(WITH_DEFINITION)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 
 
 def all_accounts(workspace: Workspace) -> list[IntegrationAccount]:
-    """Return the accounts of all providers of a workspace, in one statement; their secrets stay in the database."""
+    """Return the accounts of all providers of a workspace, in one statement."""
     mine = select(IntegrationAccount).join(IntegrationDefinition)
-    mine = mine.options(defer(IntegrationAccount.credentials), defer(IntegrationAccount.token))
-    mine = mine.where(IntegrationDefinition.workspace_id == workspace.id)
+    mine = mine.options(WITH_DEFINITION).where(IntegrationDefinition.workspace_id == workspace.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 
 
@@ -128,7 +126,7 @@ def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -
     )
     if provider is not None:
         mine = mine.where(IntegrationDefinition.provider == providers.find(provider).key)
-    account = db.session.scalar(mine)
+    account = db.session.scalar(mine.options(WITH_DEFINITION))
     if account is None:
         raise NotFound("There is no such account.", code="account_not_found")
     return account

@@ -9,7 +9,7 @@ from sqlalchemy import Select, delete, exists, select, update
 from portal import jobs, storage
 from portal.db import db, now
 from portal.errors import NotFound
-from portal.listings.models import IntegrationAccount, Listing, ListingImage, SyncPage
+from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
 from portal.work import Work, held, lock, quietly, work
 
 CLEAR_FOR_S = 10  # imports wait in the same queue
@@ -26,7 +26,8 @@ def remove_account(account: IntegrationAccount) -> None:
     with work() as w:
         if not lock(account):
             raise NotFound("There is no such account.", code="account_not_found")
-        account.definition_id = account.next_at = account.credentials = account.token = None
+        account.removed_at = now()
+        account.next_at = account.credentials = account.token = None
         w.enqueue(jobs.clear_leftovers())
 
 
@@ -92,7 +93,9 @@ def forget_superseded() -> int:
 
 def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
     """Give listings to an account that was removed, and with it they go: there may be thousands."""
-    removed = IntegrationAccount(definition_id=None, name=account.name, host=account.host, next_at=None)
+    removed = IntegrationAccount(
+        definition_id=account.definition_id, name=account.name, host=account.host, next_at=None, removed_at=now()
+    )
     db.session.add(removed)
     db.session.flush()
     for ids in _batches(listing_ids):
@@ -108,14 +111,15 @@ def _hold(listing_ids: Sequence[int]) -> None:
 
 
 def _removed() -> Select[int]:
-    return select(IntegrationAccount.id).where(IntegrationAccount.definition_id.is_(None)).limit(1)
+    removed = select(IntegrationAccount.id).where(IntegrationAccount.removed_at.is_not(None)).limit(1)
+    return removed.execution_options(**WITH_REMOVED)
 
 
 def _clear_some(account_id: int) -> int:
     """Delete some listings of an account that was removed, with their copies; and the account with the last of them."""
     mine = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
     with work() as w:
-        ids = list(db.session.scalars(held(mine, Listing)))
+        ids = list(db.session.scalars(held(mine, Listing).execution_options(**WITH_REMOVED)))
         copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
         w.drop(storage.cdn, *set(db.session.scalars(copies)))
         db.session.execute(delete(Listing).where(Listing.id.in_(ids)))
