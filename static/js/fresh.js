@@ -61,7 +61,7 @@ document.addEventListener('import:started', (event) => {
   box().close();
   $('textarea', box()).value = '';
   const { links } = event.detail;
-  say(`Importing ${links === 1 ? '1 photo' : `${links} photos`}`);
+  say(links === 1 ? 'Importing 1 photo' : `Importing ${links} photos`);
 });
 document.addEventListener('imports:ended', (event) => toast(event.detail.text));
 if (box().open) {

@@ -27,7 +27,7 @@ export function add(files) {
     uploads.push(u);
     show(u, 'q', 'Waiting');
   }
-  if (files.length) say(`Uploading ${files.length === 1 ? '1 photo' : `${files.length} photos`}`);
+  if (files.length) say(files.length === 1 ? 'Uploading 1 photo' : `Uploading ${files.length} photos`);
   pump();
 }
 
