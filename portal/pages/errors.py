@@ -1,10 +1,10 @@
 """What a reader sees when something went wrong: what happened, what is safe, what to do."""
 
-import json
 import logging
 from typing import NamedTuple
 
-from flask import Flask, g, render_template, request
+from flask import Flask, g, render_template
+from htmx_flask import make_response, request
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -119,9 +119,9 @@ def _answer(status: int, said: str | None = None) -> Response:
     """A page, or for htmx a toast that leaves the page as it is. Asks nothing of the database."""
     words = WORDS.get(status) or (WORDS[400] if status < 500 else WORDS[500])
     text = f"{said} {words.text}" if said and status == 429 else said or words.text
-    if request.headers.get("HX-Request"):
-        toast = json.dumps({"toast": {"text": text}})
-        return Response(text, status, {"HX-Reswap": "none", "HX-Trigger": toast}, mimetype="text/plain")
+    if request.htmx:
+        sentence = Response(text, status, mimetype="text/plain")
+        return make_response(sentence, reswap="none", trigger={"toast": {"text": text}})
     g.has_failed_jobs = False  # the badge in the navigation would ask
     if status >= 500:
         g.user = None  # so would a name

@@ -4,8 +4,9 @@ from typing import NamedTuple, TypedDict
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Flask, g, redirect, render_template, request
+from flask import Blueprint, Flask, g, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import request
 from redis.exceptions import RedisError
 
 from portal import activity, jobs
@@ -63,7 +64,7 @@ def has_failed_jobs() -> bool:
 @signed_in
 def overview() -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("jobs/_live.html", **_seen()))
     return render_template("jobs/overview.html", **_seen())
 
@@ -157,6 +158,6 @@ def _url(here: Asked, after: str | None) -> str:
 
 def _back() -> ResponseReturnValue:
     """Where the button was: the live part for htmx, else the page it stands on."""
-    if live.wanted():
+    if request.htmx:
         return render_template("jobs/_live.html", **_seen())
     return redirect(url_of(**_asked()), 303)

@@ -4,8 +4,9 @@ from collections import Counter
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import request
 from sqlalchemy import select
 
 from portal import adoption
@@ -28,7 +29,7 @@ blueprint.add_app_template_global(cdn_url)
 @signed_in
 def one(uuid: UUID) -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("listings/_listing.html", **_seen(_find(uuid))))
     return _page(_find(uuid))
 
@@ -113,6 +114,6 @@ def _url(listing: Listing, state: str | None = None) -> str:
 
 def _back(listing: Listing, tried: ListingImage | None = None) -> ResponseReturnValue:
     """Where the button was: the live part for htmx, where the focus goes on, else the page it stands on."""
-    if live.wanted():
+    if request.htmx:
         return render_template("listings/_listing.html", is_answer=True, **_seen(listing, tried))
     return redirect(_url(listing, request.form.get("state")), 303)

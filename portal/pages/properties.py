@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import request
 
 from portal.errors import Invalid
 from portal.images import gallery, keys, properties
@@ -32,7 +33,7 @@ def table() -> str:
     workspace = current_user().workspace
     page = properties.page(workspace, after=after, limit=PAGE, search=search)
     return render_template(
-        "properties/_results.html" if request.headers.get("HX-Request") else "properties/table.html",
+        "properties/_results.html" if request.htmx else "properties/table.html",
         rows=properties.summaries(page.items),
         thumb_url=_thumb_url,
         limit=workspace.plan.images_per_property,

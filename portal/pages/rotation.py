@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import request
 
 from portal.errors import Invalid, Problem
 from portal.images import change, properties
@@ -35,6 +36,6 @@ def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
         raise
     sheet = find_sheet(uuid)
     images = [image for image in sheet.shown if str(image.uuid) in chosen]
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
     return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)
