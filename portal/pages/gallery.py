@@ -4,12 +4,13 @@ from uuid import UUID
 
 from flask import Blueprint, Response, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import make_response, request
+from htmx_flask import make_response
 
 from portal.db import now
 from portal.errors import Invalid, NotFound
 from portal.images import gallery, imports, keys, properties, variants
 from portal.images.models import Image, Property
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, render_tile
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from flask import Blueprint, Flask, g, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import request
 from redis.exceptions import RedisError
 
 from portal import activity, jobs
@@ -16,6 +15,7 @@ from portal.images import imports
 from portal.images.models import FAILED
 from portal.listings import providers
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
 DOING = {

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import make_response, request
+from htmx_flask import make_response
 
 from portal.accounts.models import Workspace
 from portal.listings import catalogue, integrations, providers, standing, sync
@@ -21,6 +21,7 @@ from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
 from portal.listings.standing import Standing
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 
 PAGE = 50

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import request
 
 from portal.errors import Invalid
 from portal.images import gallery, keys, properties
 from portal.images.models import Image, Property
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
 PAGE = 50

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import request
 
 from portal.errors import Invalid, Problem
 from portal.images import change, properties
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
 

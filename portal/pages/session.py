@@ -7,13 +7,14 @@ from urllib.parse import quote, urlsplit
 
 from flask import Blueprint, g, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import make_response, request
+from htmx_flask import make_response
 from werkzeug import Response
 
 from portal import config, limits
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.errors import Forbidden, Unauthorized
+from portal.pages.htmx import request
 
 View = Callable[..., ResponseReturnValue]
 

@@ -5,13 +5,13 @@ from uuid import UUID
 
 from flask import Blueprint, make_response, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import request
 
 from portal.accounts import access, people
 from portal.accounts.plans import Plan
 from portal.errors import Conflict, Invalid
 from portal.images.usage import imports_this_month, usage
 from portal.pages import session
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")

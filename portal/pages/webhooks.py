@@ -9,10 +9,10 @@ from uuid import UUID
 
 from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
-from htmx_flask import request
 
 from portal.errors import Invalid
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 from portal.webhooks import activity, delivery, endpoints, events
 from portal.webhooks.activity import Call
