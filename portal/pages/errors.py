@@ -4,7 +4,7 @@ import logging
 from typing import NamedTuple
 
 from flask import Flask, g, render_template
-from htmx_flask import make_response, request
+from htmx_flask import make_response
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -12,32 +12,14 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
-from portal.errors import (
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    OverQuota,
-    Problem,
-    StorageFailed,
-    TooMany,
-    Unauthorized,
-)
+from portal.errors import Problem, TooMany, Unauthorized
+from portal.pages.htmx import request
 from portal.pages.security import is_page
 from portal.pages.session import ask_to_sign_in
 from portal.spool import BROKEN_BODY
+from portal.statuses import status_of
 
 log = logging.getLogger(__name__)
-
-STATUS = {
-    Invalid: 422,
-    NotFound: 404,
-    Forbidden: 403,
-    Conflict: 409,
-    OverQuota: 422,
-    TooMany: 429,
-    StorageFailed: 503,
-}
 
 
 class Words(NamedTuple):
@@ -78,10 +60,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(RedisError, _away)
     for broken in BROKEN_BODY:
         app.register_error_handler(broken, lambda _: _answer(400))
-
-
-def status_of(problem: Problem) -> int:
-    return next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 500)
 
 
 def headers_of(problem: Problem) -> dict[str, str]:
