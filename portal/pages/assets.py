@@ -9,8 +9,8 @@ from flask import Blueprint, Flask, Response, abort, current_app, request, send_
 from werkzeug.security import safe_join
 
 from portal.pages import compression
+from portal.storage import IMMUTABLE
 
-IMMUTABLE = "public, max-age=31536000, immutable"  # a year, in seconds: the most that anybody keeps
 TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
 
 blueprint = Blueprint("assets", __name__)
