@@ -23,14 +23,11 @@ class Source(ABC, Generic[R]):
     """A table whose rows are jobs: whose they are, in which state, and how one is done once more."""
 
     kind: str
-    row: Any
-    """The model. Large tables are read by their ids first: an index has these, and they are sorted 8 times as fast."""
-    is_large = False
-    ids: Sequence[Any]
-    texts: Sequence[Any]
-    """What a search looks at: public ids, and texts."""
-    causes_by: Sequence[Any]
-    """Why and where what `failures` selects has failed, and what else a Cause says of it."""
+    row: Any  # the model
+    is_large = False  # read by its ids first: an index has them, and they are sorted 8 times as fast as rows
+    ids: Sequence[Any]  # public ones, by which a search finds a row
+    texts: Sequence[Any]  # where it looks for words
+    causes_by: Sequence[Any]  # why and where something failed, and what else a Cause says; of what `failures` selects
 
     @abstractmethod
     def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
