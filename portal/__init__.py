@@ -6,8 +6,9 @@
                   images (properties, galleries, uploads, imports, variants) and listings (what a PMS has),
                   over webhooks (who is told) over accounts (who may what)
     the seam      work (commit or undo; lock), errands (rows that wait for the world outside, in fair turns),
-                  cursors, spool, over garbage (objects to delete) and installation (whose buckets they are)
-    ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters,
+                  cursors, search, spool, over garbage (objects to delete) and installation (whose buckets they are)
+    ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters ·
+                  statuses (of problems, in HTTP),
                   over errors, config, patience and processes
 
 `app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from inspect import signature
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue, Retry
 from rq import Worker as RqWorker
 from rq.exceptions import DeserializationError, NoSuchJobError
@@ -133,27 +134,33 @@ def enqueue(job: Job) -> None:
     with patience.ask(), connection().pipeline() as pipeline:
         if not job.args and connection().lpos(waiting.key, job.id) is not None and connection().exists(key):
             return
-        waiting.enqueue_call(
-            job.name,
-            args=job.args,
-            timeout=job.timeout_s,
-            result_ttl=RESULT_TTL_S,
-            failure_ttl=FAILURE_TTL_S,
-            job_id=job.id,
-            meta={"type": job.type} if job.type else None,
-            retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
-            pipeline=pipeline,
-        )
-        pipeline.persist(key)  # RQ leaves it the lifetime of the last run's result
+        _push(pipeline, job)
         pipeline.execute()
 
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:
-    """Ring for a job that is a luxury: once in a while, however often it is wished for."""
+    """Enqueue a job that is a luxury, once in a while, however often it is wished for.
+
+    The mark that it was is set in the transaction that enqueues: a crash leaves both or neither.
+    """
+    mark = f"frontage:rung:{job.id}"
+
+    def push(pipeline: Pipeline) -> None:
+        if not pipeline.exists(mark):
+            pipeline.multi()
+            pipeline.set(mark, 1, ex=every_s)
+            _push(pipeline, job)
+
     with patience.ask():
-        is_first = connection().set(f"frontage:rung:{job.id}", 1, nx=True, ex=every_s)
-    if is_first:
+        connection().transaction(push, mark)
+
+
+def enqueue_missing(wanted: list[Job]) -> int:
+    """Enqueue those of the jobs that nobody knows of; return how many they were."""
+    missing = lost(wanted)
+    for job in missing:
         enqueue(job)
+    return len(missing)
 
 
 def lost(wanted: list[Job]) -> list[Job]:
@@ -182,6 +189,22 @@ def workers() -> list[Worker]:
             queues = worker.queue_names()
             found.append(_at_work(queues[0] if queues else "", worker))
     return sorted(found, key=lambda worker: (worker.queue, worker.job is None))
+
+
+def _push(pipeline: Pipeline, job: Job) -> None:
+    """Write a job and put it into its queue, when the pipeline is executed."""
+    queue(job.queue).enqueue_call(
+        job.name,
+        args=job.args,
+        timeout=job.timeout_s,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        job_id=job.id,
+        meta={"type": job.type} if job.type else None,
+        retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+        pipeline=pipeline,
+    )
+    pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result
 
 
 def _known(waiting: Queue) -> set[str]:

@@ -50,8 +50,7 @@ def enqueue_missing() -> int:
     """Enqueue the collection where garbage is due and no worker is on its way to it; return how much is due."""
     due = db.session.scalar(select(func.count()).where(Garbage.next_at <= now())) or 0
     if due and owns_buckets():
-        for missing in jobs.lost([jobs.collect_garbage()]):
-            jobs.enqueue(missing)
+        jobs.enqueue_missing([jobs.collect_garbage()])
     return due
 
 

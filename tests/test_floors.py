@@ -89,7 +89,7 @@ def test_rows_are_held_in_one_way() -> None:
 
 
 def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() -> None:
-    """portal/DECISIONS.md, 2026-11-26: what is written ahead is adopted by the change that names it.
+    """What is written ahead of a change that fails is written again by the next try, or collected as nobody's.
 
     One object more tells whose bucket it is.
     """

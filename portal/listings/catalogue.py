@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, select
 
 from portal import cursors
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, is_storable
-from portal.errors import Invalid, NotFound
+from portal.db import as_uuid, db
+from portal.errors import Invalid, NotFound, demand_known
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
+from portal.search import matching
 
 MAX_PAGE = 100
-MAX_WORDS = 8  # of a search
 COPIED, WAITING, FAILED = "copied", "waiting", "failed"
 STATES = (COPIED, WAITING, FAILED)
 
@@ -46,15 +46,12 @@ def page(
     if account is not None:
         named = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
         found = found.where(Listing.account_id.in_(named))
+    demand_known("state", state, STATES)
     if state is not None:
         found = found.where(_in_state(workspace, state))
     if after is not None:
         found = found.where(Listing.id > cursors.id_in(after, "after"))
-    if not is_storable(search):
-        return Page([], None)
-    for word in search.split()[:MAX_WORDS]:
-        columns = (Listing.name, Listing.external_id)
-        found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
+    found = matching(found, search, (Listing.name, Listing.external_id))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
     return Page(rows[:limit], cursors.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
@@ -135,8 +132,6 @@ def _in_state(workspace: Workspace, state: str) -> ColumnElement[bool]:
         WAITING: Listing.waiting > 0,
         COPIED: and_(Listing.copied > 0, Listing.failed == 0, Listing.waiting == 0),
     }
-    if state not in states:
-        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
     return and_(
         states[state], Listing.account_id.in_(_accounts(workspace, IntegrationDefinition.enable_images_cdn.is_(True)))
     )

@@ -14,9 +14,10 @@ from portal.db import db, now
 from portal.errands import Turn
 from portal.errors import Conflict, NotFound
 from portal.listings import settling, standing, turns
-from portal.listings.download import RETRY_AFTER_S, TYPES, Copy, Errand, Found, Target, carry_out
+from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
 from portal.pixels.inspect import Picture
+from portal.pixels.types import type_of
 from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
@@ -38,8 +39,7 @@ def run() -> int:
 def ring_again() -> None:
     """Ring where pictures are due and no worker is on its way to them."""
     if turns.waiting(now()):
-        for lost in jobs.lost([jobs.image_cdn_upload()]):
-            jobs.enqueue(lost)
+        jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
 def try_again(image: ListingImage) -> None:
@@ -185,6 +185,6 @@ def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | Non
 
 def _copy_of(image: ListingImage) -> Copy:
     key = image.key or ""
-    picture = Picture(TYPES[key.rpartition(".")[2]], image.width or 0, image.height or 0)
+    picture = Picture(type_of(key), image.width or 0, image.height or 0)
     sizes = (image.original_bytes or 0, image.delivered_bytes or 0)
     return Copy(image.image_hash or "", {image.id: key}, (), *sizes, picture, image.etag, image.last_modified)

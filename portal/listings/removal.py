@@ -67,8 +67,7 @@ def clear_leftovers() -> int:
 def ring_again() -> None:
     """Ring where something is left of accounts that were removed."""
     if db.session.scalar(_removed()):
-        for lost in jobs.lost([jobs.clear_leftovers()]):
-            jobs.enqueue(lost)
+        jobs.enqueue_missing([jobs.clear_leftovers()])
 
 
 def forget_superseded() -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple, TypedDict
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Flask, g, redirect, render_template, request
+from flask import Blueprint, Flask, g, redirect, render_template
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
@@ -17,6 +17,7 @@ from portal.images import imports
 from portal.images.models import FAILED
 from portal.listings import providers
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
 DOING = {
@@ -66,7 +67,7 @@ def has_failed_jobs() -> bool:
 @signed_in
 def overview() -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("jobs/_live.html", **_seen()))
     return render_template("jobs/overview.html", **_seen())
 
@@ -167,6 +168,6 @@ def _url(here: Asked, after: str | None) -> str:
 
 def _back() -> ResponseReturnValue:
     """Where the button was: the live part for htmx, else the page it stands on."""
-    if live.wanted():
+    if request.htmx:
         return render_template("jobs/_live.html", **_seen())
     return redirect(url_of(**_asked()), 303)
