@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, event, inspect, select
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.types import TypeDecorator
 
 from portal.config import Settings
@@ -95,12 +96,12 @@ def _begin_sqlite(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing.get() else "BEGIN")
 
 
-def read_anew(rows: Sequence[Base]) -> None:
+def read_anew(rows: Sequence[Base], *options: ExecutableOption) -> None:
     """Read rows that a commit has expired in one statement; each would be read by itself when it is used."""
     if rows:
         model: Any = type(rows[0])
         ids = [cast(Any, inspect(row)).identity[0] for row in rows]
-        db.session.scalars(select(model).where(model.id.in_(ids))).all()
+        db.session.scalars(select(model).where(model.id.in_(ids)).options(*options)).all()
 
 
 NO_UUID = uuid.UUID(int=0)

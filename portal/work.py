@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, inspect
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from portal import garbage, installation, jobs, storage
@@ -130,10 +131,18 @@ def lock(row: Base) -> bool:
     assert writing.get(), "lock() outside work()"
     try:
         # OF this table alone: its joined relations would lock the whole workspace with it, and deadlock
-        db.session.refresh(row, with_for_update={"of": type(row), "key_share": True})
+        db.session.refresh(row, _read_by_default(type(row)), with_for_update={"of": type(row), "key_share": True})
     except InvalidRequestError:
         return False
     return True
+
+
+@cache
+def _read_by_default(model: type[Base]) -> list[str]:
+    """The attributes that a query reads unless it is told otherwise: a relation that it was told to read stays read."""
+    mapper = inspect(model)
+    columns = [column.key for column in mapper.column_attrs if not column.deferred]
+    return columns + [relation.key for relation in mapper.relationships if relation.lazy == "joined"]
 
 
 def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:

@@ -18,7 +18,7 @@ from portal.db import db
 from portal.images.models import FAILED
 from portal.listings import copying
 from portal.listings.copying import FAILED_IMAGE
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
 MAX_SHOWN = 20  # pictures of a listing that failed; the rest stand on its own page
 ITS_URLS = select(func.aggregate_strings(ListingImage.original_url, " ")).where(
@@ -43,12 +43,13 @@ class Listings(Source[Listing]):
             select(IntegrationAccount.id)
             .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
             .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationDefinition.enable_images_cdn)
+            .where(IntegrationAccount.removed_at.is_(None))  # said aloud: this becomes a part of a union
         )
         has_pictures = Listing.copied + Listing.failed + Listing.waiting > 0
         return found.where(Listing.workspace_id == workspace.id, Listing.account_id.in_(on), has_pictures)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
-        return select(Listing, _is_busy(at))
+        return select(Listing, _is_busy(at)).options(WITH_ACCOUNT)
 
     def failures(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return found.where(ListingImage.listing_id.in_(self.failed(workspace)), FAILED_IMAGE)

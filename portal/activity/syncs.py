@@ -25,6 +25,7 @@ class Syncs(Source[IntegrationAccount]):
     causes_by = (func.coalesce(IntegrationAccount.error, ""), IntegrationAccount.host)
 
     def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        found = found.where(IntegrationAccount.removed_at.is_(None))  # said aloud: this becomes a part of a union
         mine = found.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         return mine.where(IntegrationDefinition.workspace_id == workspace.id)
 

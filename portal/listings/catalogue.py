@@ -12,6 +12,7 @@ from portal.errors import Invalid, NotFound, demand_known
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
 from portal.search import matching
+from portal.work import lock
 
 MAX_PAGE = 100
 COPIED, WAITING, FAILED = "copied", "waiting", "failed"
@@ -64,6 +65,11 @@ def find(workspace: Workspace, uuid: str) -> Listing:
     if listing is None:
         raise NotFound("There is no such listing.", code="listing_not_found")
     return listing
+
+
+def hold(listing: Listing) -> bool:
+    """Lock a listing; False where it is gone, or its account was removed meanwhile."""
+    return lock(listing) and db.session.scalar(select(Listing.id).where(Listing.id == listing.id)) is not None
 
 
 def images(listing: Listing) -> list[ListingImage]:

@@ -15,7 +15,15 @@ from portal.errands import Turn
 from portal.errors import Conflict, NotFound
 from portal.listings import settling, standing, turns
 from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
+from portal.listings.models import (
+    WITH_ACCOUNT,
+    WITH_REMOVED,
+    IntegrationAccount,
+    IntegrationDefinition,
+    Listing,
+    ListingImage,
+    prefix_of,
+)
 from portal.pixels.inspect import Picture
 from portal.pixels.types import type_of
 from portal.work import held, lock, work
@@ -48,7 +56,7 @@ def try_again(image: ListingImage) -> None:
     Raises NotFound where it is gone, Conflict where the Image CDN is off or the PMS doesn't name it any more.
     """
     with work() as w:
-        listing = db.session.get(Listing, image.listing_id)
+        listing = db.session.get(Listing, image.listing_id, options=[WITH_ACCOUNT], populate_existing=True)
         if listing is None or not lock(listing) or not lock(image):
             raise NotFound("There is no such image.", code="image_not_found")
         if not listing.account.definition.enable_images_cdn:
@@ -109,7 +117,7 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     Nobody is waited for: a listing that is just being changed has its turn at the next look.
     """
     asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
-    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id)))
+    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id))).execution_options(**WITH_REMOVED)
     free_ids = db.session.scalars(held(free, Listing, skip_locked=True)).all()
     same = select(ListingImage).join(
         asked,

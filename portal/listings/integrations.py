@@ -13,7 +13,7 @@ from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import providers, sync
-from portal.listings.models import WITH_DEFINITION, IntegrationAccount, IntegrationDefinition
+from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.account import base_url_of
 from portal.listings.providers.base import Provider
 from portal.work import Work, lock, work
@@ -41,7 +41,7 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
             if enabled:
                 w.enqueue(jobs.image_cdn_upload())
                 for account in accounts(definition):
-                    if lock(account):  # it may just have been removed, or its sync begun
+                    if _hold(account):  # it may just have been removed, or its sync begun
                         _hurry(w, account)
     return definition
 
@@ -74,7 +74,7 @@ def change(
     """
     definition, known = account.definition, providers.ALL[account.definition.provider]
     with work() as w:
-        if not lock(definition) or not lock(account):  # in this order, as a sync does
+        if not lock(definition) or not _hold(account):  # in this order, as a sync does
             raise NotFound("There is no such account.", code="account_not_found")
         if name is not None:
             account.name = _name(known, name)
@@ -97,14 +97,14 @@ def accounts_of(workspace: Workspace, provider: str) -> list[IntegrationAccount]
 
 
 def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
-    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id).options(WITH_DEFINITION)
+    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 
 
 def all_accounts(workspace: Workspace) -> list[IntegrationAccount]:
     """Return the accounts of all providers of a workspace, in one statement."""
     mine = select(IntegrationAccount).join(IntegrationDefinition)
-    mine = mine.options(WITH_DEFINITION).where(IntegrationDefinition.workspace_id == workspace.id)
+    mine = mine.where(IntegrationDefinition.workspace_id == workspace.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 
 
@@ -126,7 +126,7 @@ def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -
     )
     if provider is not None:
         mine = mine.where(IntegrationDefinition.provider == providers.find(provider).key)
-    account = db.session.scalar(mine.options(WITH_DEFINITION))
+    account = db.session.scalar(mine)
     if account is None:
         raise NotFound("There is no such account.", code="account_not_found")
     return account
@@ -135,7 +135,7 @@ def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -
 def sync_now(account: IntegrationAccount) -> IntegrationAccount:
     """Sync an account at once, unless a sync of it is under way. Raises NotFound when it is gone."""
     with work() as w:
-        if not lock(account):
+        if not _hold(account):
             raise NotFound("There is no such account.", code="account_not_found")
         _hurry(w, account)
     return account
@@ -144,6 +144,11 @@ def sync_now(account: IntegrationAccount) -> IntegrationAccount:
 def is_syncing(account: IntegrationAccount) -> bool:
     """Whether a sync is under way, or begins as soon as a worker is free."""
     return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
+
+
+def _hold(account: IntegrationAccount) -> bool:
+    """Lock an account; False where it is gone, or was removed meanwhile."""
+    return lock(account) and account.removed_at is None
 
 
 def _hurry(w: Work, account: IntegrationAccount) -> None:

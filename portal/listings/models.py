@@ -47,7 +47,9 @@ class IntegrationAccount(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    definition_id: Mapped[int] = mapped_column(ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True)
+    definition_id: Mapped[int | None] = mapped_column(
+        ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
+    )
     removed_at: Mapped[Moment | None] = mapped_column(index=True)  # nobody sees it or its listings from then on
     name: Mapped[str] = mapped_column(String(120))
     # Deferred: to load an account is not to decrypt its secrets.
@@ -72,7 +74,7 @@ class IntegrationAccount(Base):
     note: Mapped[str | None] = mapped_column(String(300))  # what was odd in it
     created_at: Mapped[Moment] = mapped_column(default=now)
 
-    definition: Mapped[IntegrationDefinition] = relationship(lazy="raise", innerjoin=True)
+    definition: Mapped[IntegrationDefinition] = relationship(lazy="joined", innerjoin=True)
 
 
 class SyncPage(Base):
@@ -169,8 +171,7 @@ class ListingImage(Base):
     listing: Mapped[Listing] = relationship(lazy="raise", innerjoin=True)
 
 
-WITH_DEFINITION = joinedload(IntegrationAccount.definition)
-WITH_ACCOUNT = joinedload(Listing.account).joinedload(IntegrationAccount.definition)
+WITH_ACCOUNT = joinedload(Listing.account)
 WITH_REMOVED = {"with_removed": True}
 """Execution options of a query that wants removed accounts and their listings too."""
 

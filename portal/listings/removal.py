@@ -24,7 +24,7 @@ def remove_account(account: IntegrationAccount) -> None:
     One row is changed, however many listings there are. Raises NotFound when somebody was first.
     """
     with work() as w:
-        if not lock(account):
+        if not lock(account) or account.removed_at:
             raise NotFound("There is no such account.", code="account_not_found")
         account.removed_at = now()
         account.next_at = account.credentials = account.token = None

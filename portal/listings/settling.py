@@ -12,7 +12,7 @@ from portal.garbage import LEASE, Garbage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
-from portal.listings.models import Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.webhooks import events
 from portal.work import Work, held, lock, work
 
@@ -46,7 +46,7 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
 def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
     with work() as w:
         put = [key for _, found in outcomes if found.copy for key in found.copy.put]
-        listing = db.session.get(Listing, listing_id)
+        listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)

@@ -12,6 +12,7 @@ from portal.db import db, read_anew
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
+    WITH_ACCOUNT,
     IntegrationAccount,
     IntegrationDefinition,
     Listing,
@@ -37,7 +38,7 @@ def shown(listings: Sequence[Listing]) -> list[Shown]:
     except Exception:
         log.exception("substitution failed: the PMS's own URLs are shown")
         db.session.rollback()
-        read_anew(listings)
+        read_anew(listings, WITH_ACCOUNT)
         return [Shown(listing.thumbnail_url, listing.pictures) for listing in listings]
 
 

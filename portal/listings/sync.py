@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import undefer
 
 from portal import errands, jobs, remote
 from portal.db import db, now
@@ -95,6 +96,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return []
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
+        due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
         return [errand for account in free if (errand := _begun(account))]
 
@@ -223,4 +225,5 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
     asked = (errand.began_at, errand.passes, errand.cursor, errand.attempts)
-    return asked == (account.started_at, account.passes, account.cursor, account.attempts)
+    is_same = asked == (account.started_at, account.passes, account.cursor, account.attempts)
+    return is_same and account.removed_at is None

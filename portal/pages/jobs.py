@@ -9,7 +9,6 @@ from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
 from portal import activity, installation, jobs
-from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.errors import Invalid
@@ -18,6 +17,7 @@ from portal.images.models import FAILED
 from portal.listings import providers
 from portal.pages import live
 from portal.pages.htmx import request
+from portal.pages.rq import is_operator
 from portal.pages.session import current_user, signed_in
 
 DOING = {
@@ -116,7 +116,7 @@ def _seen() -> dict[str, object]:
 
 def _warning() -> str:
     """What operators should know of; nobody else can do anything about it."""
-    is_wanted = access.is_operator(current_user()) and installation.is_a_stranger(db.engine)
+    is_wanted = is_operator() and installation.is_a_stranger(db.engine)
     return installation.NOT_OURS if is_wanted else ""
 
 

@@ -85,11 +85,12 @@ class TestA14:
         assert reasons == [None] * 4 + ["PMS image returns 503"]
 
 
-def test_a15_what_a_crash_left_of_a_listing_is_found_by_its_folder(cdn: ImageCdn) -> None:
+def test_a15_what_a_crash_left_of_a_listing_goes_after_the_listing(cdn: ImageCdn) -> None:
     folder = f"{cdn.person.workspace.uuid}/{cdn.listing()['id']}/"
     storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
     cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
     removal.clear_leftovers()
+    collect_orphans()
     assert objects() == set()
 
 
