@@ -42,6 +42,13 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+def release() -> None:
+    """Give the connection back before something slow: no transaction stays open meanwhile."""
+    assert not writing.get(), "a change would be undone"
+    assert not (db.session.new or db.session.dirty or db.session.deleted), "changes made outside work()"
+    db.session.rollback()
+
+
 def now() -> datetime:
     """The present moment, in UTC."""
     return datetime.now(UTC)

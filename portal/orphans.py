@@ -12,7 +12,7 @@ from itertools import islice
 from sqlalchemy import delete, func, insert, select, update
 
 from portal import config, jobs, storage
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
 from portal.images import tidying
 from portal.installation import owns_buckets
@@ -134,7 +134,7 @@ def _watch(bucket: Bucket, unknown: set[str], at: datetime, kept: timedelta) -> 
 def _named(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     """Return those of the keys that a row names at this moment."""
     found = set[str]().union(*(named(keys) for named in OWNERS[bucket]))
-    db.session.rollback()  # end the reading: the next page is compared with the rows of that moment
+    release()  # end the reading: the next page is compared with the rows of that moment
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, or_, select, union_all
 
 from portal import storage
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
 from portal.work import held, work
 
@@ -44,7 +44,7 @@ def empty_bin() -> int:
     """Forget what was deleted and can't be brought back any more, originals included; return how many."""
     over = select(Deleted).where(Deleted.expires_at < now()).limit(BATCH)
     if not db.session.scalar(over.limit(1)):
-        db.session.rollback()
+        release()
         return 0
     with work() as w:
         found = list(db.session.scalars(held(over, Deleted, skip_locked=True)))

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, select
 
 from portal import cursors
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db
+from portal.db import as_uuid, db, release
 from portal.errors import Invalid, NotFound, demand_known
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
@@ -108,7 +108,7 @@ def is_named(key: str) -> bool:
     """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
     named = select(ListingImage.id).join(ListingImage.listing)
     found = db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
-    db.session.rollback()  # no connection is held while bytes travel
+    release()  # no connection is held while bytes travel
     return found
 
 

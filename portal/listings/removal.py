@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Select, delete, exists, select, update
 
 from portal import jobs, storage
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.errors import NotFound
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
 from portal.work import Work, held, lock, quietly, work
@@ -60,7 +60,7 @@ def clear_leftovers() -> int:
         if time.monotonic() > end:
             quietly(jobs.enqueue, jobs.clear_leftovers())
             break
-    db.session.rollback()
+    release()
     return count
 
 

@@ -195,7 +195,6 @@ def test_its_settings_are_what_was_typed_but_for_the_secrets(account: Integratio
 def test_no_secret_is_read_where_none_is_wanted(alice: Person, account: IntegrationAccount) -> None:
     stays.synced(account)
     db.session.rollback()
-    db.session.expunge_all()
     with stays.statements() as asked:
         (found,) = integrations.all_accounts(alice.workspace)
         integrations.find_account(alice.workspace, str(found.uuid))
