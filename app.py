@@ -12,7 +12,6 @@ from portal.migrations import migrate
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the application. Raises config.WrongSetting with a sentence for the operator."""
     settings = settings or config.from_environment()
-    config.use(settings)
     app = OpenAPI(__name__, doc_ui=False)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
@@ -24,11 +23,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     db.init_app(app)
     migrate.init_app(app, db)
-    storage.connect(settings)
-    jobs.connect(settings)
-    pacing.connect(settings)
-    for part in (limits, api, pages, delivery, health, commands):
-        part.init_app(app)
+    with app.app_context():
+        config.use(settings)
+        for server in (storage, jobs, pacing):
+            server.connect(settings)
+        for part in (limits, api, pages, delivery, health, commands):
+            part.init_app(app)
     return app
 
 

@@ -4,12 +4,19 @@ import ipaddress
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
+from flask import current_app
+from flask.globals import app_ctx
+
+P = ParamSpec("P")
+R = TypeVar("R")
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -106,20 +113,31 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-_current: Settings | None = None
+def parts() -> dict[str, Any]:
+    """What the current app has one of: its settings, its buckets, its Redis. Two apps of a process share none of it."""
+    return cast(dict[str, Any], current_app.extensions.setdefault("frontage", {}))
+
+
+def in_this_app(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function for a thread: there it finds the parts of the app that is the current one here."""
+    app = app_ctx.app
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with app.app_context():
+            return function(*args, **kwargs)
+
+    return run
 
 
 def use(settings: Settings) -> None:
-    """Make these the settings of this process. create_app does it, once."""
-    global _current
-    _current = settings
+    """Make these the settings of the current app. create_app does it, once."""
+    parts()["settings"] = settings
 
 
 def settings() -> Settings:
-    """Return the settings of this process."""
-    if _current is None:
-        raise RuntimeError("no settings yet: create_app() sets them")
-    return _current
+    """Return the settings of the current app."""
+    return cast(Settings, parts()["settings"])
 
 
 def embedded_file(data_dir: Path) -> Path:

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from portal import jobs
+from portal.config import in_this_app
 from portal.db import db, now
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def run(
                 _ring(successor)
             if free and not is_over:
                 for errand in claim(free, list(on_the_way.values())):
-                    on_the_way[pool.submit(carry_out, errand)] = errand
+                    on_the_way[pool.submit(in_this_app(carry_out), errand)] = errand
             if not on_the_way:
                 return count
             ended = _ended(on_the_way)

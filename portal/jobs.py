@@ -13,6 +13,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
+from portal import config
 from portal.config import Settings
 from portal.patience import OPTIONS, patience
 
@@ -102,23 +103,19 @@ def examples() -> list[Job]:
     return [make(*[0 for _ in signature(make).parameters]) for make in ALL]
 
 
-_redis: Redis | None = None
-
-
 def connect(settings: Settings) -> None:
-    """Make the client that rings. Never blocks: Redis answers within a second or it isn't there (decision 8)."""
-    global _redis
-    if _redis is not None:
-        _redis.close()
+    """Give the current app its client. It never blocks for long: Redis answers within a second, or it isn't there."""
+    parts = config.parts()
+    if "redis" in parts:
+        parts["redis"].close()
     patience.forget()
-    _redis = Redis.from_url(settings.redis_url or "redis://localhost", **OPTIONS)
+    parts["redis"] = Redis.from_url(settings.redis_url or "redis://localhost", **OPTIONS)
 
 
 def connection() -> Redis:
-    """The client of this process."""
-    if _redis is None:
-        raise RuntimeError("no Redis yet: create_app() connects")
-    return _redis
+    """Return the client of the current app."""
+    redis: Redis = config.parts()["redis"]
+    return redis
 
 
 def queue(name: str) -> Queue:

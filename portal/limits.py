@@ -6,7 +6,7 @@ import time
 from functools import cache
 from typing import NamedTuple
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from limits import RateLimitItem, parse
 from werkzeug.exceptions import TooManyRequests
 
@@ -34,7 +34,7 @@ class Allowance(NamedTuple):
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["rate_limits"] = counters(config.settings().redis_url)
+    config.parts()["inbound_counters"] = counters(config.settings().redis_url)
     app.after_request(_say_how_much_is_left)
 
 
@@ -44,7 +44,7 @@ def count(rule: str, client: str) -> None:
     Raises TooManyRequests past it. The answer's headers tell of the rule that leaves the least.
     """
     item = _parsed(rule)
-    counted = current_app.extensions["rate_limits"].count(item.key_for(client), item.get_expiry())
+    counted = config.parts()["inbound_counters"].count(item.key_for(client), item.get_expiry())
     allowance = Allowance(item.amount, item.amount - counted.calls, counted.ends_at)
     g.allowance = min(g.get("allowance", allowance), allowance, key=lambda each: each.left)
     if allowance.left < 0:

@@ -18,7 +18,7 @@ from portal.images import tidying
 from portal.installation import owns_buckets
 from portal.listings import catalogue
 from portal.storage import Bucket, Stored
-from portal.work import held, work
+from portal.work import BUCKETS, held, work
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more unknown objects than these are a
 
 Named = Callable[[Sequence[str]], set[str]]  # which of these keys have a row
 
-OWNERS: dict[Bucket, tuple[Named, ...]] = {
-    storage.cdn: (tidying.named_in_cdn, catalogue.named_in_cdn),
-    storage.uploads: (tidying.named_in_uploads,),
+OWNERS: dict[str, tuple[Named, ...]] = {
+    "cdn": (tidying.named_in_cdn, catalogue.named_in_cdn),
+    "uploads": (tidying.named_in_uploads,),
 }
 
 
@@ -41,7 +41,7 @@ def collect() -> int:
     """
     count = 0
     while owns_buckets() and (claimed := _claim()):
-        for bucket in OWNERS:
+        for bucket in BUCKETS:
             count += _delete(bucket, {id: key for id, role, key in claimed if role == bucket.role})
     return count
 
@@ -63,7 +63,7 @@ def find(grace: timedelta = GRACE, kept: timedelta | None = None) -> list[str]:
     if not owns_buckets():
         return []
     kept = timedelta(days=config.settings().unknown_objects_kept_days) if kept is None else kept
-    return [key for bucket in OWNERS for key in _look_through(bucket, grace, kept)]
+    return [key for bucket in BUCKETS for key in _look_through(bucket, grace, kept)]
 
 
 def unknown_objects() -> int:
@@ -103,7 +103,7 @@ def _look_through(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str
         keys = [stored.key for stored in page]
         seen += len(keys)
         nameless = set(keys) - _named(bucket, keys) - _is_garbage(bucket, keys)
-        used = tidying.used_uploads(list(nameless)) if bucket is storage.uploads else set()
+        used = tidying.used_uploads(list(nameless)) if bucket.role == "uploads" else set()
         ours += used
         due += _watch(bucket, nameless - used, began_at, kept)
     if len(due) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):
@@ -133,7 +133,7 @@ def _watch(bucket: Bucket, unknown: set[str], at: datetime, kept: timedelta) -> 
 
 def _named(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     """Return those of the keys that a row names at this moment."""
-    found = set[str]().union(*(named(keys) for named in OWNERS[bucket]))
+    found = set[str]().union(*(named(keys) for named in OWNERS[bucket.role]))
     release()  # end the reading: the next page is compared with the rows of that moment
     return found
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.strategies import MovingWindowRateLimiter
 
+from portal import config
 from portal.config import Settings
 from portal.counters import counters
 from portal.errors import TooMany
@@ -25,13 +26,9 @@ class Pace(NamedTuple):
     key: str
 
 
-_limiter: MovingWindowRateLimiter | None = None
-
-
 def connect(settings: Settings) -> None:
-    """Count in this installation's Redis; create_app does it, once."""
-    global _limiter
-    _limiter = MovingWindowRateLimiter(counters(settings.redis_url))
+    """Have the current app count in this Redis; create_app does it, once."""
+    config.parts()["outbound_limiter"] = MovingWindowRateLimiter(counters(settings.redis_url))
 
 
 def wait(paces: Sequence[Pace], *, patience_s: float) -> None:
@@ -51,7 +48,7 @@ def _pause_s(paces: Sequence[Pace]) -> float:
 
     The one with the least room is asked first: where somebody else was faster, nothing is counted in vain.
     """
-    limiter = _connected()
+    limiter: MovingWindowRateLimiter = config.parts()["outbound_limiter"]
     by_room: list[tuple[int, RateLimitItem, str]] = []
     pause_s = 0.0
     for pace in paces:
@@ -66,9 +63,3 @@ def _pause_s(paces: Sequence[Pace]) -> float:
         if not limiter.hit(item, key):
             return LEAST_PAUSE_S
     return 0.0
-
-
-def _connected() -> MovingWindowRateLimiter:
-    if _limiter is None:
-        raise RuntimeError("nowhere to count yet: create_app() connects")
-    return _limiter

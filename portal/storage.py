@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from werkzeug.local import LocalProxy
 
+from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed
 from portal.presign import Credentials, presign_put
@@ -47,15 +49,8 @@ class Read(Stored):
 class Bucket:
     """One bucket. Every call raises StorageFailed where the bucket doesn't answer or refuses."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, name: str, session: boto3.session.Session, client: Any, public_url: str) -> None:
         self.role = role  # "uploads" or "cdn", whatever it is called in this installation
-        self.name = ""
-        self._client: Any = None
-        self._credentials: Any = None
-        self._public_url = ""
-        self._region = ""
-
-    def connect(self, session: boto3.session.Session, client: Any, name: str, public_url: str) -> None:
         self.name, self._client, self._public_url = name, client, public_url
         self._credentials = session.get_credentials()  # they refresh themselves; None where boto3 found none
         self._region = client.meta.region_name
@@ -155,14 +150,15 @@ class Bucket:
             self._client.put_bucket_cors(Bucket=self.name, CORSConfiguration={"CORSRules": [rule]})
 
 
-uploads = Bucket("uploads")
-cdn = Bucket("cdn")
+uploads = cast(Bucket, LocalProxy(lambda: config.parts()["uploads"]))
+cdn = cast(Bucket, LocalProxy(lambda: config.parts()["cdn"]))
+"""The buckets of the current app."""
 
 
 def connect(settings: Settings) -> None:
-    """Make the one S3 client of this process (the first costs 112 ms) and give each bucket its name.
+    """Give the current app its buckets, over one S3 client (the first of a process costs 112 ms).
 
-    A call gives up after 3 tries and about 10 s in all (case J7).
+    A call gives up after 3 tries and about 10 s in all.
     """
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
     session = boto3.session.Session(
@@ -184,14 +180,10 @@ def connect(settings: Settings) -> None:
             response_checksum_validation="when_required",
         ),
     )
-    for bucket, name in ((uploads, settings.s3_uploads_bucket), (cdn, settings.s3_cdn_bucket)):
-        public = settings.s3_public_endpoint_url or endpoint
-        bucket.connect(
-            session,
-            client,
-            name,
-            f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com",
-        )
+    public = settings.s3_public_endpoint_url or endpoint
+    for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
+        url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
+        config.parts()[role] = Bucket(role, name, session, client, url)
 
 
 class _Absent(StorageFailed):

@@ -21,7 +21,7 @@ Rows = TypeVar("Rows", bound=Select[Any])
 log = logging.getLogger(__name__)
 
 DELETING_S = 5  # less than one call to a bucket that hangs: there is one such call at most
-BUCKETS = (storage.cdn, storage.uploads)  # what is public goes first
+BUCKETS = (storage.cdn, storage.uploads)  # of the current app; what is public goes first
 
 
 class Work:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from portal import config, jobs, pacing, storage
+from portal import config
 from portal.db import db
 from tests import factories
 
@@ -18,7 +18,7 @@ from tests import factories
 @pytest.fixture
 def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
     """Make a second app with other settings: on a server that a test may stop, or on one that isn't there."""
-    ours, made = config.settings(), []
+    ours, made = config.settings(), list[Flask]()
 
     def make(**others: Any) -> Flask:
         second = create_app(replace(ours, **others))
@@ -30,7 +30,3 @@ def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
     for second in made:
         with second.app_context():
             db.engine.dispose()
-    config.use(ours)
-    jobs.connect(ours)
-    pacing.connect(ours)
-    storage.connect(ours)

@@ -25,7 +25,7 @@ from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import config, installation, jobs, pacing, storage
+from portal import config, installation, jobs, storage
 from portal.config import Settings
 from portal.db import db, now
 from portal.embedded import start_seaweedfs, start_valkey
@@ -178,9 +178,6 @@ def app(
             storage.cdn.prepare()
             _share_the_buckets()
     app = apps[database]
-    config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))
-    jobs.connect(settings)  # the last test may have made an app on other parts
-    pacing.connect(settings)
     monkeypatch.setattr(workers, "app", lambda: app)
     with app.app_context():
         _empty(settings.data_dir / "s3")

@@ -55,7 +55,7 @@ def days_pass(days: int) -> None:
 def owned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The keys that rows name; a test adds to them and takes away."""
     keys: set[str] = set()
-    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (lambda asked: set(asked) & keys,))
+    monkeypatch.setitem(orphans.OWNERS, "cdn", (lambda asked: set(asked) & keys,))
     return keys
 
 
@@ -99,7 +99,7 @@ def test_owners_are_asked_for_some_keys_at_a_time(monkeypatch: pytest.MonkeyPatc
         asked.append(len(keys))
         return set(keys) - {"e"}
 
-    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (counting,))
+    monkeypatch.setitem(orphans.OWNERS, "cdn", (counting,))
     assert orphans.find(AT_ONCE, kept=timedelta()) == ["e"]
     assert asked == [2, 2, 1]
 
@@ -111,7 +111,7 @@ def test_a_bucket_of_which_too_much_is_unknown_is_not_this_databases(
     monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
-    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (names(*keys[orphaned:]),))
+    monkeypatch.setitem(orphans.OWNERS, "cdn", (names(*keys[orphaned:]),))
     found = orphans.find(AT_ONCE, kept=timedelta())
     assert len(found) == (orphaned if is_ours else 0)
     assert ("is this its database?" in caplog.text) is not is_ours

@@ -216,7 +216,8 @@ class TunedWorker(Worker):
             self._enqueue_what_is_due()
             self.queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
         if self.clock:
-            self.clock.tick()
+            with app().app_context():
+                self.clock.tick()
         self.last_cleaned_at = now()  # type: ignore[assignment]
 
     def _enqueue_what_is_due(self) -> None:

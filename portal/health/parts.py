@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
+from redis import Redis
 from sqlalchemy import Engine, text
 
 from portal import installation, jobs, storage
@@ -36,11 +37,11 @@ def warnings() -> list[str]:
 def _checks(engine: Engine) -> dict[str, Check]:
     checks: dict[str, Check] = {
         "database": partial(_database_answers, engine),
-        "redis": _redis_answers,
+        "redis": jobs.connection().ping,
         "uploads_bucket": storage.uploads.answers,
         "cdn_bucket": storage.cdn.answers,
     }
-    return checks | {f"{queue}_worker": partial(_has_worker, queue) for queue in jobs.QUEUES}
+    return checks | {f"{queue}_worker": partial(_has_worker, jobs.connection(), queue) for queue in jobs.QUEUES}
 
 
 def _ask(name: str, check: Check) -> "Future[bool]":
@@ -63,12 +64,7 @@ def _database_answers(engine: Engine) -> bool:
         return bool(connection.scalar(text("SELECT 1")) == 1)
 
 
-def _redis_answers() -> bool:
-    return bool(jobs.connection().ping())
-
-
-def _has_worker(queue: str) -> bool:
+def _has_worker(redis: Redis, queue: str) -> bool:
     """A worker's key lives as long as its heartbeat is fresh (workers/worker.py)."""
-    redis = jobs.connection()
     keys = redis.smembers(f"rq:workers:{queue}")
     return bool(keys) and bool(redis.exists(*keys))

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TypeVar
 
 from portal import storage
-from portal.config import settings
+from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import Place
@@ -107,7 +107,7 @@ def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | No
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
     with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
-        futures = [pool.submit(_try, w, where, source, index) for index, source in enumerate(sources)]
+        futures = [pool.submit(in_this_app(_try), w, where, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
         finally:  # the first failure is enough: what has not begun never does

@@ -237,7 +237,7 @@ def finished(home: Property, *names: str, size: tuple[int, int] = (300, 200)) ->
     with work() as w, ThreadPoolExecutor(4) as pool:
         originals = [place.original_key(picture.type) for _ in names]
         puts = [pool.submit(w.put, storage.uploads, key, data, picture.type) for key in originals]
-        stored = list(pool.map(lambda _: variants.store(w, place, rendered), names))
+        stored = list(pool.map(config.in_this_app(lambda _: variants.store(w, place, rendered)), names))
         for name, key, made, put in zip(names, originals, stored, puts, strict=True):
             put.result()
             image = Image(property_id=home.id, file_name=name, type=picture.type, size_bytes=len(data))
@@ -269,7 +269,7 @@ def at_work(*names: str) -> Iterator[None]:
                 if job:
                     job.func(*job.args)
 
-    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in names]
+    threads = [threading.Thread(target=config.in_this_app(run), args=(name,), daemon=True) for name in names]
     for thread in threads:
         thread.start()
     try:

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import trustme
+from flask import Flask
 
 from portal import config
 from tests.processes import WITHIN_S
@@ -29,17 +30,26 @@ NAMESPACE = ["unshare", "--map-root-user", "--net", "--mount", "--fork", "--kill
 Script = Callable[[socket.socket, bytes], None]
 
 
+@contextmanager
+def settings(**those: Any) -> Iterator[None]:
+    """An app with these settings, and nothing else."""
+    with Flask("remote").app_context():
+        config.use(config.Settings(**those))
+        yield
+
+
 @pytest.fixture
-def loopback_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def loopback_allowed() -> Iterator[None]:
     """As for an operator whose PMS runs on the same machine."""
-    nets = (ipaddress.ip_network("127.0.0.0/8"),)
-    monkeypatch.setattr(config, "_current", config.Settings(allowed_private_nets=nets))
+    with settings(allowed_private_nets=(ipaddress.ip_network("127.0.0.0/8"),)):
+        yield
 
 
 @pytest.fixture
-def nothing_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_allowed() -> Iterator[None]:
     """As for everybody else."""
-    monkeypatch.setattr(config, "_current", config.Settings())
+    with settings():
+        yield
 
 
 class Server:

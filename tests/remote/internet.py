@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from flask import Flask
+
 from portal import config, remote
 from portal.errors import Problem
 
@@ -184,8 +186,13 @@ class Web(ThreadingHTTPServer):
 
 
 def answer(question: dict[str, Any], names: Names, wire: Wire) -> dict[str, Any]:
-    nets = question.get("allowed", [])
-    config.use(config.Settings(allowed_private_nets=tuple(ipaddress.ip_network(net) for net in nets)))
+    with Flask("internet").app_context():
+        nets = question.get("allowed", [])
+        config.use(config.Settings(allowed_private_nets=tuple(ipaddress.ip_network(net) for net in nets)))
+        return _answer(question, names, wire)
+
+
+def _answer(question: dict[str, Any], names: Names, wire: Wire) -> dict[str, Any]:
     names.answers, names.asked, Site.requests = question.get("names", {}), [], []
     wire.dialled()
     code, data, status = "ok", b"", None

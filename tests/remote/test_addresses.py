@@ -83,9 +83,9 @@ def test_a_private_address_is_well_written_and_judged_later() -> None:
         check_url(url)
 
 
-def test_an_operators_own_nets_may_be_reached_at_any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operators_own_nets_may_be_reached_at_any_port(nothing_allowed: None) -> None:
     nets = tuple(ipaddress.ip_network(net) for net in ("10.1.0.0/16", "fd12::/16"))
-    monkeypatch.setattr(config, "_current", config.Settings(allowed_private_nets=nets))
+    config.use(config.Settings(allowed_private_nets=nets))
     assert may_reach(ipaddress.ip_address("10.1.2.3"), 8080)
     assert may_reach(ipaddress.ip_address("fd12::1"), 8080)
     assert not may_reach(ipaddress.ip_address("10.2.0.1"), 80)

@@ -217,11 +217,7 @@ def at_work(yard: Yard, *command: str) -> Yard:
 
 
 @pytest.fixture
-def jobs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Yard], None]:
-    """Have `portal.jobs` ring in a yard, until the test is over."""
-
-    def connect(yard: Yard) -> None:
-        monkeypatch.setattr(jobs, "_redis", None)  # given back afterwards
-        jobs.connect(Settings(redis_url=yard.redis_url))
-
-    return connect
+def jobs_of() -> Iterator[Callable[[Yard], None]]:
+    """Have `portal.jobs` enqueue in a yard, until the test is over."""
+    with Flask("yard").app_context():
+        yield lambda yard: jobs.connect(Settings(redis_url=yard.redis_url))

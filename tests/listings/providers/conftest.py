@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from flask import Flask
 from redis import Redis
 
 from portal import config, pacing
@@ -18,10 +19,10 @@ from tests.listings.fakes.known import KNOWN, Known
 @pytest.fixture(autouse=True)
 def ground(settings: Settings) -> Iterator[Redis]:
     """This installation's settings, and its Redis, empty."""
-    config.use(settings)
-    pacing.connect(settings)
-    patience.forget()
-    with Redis.from_url(settings.redis_url) as redis:
+    with Flask("adapters").app_context(), Redis.from_url(settings.redis_url or "") as redis:
+        config.use(settings)
+        pacing.connect(settings)
+        patience.forget()
         redis.flushall()
         yield redis
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from portal import counters, pacing
+from portal import config, counters, pacing
 from portal.config import Settings
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Window
@@ -49,7 +49,7 @@ def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_m
     with FakeHostaway() as pms:
         pms._per_ip, pms._per_account = Window(8, 1), Window(10, 1)
         with ThreadPoolExecutor(4) as pool:
-            for done in [pool.submit(ask, account_of(pms, deadline_s=20), times) for _ in range(4)]:
+            for done in [pool.submit(config.in_this_app(ask), account_of(pms, deadline_s=20), times) for _ in range(4)]:
                 done.result(timeout=60)
         assert pms.count("/v1/listings", 200) == 4 * times
         assert pms.count("/v1/listings", 429) == 0
@@ -125,7 +125,7 @@ def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another
         return True
 
     with ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(one, range(20), timeout=60)) == 3
+        assert sum(pool.map(config.in_this_app(one), range(20), timeout=60)) == 3
     for _ in range(50 - 3):
         pacing.wait([many], patience_s=0)
 
