@@ -5,7 +5,7 @@
                   keeps which objects) over two siblings,
                   images (properties, galleries, uploads, imports, variants) and listings (what a PMS has),
                   over webhooks (who is told) over accounts (who may what)
-    the seam      work (commit or undo; lock), errands (rows that wait for the world outside, in fair turns),
+    the seam      work (commit or undo; lock), dispatch (due rows: leases, fair shares, each result for itself),
                   cursors, spool, and orphans (objects that nobody names)
     ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters,
                   over errors, config, patience and processes

@@ -34,6 +34,7 @@ class Job:
     queue: str
     timeout_s: int
     type: str = ""  # what a contract calls it, for the operators' dashboard
+    retry_intervals_s: tuple[int, ...] | None = None  # other than RETRY_INTERVALS_S
 
     @property
     def id(self) -> str:
@@ -70,7 +71,8 @@ def clear_leftovers() -> Job:
 
 
 def ring_again() -> Job:
-    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
+    # Tried again once, if its worker was killed: the clock comes every 10 s, but not while it waits for a retry.
+    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
 
 
 def tidy() -> Job:
@@ -125,6 +127,7 @@ def enqueue(job: Job) -> None:
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
     waiting, key = queue(job.queue), RqJob.key_for(job.id)
+    intervals_s = RETRY_INTERVALS_S if job.retry_intervals_s is None else list(job.retry_intervals_s)
     with patience.ask(), connection().pipeline() as pipeline:
         if not job.args and connection().lpos(waiting.key, job.id) is not None and connection().exists(key):
             return
@@ -136,7 +139,7 @@ def enqueue(job: Job) -> None:
             failure_ttl=FAILURE_TTL_S,
             job_id=job.id,
             meta={"type": job.type} if job.type else None,
-            retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+            retry=Retry(max=len(intervals_s), interval=intervals_s),
             pipeline=pipeline,
         )
         pipeline.persist(key)  # RQ leaves it the lifetime of the last run's result
