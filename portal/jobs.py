@@ -148,10 +148,14 @@ def enqueue(job: Job) -> None:
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:
     """Ring for a job that is a luxury: once in a while, however often it is wished for."""
-    with patience.ask():
-        is_first = connection().set(f"frontage:rung:{job.id}", 1, nx=True, ex=every_s)
-    if is_first:
+    if is_first(f"rung:{job.id}", within_s=every_s):
         enqueue(job)
+
+
+def is_first(name: str, *, within_s: int) -> bool:
+    """Whether nobody asked this in as many seconds before, in any process. Raises redis.RedisError."""
+    with patience.ask():
+        return bool(connection().set(f"frontage:{name}", 1, nx=True, ex=within_s))
 
 
 def lost(wanted: list[Job]) -> list[Job]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -212,3 +214,35 @@ def test_no_more_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> 
 
     rows = Counting(20)
     assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_place=1, per_workspace=4)) == 20
+
+
+@pytest.mark.usefixtures("patient")
+def test_of_two_runs_whose_time_is_up_one_goes_on_while_the_other_waits_for_what_hangs(
+    at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due by then would have to wait for calls that hang, if both ended at once."""
+    monkeypatch.setattr(dispatch, "RUN_FOR_S", 0.2)
+    late, over = Rows(1), threading.Event()
+
+    class Hanging(Rows):
+        def claim(self, most: int) -> list[Task]:
+            return super().claim(most) or (late.claim(most) if over.is_set() else [])
+
+        def perform(self, task: Task) -> int:
+            if task.candidate.place == "hangs":
+                until(lambda: late.recorded)
+            return super().perform(task)
+
+        def record(self, results: Results[Task, int]) -> None:
+            late.record([result for result in results if result[0].candidate.place != "hangs"])
+
+    def run() -> int:
+        rows = Hanging(0)
+        rows.due = [Task(Candidate(1, "hangs", 1, is_suspect=False))]
+        return rows.run()
+
+    def more() -> None:
+        until(lambda: jobs.queue(jobs.WEBHOOKS).count)  # one has enqueued its successor, and claims no more
+        over.set()
+
+    assert sorted(at_once(lambda do: do(), (run,), (run,), (more,))[:2]) == [1, 2]

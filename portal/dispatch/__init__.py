@@ -25,7 +25,9 @@ __all__ = ["Candidate", "ConcurrencyLimits", "Results", "enqueue_missing", "run"
 
 log = logging.getLogger(__name__)
 
-RUN_FOR_S = 60  # nothing is claimed after that: the job ends well within its time limit
+RUN_FOR_S = 60  # then a run claims no more, unless another one has just stopped:
+ALONE_S = 60  # as long as any call takes, since both must not wait for calls that hang at the same time
+RUN_AT_MOST_S = 120  # in any case: the job ends well within its time limit
 QUICK_S = 1  # a task that takes longer may hang
 LOOK_EVERY_S = 0.2  # for rows that became due, while no task ends
 TOGETHER_S = 0.02  # what ends within it is recorded together, and followed by one look at what is due
@@ -45,15 +47,15 @@ def run(
     """Perform the tasks that `claim(most)` leases, side by side, until there are none; return how many.
 
     Only `perform` runs in threads, without the database; where our own code breaks in it, `broken` is its outcome. For
-    `together` and `instead` see Recorder. When the time is up, `successor` is enqueued at once: another worker claims
-    while this one waits for those that hang. Raises what `claim` raised, once all that was begun is recorded.
+    `together` and `instead` see Recorder. When its time is up, `successor` is enqueued at once: another worker claims
+    while this one waits for calls that hang. Raises what `claim` raised, once all that was begun is recorded.
     """
     began = time.monotonic()
     recorder = Recorder(record, together, instead)
     with ThreadPoolExecutor(limits.threads) as pool:
         flights = _Flights(pool, perform, broken)
         try:
-            while time.monotonic() - began < RUN_FOR_S:
+            while not _is_over(began, successor):
                 if (room := flights.room(limits) - len(recorder)) > 0:
                     flights.start(claim(room))
                 if not (flights or recorder):
@@ -113,6 +115,16 @@ class _Flights(Generic[Task, Outcome]):
         except Exception:
             log.exception("a task broke")
             return self._broken
+
+
+def _is_over(began: float, successor: jobs.Job) -> bool:
+    lasts_s = time.monotonic() - began
+    if lasts_s < RUN_FOR_S:
+        return False
+    try:
+        return jobs.is_first(f"end-of-{successor.id}", within_s=ALONE_S) or lasts_s >= RUN_AT_MOST_S
+    except RedisError:
+        return True
 
 
 def _enqueue(job: jobs.Job) -> None:
