@@ -13,6 +13,7 @@ from portal.dispatch import recorder
 from portal.images import fetching, imports
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
+from portal.remote.large import LargeBodies
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH, Buckets
@@ -20,7 +21,7 @@ from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.test_imports import how, urls
 from tests.outside import Reply, outside
 
-SOME = (12, 24, 36)  # of the steps at which the database fails
+SOME = (16, 32)  # of the steps at which the database fails
 STEPS = [*SOME, *(pytest.param(n, marks=pytest.mark.storm) for n in range(1, 80) if n not in SOME)]
 
 
@@ -88,6 +89,15 @@ def test_what_the_bucket_refuses_for_a_moment_is_downloaded_once(home: Property,
         assert len(host.seen) == 1
     assert how(job).imported == 1
     assert len(buckets.listing()) == 1
+
+
+def test_large_pictures_are_fetched_a_few_at_a_time(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "USUAL_BYTES", 1000)
+    monkeypatch.setattr(fetching, "_large", LargeBodies(at_once=1, patience_s=5))
+    with outside(lambda _: Reply(body=factories.jpeg())) as host:
+        job = imports.start(home, urls(host, 6))
+        fetching.run()
+    assert how(job).imported == 6
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
