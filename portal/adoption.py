@@ -10,6 +10,7 @@ from portal.errors import NotFound
 from portal.images import gallery, imports
 from portal.images.imports import Known
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
+from portal.listings import catalogue
 from portal.listings.models import GALLERY, Listing, ListingImage
 from portal.work import lock, work
 
@@ -49,7 +50,7 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, Known] | None]:
     None while somebody imports these.
     """
     with work():
-        if not lock(listing):
+        if not catalogue.hold(listing):
             raise NotFound("There is no such listing.", code="listing_not_found")
         property = find(listing)
         if property and listing.adopting_until and listing.adopting_until > now():

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import click
 from flask import Flask
 
-from portal import config, storage
+from portal import config, installation, storage
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS
@@ -20,7 +20,15 @@ from portal.processes import on_stop
 
 
 def init_app(app: Flask) -> None:
-    for command in (create_workspace, create_user, create_api_key, prepare_buckets, add_demo_photos, fake_pms):
+    for command in (
+        create_workspace,
+        create_user,
+        create_api_key,
+        prepare_buckets,
+        claim_buckets,
+        add_demo_photos,
+        fake_pms,
+    ):
         app.cli.add_command(command)
 
 
@@ -61,7 +69,20 @@ def prepare_buckets() -> None:
     with _said_plainly():
         storage.uploads.prepare(config.settings().page_origins)
         storage.cdn.prepare()
+        if installation.check() is False:
+            click.echo(installation.NOT_OURS)
         click.echo("Both buckets are ready.")
+
+
+@click.command("claim-buckets")
+def claim_buckets() -> None:
+    """Make both buckets this installation's: after a move or a restore, when it is the live one.
+
+    Whoever had them before deletes nothing from them any more.
+    """
+    with _said_plainly():
+        installation.claim_buckets()
+        click.echo("Both buckets belong to this installation.")
 
 
 @click.command("add-demo-photos")

@@ -48,6 +48,7 @@ class Settings:
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
     sync_every_min: int = 15  # minutes between two syncs of an account
+    unknown_objects_kept_days: int = 7  # in a bucket, without a row that names them
 
     @property
     def max_file_bytes(self) -> int:
@@ -101,6 +102,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
         network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),
         sync_every_min=_integer(env, "SYNC_EVERY_MIN", 15, 1, 7 * 24 * 60),
+        unknown_objects_kept_days=_integer(env, "UNKNOWN_OBJECTS_KEPT_DAYS", 7, 1, 3650),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, event, inspect, select
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.types import TypeDecorator
 
 from portal.config import Settings
@@ -46,6 +47,13 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     if settings.database_url.startswith("postgresql"):
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": "-c timezone=UTC"}}
     return options
+
+
+def release() -> None:
+    """Give the connection back before something slow: no transaction stays open meanwhile."""
+    assert not writing.get(), "a change would be undone"
+    assert not (db.session.new or db.session.dirty or db.session.deleted), "changes made outside work()"
+    db.session.rollback()
 
 
 def now() -> datetime:
@@ -138,12 +146,12 @@ def _begins(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def read_anew(rows: Sequence[Base]) -> None:
+def read_anew(rows: Sequence[Base], *options: ExecutableOption) -> None:
     """Read rows that a commit has expired in one statement; each would be read by itself when it is used."""
     if rows:
         model: Any = type(rows[0])
         ids = [cast(Any, inspect(row)).identity[0] for row in rows]
-        db.session.scalars(select(model).where(model.id.in_(ids))).all()
+        db.session.scalars(select(model).where(model.id.in_(ids)).options(*options)).all()
 
 
 NO_UUID = uuid.UUID(int=0)

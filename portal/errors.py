@@ -1,5 +1,6 @@
 """What can go wrong, in the trade's own words. No HTTP in here: the status belongs to the dialect."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -68,3 +69,9 @@ class StorageFailed(Problem):
     """The bucket did not answer, or refused; nothing was changed."""
 
     code = "storage_unavailable"
+
+
+def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:
+    """Raise Invalid for a word that is none of these; None is no word at all, and fine."""
+    if word is not None and word not in known:
+        raise Invalid(f"There is no such {what}; there are {', '.join(known)}.", code=what)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from inspect import signature
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue, Retry
 from rq import Worker as RqWorker
 from rq.exceptions import DeserializationError, NoSuchJobError
@@ -70,6 +71,10 @@ def clear_leftovers() -> Job:
     return Job("workers.listings.clear_leftovers", (), NETWORK, timeout_s=180)
 
 
+def collect_garbage() -> Job:
+    return Job("workers.sweep.collect_garbage", (), NETWORK, timeout_s=180)
+
+
 def ring_again() -> Job:
     # Tried again once, if its worker was killed: the clock comes every 10 s, but not while it waits for a retry.
     return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
@@ -87,6 +92,7 @@ ALL = (
     sync_listings,
     image_cdn_upload,
     clear_leftovers,
+    collect_garbage,
     ring_again,
     tidy,
 )
@@ -127,29 +133,36 @@ def enqueue(job: Job) -> None:
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
     waiting, key = queue(job.queue), RqJob.key_for(job.id)
-    intervals_s = RETRY_INTERVALS_S if job.retry_intervals_s is None else list(job.retry_intervals_s)
     with patience.ask(), connection().pipeline() as pipeline:
         if not job.args and connection().lpos(waiting.key, job.id) is not None and connection().exists(key):
             return
-        waiting.enqueue_call(
-            job.name,
-            args=job.args,
-            timeout=job.timeout_s,
-            result_ttl=RESULT_TTL_S,
-            failure_ttl=FAILURE_TTL_S,
-            job_id=job.id,
-            meta={"type": job.type} if job.type else None,
-            retry=Retry(max=len(intervals_s), interval=intervals_s),
-            pipeline=pipeline,
-        )
-        pipeline.persist(key)  # RQ leaves it the lifetime of the last run's result
+        _push(pipeline, job)
         pipeline.execute()
 
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:
-    """Ring for a job that is a luxury: once in a while, however often it is wished for."""
-    if is_first(f"rung:{job.id}", within_s=every_s):
+    """Enqueue a job that is a luxury, once in a while, however often it is wished for.
+
+    The mark that it was is set in the transaction that enqueues: a crash leaves both or neither.
+    """
+    mark = f"frontage:rung:{job.id}"
+
+    def push(pipeline: Pipeline) -> None:
+        if not pipeline.exists(mark):
+            pipeline.multi()
+            pipeline.set(mark, 1, ex=every_s)
+            _push(pipeline, job)
+
+    with patience.ask():
+        connection().transaction(push, mark)
+
+
+def enqueue_missing(wanted: list[Job]) -> int:
+    """Enqueue those of the jobs that nobody knows of; return how many they were."""
+    missing = lost(wanted)
+    for job in missing:
         enqueue(job)
+    return len(missing)
 
 
 def is_first(name: str, *, within_s: int) -> bool:
@@ -184,6 +197,23 @@ def workers() -> list[Worker]:
             queues = worker.queue_names()
             found.append(_at_work(queues[0] if queues else "", worker))
     return sorted(found, key=lambda worker: (worker.queue, worker.job is None))
+
+
+def _push(pipeline: Pipeline, job: Job) -> None:
+    """Write a job and put it into its queue, when the pipeline is executed."""
+    intervals_s = RETRY_INTERVALS_S if job.retry_intervals_s is None else list(job.retry_intervals_s)
+    queue(job.queue).enqueue_call(
+        job.name,
+        args=job.args,
+        timeout=job.timeout_s,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        job_id=job.id,
+        meta={"type": job.type} if job.type else None,
+        retry=Retry(max=len(intervals_s), interval=intervals_s),
+        pipeline=pipeline,
+    )
+    pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result
 
 
 def _known(waiting: Queue) -> set[str]:

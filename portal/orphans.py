@@ -1,48 +1,146 @@
-"""Objects that nobody names: collected, after a grace, from a bucket whose owners say what is theirs."""
+"""Objects that no row names: known garbage is deleted, unknown objects are watched and become garbage in time.
+
+The one place that knows who keeps objects in which bucket. Nothing is deleted that a row names, and nothing at all
+from buckets of another installation.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
-from portal.db import db, now
+from sqlalchemy import delete, func, insert, select, update
+
+from portal import config, jobs, storage
+from portal.db import db, now, release
+from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
+from portal.images import tidying
+from portal.installation import owns_buckets
+from portal.listings import catalogue
 from portal.storage import Bucket, Stored
-from portal.work import quietly
+from portal.work import held, work
 
 log = logging.getLogger(__name__)
 
-GRACE = timedelta(days=1)  # far longer than any confirm: what is older and has no row will never have one (case J3)
+GRACE = timedelta(days=1)  # far longer than any confirm: what is younger may still get its row
 BATCH = 500
-SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more orphans than these are another installation's photos
+SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more unknown objects than these are another installation's photos
 
 Named = Callable[[Sequence[str]], set[str]]  # which of these keys have a row
 
+OWNERS: dict[Bucket, tuple[Named, ...]] = {
+    storage.cdn: (tidying.named_in_cdn, catalogue.named_in_cdn),
+    storage.uploads: (tidying.named_in_uploads,),
+}
 
-def collect(bucket: Bucket, owners: Sequence[Named], grace: timedelta = GRACE) -> list[str]:
-    """Delete the objects, older than `grace`, that no owner names; return their keys.
 
-    What a crash left between a put and its commit, a drop that failed, a second PUT through a used URL.
-    Deletes nothing where so much has no row that the database can't be the bucket's.
+def collect() -> int:
+    """Delete known garbage, MAX_KEYS a call, and forget what is gone; return how many objects.
+
+    What a bucket would not delete is tried again in LEASE; where it doesn't answer, StorageFailed is raised.
     """
-    gone: list[str] = []
-    seen = 0
-    for page in _pages(stored for stored in bucket.list() if stored.modified_at < now() - grace):
-        keys = [stored.key for stored in page]
-        alive = set[str]().union(*(named(keys) for named in owners))
-        db.session.rollback()  # end the reading: the next page is compared with the rows of that moment
-        gone += [key for key in keys if key not in alive]
-        seen += len(keys)
-    if len(gone) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):
-        log.error(
-            "%d of %d objects in %s have no row here: is this its database? None was deleted.",
-            len(gone),
-            seen,
-            bucket.name,
-        )
+    count = 0
+    while owns_buckets() and (claimed := _claim()):
+        for bucket in OWNERS:
+            count += _delete(bucket, {id: key for id, role, key in claimed if role == bucket.role})
+    return count
+
+
+def enqueue_missing() -> int:
+    """Enqueue the collection where garbage is due and no worker is on its way to it; return how much is due."""
+    due = db.session.scalar(select(func.count()).where(Garbage.next_at <= now())) or 0
+    if due and owns_buckets():
+        jobs.enqueue_missing([jobs.collect_garbage()])
+    return due
+
+
+def find(grace: timedelta = GRACE, kept: timedelta | None = None) -> list[str]:
+    """Look through both buckets for objects older than `grace` that no row names; return those that are garbage now.
+
+    What is under the key of a confirmed upload was PUT there again: its URL lives for an hour. Everything else is
+    unknown, and garbage when it still is after `kept` (UNKNOWN_OBJECTS_KEPT_DAYS).
+    """
+    if not owns_buckets():
         return []
-    for key in gone:
-        quietly(bucket.delete, key)
-    return gone
+    kept = timedelta(days=config.settings().unknown_objects_kept_days) if kept is None else kept
+    return [key for bucket in OWNERS for key in _look_through(bucket, grace, kept)]
+
+
+def unknown_objects() -> int:
+    """Count the objects that wait for somebody to name them."""
+    return db.session.scalar(select(func.count(UnknownObject.id))) or 0
+
+
+def _claim() -> list[tuple[int, str, str]]:
+    """Take garbage that is due: nobody else deletes it, or names it again, for LEASE."""
+    due = select(Garbage).where(Garbage.next_at <= now()).order_by(Garbage.id).limit(storage.MAX_KEYS)
+    with work():
+        rows = list(db.session.scalars(held(due, Garbage, skip_locked=True)))
+        claimed = [(row.id, row.bucket, row.key) for row in rows]
+        taken = update(Garbage).where(Garbage.id.in_([id for id, _, _ in claimed]))
+        db.session.execute(taken.values(next_at=now() + LEASE).execution_options(synchronize_session=False))
+    return claimed
+
+
+def _delete(bucket: Bucket, garbage: dict[int, str]) -> int:
+    if not garbage:
+        return 0
+    named = _named(bucket, list(garbage.values()))
+    if named:
+        log.error("%d objects of %s were garbage and are named by a row: they stay", len(named), bucket.name)
+    refused = bucket.delete(*{key for key in garbage.values() if key not in named})
+    gone = {key for key in garbage.values() if key not in refused}
+    with work():
+        forget(bucket, gone)
+    return len(gone)
+
+
+def _look_through(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str]:
+    began_at, seen = now(), 0
+    ours: list[str] = []
+    due: list[str] = []
+    for page in _pages(stored for stored in bucket.list() if stored.modified_at < began_at - grace):
+        keys = [stored.key for stored in page]
+        seen += len(keys)
+        nameless = set(keys) - _named(bucket, keys) - _is_garbage(bucket, keys)
+        used = tidying.used_uploads(list(nameless)) if bucket is storage.uploads else set()
+        ours += used
+        due += _watch(bucket, nameless - used, began_at, kept)
+    if len(due) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):
+        log.error("%d of %d objects in %s have no row here: is this its database?", len(due), seen, bucket.name)
+        due = []
+    with work():
+        add(((bucket, key) for key in [*ours, *due]), after=timedelta())
+        watched = delete(UnknownObject).where(UnknownObject.bucket == bucket.role)
+        db.session.execute(watched.where(UnknownObject.last_seen_at < began_at))  # gone, or named by now
+        for n in range(0, len(due), BATCH):
+            db.session.execute(watched.where(UnknownObject.key.in_(due[n : n + BATCH])))
+    return [*ours, *due]
+
+
+def _watch(bucket: Bucket, unknown: set[str], at: datetime, kept: timedelta) -> list[str]:
+    """Note when unknown objects were first seen; return those whose time is up."""
+    with work():
+        mine = select(UnknownObject).where(UnknownObject.bucket == bucket.role, UnknownObject.key.in_(unknown))
+        known = {row.key: row.first_seen_at for row in db.session.scalars(mine)}
+        again = update(UnknownObject).where(UnknownObject.bucket == bucket.role, UnknownObject.key.in_(known))
+        db.session.execute(again.values(last_seen_at=at).execution_options(synchronize_session=False))
+        common = {"bucket": bucket.role, "first_seen_at": at, "last_seen_at": at}
+        if fresh := unknown - known.keys():
+            db.session.execute(insert(UnknownObject), [{"key": key, **common} for key in fresh])
+    return sorted(key for key in unknown if at - known.get(key, at) >= kept)
+
+
+def _named(bucket: Bucket, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that a row names at this moment."""
+    found = set[str]().union(*(named(keys) for named in OWNERS[bucket]))
+    release()  # end the reading: the next page is compared with the rows of that moment
+    return found
+
+
+def _is_garbage(bucket: Bucket, keys: Sequence[str]) -> set[str]:
+    known = select(Garbage.key).where(Garbage.bucket == bucket.role, Garbage.key.in_(keys))
+    return set(db.session.scalars(known))
 
 
 def _pages(items: Iterator[Stored]) -> Iterator[list[Stored]]:

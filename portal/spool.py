@@ -17,7 +17,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
 from portal import config
-from portal.db import db
+from portal.db import release
 from portal.errors import Invalid, StorageFailed
 
 BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # what gunicorn finds as we read
@@ -122,7 +122,7 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
         return files[-1]
 
     request.max_content_length = max_files * max_file_bytes + MAX_FIELD_BYTES + ROOM_FOR_HEADERS
-    db.session.rollback()  # what was read so far: no transaction is held while a slow client sends
+    release()  # what was read so far: no transaction is held while a slow client sends
     try:
         fields, sent = _parsed(request, open_file)
         yield Form(fields, _checked(sent, max_files, max_file_bytes))

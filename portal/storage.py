@@ -5,7 +5,7 @@ is safe to publish.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,8 @@ from portal.errors import StorageFailed
 from portal.presign import Credentials, presign_put
 
 IMMUTABLE = "public, max-age=31536000, immutable"
+OWNER_KEY = "frontage-installation"  # of the object that names whose bucket it is; see portal/installation.py
+MAX_KEYS = 1000  # S3's DeleteObjects: "up to 1,000 keys"
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 PRESIGN_LIFETIME_S = 3600  # contract.md, B7
 
@@ -35,32 +37,52 @@ class Stored:
     type: str | None = None
 
 
+@dataclass(frozen=True)
+class Read(Stored):
+    """An object with its bytes; None where there are more of them than were asked for."""
+
+    data: bytes | None = None
+
+
 class Bucket:
     """One bucket. Every call raises StorageFailed where the bucket doesn't answer or refuses."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str) -> None:
+        self.role = role  # "uploads" or "cdn", whatever it is called in this installation
         self.name = ""
         self._client: Any = None
+        self._credentials: Any = None
         self._public_url = ""
         self._region = ""
 
-    def connect(self, client: Any, name: str, public_url: str) -> None:
+    def connect(self, session: boto3.session.Session, client: Any, name: str, public_url: str) -> None:
         self.name, self._client, self._public_url = name, client, public_url
+        self._credentials = session.get_credentials()  # they refresh themselves; None where boto3 found none
         self._region = client.meta.region_name
 
     def put(self, key: str, data: bytes, type: str) -> None:
         with _said_clearly():
             self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE)
 
-    def get(self, key: str, etag: str | None = None) -> bytes | None:
-        """The bytes, or None where there are none; with `etag`, also None where they are others by now."""
-        pinned = {"IfMatch": etag} if etag else {}
+    def get(self, key: str) -> bytes | None:
+        """The bytes, or None where there are none."""
+        found = self.read(key)
+        return found.data if found else None
+
+    def read(self, key: str, *, most_bytes: int | None = None) -> Read | None:
+        """What a bucket knows of an object, and its bytes, of one moment; None where there is none.
+
+        Of an object of more than `most_bytes` the bytes are left where they are.
+        """
         try:
             with _said_clearly():
-                body: bytes = self._client.get_object(Bucket=self.name, Key=key, **pinned)["Body"].read()
-                return body
+                found = self._client.get_object(Bucket=self.name, Key=key)
+                with closing(found["Body"]) as body:
+                    is_small = most_bytes is None or found["ContentLength"] <= most_bytes
+                    data = body.read() if is_small else None
         except _Absent:
             return None
+        return Read(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"), data)
 
     def head(self, key: str) -> Stored | None:
         try:
@@ -70,24 +92,29 @@ class Bucket:
             return None
         return Stored(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"))
 
-    def delete(self, *keys: str) -> None:
-        """Delete objects; one that isn't there is no error."""
-        with _said_clearly():
-            for key in keys:
-                self._client.delete_object(Bucket=self.name, Key=key)
+    def delete(self, *keys: str) -> set[str]:
+        """Delete objects, MAX_KEYS a call; one that isn't there is no error. Return those that could not be deleted."""
+        kept: set[str] = set()
+        for n in range(0, len(keys), MAX_KEYS):
+            named = {"Objects": [{"Key": key} for key in keys[n : n + MAX_KEYS]], "Quiet": True}
+            with _said_clearly():
+                answer = self._client.delete_objects(Bucket=self.name, Delete=named)
+            kept |= {error["Key"] for error in answer.get("Errors", ()) if error.get("Code") not in ABSENT}
+        return kept
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
+        """Every object, but for the one that says whose bucket it is."""
         with _said_clearly():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    yield Stored(item["Key"], item["Size"], item["ETag"], item["LastModified"])
+                    if item["Key"] != OWNER_KEY:
+                        yield Stored(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 
     def presign_put(self, key: str, *, content_type: str, size_bytes: int) -> str:
         """A URL that takes one object of exactly this key, type and size, for PRESIGN_LIFETIME_S."""
-        credentials = self._client._request_signer._credentials  # None where boto3 found none
-        if credentials is None:
+        if self._credentials is None:
             raise StorageFailed("There are no credentials for the photo storage.")
-        found = credentials.get_frozen_credentials()
+        found = self._credentials.get_frozen_credentials()
         return presign_put(
             self._public_url,
             key,
@@ -128,8 +155,8 @@ class Bucket:
             self._client.put_bucket_cors(Bucket=self.name, CORSConfiguration={"CORSRules": [rule]})
 
 
-uploads = Bucket()
-cdn = Bucket()
+uploads = Bucket("uploads")
+cdn = Bucket("cdn")
 
 
 def connect(settings: Settings) -> None:
@@ -138,12 +165,14 @@ def connect(settings: Settings) -> None:
     A call gives up after 3 tries and about 10 s in all (case J7).
     """
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=settings.s3_region,
+    session = boto3.session.Session(
         aws_access_key_id=settings.s3_access_key,
         aws_secret_access_key=settings.s3_secret_key,
+        region_name=settings.s3_region,
+    )
+    client = session.client(
+        "s3",
+        endpoint_url=endpoint,
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if endpoint else "virtual"},
@@ -158,6 +187,7 @@ def connect(settings: Settings) -> None:
     for bucket, name in ((uploads, settings.s3_uploads_bucket), (cdn, settings.s3_cdn_bucket)):
         public = settings.s3_public_endpoint_url or endpoint
         bucket.connect(
+            session,
             client,
             name,
             f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com",
@@ -165,7 +195,7 @@ def connect(settings: Settings) -> None:
 
 
 class _Absent(StorageFailed):
-    """No such object, or not the one that was asked for."""
+    """No such object."""
 
 
 @contextmanager
@@ -174,7 +204,7 @@ def _said_clearly() -> Iterator[None]:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
-        if code in ABSENT or code in ("412", "PreconditionFailed"):
+        if code in ABSENT:
             raise _Absent("There is no such object.") from error
         raise StorageFailed(
             "The photo storage did not do what it was asked. Nothing was changed.", details=code

@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, inspect
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from portal import jobs, storage
+from portal import garbage, installation, jobs, storage
 from portal.db import Base, db, writing
 from portal.jobs import Job
 from portal.storage import Bucket
@@ -20,6 +21,7 @@ Rows = TypeVar("Rows", bound=Select[Any])
 log = logging.getLogger(__name__)
 
 DELETING_S = 5  # less than one call to a bucket that hangs: there is one such call at most
+BUCKETS = (storage.cdn, storage.uploads)  # what is public goes first
 
 
 class Work:
@@ -36,7 +38,7 @@ class Work:
         bucket.put(key, data, type)
 
     def drop(self, bucket: Bucket, *keys: str | None) -> None:
-        """Delete objects once the change is committed. None is skipped."""
+        """Have objects deleted: they are garbage from the commit on, and gone soon after it. None is skipped."""
         self.dropped += [(bucket, key) for key in keys if key]
 
     def enqueue(self, job: Job) -> None:
@@ -93,18 +95,29 @@ def _change() -> Iterator[Work]:
     try:
         yield change
         session.flush()
+        garbage.add(change.dropped)
         committing = True
         session.commit()
     except BaseException as error:
         session.rollback()
         if not (committing and _may_have_committed(error)):
-            _delete(change.written)
+            for bucket in BUCKETS:
+                _delete(bucket, [key for its, key in change.written if its is bucket])
         raise
     finally:
         writing.reset(token)
-    _delete(sorted(change.dropped, key=lambda one: one[0] is not storage.cdn))  # what is public goes first
+    _clean_up(change)
     for job in change.jobs:
         quietly(jobs.enqueue, job)
+
+
+def _clean_up(change: Work) -> None:
+    """Delete what the change dropped, and forget what is gone; what can't be deleted now is garbage for later."""
+    for bucket in BUCKETS:
+        gone = discard(bucket, *(key for its, key in change.dropped if its is bucket))
+        if gone:
+            with _noted("what is gone is not forgotten yet"), _change():
+                garbage.forget(bucket, gone)
 
 
 def lock(row: Base) -> bool:
@@ -118,10 +131,18 @@ def lock(row: Base) -> bool:
     assert writing.get(), "lock() outside work()"
     try:
         # OF this table alone: its joined relations would lock the whole workspace with it, and deadlock
-        db.session.refresh(row, with_for_update={"of": type(row), "key_share": True})
+        db.session.refresh(row, _read_by_default(type(row)), with_for_update={"of": type(row), "key_share": True})
     except InvalidRequestError:
         return False
     return True
+
+
+@cache
+def _read_by_default(model: type[Base]) -> list[str]:
+    """The attributes that a query reads unless it is told otherwise: a relation that it was told to read stays read."""
+    mapper = inspect(model)
+    columns = [column.key for column in mapper.column_attrs if not column.deferred]
+    return columns + [relation.key for relation in mapper.relationships if relation.lazy == "joined"]
 
 
 def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
@@ -129,22 +150,36 @@ def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
     return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
-def _delete(objects: list[tuple[Bucket, str]]) -> None:
-    """Delete what is not wanted any more, for a moment: a bucket that hangs must not hold the answer for each."""
-    end = time.monotonic() + DELETING_S
-    for count, (bucket, key) in enumerate(objects):
+def discard(bucket: Bucket, *keys: str) -> set[str]:
+    """Delete objects that nothing needs, from a bucket that is ours, for a moment; return those that are gone."""
+    return _delete(bucket, keys) if keys and installation.owns_buckets() else set()
+
+
+def _delete(bucket: Bucket, keys: Sequence[str]) -> set[str]:
+    """Delete in a few calls, the first of which may hang; a bucket that is slow must not hold up the answer for all."""
+    end, gone = time.monotonic() + DELETING_S, set[str]()
+    for n in range(0, len(keys), storage.MAX_KEYS):
         if time.monotonic() > end:
-            log.warning("left to the sweep: %d objects, the bucket is too slow", len(objects) - count)
-            return
-        quietly(bucket.delete, key)
+            log.warning("left for later: %d objects, the bucket is too slow", len(keys) - n)
+            break
+        some = keys[n : n + storage.MAX_KEYS]
+        with _noted(f"{len(some)} objects of {bucket.name} are left for later"):
+            gone |= set(some) - bucket.delete(*some)
+    return gone
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:
     """Do what the sweep would do later anyway: a failure is noted, not raised."""
-    try:
+    with _noted(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
         action(*args)
+
+
+@contextmanager
+def _noted(what: str) -> Iterator[None]:
+    try:
+        yield
     except Exception:
-        log.warning("left to the sweep: %s%r", getattr(action, "__qualname__", action), args, exc_info=True)
+        log.warning("%s", what, exc_info=True)
 
 
 def _may_have_committed(error: BaseException) -> bool:

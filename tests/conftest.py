@@ -14,25 +14,32 @@ from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
+import hypothesis
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
+from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import config, jobs, pacing, storage
+from portal import config, installation, jobs, pacing, storage
 from portal.config import Settings
-from portal.db import db
+from portal.db import db, now
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
+from portal.installation import Installation
 from tests import factories
+from tests.buckets import Buckets
 from tests.crashes import EVERY_STEP, SOME_STEPS, Steps
 from tests.factories import Person
 from tests.servers import free_port
 
 T = TypeVar("T")
+hypothesis.settings.register_profile("frontage", deadline=None)  # a busy machine is no fault of what is tested
+hypothesis.settings.load_profile("frontage")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of ours anew
 CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
 
@@ -169,6 +176,7 @@ def app(
             upgrade()
             storage.uploads.prepare(settings.page_origins)
             storage.cdn.prepare()
+            _share_the_buckets()
     app = apps[database]
     config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))
     jobs.connect(settings)  # the last test may have made an app on other parts
@@ -182,8 +190,10 @@ def app(
 
 def _empty(s3: Path) -> None:
     with db.engine.begin() as connection:
+        connection.execute(update(Installation).values(checked_at=now()))  # nobody asks the buckets in a test's middle
         for table in reversed(db.metadata.sorted_tables):
-            connection.execute(table.delete())
+            if table.name != Installation.__tablename__:
+                connection.execute(table.delete())
     jobs.connection().flushall()
     global _left
     # Most tests store no object, and to list two buckets takes longer than all the rest here.
@@ -213,8 +223,24 @@ def _empty_buckets(*, is_due: bool) -> None:
     for bucket, origins in ((storage.uploads, config.settings().page_origins), (storage.cdn, ())):
         bucket.delete(*[stored.key for stored in bucket.list()])
         if is_due:
+            bucket.delete(storage.OWNER_KEY)
             bucket._client.delete_bucket(Bucket=bucket.name)
             bucket.prepare(origins)
+    if is_due:
+        installation.claim_buckets()
+
+
+def _share_the_buckets() -> None:
+    """Make the database of each app the same installation's."""
+    global _installation
+    installation.check()
+    with db.engine.begin() as connection:
+        _installation = _installation or connection.scalar(select(Installation.uuid))
+        connection.execute(update(Installation).values(uuid=_installation))
+    installation.check()
+
+
+_installation: UUID | None = None
 
 
 @pytest.fixture
@@ -239,13 +265,6 @@ def charlie(app: Flask) -> Person:
 def home(alice: Person) -> Property:
     """A property of Alice's."""
     return factories.home_of(alice.workspace)
-
-
-class Buckets:
-    """Both buckets at once, for comparing what was there before and after."""
-
-    def listing(self) -> set[tuple[str, str]]:
-        return {(b.name, stored.key) for b in (storage.uploads, storage.cdn) for stored in b.list()}
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ class Request:
     path: str
 
 
-Answer = int | str | None
-"""A status instead of the bucket's; "reset" before it hears, "lost" after; "hang"; None: as the bucket says."""
+Answer = int | str | bytes | None
+"""A status or a body instead of the bucket's; "reset" before it hears, "lost" after; "hang"; None: as it says."""
 
 
 @dataclass
@@ -61,6 +61,8 @@ def bucket_behind_a_proxy(read_timeout_s: float = 3) -> Iterator[Front]:
                 answer = front.answer(request)
             if isinstance(answer, int):
                 return self.say(answer, {}, b"")
+            if isinstance(answer, bytes):
+                return self.say(200, {}, answer)
             if answer == "hang":
                 front.closed.wait(60)
             if answer in ("hang", "reset"):

@@ -130,9 +130,9 @@ def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) 
     home = adoption.adopt(listing)
     before, new = urls(listing), "https://cdn.example/100/new.jpg"
     with work() as w:
-        lock(listing.account)
+        lock(stays.account_of(listing))
         pictures = tuple(map(Picture, [new, *before]))
-        arrival.take_in(w, listing.account, [FoundListing(listing.external_id, listing.name, None, pictures)])
+        arrival.take_in(w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)])
     assert adoption.adopt(listing) == home
     assert asked(home) == [*before, new]
 
@@ -182,20 +182,20 @@ def test_the_lease_lasts_a_minute(listing: Listing) -> None:
 @on_each
 def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
     with work():
-        listing.account.definition.workspace.plan_name = "free"
+        stays.account_of(listing).definition.workspace.plan_name = "free"
     home = adoption.adopt(listing)
     assert asked(home) == urls(listing)[:20]
     adoption.adopt(listing)
     assert asked(home) == urls(listing)[:20], "what is on its way takes its room, too"
     with work():
-        listing.account.definition.workspace.plan_name = "pro"
+        stays.account_of(listing).definition.workspace.plan_name = "pro"
     adoption.adopt(listing)
     assert asked(home) == urls(listing)
 
 
 @on_both
 def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listing: Listing) -> None:
-    workspace = listing.account.definition.workspace
+    workspace = stays.account_of(listing).definition.workspace
     with work():
         used = workspace.plan.imports_per_month - 21
         db.session.add(ImportBudget(workspace_id=workspace.id, month=f"{now():%Y-%m}", used=used))

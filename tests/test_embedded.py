@@ -22,6 +22,7 @@ from redis.retry import Retry
 from app import create_app
 from portal import embedded
 from portal.embedded import CannotStart, Server, process, start_seaweedfs, start_valkey
+from portal.embedded.supervisor import Supervisor
 from tests.conftest import scratch
 from tests.installation import DEAF, Installation, installation
 from tests.processes import descendants, lives, until
@@ -237,6 +238,19 @@ def test_seaweedfs_keeps_what_it_was_given_and_nobody_else_gets_in(
 def test_a_part_that_ends_at_its_start_is_told() -> None:
     with pytest.raises(CannotStart, match="SeaweedFS ended at its start with status 3"):
         process.start(process.Part("SeaweedFS", ["sh", "-c", "exit 3"], is_ready=lambda: False))
+
+
+def test_a_part_that_runs_once_is_reaped_when_it_has_ended_and_not_started_again() -> None:
+    supervisor = Supervisor()
+    supervisor.start(process.Part("once", ["true"], runs_once=True))
+    (child,) = supervisor.children
+    pid = child.process.pid
+    until(lambda: not lives(pid))
+    child.look()
+    with pytest.raises(ProcessLookupError):  # a zombie would still take a signal
+        os.kill(pid, 0)
+    child.look()
+    assert child.process.pid == pid
 
 
 @pytest.mark.slow

@@ -69,3 +69,22 @@ def test_a_job_of_which_nothing_but_its_place_is_left_is_written_anew(app: Flask
     jobs.connection().delete("rq:job:tidy")
     jobs.enqueue(jobs.tidy())
     assert jobs.connection().exists("rq:job:tidy")
+
+
+def test_a_luxury_is_enqueued_once_in_a_while(app: Flask, at_once: Callable[..., list[Any]]) -> None:
+    at_once(jobs.enqueue_once, *[(jobs.make_avif(7, 640),)] * 10)
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_avif-7-640"]
+    assert 0 < jobs.connection().ttl("frontage:rung:make_avif-7-640") <= 3600
+
+
+def test_a_luxury_whose_enqueuing_broke_off_is_not_taken_for_enqueued(app: Flask) -> None:
+    class Seven:
+        """Reads as the id 7, but can't be written down."""
+
+        __str__ = lambda self: "7"  # noqa: E731
+
+    with pytest.raises(TypeError):
+        jobs.enqueue_once(Job("workers.images.make_avif", (Seven(), 640), jobs.PIXELS, 120))  # type: ignore[arg-type]
+    assert jobs.connection().keys("*") == []
+    jobs.enqueue_once(jobs.make_avif(7, 640))
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_avif-7-640"]

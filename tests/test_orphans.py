@@ -1,4 +1,4 @@
-"""What nobody owns goes from the buckets, and nothing that somebody owns ever does."""
+"""What no row names goes from the buckets in time, and nothing that a row names ever does."""
 
 from __future__ import annotations
 
@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 
-from portal import orphans, owners, storage
-from portal.db import now
-from tests.conftest import Buckets
+from portal import garbage, orphans, storage
+from portal.db import db, now
+from portal.errors import StorageFailed
+from portal.garbage import Garbage, UnknownObject
+from portal.work import work
+from tests.buckets import AT_ONCE, Buckets
 from tests.faults import bucket_behind_a_proxy
 from workers import sweep
 
-AT_ONCE = timedelta(seconds=-5)
+A_WEEK = timedelta(days=7)
 pytestmark = pytest.mark.usefixtures("app")
 
 
 def stored(*keys: str) -> None:
     for key in keys:
         storage.cdn.put(key, b"x", "image/webp")
+
+
+def thrown_away(*keys: str) -> None:
+    with work():
+        garbage.add([(storage.cdn, key) for key in keys], after=timedelta())
 
 
 def names(*keys: str) -> orphans.Named:
@@ -29,23 +38,59 @@ def names(*keys: str) -> orphans.Named:
     return named
 
 
-def left(buckets: Buckets) -> set[str]:
-    return {key for _, key in buckets.listing()}
+def left() -> set[str]:
+    return {key for _, key in Buckets().listing()}
 
 
-def test_what_no_owner_names_is_collected(buckets: Buckets) -> None:
-    stored("a", "b", "c", "d")
-    assert orphans.collect(storage.cdn, [names("a"), names("c")], AT_ONCE) == ["b", "d"]
-    assert left(buckets) == {"a", "c"}
+def garbage_rows() -> set[str]:
+    return set(db.session.scalars(select(Garbage.key)))
 
 
-def test_what_is_younger_than_a_day_is_left_alone(buckets: Buckets) -> None:
+def days_pass(days: int) -> None:
+    with work():
+        db.session.execute(update(UnknownObject).values(first_seen_at=now() - timedelta(days=days)))
+
+
+@pytest.fixture
+def owned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The keys that rows name; a test adds to them and takes away."""
+    keys: set[str] = set()
+    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (lambda asked: set(asked) & keys,))
+    return keys
+
+
+def test_an_unknown_object_is_deleted_when_it_is_still_unknown_a_week_later(owned: set[str]) -> None:
+    stored("owned", "unknown")
+    owned.add("owned")
+    assert orphans.find(AT_ONCE) == []
+    days_pass(6)
+    assert orphans.find(AT_ONCE) == []
+    days_pass(8)
+    assert orphans.find(AT_ONCE) == ["unknown"]
+    assert orphans.collect() == 1
+    assert left() == {"owned"}
+    assert not garbage_rows()
+    assert not db.session.scalars(select(UnknownObject)).all()
+
+
+def test_an_object_that_gets_its_row_is_unknown_no_longer(owned: set[str]) -> None:
+    stored("late")
+    orphans.find(AT_ONCE)
+    owned.add("late")
+    orphans.find(AT_ONCE)
+    owned.clear()
+    days_pass(8)
+    assert orphans.find(AT_ONCE) == [], "its week begins anew"
+    assert left() == {"late"}
+
+
+def test_what_is_younger_than_a_day_is_not_looked_at(owned: set[str]) -> None:
     stored("young")
-    assert owners.collect_orphans() == []
-    assert left(buckets) == {"young"}
+    assert orphans.find(kept=timedelta()) == []
+    assert orphans.unknown_objects() == 0
 
 
-def test_owners_are_asked_for_some_keys_at_a_time(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owners_are_asked_for_some_keys_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "BATCH", 2)
     stored("a", "b", "c", "d", "e")
     asked: list[int] = []
@@ -54,34 +99,82 @@ def test_owners_are_asked_for_some_keys_at_a_time(buckets: Buckets, monkeypatch:
         asked.append(len(keys))
         return set(keys) - {"e"}
 
-    assert orphans.collect(storage.cdn, [counting], AT_ONCE) == ["e"]
+    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (counting,))
+    assert orphans.find(AT_ONCE, kept=timedelta()) == ["e"]
     assert asked == [2, 2, 1]
 
 
 @pytest.mark.parametrize(("orphaned", "is_ours"), [(4, True), (5, False)])
-def test_a_bucket_of_which_too_much_has_no_row_is_not_this_databases(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, orphaned: int, is_ours: bool
+def test_a_bucket_of_which_too_much_is_unknown_is_not_this_databases(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, orphaned: int, is_ours: bool
 ) -> None:
     monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
-    gone = orphans.collect(storage.cdn, [names(*keys[orphaned:])], AT_ONCE)
-    assert len(gone) == (orphaned if is_ours else 0)
-    assert len(left(buckets)) == 20 - len(gone)
+    monkeypatch.setitem(orphans.OWNERS, storage.cdn, (names(*keys[orphaned:]),))
+    found = orphans.find(AT_ONCE, kept=timedelta())
+    assert len(found) == (orphaned if is_ours else 0)
     assert ("is this its database?" in caplog.text) is not is_ours
 
 
-def test_an_object_that_cannot_be_deleted_keeps_no_other(buckets: Buckets) -> None:
+def test_known_garbage_is_never_judged_by_its_share(owned: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
+    keys = [f"k{n:02}" for n in range(20)]
+    stored(*keys)
+    owned.add(keys[0])
+    thrown_away(*keys[1:])
+    assert orphans.find(AT_ONCE, kept=timedelta()) == []
+    assert orphans.collect() == 19
+    assert left() == {keys[0]}
+
+
+def test_garbage_that_a_row_names_stays(owned: set[str], caplog: pytest.LogCaptureFixture) -> None:
     stored("a", "b")
+    thrown_away("a", "b")
+    owned.add("a")
+    orphans.collect()
+    assert left() == {"a"}
+    assert not garbage_rows()
+    assert "are named by a row" in caplog.text
+
+
+def test_an_object_that_cannot_be_deleted_keeps_its_row_and_no_other() -> None:
+    thrown_away("a", "b")
+    refused = b"<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code></Error></DeleteResult>"
     with bucket_behind_a_proxy() as front:
-        front.answer = lambda asked: 403 if asked.method == "DELETE" and asked.path.endswith("/a") else None
-        orphans.collect(storage.cdn, [], AT_ONCE)
-    assert left(buckets) == {"a"}
+        front.answer = lambda asked: refused if asked.method == "POST" else None
+        assert orphans.collect() == 1
+    assert garbage_rows() == {"a"}
 
 
-def test_the_nightly_tidying_collects_in_both_buckets(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_outlives_a_bucket_that_is_away() -> None:
+    stored("a")
+    thrown_away("a")
+    with bucket_behind_a_proxy() as front:
+        front.answer = lambda asked: 503 if asked.method == "POST" else None
+        with pytest.raises(StorageFailed):
+            orphans.collect()
+    assert orphans.collect() == 0, "whoever took it may still be at it"
+    with work():
+        db.session.execute(update(Garbage).values(next_at=now()))
+    assert orphans.collect() == 1
+    assert left() == set()
+
+
+def test_a_thousand_objects_are_collected_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "MAX_KEYS", 20)
+    thrown_away(*(f"derived/{n}" for n in range(45)))
+    with bucket_behind_a_proxy() as front:
+        assert orphans.collect() == 45
+    assert len([asked for asked in front.asked if asked.method == "POST"]) == 3
+
+
+def test_the_nightly_tidying_looks_through_both_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     stored("derived/orphan")
     storage.uploads.put("images/orphan", b"x", "image/jpeg")
     monkeypatch.setattr(orphans, "now", lambda: now() + timedelta(days=2))
     sweep.tidy()
-    assert left(buckets) == set()
+    assert left() == {"derived/orphan", "images/orphan"}, "they are watched for a week"
+    monkeypatch.setattr(orphans, "now", lambda: now() + timedelta(days=10))
+    sweep.tidy()
+    assert left() == set()

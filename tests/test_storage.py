@@ -1,13 +1,17 @@
 """One contract for every S3 that is called ours, shown against the embedded SeaweedFS."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask
 
-from portal import storage
+from portal import config, storage
 from portal.errors import StorageFailed
+from tests.faults import bucket_behind_a_proxy
 
 KEY = "images/a/b/c.jpg"
 TYPE = "image/jpeg"
@@ -37,19 +41,33 @@ def test_what_is_absent_is_none(app: Flask) -> None:
     assert storage.cdn.get("derived/none.webp") is None
 
 
-def test_an_etag_pins_the_bytes(app: Flask) -> None:
-    storage.uploads.put(KEY, b"first", TYPE)
-    first = storage.uploads.head(KEY)
-    assert first
-    storage.uploads.put(KEY, b"other", TYPE)
-    assert storage.uploads.get(KEY, etag=first.etag) is None
+def test_an_object_that_is_larger_than_wanted_is_described_alone(app: Flask) -> None:
+    storage.uploads.put(KEY, b"photo", TYPE)
+    found = storage.uploads.read(KEY, most_bytes=4)
+    assert found
+    assert (found.size_bytes, found.type, found.data) == (5, TYPE, None)
+    whole = storage.uploads.read(KEY, most_bytes=5)
+    assert whole
+    assert whole.data == b"photo"
+    assert storage.uploads.read("images/absent") is None
 
 
 def test_delete_forgets_and_may_be_repeated(app: Flask) -> None:
     storage.uploads.put(KEY, b"photo", TYPE)
-    storage.uploads.delete(KEY)
-    storage.uploads.delete(KEY)
+    assert storage.uploads.delete(KEY) == set()
+    assert storage.uploads.delete(KEY) == set()
     assert storage.uploads.get(KEY) is None
+
+
+def test_a_thousand_objects_are_deleted_with_one_call(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "MAX_KEYS", 20)
+    keys = [f"images/{n}" for n in range(45)]
+    for key in keys:
+        storage.uploads.put(key, b"x", TYPE)
+    with bucket_behind_a_proxy() as front:
+        assert storage.uploads.delete(*keys) == set()
+    assert len(front.asked) == 3
+    assert not list(storage.uploads.list())
 
 
 def test_a_listing_names_everything_under_a_prefix(app: Flask) -> None:
@@ -82,6 +100,33 @@ def test_c3_a_presigned_url_refuses_another_key_method_signature_and_date(url: s
     assert put(url.replace("X-Amz-Expires=3600", "X-Amz-Expires=86400")) == 403
     assert put(url.partition("?")[0]) == 403
     assert not list(storage.uploads.list())
+
+
+def test_a_presigned_url_is_signed_with_the_credentials_of_the_moment(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a role gives them for an hour, and gives others before it is over."""
+    given = tmp_path / "given"
+    script = f"""import json, pathlib
+given = pathlib.Path({str(given)!r})
+number = int(given.read_text()) + 1 if given.exists() else 1
+given.write_text(str(number))
+until = "2000-01-01T00:00:00Z" if number == 1 else "2100-01-01T00:00:00Z"
+key = f"KEY{{number}}"
+print(json.dumps({{"Version": 1, "AccessKeyId": key, "SecretAccessKey": "s", "Expiration": until}}))
+"""
+    (tmp_path / "give.py").write_text(script)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {sys.executable} {tmp_path / 'give.py'}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    storage.connect(replace(config.settings(), s3_access_key=None, s3_secret_key=None))
+    try:
+        assert not given.exists() or given.read_text() == "1"
+        url = storage.uploads.presign_put(KEY, content_type=TYPE, size_bytes=5)
+        assert "X-Amz-Credential=KEY2%2F" in url
+    finally:
+        storage.connect(config.settings())
 
 
 def test_nobody_reads_a_bucket_without_a_key(url: str) -> None:

@@ -35,6 +35,5 @@ class Clock:
         now_s = time.monotonic()
         for index, (due_s, entry) in enumerate(self._due):
             if due_s <= now_s:
-                for job in jobs.lost([entry.job]):
-                    jobs.enqueue(job)
+                jobs.enqueue_missing([entry.job])
                 self._due[index] = (now_s + entry.every.total_seconds(), entry)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from portal import owners
+from portal import orphans
 from portal.accounts import idempotency
 from portal.db import db
 from portal.images import fetching, tidying, variants
@@ -26,7 +26,13 @@ def ring_again() -> None:
         copying.ring_again,
         removal.ring_again,
         tidying.empty_bin,
+        orphans.enqueue_missing,
     )
+
+
+@job
+def collect_garbage() -> None:
+    orphans.collect()
 
 
 @job
@@ -36,7 +42,8 @@ def tidy() -> None:
         tidying.empty_bin,
         tidying.forget_imports,
         removal.forget_superseded,
-        owners.collect_orphans,
+        orphans.find,
+        orphans.collect,
         delivery.forget,
         idempotency.forget,
     )

@@ -82,7 +82,7 @@ def set_password(user: User, password: str) -> None:
     password_hash = generate_password_hash(password, HASHING)  # takes its time: before the lock
     with work():
         if not lock(user):
-            raise NotFound("There is no such person.")
+            raise NotFound("There is no such person.", code="person_not_found")
         user.password_hash = password_hash
         db.session.execute(delete(Session).where(Session.user_id == user.id))
 
@@ -195,7 +195,7 @@ def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
     key = db.session.scalar(select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.uuid == as_uuid(uuid)))
     with work():
         if key is None or not lock(key):
-            raise NotFound("There is no such key.")
+            raise NotFound("There is no such key.", code="key_not_found")
         key.revoked_at = key.revoked_at or now()
     return key
 

@@ -4,21 +4,22 @@ Five kinds of rows are jobs (`variants`, `imports`, `listings`, `syncs`, `delive
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import timedelta
 from heapq import merge
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, or_, select, union_all
 
 from portal.accounts.models import Workspace
-from portal.activity import deliveries, imports, listings, syncs, variants
-from portal.activity.listings import failed_pictures
-from portal.activity.shapes import IMPORT, KINDS, LISTING, PHOTO, STATES, SYNC, WEBHOOK, Cause, Counts, Job
-from portal.activity.variants import file_names
+from portal.activity.deliveries import Deliveries
+from portal.activity.imports import Imports
+from portal.activity.listings import Listings, failed_pictures
+from portal.activity.shapes import KINDS, STATES, Cause, Counts, Job
+from portal.activity.source import Source
+from portal.activity.syncs import Syncs
+from portal.activity.variants import Photos, file_names
 from portal.db import MAX_ID, db, is_id, now
-from portal.errors import Invalid, NotFound
+from portal.errors import Invalid, NotFound, demand_known
 
 __all__ = [
     "KINDS",
@@ -39,12 +40,15 @@ __all__ = [
     "try_all_again",
 ]
 
-SOURCES: dict[str, ModuleType] = {
-    PHOTO: variants,
-    LISTING: listings,
-    SYNC: syncs,
-    WEBHOOK: deliveries,
-    IMPORT: imports,  # the last: where it finds no room, all others are tried again already
+SOURCES: dict[str, Source[Any]] = {
+    source.kind: source
+    for source in (
+        Photos(),
+        Listings(),
+        Syncs(),
+        Deliveries(),
+        Imports(),  # the last: where it finds no room, all others are tried again already
+    )
 }
 MINUTES = 60
 MAX_PAGE = 100
@@ -71,13 +75,13 @@ def page(
 
     Each kind is read by its own ids, newest first; the cursor holds where each of them goes on.
     """
-    _demand("kind", kind, KINDS)
-    _demand("state", state, STATES)
+    demand_known("kind", kind, KINDS)
+    demand_known("state", state, STATES)
     limit = max(1, min(limit, MAX_PAGE))
     before = dict(zip(KINDS, _positions(after), strict=True))
     wanted = KINDS if kind is None else (kind,)
     lists = [SOURCES[one].page(workspace, state, search, before[one], limit + 1) for one in wanted]
-    jobs: list[Job] = list(merge(*lists, key=lambda job: job.at, reverse=True))
+    jobs = list(merge(*lists, key=lambda job: job.at, reverse=True))
     if len(jobs) <= limit:
         return Page(jobs, None)
     for job in jobs[:limit]:
@@ -89,8 +93,7 @@ def page(
 def find(workspace: Workspace, uuid: str) -> Job:
     """Return one job by the public id of its row. Raises NotFound; foreign equals absent."""
     for source in SOURCES.values():
-        job: Job | None = source.find(workspace, uuid)
-        if job:
+        if job := source.find(workspace, uuid):
             return job
     raise NotFound("There is no such job.", code="job_not_found")
 
@@ -113,7 +116,7 @@ def causes(workspace: Workspace) -> list[Cause]:
 
 def try_again(job: Job) -> None:
     """Do a failed job once more. Raises OverQuota, and Conflict where its webhook is switched off."""
-    SOURCES[job.kind].try_again(job)
+    SOURCES[job.kind].try_again(job.row)
 
 
 def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
@@ -131,11 +134,6 @@ def a_minute(workspace: Workspace) -> list[int]:
     for minute, number in db.session.execute(union_all(*(one for one in found if one is not None))):
         done[int(minute)] += number
     return [done[(since + timedelta(minutes=n)).minute] for n in range(MINUTES)]
-
-
-def _demand(what: str, word: str | None, known: Sequence[str]) -> None:
-    if word is not None and word not in known:
-        raise Invalid(f"There is no such {what}; there are {', '.join(known)}.", code=what)
 
 
 def _positions(cursor: str | None) -> list[int]:

@@ -27,6 +27,7 @@ from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images import making
 from portal.spool import BROKEN_BODY
+from portal.statuses import status_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Dialect:
 
 def _status_a(problem: Problem) -> int:
     """Seed A names no status: what is not there is a 404, whatever was to be done with it."""
-    return 404 if isinstance(problem, errors.NotFound) else _status(problem)
+    return status_of(problem, {Problem: 422})
 
 
 def _body_a(failure: Failure) -> dict[str, Any]:
@@ -78,9 +79,8 @@ A = Dialect(("/api/v1/integration-definition", "/api/v1/listings"), _status_a, _
 
 def _status_b(problem: Problem) -> int:
     """Seed B: 422 for a property not found, a type and a quota; on reads an absence is a 404 (X3)."""
-    if isinstance(problem, errors.NotFound):
-        return 404 if request.method in READS else 422
-    return _status(problem)
+    is_read = request.method in READS
+    return status_of(problem, {Problem: 422, errors.NotFound: 404 if is_read else 422})
 
 
 def _body_b(failure: Failure) -> dict[str, Any]:
@@ -91,20 +91,6 @@ def _body_b(failure: Failure) -> dict[str, Any]:
 B = Dialect(("/api",), _status_b, _body_b)
 
 
-def _status(problem: Problem) -> int:
-    """What A and B have in common."""
-    return next((status for kind, status in STATUSES.items() if isinstance(problem, kind)), 422)
-
-
-STATUSES = {
-    errors.Unauthorized: 401,
-    errors.Forbidden: 403,
-    errors.Conflict: 409,
-    errors.TooMany: 429,
-    errors.StorageFailed: 503,
-}
-
-
 def _status_c(problem: Problem) -> int:
     """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3).
 
@@ -112,9 +98,9 @@ def _status_c(problem: Problem) -> int:
     """
     if problem.code == idempotency.REUSED:
         return 422
-    if problem.code in UPDATE_FAILED or isinstance(problem, errors.StorageFailed):
+    if problem.code in UPDATE_FAILED:
         return 500
-    return next((status for kind, status in STATUSES_C.items() if isinstance(problem, kind)), 400)
+    return status_of(problem, {Problem: 400, errors.Invalid: 400, errors.OverQuota: 400, errors.StorageFailed: 500})
 
 
 def _body_c(failure: Failure) -> dict[str, Any]:
@@ -130,13 +116,6 @@ def _body_c(failure: Failure) -> dict[str, Any]:
 
 
 UPDATE_FAILED = {"image_not_found", making.FAILED}
-STATUSES_C = {
-    errors.Unauthorized: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.TooMany: 429,
-}
 C = Dialect(("/api/properties",), _status_c, _body_c)
 ALL = (A, C, B)  # the narrower prefixes first
 

@@ -88,7 +88,7 @@ class ProgressData(DataA):
     """Of the sync under way, or of the last one."""
 
     pages: int
-    listings: int
+    listings: int = Field(description="Distinct ones. A list whose order keeps changing is read several times.")
     total: int | None = Field(description="null where the PMS doesn't say it.")
 
 
@@ -103,7 +103,7 @@ class AccountData(DataA):
     syncing: bool = Field(description="A sync is under way, or begins as soon as a worker is free.")
     progress: ProgressData
     error: str | None = Field(description="Why the last sync failed, or goes on a little later.")
-    note: str | None = Field(description="What was odd in what the PMS said.")
+    note: str | None = Field(description="What was odd in what the PMS said, or why the last sync was not whole.")
 
 
 class AccountsAnswer(RootModel[list[AccountData]]):

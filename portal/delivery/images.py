@@ -8,23 +8,17 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
 from portal import storage
-from portal.errors import Invalid, NotFound, Problem, StorageFailed, TooMany
+from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images import renditions
 from portal.listings import catalogue
+from portal.pixels.types import type_of
+from portal.statuses import status_of
 from portal.storage import IMMUTABLE
 
-TYPES = {
-    "webp": "image/webp",
-    "jpg": "image/jpeg",
-    "avif": "image/avif",
-    "png": "image/png",
-    "gif": "image/gif",
-    "heic": "image/heic",
-}
 UUID = "[0-9a-f-]{36}"
-IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(webp|jpg|avif)")
+IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
 LISTING_KEY = re.compile(  # Image CDN: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
-    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(jpg|png|webp|gif|avif|heic)"
+    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
 )
 PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # who knows whether a key of this shape has a row
     IMAGE_KEY: renditions.is_named,
@@ -55,9 +49,8 @@ def _best(key: str) -> Response:
 def stored(key: str) -> Response:
     """An object of the CDN bucket, for where no CDN stands in front of it; what was dropped is gone at once (X14)."""
     for pattern, is_named in PUBLISHED.items():
-        known = pattern.fullmatch(key)
-        if known and is_named(key):
-            return _answer(key, TYPES[known[1]], varies=False)
+        if pattern.fullmatch(key) and is_named(key):
+            return _answer(key, type_of(key), varies=False)
     raise NotFound("There is no such photo.")
 
 
@@ -102,8 +95,7 @@ def _harmless(response: Response) -> Response:
 
 @blueprint.errorhandler(Problem)
 def _problem(problem: Problem) -> Response:
-    statuses = {NotFound: 404, Invalid: 400, TooMany: 503, StorageFailed: 503}
-    status = next((code for kind, code in statuses.items() if isinstance(problem, kind)), 500)
+    status = status_of(problem, {Invalid: 400, TooMany: 503})
     response = _plain(problem.message, status)
     if status == 503:
         response.headers["Retry-After"] = "1"

@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn
 import flask_migrate
 from flask import Flask
 
-from portal import config, jobs, storage
+from portal import config, installation, jobs, storage
 from portal.config import Settings
 from portal.db import db
 from portal.demo import first_run
@@ -122,6 +122,7 @@ def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
             if not (storage.uploads.answers() and storage.cdn.answers()):
                 raise CannotStart(f"The buckets can't be used ({failed.details}).") from failed
             print(f"The buckets' CORS rules could not be set ({failed.details}): set them yourself.", flush=True)
+        installation.check()
         news = first_run.prepare()
         db.session.remove()
         db.engine.dispose()

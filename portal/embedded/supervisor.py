@@ -30,8 +30,8 @@ class Child:
         threading.Thread(target=self._tell, args=(self.process.stdout,), daemon=True).start()
 
     def look(self) -> None:
-        """Start it again, after a pause that doubles while it keeps dying."""
-        if self.part.runs_once or self.process.poll() is None:
+        """Start it again, after a pause that doubles while it keeps dying; reap what runs once."""
+        if self.process.poll() is None or self.part.runs_once:
             return
         if self._start_at is None:
             pause_s = self._backoff.died()

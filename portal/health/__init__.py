@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 
-from portal.health.parts import states
+from portal.health.parts import states, warnings
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,8 +20,8 @@ def alive() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 def ready() -> ResponseReturnValue:
-    """Each part with its state; 503 while one is away."""
+    """Each part with its state, and what an operator should know of; 503 while a part is away."""
     parts = states()
     is_ready = all(state == "ready" for state in parts.values())
-    answer = {"status": "ready" if is_ready else "not ready", "parts": parts}
+    answer = {"status": "ready" if is_ready else "not ready", "parts": parts, "warnings": warnings()}
     return answer, 200 if is_ready else 503, {"Cache-Control": "no-store"}

@@ -8,14 +8,14 @@ from threading import Lock
 
 from sqlalchemy import Engine, text
 
-from portal import jobs, storage
+from portal import installation, jobs, storage
 from portal.db import db
 
 ANSWER_WITHIN_S = 1.8
 
 Check = Callable[[], bool]
 
-_threads = ThreadPoolExecutor(max_workers=4 + len(jobs.QUEUES), thread_name_prefix="readyz")
+_threads = ThreadPoolExecutor(max_workers=5 + len(jobs.QUEUES), thread_name_prefix="readyz")
 _asked: dict[str, "Future[bool]"] = {}
 _lock = Lock()
 
@@ -25,6 +25,12 @@ def states() -> dict[str, str]:
     deadline = time.monotonic() + ANSWER_WITHIN_S
     answers = {name: _ask(name, check) for name, check in _checks(db.engine).items()}
     return {name: "ready" if _holds(answer, deadline) else "away" for name, answer in answers.items()}
+
+
+def warnings() -> list[str]:
+    """Return what an operator should know of though every part is ready, in sentences."""
+    answer = _ask("owner", partial(installation.is_a_stranger, db.engine))
+    return [installation.NOT_OURS] if _holds(answer, time.monotonic() + ANSWER_WITHIN_S) else []
 
 
 def _checks(engine: Engine) -> dict[str, Check]:

@@ -1,14 +1,14 @@
-"""What arrived in the bucket: read just as it is described, inspected, kept under a key of our own."""
+"""What arrived in the bucket: read, inspected, kept under a key of our own."""
 
 import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
 from portal import storage
-from portal.errors import Conflict, Invalid, Problem
+from portal.errors import Invalid, Problem
 from portal.images import keys
 from portal.pixels.inspect import Picture, inspect
-from portal.work import Work, quietly
+from portal.work import Work, discard
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def receive(w: Work, where: keys.Place, upload: Expected, index: int) -> Receive
     except Invalid as error:
         raise refused(error.code, error.message, index) from error
     if picture.type != upload.content_type:
-        quietly(storage.uploads.delete, upload.key)
+        discard(storage.uploads, upload.key)
         raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
     original_key = where.original_key(picture.type)
     w.put(storage.uploads, original_key, data, picture.type)
@@ -53,17 +53,14 @@ def receive(w: Work, where: keys.Place, upload: Expected, index: int) -> Receive
 
 
 def _read(upload: Expected, index: int) -> bytes | Problem:
-    """Read exactly the object that the bucket describes: another PUT meanwhile makes it a Conflict."""
-    found = storage.uploads.head(upload.key)
+    """Read what was PUT: one request gives its length, its type and its bytes, so they are of one moment."""
+    found = storage.uploads.read(upload.key, most_bytes=upload.size_bytes)
     if found is None:
         return refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
-    if found.size_bytes != upload.size_bytes or found.type != upload.content_type:
-        quietly(storage.uploads.delete, upload.key)
+    if found.data is None or found.size_bytes != upload.size_bytes or found.type != upload.content_type:
+        discard(storage.uploads, upload.key)
         raise refused("content_mismatch", "What was uploaded has another type or size than was presigned.", index)
-    data = storage.uploads.get(upload.key, etag=found.etag)
-    if data is None or len(data) != upload.size_bytes:
-        return Conflict("The file changed while it was being confirmed. Confirm it again.", code="upload_changed")
-    return data
+    return found.data
 
 
 def refused(code: str, message: str, index: int) -> Invalid:

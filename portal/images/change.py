@@ -154,9 +154,7 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
     """Take images out of the gallery; return those that stay."""
-    for image in rows:
-        if image.id in ids:
-            deletion.forget(w, image)
+    deletion.forget(w, [image for image in rows if image.id in ids])
     db.session.flush()
     return [image for image in rows if image.id not in ids]
 

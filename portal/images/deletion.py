@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from portal import jobs, storage
 from portal.db import as_uuid, db, now
@@ -52,8 +52,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
         rows = gallery.hold(property)
         before = gallery.state_of(rows)
         gone = [image for image in rows if image.uuid in wanted]
-        for image in gone:
-            forget(w, image, token)
+        forget(w, gone, token)
         kept = [image for image in rows if image not in gone]
         gallery.place(w, property, before, kept)
     return Deletion(len(gone), str(token) if token and gone else None)
@@ -69,32 +68,42 @@ def undelete(property: Property, token: str) -> int:
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.demand_room(property, len(found))
+        revived = sorted((_revived(property, deleted) for deleted in found), key=lambda image: image.position)
         order = list(rows)
-        for deleted in sorted(found, key=lambda one: int(one.columns["position"])):
-            image = _revived(property, deleted)
+        for image in revived:
             order.insert(min(image.position, len(order)), image)
-            db.session.add(image)
+        db.session.add_all(revived)
+        for deleted in found:
             db.session.delete(deleted)
-            db.session.flush()
+        db.session.flush()
+        for image in revived:
             w.enqueue(jobs.make_variants(image.id))
         cover = next((image for image in order if image.uuid in _covers(found)), None)
         gallery.place(w, property, before, order, cover)
     return len(found)
 
 
-def forget(w: Work, image: Image, token: UUID | None = None) -> None:
-    """Take an image out of the gallery with all its objects; with a token its row and original are kept a while."""
-    w.drop(storage.cdn, image.large_key, image.thumb_key)
-    w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
-    if token:
-        columns = {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)}
-        kept_until = now() + UNDO_KEPT
-        kept = Deleted(token=token, property_id=image.property_id, columns=columns, expires_at=kept_until)
-        kept.original_key = image.original_key
-        db.session.add(kept)
+def forget(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
+    """Take images out of their gallery with all their objects; with a token rows and originals are kept a while."""
+    ids = [image.id for image in images]
+    w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))
+    w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(ids))))
+    if token and images:
+        db.session.execute(insert(Deleted), [_kept(image, token) for image in images])
     else:
-        w.drop(storage.uploads, image.original_key)
-    db.session.delete(image)
+        w.drop(storage.uploads, *(image.original_key for image in images))
+    for image in images:
+        db.session.delete(image)
+
+
+def _kept(image: Image, token: UUID) -> dict[str, Any]:
+    return {
+        "token": token,
+        "property_id": image.property_id,
+        "original_key": image.original_key,
+        "columns": {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)},
+        "expires_at": now() + UNDO_KEPT,
+    }
 
 
 def _revived(property: Property, deleted: Deleted) -> Image:

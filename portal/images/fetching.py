@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from portal import dispatch, jobs, remote, storage
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, import_schedule, imports, uploads
@@ -76,7 +76,7 @@ def _claim(most: int) -> list[_Task]:
     """Lease what is due, within the limits; count the attempts before they are made, so that crashes count too."""
     picked = import_schedule.pick(most)
     if not picked:
-        db.session.rollback()
+        release()
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(picked), ImportItem.next_at <= now())

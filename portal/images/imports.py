@@ -143,7 +143,7 @@ def settle(w: Work, item: ImportItem, *, code: str | None = None, message: str =
     job = item.job
     if code:
         _fail(item, code, message)
-        _give_back(job)
+        _give_back(job.property.workspace, job.month)
     else:
         item.state, item.next_at, item.fetching_until = READY, None, None
     db.session.flush()
@@ -180,12 +180,13 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
 def abandon(property: Property) -> None:
     """Give back what a property's open imports have reserved, before it goes. Under its lock."""
     waiting = (
-        select(ImportJob)
+        select(ImportJob.month, func.count())
         .join(ImportItem, ImportItem.job_id == ImportJob.id)
         .where(ImportJob.property_id == property.id, ImportItem.state == PENDING)
+        .group_by(ImportJob.month)
     )
-    for job in db.session.scalars(waiting):  # once for each item
-        _give_back(job)
+    for month, count in db.session.execute(waiting).all():
+        _give_back(property.workspace, month, count)
 
 
 def _checked(urls: Sequence[str], most: int) -> Sequence[str]:
@@ -221,12 +222,11 @@ def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
     db.session.flush()
 
 
-def _give_back(job: ImportJob) -> None:
-    workspace = job.property.workspace
+def _give_back(workspace: Workspace, month: str, count: int = 1) -> None:
     lock(workspace)
-    row = db.session.scalar(_budget_of(workspace.id, job.month).execution_options(populate_existing=True))
-    if row and row.used:
-        row.used -= 1
+    row = db.session.scalar(_budget_of(workspace.id, month).execution_options(populate_existing=True))
+    if row:
+        row.used = max(0, row.used - count)
 
 
 def _fail(item: ImportItem, code: str, message: str) -> None:

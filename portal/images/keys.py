@@ -1,23 +1,13 @@
 """Where things lie in the buckets, and under which URLs the world sees them (contract.md, X4 and X5)."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portal import config
 from portal.images.models import Image, Listed, Property
+from portal.pixels.types import extension_of
 
 LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths that delivery makes
-EXTENSIONS: dict[str, Sequence[str]] = {  # the first is the canonical one
-    "image/jpeg": ("jpg", "jpeg", "jpe", "jfif"),
-    "image/png": ("png",),
-    "image/webp": ("webp",),
-    "image/heic": ("heic", "heif"),
-    "image/avif": ("avif",),
-    "image/gif": ("gif",),  # these three come through seed C alone (contract.md, X8)
-    "image/bmp": ("bmp",),
-    "image/tiff": ("tif", "tiff"),
-}
 
 
 @dataclass(frozen=True)
@@ -39,13 +29,11 @@ class Place:
 
     def upload_key(self, file_name: str, content_type: str) -> str:
         """A fresh key with the file name's extension where it fits the type, else the canonical one (B9)."""
-        extensions = EXTENSIONS[content_type]
-        named = file_name.rpartition(".")[2].lower()
-        return f"{self.prefix}{uuid.uuid4()}.{named if named in extensions else extensions[0]}"
+        return f"{self.prefix}{uuid.uuid4()}.{extension_of(content_type, file_name)}"
 
     def original_key(self, type: str) -> str:
         """A fresh key in the same layout that no presigned URL has ever covered."""
-        return f"{self.prefix}{uuid.uuid4()}.{EXTENSIONS[type][0]}"
+        return f"{self.prefix}{uuid.uuid4()}.{extension_of(type)}"
 
     def variant_keys(self) -> tuple[str, str]:
         """Fresh keys for a large and a thumb of one content version: seed C, "Storage Structure"."""
@@ -59,7 +47,7 @@ def uuid_in(key: str) -> uuid.UUID:
 
 
 def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
-    return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{EXTENSIONS[type][0]}"
+    return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{extension_of(type)}"
 
 
 def image_url(image: Image | Listed, width_px: int | None = None) -> str:

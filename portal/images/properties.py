@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, case, func, or_, select
+from sqlalchemy import bindparam, case, func, select
 
 from portal import cursors, storage
 from portal.accounts.models import Workspace
@@ -11,11 +11,13 @@ from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
 from portal.images import deletion, gallery, imports
 from portal.images.models import Deleted, Image, Property, Upload
+from portal.search import matching
 from portal.work import lock, work
 
 TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
 NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # largest
 MAX_PAGE = 100
+SEARCHED = (Property.name, Property.address, Property.external_ref)
 MINE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
 BY_ID, BY_UUID = MINE.where(Property.id == bindparam("ref")), MINE.where(Property.uuid == bindparam("ref"))
 """Built once, as every call finds its property: building them takes longer than SQLite needs for the answer."""
@@ -70,8 +72,7 @@ def delete(property: Property) -> None:
     with work() as w:
         if not lock(property):
             raise _absent()
-        for image in gallery.hold(property):
-            deletion.forget(w, image)
+        deletion.forget(w, gallery.hold(property))
         db.session.flush()
         bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(bin))
@@ -92,7 +93,7 @@ def find(workspace: Workspace, ref: str) -> Property:
 
 def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, search: str = "") -> Page:
     """Return properties, newest first, from a cursor on. Raises Invalid for a cursor that is none of ours."""
-    found = _matching(select(Property).where(Property.workspace_id == workspace.id), search)
+    found = matching(select(Property).where(Property.workspace_id == workspace.id), search, SEARCHED)
     if after is not None:
         found = found.where(Property.id < cursors.id_in(after, "before"))
     limit = max(1, min(limit, MAX_PAGE))
@@ -116,13 +117,6 @@ def summaries(properties: list[Property]) -> list[Summary]:
         else Summary(p, 0, 0, None)
         for p in properties
     ]
-
-
-def _matching(found: Select[Property], search: str) -> Select[Property]:
-    for word in search.split()[:8]:
-        columns = (Property.name, Property.address, Property.external_ref)
-        found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
-    return found
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:

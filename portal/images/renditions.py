@@ -11,7 +11,7 @@ from sqlalchemy import exists, or_, select
 
 from portal import jobs, storage
 from portal.config import settings
-from portal.db import db, is_storable
+from portal.db import db, is_storable, release
 from portal.errors import NotFound, TooMany
 from portal.images import making
 from portal.images.keys import LADDER, rendition_key
@@ -48,7 +48,7 @@ def is_named(key: str) -> bool:
     """Whether a row names this object of the CDN bucket: one that was dropped may lie there for a while."""
     images = exists().where(or_(Image.large_key == key, Image.thumb_key == key))
     found = bool(db.session.scalar(select(or_(images, exists().where(Rendition.key == key)))))
-    db.session.rollback()  # no connection is held while bytes travel
+    release()  # no connection is held while bytes travel
     return found
 
 
@@ -70,7 +70,7 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
     image_id = image.id
     found = forms.get((AVIF, width)) if wants_avif else None
     found = found or forms.get((type, width)) or _make(image, width, type)
-    db.session.rollback()  # no connection is held while bytes travel
+    release()  # no connection is held while bytes travel
     if wants_avif and found.type != AVIF:
         quietly(jobs.enqueue_once, jobs.make_avif(image_id, width))
         return replace(found, lasts=False)
@@ -83,7 +83,7 @@ def make_avif(image_id: int, width_px: int) -> None:
     if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
         return
     source = _Source.of(image)
-    db.session.rollback()  # no transaction is held while pixels are made
+    release()  # no transaction is held while pixels are made
     data = source.bucket_bytes()
     if data is None:
         return
@@ -126,7 +126,7 @@ def _make(image: Image, width: int, type: str) -> Form:
     if image.variants == FAILED and not image.large_key:
         raise NotFound("This photo could not be processed.", code="image_failed")
     image_id, source = image.id, _Source.of(image)
-    db.session.rollback()  # no transaction is held while pixels are made
+    release()  # no transaction is held while pixels are made
     with _turn((image_id, source.version, width, type)) as my_turn:
         there = db.session.get(Image, image_id)
         if there is None or there.version != source.version:
@@ -136,7 +136,7 @@ def _make(image: Image, width: int, type: str) -> Form:
             return forms[type, width]
         if not my_turn:
             return _next_best(forms, width, type)
-        db.session.rollback()
+        release()
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The bytes of this photo are missing.", code="image_missing")

@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, or_, select, union_all
 
 from portal import storage
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
 from portal.work import held, work
 
@@ -37,7 +37,7 @@ def empty_bin() -> int:
     """Forget what was deleted and can't be brought back any more, originals included; return how many."""
     over = select(Deleted).where(Deleted.expires_at < now()).limit(BATCH)
     if not db.session.scalar(over.limit(1)):
-        db.session.rollback()
+        release()
         return 0
     with work() as w:
         found = list(db.session.scalars(held(over, Deleted, skip_locked=True)))
@@ -55,14 +55,17 @@ def forget_imports() -> int:
 
 
 def named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed.
-
-    A confirmed upload's own key is nobody's any more.
-    """
+    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
     in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))
     return set(db.session.scalars(union_all(originals, awaited, in_bin)))
+
+
+def used_uploads(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys whose upload became an image: a client may have PUT there again since."""
+    used = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_not(None))
+    return set(db.session.scalars(used))
 
 
 def named_in_cdn(keys: Sequence[str]) -> set[str]:

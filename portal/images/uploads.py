@@ -72,7 +72,7 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
         _check(file, index)
     with work():
         if not lock(property):
-            raise NotFound("There is no such property.")
+            raise NotFound("There is no such property.", code="property_not_found")
         limit = gallery.demand_room(property, len(files)).limit
         _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         where = keys.Place.of(property)

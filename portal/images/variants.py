@@ -94,10 +94,7 @@ def ring_again() -> int:
     """Ring for every image that waits too long and that no queue knows of; return how many (decision 5)."""
     late = select(Image.id).where(Image.pending_since < now() - WAITS_TOO_LONG).order_by(Image.pending_since)
     waiting: Iterable[int] = db.session.scalars(late.limit(10_000)).all()
-    lost = jobs.lost([jobs.make_variants(image_id) for image_id in waiting])
-    for job in lost:
-        jobs.enqueue(job)
-    return len(lost)
+    return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
 
 def store(w: Work, place: Place, rendered: Rendered) -> Stored:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
 from portal.listings import detection, settling, standing
-from portal.listings.models import IntegrationAccount, Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import Work, held
 
@@ -47,7 +47,8 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    rows = held(select(Listing).where(Listing.id.in_(listing_ids)).order_by(Listing.id), Listing)  # first
+    asked = select(Listing).where(Listing.id.in_(listing_ids)).options(WITH_ACCOUNT)
+    rows = held(asked.order_by(Listing.id), Listing)  # first
     listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:

@@ -3,23 +3,20 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
-from sqlalchemy.orm import defer, joinedload
+from sqlalchemy import ColumnElement, Select, and_, select
 
 from portal import cursors
 from portal.accounts.models import Workspace
-from portal.db import as_uuid, db, is_storable
-from portal.errors import Invalid, NotFound
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.db import as_uuid, db, release
+from portal.errors import Invalid, NotFound, demand_known
+from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
+from portal.search import matching
+from portal.work import lock
 
 MAX_PAGE = 100
-MAX_WORDS = 8  # of a search
 COPIED, WAITING, FAILED = "copied", "waiting", "failed"
 STATES = (COPIED, WAITING, FAILED)
-WITHOUT_SECRETS = joinedload(Listing.account).options(  # else each listing's row would be deciphered anew
-    defer(IntegrationAccount.credentials), defer(IntegrationAccount.token)
-)
 
 
 class Page(NamedTuple):
@@ -44,21 +41,18 @@ def page(
     `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
     is off, a listing is in none. An account that is absent, or another workspace's, has none.
     """
-    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITHOUT_SECRETS)
+    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITH_ACCOUNT)
     if provider is not None:
         found = found.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
     if account is not None:
         named = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
         found = found.where(Listing.account_id.in_(named))
+    demand_known("state", state, STATES)
     if state is not None:
         found = found.where(_in_state(workspace, state))
     if after is not None:
         found = found.where(Listing.id > cursors.id_in(after, "after"))
-    if not is_storable(search):
-        return Page([], None)
-    for word in search.split()[:MAX_WORDS]:
-        columns = (Listing.name, Listing.external_id)
-        found = found.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
+    found = matching(found, search, (Listing.name, Listing.external_id))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
     return Page(rows[:limit], cursors.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
@@ -66,12 +60,16 @@ def page(
 
 def find(workspace: Workspace, uuid: str) -> Listing:
     """Return a listing of this workspace. Raises NotFound; foreign equals absent."""
-    listing = db.session.scalar(
-        select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
-    )
+    mine = select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
+    listing = db.session.scalar(mine.options(WITH_ACCOUNT))
     if listing is None:
         raise NotFound("There is no such listing.", code="listing_not_found")
     return listing
+
+
+def hold(listing: Listing) -> bool:
+    """Lock a listing; False where it is gone, or its account was removed meanwhile."""
+    return lock(listing) and db.session.scalar(select(Listing.id).where(Listing.id == listing.id)) is not None
 
 
 def images(listing: Listing) -> list[ListingImage]:
@@ -108,9 +106,9 @@ def find_image(listing: Listing, uuid: str) -> ListingImage:
 
 def is_named(key: str) -> bool:
     """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
-    named = select(ListingImage.id).join(ListingImage.listing).join(Listing.account).join(IntegrationAccount.definition)
+    named = select(ListingImage.id).join(ListingImage.listing)
     found = db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
-    db.session.rollback()  # no connection is held while bytes travel
+    release()  # no connection is held while bytes travel
     return found
 
 
@@ -140,8 +138,6 @@ def _in_state(workspace: Workspace, state: str) -> ColumnElement[bool]:
         WAITING: Listing.waiting > 0,
         COPIED: and_(Listing.copied > 0, Listing.failed == 0, Listing.waiting == 0),
     }
-    if state not in states:
-        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
     return and_(
         states[state], Listing.account_id.in_(_accounts(workspace, IntegrationDefinition.enable_images_cdn.is_(True)))
     )

@@ -13,9 +13,18 @@ from portal.db import db, now
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.listings import settling, standing, turns
-from portal.listings.download import RETRY_AFTER_S, TYPES, Copy, Errand, Found, Target, carry_out
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, prefix_of
+from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
+from portal.listings.models import (
+    WITH_ACCOUNT,
+    WITH_REMOVED,
+    IntegrationAccount,
+    IntegrationDefinition,
+    Listing,
+    ListingImage,
+    prefix_of,
+)
 from portal.pixels.inspect import Picture
+from portal.pixels.types import type_of
 from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
@@ -41,8 +50,7 @@ def run() -> int:
 def ring_again() -> None:
     """Ring where pictures are due and no worker is on its way to them."""
     if turns.waiting(now()):
-        for lost in jobs.lost([jobs.image_cdn_upload()]):
-            jobs.enqueue(lost)
+        jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
 def try_again(image: ListingImage) -> None:
@@ -51,7 +59,7 @@ def try_again(image: ListingImage) -> None:
     Raises NotFound where it is gone, Conflict where the Image CDN is off or the PMS doesn't name it any more.
     """
     with work() as w:
-        listing = db.session.get(Listing, image.listing_id)
+        listing = db.session.get(Listing, image.listing_id, options=[WITH_ACCOUNT], populate_existing=True)
         if listing is None or not lock(listing) or not lock(image):
             raise NotFound("There is no such image.", code="image_not_found")
         if not listing.account.definition.enable_images_cdn:
@@ -110,7 +118,7 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     Nobody is waited for: a listing that is just being changed has its turn at the next look.
     """
     asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
-    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id)))
+    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id))).execution_options(**WITH_REMOVED)
     free_ids = db.session.scalars(held(free, Listing, skip_locked=True)).all()
     same = select(ListingImage).join(
         asked,
@@ -186,6 +194,6 @@ def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | Non
 
 def _copy_of(image: ListingImage) -> Copy:
     key = image.key or ""
-    picture = Picture(TYPES[key.rpartition(".")[2]], image.width or 0, image.height or 0)
+    picture = Picture(type_of(key), image.width or 0, image.height or 0)
     sizes = (image.original_bytes or 0, image.delivered_bytes or 0)
     return Copy(image.image_hash or "", {image.id: key}, (), *sizes, picture, image.etag, image.last_modified)

@@ -14,6 +14,7 @@ from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.listings.models import GALLERY
 from portal.pixels.clean import cleaned
 from portal.pixels.inspect import Picture, inspect
+from portal.pixels.types import extension_of
 from portal.remote.large import LargeBodies
 
 MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
@@ -22,15 +23,7 @@ LARGE_AT_ONCE, LARGE_PATIENCE_S = 4, 5
 DEADLINE_S = 30  # for one picture, everything included
 RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # 429 and 5xx, timeouts, our own bucket (A14)
 MAX_ATTEMPTS = 15  # interruptions included
-EXTENSIONS = {  # by the bytes, never by the URL (A1)
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/avif": "avif",
-    "image/heic": "heic",
-}
-TYPES = {extension: type for type, extension in EXTENSIONS.items()}
+TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/heic")  # as their bytes say
 
 
 @dataclass(frozen=True)
@@ -130,8 +123,8 @@ def _stored(errand: Errand, fetched: remote.Fetched) -> Found:
         is_whole = all(storage.cdn.head(target.held or "") for target in errand.targets)
         return Found(is_unchanged=True) if is_whole else _fetched(replace(errand, condition={}))
     picture = inspect(fetched.data)
-    if picture.type not in EXTENSIONS:
-        raise Invalid(f"The Image CDN takes {', '.join(EXTENSIONS.values())}.")
+    if picture.type not in TYPES:
+        raise Invalid(f"The Image CDN takes {', '.join(map(extension_of, TYPES))}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
     published = cleaned(fetched.data, picture.type)
     if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
@@ -160,7 +153,7 @@ def _copied_again(errand: Errand, copy: Copy) -> Found:
 
 def _put(errand: Errand, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
     """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
-    keys = {target.image_id: target.key(errand.prefix, image_hash, EXTENSIONS[type]) for target in errand.targets}
+    keys = {target.image_id: target.key(errand.prefix, image_hash, extension_of(type)) for target in errand.targets}
     new = tuple(key for key in keys.values() if key not in errand.stored or not storage.cdn.head(key))
     for key in new:
         storage.cdn.put(key, data, type)

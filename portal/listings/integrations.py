@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import defer
 
 from portal import jobs
 from portal.accounts.models import Workspace
@@ -42,7 +41,7 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
             if enabled:
                 w.enqueue(jobs.image_cdn_upload())
                 for account in accounts(definition):
-                    if lock(account):  # it may just have been removed, or its sync begun
+                    if _hold(account):  # it may just have been removed, or its sync begun
                         _hurry(w, account)
     return definition
 
@@ -75,7 +74,7 @@ def change(
     """
     definition, known = account.definition, providers.ALL[account.definition.provider]
     with work() as w:
-        if not lock(definition) or not lock(account):  # in this order, as a sync does
+        if not lock(definition) or not _hold(account):  # in this order, as a sync does
             raise NotFound("There is no such account.", code="account_not_found")
         if name is not None:
             account.name = _name(known, name)
@@ -103,9 +102,8 @@ def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
 
 
 def all_accounts(workspace: Workspace) -> list[IntegrationAccount]:
-    """Return the accounts of all providers of a workspace, in one statement; their secrets stay in the database."""
+    """Return the accounts of all providers of a workspace, in one statement."""
     mine = select(IntegrationAccount).join(IntegrationDefinition)
-    mine = mine.options(defer(IntegrationAccount.credentials), defer(IntegrationAccount.token))
     mine = mine.where(IntegrationDefinition.workspace_id == workspace.id)
     return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
 
@@ -137,7 +135,7 @@ def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -
 def sync_now(account: IntegrationAccount) -> IntegrationAccount:
     """Sync an account at once, unless a sync of it is under way. Raises NotFound when it is gone."""
     with work() as w:
-        if not lock(account):
+        if not _hold(account):
             raise NotFound("There is no such account.", code="account_not_found")
         _hurry(w, account)
     return account
@@ -146,6 +144,11 @@ def sync_now(account: IntegrationAccount) -> IntegrationAccount:
 def is_syncing(account: IntegrationAccount) -> bool:
     """Whether a sync is under way, or begins as soon as a worker is free."""
     return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
+
+
+def _hold(account: IntegrationAccount) -> bool:
+    """Lock an account; False where it is gone, or was removed meanwhile."""
+    return lock(account) and account.removed_at is None
 
 
 def _hurry(w: Work, account: IntegrationAccount) -> None:

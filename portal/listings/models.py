@@ -4,8 +4,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, event, select, text
+from sqlalchemy.orm import (
+    Mapped,
+    ORMExecuteState,
+    Session,
+    joinedload,
+    mapped_column,
+    relationship,
+    with_loader_criteria,
+)
 
 from portal.accounts.models import Workspace
 from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
@@ -39,22 +47,25 @@ class IntegrationAccount(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    # None: it was removed. Each inner join hides it and its listings, until a worker has deleted them all.
     definition_id: Mapped[int | None] = mapped_column(
         ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
     )
+    removed_at: Mapped[Moment | None] = mapped_column(index=True)  # nobody sees it or its listings from then on
     name: Mapped[str] = mapped_column(String(120))
-    credentials: Mapped[str | None] = mapped_column(Sealed)  # a JSON object; None: SECRET_KEY has changed
-    token: Mapped[str | None] = mapped_column(Sealed)  # what the PMS let us in with: few are given a day
+    # Deferred: to load an account is not to decrypt its secrets.
+    credentials: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # JSON object; None: SECRET_KEY has changed
+    token: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # what the PMS let us in with: few are given a day
     host: Mapped[str] = mapped_column(String(255))  # few are asked at a time on one host
     next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to sync, or ask on
     syncing_until: Mapped[Moment | None]  # the lease of the worker that asks for a page
     started_at: Mapped[Moment | None]  # of the sync under way; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the page that comes next
     has_begun_anew: Mapped[bool] = mapped_column(default=False)  # since the PMS forgot its cursor: once, then it fails
+    passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in this sync, or the last one
     pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
-    found: Mapped[int] = mapped_column(default=0)  # listings on these pages
+    found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages
     total: Mapped[int | None]  # listings there are, where the PMS says it
+    withheld: Mapped[int | None]  # listings that it counts but does not return, as of the last sync that could tell
     uploads: Mapped[int] = mapped_column(default=0)  # pictures that waited when the last sync began, or are new since
     attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
     failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
@@ -67,13 +78,15 @@ class IntegrationAccount(Base):
 
 
 class SyncPage(Base):
-    """Which listings a page of the sync under way had: what was on none of them is gone from the PMS."""
+    """Which listings a page of the sync under way had: when that is whole, those on no page are missing."""
 
     __tablename__ = "sync_page"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("integration_account.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    pass_number: Mapped[int] = mapped_column(default=0, server_default="0")  # from 0; `number` counts on across passes
     listing_ids: Mapped[list[int]] = mapped_column(JSON)
+    total: Mapped[int | None]  # listings there are, according to this page
 
 
 class Listing(Base):
@@ -107,7 +120,7 @@ class Listing(Base):
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
-    account: Mapped[IntegrationAccount] = relationship(lazy="joined", innerjoin=True)
+    account: Mapped[IntegrationAccount] = relationship(lazy="raise", innerjoin=True)
 
 
 class ListingImage(Base):
@@ -156,6 +169,32 @@ class ListingImage(Base):
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
     listing: Mapped[Listing] = relationship(lazy="raise", innerjoin=True)
+
+
+WITH_ACCOUNT = joinedload(Listing.account)
+WITH_REMOVED = {"with_removed": True}
+"""Execution options of a query that wants removed accounts and their listings too."""
+
+_accounts = IntegrationAccount.__table__
+_ACCOUNT_IS_THERE = with_loader_criteria(
+    IntegrationAccount, IntegrationAccount.removed_at.is_(None), include_aliases=True
+)
+_LISTING_IS_THERE = with_loader_criteria(
+    Listing,
+    lambda listing: listing.account_id.not_in(select(_accounts.c.id).where(_accounts.c.removed_at.is_not(None))),
+    include_aliases=True,
+)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _hide_what_was_removed(state: ORMExecuteState) -> None:
+    """Have each query see the accounts that are there, and their listings, unless it asks for removed ones too."""
+    is_ours = state.bind_mapper is not None and state.bind_mapper.class_ in _OURS
+    if is_ours and state.is_select and not state.is_column_load and "with_removed" not in state.execution_options:
+        state.statement = state.statement.options(_ACCOUNT_IS_THERE, _LISTING_IS_THERE)
+
+
+_OURS = (IntegrationDefinition, IntegrationAccount, Listing, ListingImage)
 
 
 def prefix_of(workspace_uuid: UUID, listing_uuid: UUID) -> str:

@@ -4,17 +4,17 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, exists, select, update
 
 from portal import jobs, storage
-from portal.accounts.models import Workspace
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.errors import NotFound
-from portal.listings.models import IntegrationAccount, Listing, ListingImage, SyncPage, prefix_of
+from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
 from portal.work import Work, held, lock, quietly, work
 
 CLEAR_FOR_S = 10  # imports wait in the same queue
 BATCH = 500
+CLEARED_TOGETHER = 50  # listings, with some thousand pictures at most usually
 SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS doesn't name any more (A8)
 
 
@@ -24,9 +24,10 @@ def remove_account(account: IntegrationAccount) -> None:
     One row is changed, however many listings there are. Raises NotFound when somebody was first.
     """
     with work() as w:
-        if not lock(account):
+        if not lock(account) or account.removed_at:
             raise NotFound("There is no such account.", code="account_not_found")
-        account.definition_id = account.next_at = account.credentials = account.token = None
+        account.removed_at = now()
+        account.next_at = account.credentials = account.token = None
         w.enqueue(jobs.clear_leftovers())
 
 
@@ -49,25 +50,24 @@ def remove_missing(w: Work, account: IntegrationAccount) -> None:
 
 
 def clear_leftovers() -> int:
-    """Delete what is left of accounts that were removed, for a while; return how many objects that were.
+    """Delete what is left of accounts that were removed, for a while; return how many listings that were.
 
-    One listing after the other: others may write in between, and no import waits for long behind ten thousand.
+    Some at a time: others may write in between, and no import waits for long behind ten thousand.
     """
     end, count = time.monotonic() + CLEAR_FOR_S, 0
     while account_id := db.session.scalar(_removed()):
-        count += _clear_one(account_id)
+        count += _clear_some(account_id)
         if time.monotonic() > end:
             quietly(jobs.enqueue, jobs.clear_leftovers())
             break
-    db.session.rollback()
+    release()
     return count
 
 
 def ring_again() -> None:
     """Ring where something is left of accounts that were removed."""
     if db.session.scalar(_removed()):
-        for lost in jobs.lost([jobs.clear_leftovers()]):
-            jobs.enqueue(lost)
+        jobs.enqueue_missing([jobs.clear_leftovers()])
 
 
 def forget_superseded() -> int:
@@ -79,22 +79,22 @@ def forget_superseded() -> int:
     while True:
         with work() as w:
             images = list(db.session.scalars(held(old.limit(BATCH), ListingImage, skip_locked=True)))
+            keys = {image.key for image in images}
             for image in images:
-                w.drop(storage.cdn, image.key if not _is_shared(image) else None)
                 image.key = image.image_hash = image.delivered_bytes = None
+            db.session.flush()
+            shared = set(db.session.scalars(select(ListingImage.key).where(ListingImage.key.in_(keys))))
+            w.drop(storage.cdn, *(keys - shared))
         count += len(images)
         if len(images) < BATCH:
             return count
 
 
-def _is_shared(image: ListingImage) -> bool:
-    others = select(ListingImage.id).where(ListingImage.key == image.key, ListingImage.id != image.id)
-    return db.session.scalar(others.limit(1)) is not None
-
-
 def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
     """Give listings to an account that was removed, and with it they go: there may be thousands."""
-    removed = IntegrationAccount(definition_id=None, name=account.name, host=account.host, next_at=None)
+    removed = IntegrationAccount(
+        definition_id=account.definition_id, name=account.name, host=account.host, next_at=None, removed_at=now()
+    )
     db.session.add(removed)
     db.session.flush()
     for ids in _batches(listing_ids):
@@ -110,27 +110,21 @@ def _hold(listing_ids: Sequence[int]) -> None:
 
 
 def _removed() -> Select[int]:
-    return select(IntegrationAccount.id).where(IntegrationAccount.definition_id.is_(None)).limit(1)
+    removed = select(IntegrationAccount.id).where(IntegrationAccount.removed_at.is_not(None)).limit(1)
+    return removed.execution_options(**WITH_REMOVED)
 
 
-def _clear_one(account_id: int) -> int:
-    """Delete a listing of an account that was removed, or the account when it has none; return how many objects.
-
-    Objects first: as long as there is the row, whoever comes next knows of them.
-    """
-    mine = select(Listing.id, Listing.uuid, Workspace.uuid).join(Workspace, Listing.workspace_id == Workspace.id)
-    found = db.session.execute(mine.where(Listing.account_id == account_id).limit(1)).first()
-    if found is None:
-        with work():
-            db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account_id))
-        return 0
-    listing_id, uuid, workspace_uuid = found
-    db.session.rollback()  # no connection is held while the bucket is asked
-    keys = [stored.key for stored in storage.cdn.list(prefix_of(workspace_uuid, uuid))]
-    storage.cdn.delete(*keys)
-    with work():
-        db.session.execute(delete(Listing).where(Listing.id == listing_id))
-    return len(keys)
+def _clear_some(account_id: int) -> int:
+    """Delete some listings of an account that was removed, with their copies; and the account with the last of them."""
+    mine = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
+    with work() as w:
+        ids = list(db.session.scalars(held(mine, Listing).execution_options(**WITH_REMOVED)))
+        copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
+        w.drop(storage.cdn, *set(db.session.scalars(copies)))
+        db.session.execute(delete(Listing).where(Listing.id.in_(ids)))
+        empty = ~exists().where(Listing.account_id == account_id)  # whom we waited for may have left some
+        db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account_id, empty))
+    return len(ids)
 
 
 def _batches(ids: Sequence[int]) -> list[Sequence[int]]:

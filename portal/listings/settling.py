@@ -9,10 +9,11 @@ from sqlalchemy import select
 from portal import storage
 from portal.db import db, now
 from portal.dispatch import Results
+from portal.garbage import LEASE, Garbage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found
-from portal.listings.models import Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.webhooks import events
 from portal.work import Work, held, lock, work
 
@@ -43,19 +44,40 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
 def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
     with work() as w:
         put = [key for _, found in outcomes if found.copy for key in found.copy.put]
-        listing = db.session.get(Listing, listing_id)
+        listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for errand, found in outcomes:
-            _settle(listing, images, errand, found)
+            _settle(listing, images, errand, _kept(found, before))
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
         standing.recount([listing_id])
     return None
+
+
+def _kept(found: Found, before: Sequence[str | None]) -> Found:
+    """Keep a copy whose name was garbage; where it is being deleted in this moment, store it again later."""
+    named = set(found.copy.keys.values()).difference(before) if found.copy else set()
+    if named and _is_leaving(list(named)):
+        return Found(again_in_s=LEASE.total_seconds(), is_ours=True)
+    return found
+
+
+def _is_leaving(keys: Sequence[str]) -> bool:
+    """Take objects out of the garbage that are named again; say whether any of them is just being deleted.
+
+    A copy's name is made of what it holds, so it can come back: no other object's can.
+    """
+    garbage = select(Garbage).where(Garbage.bucket == storage.cdn.role, Garbage.key.in_(keys)).order_by(Garbage.id)
+    rows = db.session.scalars(held(garbage, Garbage)).all()
+    for row in rows:
+        if row.next_at <= now():
+            db.session.delete(row)
+    return any(row.next_at > now() for row in rows)
 
 
 def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> None:

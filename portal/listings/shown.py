@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from portal import config
-from portal.db import db, read_anew
+from portal.db import db, read_anew, release
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
+    WITH_ACCOUNT,
     IntegrationAccount,
     IntegrationDefinition,
     Listing,
@@ -36,8 +37,8 @@ def shown(listings: Sequence[Listing]) -> list[Shown]:
         return [_substituted(listing, copies) for listing in listings]
     except Exception:
         log.exception("substitution failed: the PMS's own URLs are shown")
-        db.session.rollback()
-        read_anew(listings)
+        release()
+        read_anew(listings, WITH_ACCOUNT)
         return [Shown(listing.thumbnail_url, listing.pictures) for listing in listings]
 
 

@@ -1,22 +1,24 @@
 """Sync: what a PMS says of its listings becomes ours, page by page; each page is a change of its own.
 
 An account that is due is an errand: one page is asked for and stored, and it is due again for the next. So a
-sync that is killed goes on from its cursor, and many accounts take turns.
+sync that is killed goes on from its cursor, and many accounts take turns. After the last page the list may be read
+again from the first: see `passes`.
 """
 
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import undefer
 
-from portal import config, dispatch, jobs, remote
+from portal import dispatch, jobs, remote
 from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
-from portal.listings import arrival, providers, removal, standing
+from portal.listings import providers, standing, transitions
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
@@ -27,7 +29,6 @@ CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
 MAX_ATTEMPTS = 10  # of a page, interruptions included
-LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
 ANSWERS_HELD = 4  # of which parts are left: up to 20 MB each, and who holds none asks once more
 FRESH_S = 120  # a token that was good so lately is not the reason for a refusal: another would not help
 
@@ -41,6 +42,7 @@ class _Errand:
     provider: str
     credentials: dict[str, str] = field(repr=False)
     token: Token | None
+    passes: int
     cursor: str | None
     attempts: int
 
@@ -73,7 +75,7 @@ def ring_again() -> int:
 
 def begin_anew(w: Work, account: IntegrationAccount) -> None:
     """Give up the sync that may be under way, and begin one at once. Under the account's lock."""
-    _end(account)
+    transitions.end(account)
     account.next_at = now()
     w.enqueue(jobs.sync_listings())
 
@@ -89,6 +91,7 @@ def _claim(most: int) -> list[_Errand]:
         return []
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
+        due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
         return [errand for account in free if (errand := _begun(account))]
 
@@ -113,14 +116,16 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
 def _begun(account: IntegrationAccount) -> _Errand | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
-        account.pages, account.found, account.total, account.attempts = 0, 0, None, 0
+        account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
         account.uploads = standing.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
-        _fail(account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again.")
+        transitions.fail(
+            account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again."
+        )
         return None
     if account.attempts >= MAX_ATTEMPTS:
-        _fail(account, "The sync broke off each time.")
+        transitions.fail(account, "The sync broke off each time.")
         return None
     account.attempts += 1
     account.syncing_until = account.next_at = now() + LEASE
@@ -131,6 +136,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
         account.definition.provider,
         json.loads(account.credentials),
         Token(*json.loads(account.token)) if account.token else None,
+        account.passes,
         account.cursor,
         account.attempts,
     )
@@ -161,19 +167,19 @@ def _ask(errand: _Errand) -> _Found:
         )
 
 
-_rest: OrderedDict[tuple[int, datetime | None, str | None], Iterator[Page]] = OrderedDict()
+_rest: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]] = OrderedDict()
 _rest_lock = threading.Lock()
 
 
 def _page(account: Account, errand: _Errand) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        pages = _rest.pop((errand.candidate.id, errand.began_at, errand.cursor), None)
+        pages = _rest.pop((errand.candidate.id, errand.began_at, errand.passes, errand.cursor), None)
     pages = pages or account.provider.pages(account, errand.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:
-            _rest[errand.candidate.id, errand.began_at, page.next_cursor] = pages
+            _rest[errand.candidate.id, errand.began_at, errand.passes, page.next_cursor] = pages
             if len(_rest) > ANSWERS_HELD:
                 _rest.popitem(last=False)
     return page
@@ -194,7 +200,7 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
     if found.is_token_bad:
         account.token = None
     if found.page:
-        _store(w, account, found.page)
+        transitions.store(w, account, found.page)
     elif found.token:
         account.token = json.dumps(found.token)
         account.attempts, account.next_at = 0, now()
@@ -206,48 +212,10 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         begin_anew(w, account)
         account.has_begun_anew = True
     else:
-        _fail(account, found.error)
+        transitions.fail(account, found.error)
 
 
 def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
-    asked = (errand.began_at, errand.cursor, errand.attempts)
-    return asked == (account.started_at, account.cursor, account.attempts)
-
-
-def _store(w: Work, account: IntegrationAccount, page: Page) -> None:
-    """Take a page in; with the last one the sync has ended."""
-    listing_ids = arrival.take_in(w, account, page.listings)
-    db.session.add(SyncPage(account_id=account.id, number=account.pages, listing_ids=listing_ids))
-    account.pages += 1
-    account.found += len(listing_ids)
-    account.total = page.total if page.total is not None else account.total
-    account.note = account.note or (page.notes[0][:300] if page.notes else None)
-    account.attempts, account.error, account.cursor = 0, None, page.next_cursor
-    account.next_at = now()
-    if page.next_cursor is None:
-        removal.remove_missing(w, account)
-        _end(account)
-        account.synced_at, account.failures = now(), 0
-        account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
-
-
-def _fail(account: IntegrationAccount, error: str) -> None:
-    """End a sync that can't go on. Nothing that we have is removed; the next one comes later each time."""
-    _end(account)
-    account.failures += 1
-    account.error = error[:300]
-    pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
-    account.next_at = now() + min(pause, LONGEST_PAUSE)
-
-
-def _end(account: IntegrationAccount) -> None:
-    account.started_at = account.syncing_until = account.cursor = None
-    account.attempts, account.has_begun_anew = 0, False
-    db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
-
-
-def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
-    """How much of the syncs under way is done, from 0 to 1; None where the PMS doesn't say how much there is."""
-    found = sum(account.found for account in accounts if account.started_at)
-    total = sum(account.total or 0 for account in accounts if account.started_at)
-    return min(1.0, found / total) if total else None
+    asked = (errand.began_at, errand.passes, errand.cursor, errand.attempts)
+    is_same = asked == (account.started_at, account.passes, account.cursor, account.attempts)
+    return is_same and account.removed_at is None

@@ -1,14 +1,15 @@
 """What is done to many photos at once from the gallery editor: delete, with an undo, turn, describe in a row."""
 
-import json
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
 from portal.errors import NotFound
 from portal.images import deletion, properties
 from portal.pages import rotation
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, only
 from portal.pages.words import photos
@@ -32,11 +33,11 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
         return redirect(find_sheet(uuid).address(), 303)
     deleted, token = deletion.delete(property, chosen, undoable=True)
     sheet = find_sheet(uuid)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(f"{sheet.url}?undo={token}" if token else sheet.url, 303)
     toast = {"text": f"Deleted {photos(deleted)}."} | ({"undo": f"{sheet.url}/undo/{token}"} if token else {})
     answer = render_template("gallery/_counts.html", sheet=sheet, own=bool(deleted))
-    return answer, {"HX-Trigger": json.dumps({"toast": toast})}
+    return make_response(answer, trigger={"toast": toast})
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/undo/<uuid:token>")
@@ -47,14 +48,14 @@ def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
     try:
         found = deletion.undelete(property, str(token))
     except NotFound as late:
-        if not request.headers.get("HX-Request"):
+        if not request.htmx:
             raise
-        return late.message, 404, {"HX-Trigger": json.dumps({"toast": {"text": late.message}})}
+        return make_response(late.message, 404, trigger={"toast": {"text": late.message}})
     sheet = find_sheet(uuid)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(sheet.url, 303)
-    toast = json.dumps({"toast": {"text": f"Brought back {photos(found)}.", "life": 4000}})
-    return render_template("gallery/_sheet_anew.html", sheet=sheet), {"HX-Trigger": toast}
+    toast = {"text": f"Brought back {photos(found)}.", "life": 4000}
+    return make_response(render_template("gallery/_sheet_anew.html", sheet=sheet), trigger={"toast": toast})
 
 
 def _describe(uuid: UUID, chosen: list[str]) -> ResponseReturnValue:

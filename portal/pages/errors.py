@@ -1,10 +1,10 @@
 """What a reader sees when something went wrong: what happened, what is safe, what to do."""
 
-import json
 import logging
 from typing import NamedTuple
 
-from flask import Flask, g, render_template, request
+from flask import Flask, g, render_template
+from htmx_flask import make_response
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -12,32 +12,14 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
-from portal.errors import (
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    OverQuota,
-    Problem,
-    StorageFailed,
-    TooMany,
-    Unauthorized,
-)
+from portal.errors import Problem, TooMany, Unauthorized
+from portal.pages.htmx import request
 from portal.pages.security import is_page
 from portal.pages.session import ask_to_sign_in
 from portal.spool import BROKEN_BODY
+from portal.statuses import status_of
 
 log = logging.getLogger(__name__)
-
-STATUS = {
-    Invalid: 422,
-    NotFound: 404,
-    Forbidden: 403,
-    Conflict: 409,
-    OverQuota: 422,
-    TooMany: 429,
-    StorageFailed: 503,
-}
 
 
 class Words(NamedTuple):
@@ -80,10 +62,6 @@ def init_app(app: Flask) -> None:
         app.register_error_handler(broken, lambda _: _answer(400))
 
 
-def status_of(problem: Problem) -> int:
-    return next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 500)
-
-
 def headers_of(problem: Problem) -> dict[str, str]:
     return {"Retry-After": str(problem.retry_after_s)} if isinstance(problem, TooMany) else {}
 
@@ -119,9 +97,9 @@ def _answer(status: int, said: str | None = None) -> Response:
     """A page, or for htmx a toast that leaves the page as it is. Asks nothing of the database."""
     words = WORDS.get(status) or (WORDS[400] if status < 500 else WORDS[500])
     text = f"{said} {words.text}" if said and status == 429 else said or words.text
-    if request.headers.get("HX-Request"):
-        toast = json.dumps({"toast": {"text": text}})
-        return Response(text, status, {"HX-Reswap": "none", "HX-Trigger": toast}, mimetype="text/plain")
+    if request.htmx:
+        sentence = Response(text, status, mimetype="text/plain")
+        return make_response(sentence, reswap="none", trigger={"toast": {"text": text}})
     g.has_failed_jobs = False  # the badge in the navigation would ask
     if status >= 500:
         g.user = None  # so would a name

@@ -1,15 +1,16 @@
 """The gallery editor: the sheet of photos, one photo opened and described, and what has moved meanwhile."""
 
-import json
 from uuid import UUID
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
 from portal.db import now
 from portal.errors import Invalid, NotFound
 from portal.images import gallery, imports, keys, properties, variants
 from portal.images.models import Image, Property
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, render_tile
 
@@ -61,13 +62,13 @@ def describe(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     except Invalid as refusal:
         return _describe_again(before, text, refusal)
     sheet = find_sheet(uuid)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(sheet.address(next_one) if next_one else f"{sheet.address()}#p-{photo}", 303)
     if next_one:
         event = {"photo:next": {"address": sheet.address(next_one)}}
         answer = render_tile(image, own=True) + render_template("gallery/_next.html", sheet=sheet, image=next_one)
-        return answer, {"HX-Trigger": json.dumps(event)}
-    return render_tile(image, own=True), {"HX-Trigger": json.dumps({"photo:saved": {"id": f"p-{photo}"}})}
+        return make_response(answer, trigger=event)
+    return make_response(render_tile(image, own=True), trigger={"photo:saved": {"id": f"p-{photo}"}})
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/<uuid:photo>/try-again")
@@ -75,7 +76,7 @@ def describe(uuid: UUID, photo: UUID) -> ResponseReturnValue:
 def try_again(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     image = gallery.find(properties.find(current_user().workspace, str(uuid)), str(photo))
     variants.try_again(image)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(f"{find_sheet(uuid).address()}#p-{photo}", 303)
     return render_tile(image)
 
@@ -93,15 +94,13 @@ def progress(uuid: UUID) -> ResponseReturnValue:
     moved = [image for image in sheet.shown if str(image.uuid) in asked]
     if not moved and seen == sheet.tag:
         return Response(status=304)
-    answer = Response(render_template("gallery/_progress.html", sheet=sheet, moved=moved))
-    answer.headers["HX-PTag"] = sheet.tag
     events: dict[str, object] = {}
     if seen and seen.split(".")[0] != str(sheet.property.gallery_version):
         events["photos:changed"] = {}  # by somebody else: the page fetches the sheet anew
     if ended := _ended(sheet.property):
         events["imports:ended"] = {"text": ended}
-    if events:
-        answer.headers["HX-Trigger"] = json.dumps(events)
+    answer = make_response(render_template("gallery/_progress.html", sheet=sheet, moved=moved), trigger=events)
+    answer.headers["HX-PTag"] = sheet.tag
     return answer
 
 
@@ -122,5 +121,5 @@ def _ended(property: Property) -> str:
 
 def _describe_again(image: Image, text: str, refusal: Invalid) -> ResponseReturnValue:
     more = {"sheet": find_sheet(image.property.uuid), "image": image, "text": text, "wrong": refusal.message}
-    is_fragment = request.headers.get("HX-Request")
+    is_fragment = bool(request.htmx)
     return render_template("gallery/_inspector.html" if is_fragment else "gallery/photos.html", **more), 422

@@ -1,14 +1,15 @@
 """Import by link from the gallery editor: the dialog, and another try for links that failed."""
 
-import json
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
 from portal.errors import Invalid, OverQuota
 from portal.images import imports, properties
 from portal.images.imports import MAX_URLS
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
 
@@ -33,7 +34,7 @@ def start(uuid: UUID) -> ResponseReturnValue:
     try:
         imports.start(property, [line for _, line in lines], added_by=user.name or user.email)
     except (Invalid, OverQuota) as refusal:
-        is_fragment = request.headers.get("HX-Request")
+        is_fragment = bool(request.htmx)
         template = "gallery/_import.html" if is_fragment else "gallery/photos.html"
         more = {"links": text, "wrong_links": _words(refusal, [number for number, _ in lines])}
         return render_template(template, sheet=find_sheet(uuid), importing=True, **more), 422
@@ -51,10 +52,10 @@ def try_again(uuid: UUID, job: UUID) -> ResponseReturnValue:
 
 def _going_on(uuid: UUID, events: dict[str, object]) -> ResponseReturnValue:
     sheet = find_sheet(uuid)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(sheet.address(), 303)
     answer = render_template("gallery/_counts.html", sheet=sheet, go_on=True)
-    return answer, {"HX-Trigger": json.dumps(events)} if events else {}
+    return make_response(answer, trigger=events)
 
 
 def _words(refusal: Invalid | OverQuota, lines: list[int]) -> str:

@@ -4,17 +4,20 @@ from typing import NamedTuple, TypedDict
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Flask, g, redirect, render_template, request
+from flask import Blueprint, Flask, g, redirect, render_template
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
-from portal import activity, jobs
+from portal import activity, installation, jobs
 from portal.accounts.models import Workspace
+from portal.db import db
 from portal.errors import Invalid
 from portal.images import imports
 from portal.images.models import FAILED
 from portal.listings import providers
 from portal.pages import live
+from portal.pages.htmx import request
+from portal.pages.rq import is_operator
 from portal.pages.session import current_user, signed_in
 
 DOING = {
@@ -25,6 +28,7 @@ DOING = {
     "sync_listings": "Asking the property systems",
     "image_cdn_upload": "Copying listing pictures",
     "clear_leftovers": "Removing old copies",
+    "collect_garbage": "Deleting old files",
 }
 PAGE = 30
 
@@ -63,7 +67,7 @@ def has_failed_jobs() -> bool:
 @signed_in
 def overview() -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("jobs/_live.html", **_seen()))
     return render_template("jobs/overview.html", **_seen())
 
@@ -98,6 +102,7 @@ def _seen() -> dict[str, object]:
         "a_minute": activity.a_minute(workspace),
         "causes": activity.causes(workspace) if here["state"] == FAILED else [],
         "workers": _workers(workspace),
+        "warning": _warning(),
         "jobs": page.items,
         "failed_pictures": activity.failed_pictures(page.items),
         "next_url": _url(here, page.next_cursor) if page.next_cursor else None,
@@ -107,6 +112,12 @@ def _seen() -> dict[str, object]:
         "provider_names": {key: provider.name for key, provider in providers.ALL.items()},
         **here,
     }
+
+
+def _warning() -> str:
+    """What operators should know of; nobody else can do anything about it."""
+    is_wanted = is_operator() and installation.is_a_stranger(db.engine)
+    return installation.NOT_OURS if is_wanted else ""
 
 
 def _asked() -> Asked:
@@ -157,6 +168,6 @@ def _url(here: Asked, after: str | None) -> str:
 
 def _back() -> ResponseReturnValue:
     """Where the button was: the live part for htmx, else the page it stands on."""
-    if live.wanted():
+    if request.htmx:
         return render_template("jobs/_live.html", **_seen())
     return redirect(url_of(**_asked()), 303)

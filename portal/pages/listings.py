@@ -4,7 +4,6 @@ Everything on it is one live part: a sync is seen page by page, and the copies a
 anybody may ask for a sync: that changes no setting.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +11,17 @@ from typing import TypedDict
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
 from portal.accounts.models import Workspace
-from portal.listings import catalogue, integrations, providers, standing, sync
+from portal.listings import catalogue, integrations, passes, providers, standing
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
 from portal.listings.standing import Standing
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 
 PAGE = 50
@@ -61,7 +62,7 @@ class Card:
     @property
     def progress(self) -> float | None:
         """How much of the syncs under way is done, from 0 to 1; None where nobody knows."""
-        return sync.progress(self.accounts)
+        return passes.progress(self.accounts)
 
     @property
     def is_moving(self) -> bool:
@@ -76,7 +77,7 @@ blueprint.add_app_template_test(integrations.is_syncing, "syncing")
 @signed_in
 def overview() -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("listings/_live.html", **_seen()))
     return render_template("listings/overview.html", **_seen())
 
@@ -168,9 +169,7 @@ def _url(here: Asked, after: str | None) -> str:
 
 def _back(said: str = "") -> Response:
     """Where the button was: the live part for htmx, with a toast, else the page it stands on."""
-    if not live.wanted():
+    if not request.htmx:
         return make_response(redirect(url_of(**_asked()), 303))
-    answer = make_response(render_template("listings/_live.html", **_seen()))
-    if said:
-        answer.headers["HX-Trigger"] = json.dumps({"toast": {"text": said}})
-    return answer
+    toast = {"toast": {"text": said}} if said else None
+    return make_response(render_template("listings/_live.html", **_seen()), trigger=toast)

@@ -11,8 +11,3 @@ def fragment(html: str) -> Response:
     if request.headers.get("HX-PTag") == tag:
         return Response(status=304)
     return Response(html, headers={"HX-PTag": tag})
-
-
-def wanted() -> bool:
-    """Whether htmx asks, for a part, and not a browser for the whole page."""
-    return bool(request.headers.get("HX-Request"))

@@ -1,14 +1,15 @@
 """Order and cover from the gallery editor: one photo at a time, put behind another or at a place."""
 
-import json
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
 from portal.errors import Conflict
 from portal.images import order, properties
 from portal.images.models import Property
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
 
@@ -29,12 +30,12 @@ def move(uuid: UUID) -> ResponseReturnValue:
     try:
         _move(property, request.form.get("id", ""))
     except Conflict as conflict:
-        if not request.headers.get("HX-Request"):
+        if not request.htmx:
             raise
-        toast = json.dumps({"toast": {"text": conflict.message}})
-        return render_template("gallery/_sheet_anew.html", sheet=find_sheet(uuid)), 409, {"HX-Trigger": toast}
+        anew = render_template("gallery/_sheet_anew.html", sheet=find_sheet(uuid))
+        return make_response(anew, 409, trigger={"toast": {"text": conflict.message}})
     sheet = find_sheet(uuid)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(f"{sheet.address()}#p-{request.form['id']}", 303)
     return render_template("gallery/_saved.html", sheet=sheet)
 

@@ -4,18 +4,19 @@ from collections import Counter
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from portal import adoption
-from portal.errors import Invalid, OverQuota
+from portal.errors import OverQuota, demand_known
 from portal.listings import catalogue, copying, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.pictures import Row
 from portal.listings.shown import cdn_url
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
 blueprint = Blueprint("pictures", __name__, url_prefix="/listings/<uuid:uuid>")
@@ -28,7 +29,7 @@ blueprint.add_app_template_global(cdn_url)
 @signed_in
 def one(uuid: UUID) -> ResponseReturnValue:
     """The page; for htmx its live part, or 304 while that is what the reader sees already."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("listings/_listing.html", **_seen(_find(uuid))))
     return _page(_find(uuid))
 
@@ -74,8 +75,7 @@ def _page(listing: Listing, wrong: str = "") -> str:
 def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, object]:
     """What the page shows, in a fixed number of statements; by a picture that was tried again, where the focus goes."""
     state = request.values.get("state") or None
-    if state not in (None, *STATES):
-        raise Invalid(f"There is no such state; there are {', '.join(STATES)}.", code="state")
+    demand_known("state", state, STATES)
     images = catalogue.images(listing)
     rows = pictures.rows(listing, images)
     copied = [image for image in images if image.key and not image.superseded_at]
@@ -113,6 +113,6 @@ def _url(listing: Listing, state: str | None = None) -> str:
 
 def _back(listing: Listing, tried: ListingImage | None = None) -> ResponseReturnValue:
     """Where the button was: the live part for htmx, where the focus goes on, else the page it stands on."""
-    if live.wanted():
+    if request.htmx:
         return render_template("listings/_listing.html", is_answer=True, **_seen(listing, tried))
     return redirect(_url(listing, request.form.get("state")), 303)

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 
 from portal import storage
-from portal.db import db
+from portal.db import release
 from portal.errors import Invalid, NotFound, TooMany
 from portal.images import making
 from portal.listings import catalogue
@@ -34,7 +34,7 @@ def preview_url(listing: Listing, image: ListingImage) -> str:
 def preview(uuid: UUID, image_uuid: UUID) -> Response:
     listing = catalogue.find(current_user().workspace, str(uuid))
     key = catalogue.find_image(listing, str(image_uuid)).key
-    db.session.rollback()  # no connection is held while pixels are made
+    release()  # no connection is held while pixels are made
     if key is None:
         raise NotFound("There is no copy yet.", code="image_not_found")
     small = _small(key)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid
 from portal.images import gallery, keys, properties
 from portal.images.models import Image, Property
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
 PAGE = 50
@@ -32,7 +33,7 @@ def table() -> str:
     workspace = current_user().workspace
     page = properties.page(workspace, after=after, limit=PAGE, search=search)
     return render_template(
-        "properties/_results.html" if request.headers.get("HX-Request") else "properties/table.html",
+        "properties/_results.html" if request.htmx else "properties/table.html",
         rows=properties.summaries(page.items),
         thumb_url=_thumb_url,
         limit=workspace.plan.images_per_property,

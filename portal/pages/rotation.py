@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
 from portal.images import change, properties
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
 
@@ -35,6 +36,6 @@ def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
         raise
     sheet = find_sheet(uuid)
     images = [image for image in sheet.shown if str(image.uuid) in chosen]
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
     return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)

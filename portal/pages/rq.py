@@ -3,7 +3,7 @@
 from typing import Any
 
 import rq
-from flask import Flask, abort, request
+from flask import Flask, abort, g, request
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
@@ -43,12 +43,15 @@ def init_app(app: Flask) -> None:
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.redis_conn = jobs.connection()  # type: ignore[attr-defined]
     app.before_request(_guard)
-    app.add_template_global(_is_operator, "is_operator")
+    app.add_template_global(is_operator)
     app.register_blueprint(web.blueprint, url_prefix="/rq")
 
 
-def _is_operator() -> bool:
-    return access.is_operator(current_user())
+def is_operator() -> bool:
+    """Whether the reader is one; asked of the database once a request."""
+    if "is_operator" not in g:
+        g.is_operator = access.is_operator(current_user())
+    return bool(g.is_operator)
 
 
 def _guard() -> None:
@@ -56,7 +59,7 @@ def _guard() -> None:
     if request.path != "/rq" and not request.path.startswith("/rq/"):
         return
     demand_admin()
-    if not _is_operator():
+    if not is_operator():
         raise Forbidden("Only the operators of this installation see every workspace's queues.")
     if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
         abort(405)

@@ -5,14 +5,16 @@ from functools import wraps
 from typing import cast
 from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, g, make_response, redirect, render_template, request
+from flask import Blueprint, g, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 from werkzeug import Response
 
 from portal import config, limits
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.errors import Forbidden, Unauthorized
+from portal.pages.htmx import request
 
 View = Callable[..., ResponseReturnValue]
 
@@ -63,8 +65,8 @@ def demand_admin() -> None:
 def ask_to_sign_in(error: Unauthorized) -> Response:
     """Send the browser to the sign-in page and, after that, back to where it is now."""
     url = f"/sign-in?next={quote(_here(), safe='/')}"
-    if request.headers.get("HX-Request"):
-        return Response(error.message, 401, {"HX-Redirect": url, "HX-Reswap": "none"})
+    if request.htmx:
+        return make_response(Response(error.message, 401), redirect=url, reswap="none")
     return redirect(url, 303)
 
 
@@ -159,10 +161,10 @@ def _email() -> str:
 
 def _here() -> str:
     """The page the reader sees: not the fragment it asks for, nor the form it sends."""
-    if request.method == "GET" and not request.headers.get("HX-Request"):
+    if request.method == "GET" and not request.htmx:
         return own_path(request.full_path.removesuffix("?"))
     try:
-        seen = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+        seen = urlsplit(request.htmx.current_url or request.referrer or "")
     except ValueError:
         return own_path("")
     return own_path(f"{seen.path}?{seen.query}" if seen.query else seen.path)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, make_response, redirect, render_template, request
+from flask import Blueprint, make_response, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.accounts import access, people
@@ -11,6 +11,7 @@ from portal.accounts.plans import Plan
 from portal.errors import Conflict, Invalid
 from portal.images.usage import imports_this_month, usage
 from portal.pages import session
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
@@ -44,7 +45,7 @@ def create_key() -> ResponseReturnValue:
 @admin_only
 def revoke_key(uuid: UUID) -> ResponseReturnValue:
     access.revoke_api_key(current_user().workspace, str(uuid))
-    if request.headers.get("HX-Request"):
+    if request.htmx:
         return _keys()
     return redirect("/settings/plan-and-keys#keys", 303)
 
@@ -111,7 +112,7 @@ def _plan_and_keys(**more: Any) -> str:
 
 def _keys(**more: Any) -> str:
     """The panel of keys for htmx, else the whole page."""
-    if request.headers.get("HX-Request"):
+    if request.htmx:
         return render_template("settings/_keys.html", **_key_rows(), **more)
     return _plan_and_keys(**more)
 
@@ -121,5 +122,5 @@ def _key_rows() -> dict[str, Any]:
 
 
 def _people(**more: Any) -> str:
-    template = "settings/_people.html" if request.headers.get("HX-Request") else "settings/people.html"
+    template = "settings/_people.html" if request.htmx else "settings/people.html"
     return render_template(template, tab="people", people=people.people(current_user().workspace), **more)

@@ -12,9 +12,10 @@ from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import change
 from portal.images.change import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
-from portal.pages.errors import headers_of, status_of
+from portal.pages.errors import headers_of
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
+from portal.statuses import status_of
 
 blueprint = Blueprint("upload_form", __name__)
 

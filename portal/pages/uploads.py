@@ -1,19 +1,22 @@
-"""The browser's own uploads: presign and confirm for the gallery editor, with a word for each refusal."""
+"""The browser's own uploads: presign, confirm and cancel for the gallery editor, with a word for each refusal."""
 
 from uuid import UUID
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify, redirect, render_template
 from flask.typing import ResponseReturnValue
+from htmx_flask import make_response
 
-from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem, StorageFailed, TooMany
-from portal.images import keys, properties, uploads
+from portal.errors import NotFound, OverQuota, Problem
+from portal.images import cancellation, properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import Announced, Arrived
+from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import render_tile
+from portal.pages.sheet import find_sheet, render_tile
+from portal.pixels.types import type_of
+from portal.statuses import status_of
 
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # names that browsers have for our types
-STATUS = {OverQuota: 402, NotFound: 404, Conflict: 409, Invalid: 422, TooMany: 429, StorageFailed: 503}
 
 # What a tile says, and what stands under it. Whatever has no entry is said in the domain's own sentence.
 WORDS = {
@@ -32,7 +35,7 @@ blueprint = Blueprint("uploads", __name__)
 @blueprint.post("/properties/<uuid:uuid>/uploads")
 @signed_in
 def presign(uuid: UUID) -> ResponseReturnValue:
-    """Hand out a PUT for one file: {name, type, size} → {url, headers, key, done}."""
+    """Hand out a PUT for one file: {name, type, size} → {url, headers, key, done, cancel}."""
     try:
         body = request.get_json(silent=True)
     except RecursionError:  # brackets, a hundred thousand deep
@@ -43,7 +46,8 @@ def presign(uuid: UUID) -> ResponseReturnValue:
     except Problem as problem:
         return _refusal(problem)
     headers = {"Content-Type": upload.content_type}
-    return jsonify(url=url, headers=headers, key=upload.key, done=f"/properties/{uuid}/uploads/confirm")
+    here = f"/properties/{uuid}/uploads"
+    return jsonify(url=url, headers=headers, key=upload.key, done=f"{here}/confirm", cancel=f"{here}/cancel")
 
 
 @blueprint.post("/properties/<uuid:uuid>/uploads/confirm")
@@ -62,6 +66,18 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
     return render_tile(confirmed.image, own=True)
 
 
+@blueprint.post("/properties/<uuid:uuid>/uploads/cancel")
+@signed_in
+def cancel(uuid: UUID) -> ResponseReturnValue:
+    """Take an upload back, also one that is being confirmed or has just become a photo."""
+    file_name = cancellation.cancel(_find(uuid), request.form.get("key", ""))
+    sheet = find_sheet(uuid)
+    if not request.htmx:
+        return redirect(sheet.url, 303)
+    toast = {"toast": {"text": f"Cancelled {file_name}.", "life": 4000}} if file_name else None
+    return make_response(render_template("gallery/_counts.html", sheet=sheet), trigger=toast)
+
+
 def _find(uuid: UUID) -> Property:
     return properties.find(current_user().workspace, str(uuid))
 
@@ -70,15 +86,12 @@ def _announced(body: dict[str, object]) -> Announced:
     """A file as the browser describes it. Where it knows no HEIC, the name says the type."""
     name, size = str(body.get("name", "")), body.get("size")
     type = str(body.get("type") or "").lower()
-    ending = name.rpartition(".")[2].lower()
-    named = next((known for known, endings in keys.EXTENSIONS.items() if ending in endings), "")
-    return Announced(name, ALIASES.get(type, type) or named, size if isinstance(size, int) else 0)
+    return Announced(name, ALIASES.get(type, type) or type_of(name), size if isinstance(size, int) else 0)
 
 
 def _refusal(problem: Problem) -> ResponseReturnValue:
-    status = next((number for kind, number in STATUS.items() if isinstance(problem, kind)), 403)
     title, text = WORDS.get(problem.code, ("Could not add it", problem.message))
     if isinstance(problem, OverQuota):
         most = problem.details["max"]
         title, text = "The plan is full", f"It has room for {most} photos a property, and all are taken."
-    return jsonify(error=problem.code, title=title, text=text), status
+    return jsonify(error=problem.code, title=title, text=text), status_of(problem, {OverQuota: 402})

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid
 from portal.pages import live
+from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
 from portal.webhooks import activity, delivery, endpoints, events
 from portal.webhooks.activity import Call
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 @signed_in
 def table() -> ResponseReturnValue:
     """All webhooks; for htmx the live list of them."""
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("settings/_webhook_rows.html", rows=_rows()))
     return _all()
 
@@ -55,7 +56,7 @@ def create() -> ResponseReturnValue:
 def one(uuid: UUID) -> ResponseReturnValue:
     """A webhook and its deliveries; for htmx the live part: how it stands, and what was sent."""
     endpoint = _find(uuid)
-    if live.wanted():
+    if request.htmx:
         return live.fragment(render_template("settings/_webhook_live.html", **_seen(endpoint)))
     return _page(endpoint)
 
@@ -128,7 +129,7 @@ def _rows() -> list[Row]:
 
 def _all(**more: Any) -> str:
     """The panel of webhooks for htmx, else the whole page."""
-    template = "settings/_webhooks.html" if live.wanted() else "settings/webhooks.html"
+    template = "settings/_webhooks.html" if request.htmx else "settings/webhooks.html"
     return render_template(template, tab="webhooks", rows=_rows(), known=events.EVENTS, **more)
 
 
@@ -161,9 +162,9 @@ def _url(endpoint: Endpoint, state: str | None = None, after: str | None = None)
 
 def _back(endpoint: Endpoint) -> ResponseReturnValue:
     """Where the button was: a live part for htmx (its list, or its page), else the webhook's page."""
-    if not live.wanted():
+    if not request.htmx:
         return redirect(_url(endpoint, request.form.get("state"), request.form.get("after")), 303)
-    if request.headers.get("HX-Target", "").endswith("webhook-rows"):
+    if (request.htmx.target or "").endswith("webhook-rows"):
         return render_template("settings/_webhook_rows.html", rows=_rows())
     return render_template("settings/_webhook_live.html", **_seen(endpoint))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import String, case, cast, func, literal_column, select, union_all
 
 from portal.db import MAX_ID, db, is_id
-from portal.errors import Invalid
+from portal.errors import Invalid, demand_known
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 
 CALLS = 20
@@ -64,9 +64,8 @@ def log(endpoint: Endpoint, *, state: str | None = None, after: str | None = Non
     A state is PENDING or FAILED: what waits, and what was given up.
     """
     found = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.id < _position(after))
+    demand_known("state", state, (PENDING, FAILED))
     if state is not None:
-        if state not in (PENDING, FAILED):
-            raise Invalid(f"There is no such state; there are {PENDING}, {FAILED}.", code="state")
         found = found.where(IS_OPEN, Delivery.state == state)
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Delivery.id.desc()).limit(limit + 1)))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import selectinload
 from standardwebhooks import Webhook
 
 from portal import dispatch, jobs, remote
-from portal.db import db, now
+from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.webhooks import schedule
@@ -122,7 +122,7 @@ def _claim(most: int) -> list[_Parcel]:
         if parcels := _leased(picked):  # none: they were all given up, or another worker was first
             return parcels
         before = picked
-    db.session.rollback()
+    release()
     return []
 
 

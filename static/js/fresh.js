@@ -1,5 +1,5 @@
 // What other people and the workers change comes in by the one poll; never while something is in the reader's hands.
-import { $, say, toast } from './app.js';
+import { $, post, say, toast } from './app.js';
 
 /** `count`: changes on their way to the server; `hands`: photos that are dragged or carried. */
 export const changing = { count: 0, hands: 0 };
@@ -19,6 +19,14 @@ function look() {
   wanted = false;
   const address = location.pathname + ($('#photos').dataset.filter ?? '');
   window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
+}
+
+/** Tell the server of a change that the page shows already; where it isn't made, show what there is. */
+export async function tell(address, fields) {
+  changing.count++;
+  const answer = await post(address, fields);
+  changing.count--;
+  if (!(answer?.status < 300)) refresh(true);
 }
 
 /** Answers to the page's own changes count its version up; what is left of a difference is somebody else's. */
@@ -61,7 +69,7 @@ document.addEventListener('import:started', (event) => {
   box().close();
   $('textarea', box()).value = '';
   const { links } = event.detail;
-  say(`Importing ${links === 1 ? '1 photo' : `${links} photos`}`);
+  say(links === 1 ? 'Importing 1 photo' : `Importing ${links} photos`);
 });
 document.addEventListener('imports:ended', (event) => toast(event.detail.text));
 if (box().open) {

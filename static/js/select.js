@@ -1,6 +1,6 @@
 // Selection: one, a range, all; what is done to the selected at once; and the keys of a tile.
-import { $, $$, post, say, shortcut } from './app.js';
-import { changing, refresh } from './fresh.js';
+import { $, $$, say, shortcut } from './app.js';
+import { tell } from './fresh.js';
 import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
 import { carryKey, makeCover } from './order.js';
 
@@ -117,14 +117,7 @@ export function remove(list) {
   count(false);
   rove(other);
   if (!other) $('#main').focus({ preventScroll: true });
-  erase(list.map(idOf));
-}
-
-async function erase(ids) {
-  changing.count++;
-  const answer = await post($('#bulk').action, [['do', 'delete'], ...ids.map((id) => ['photo', id])]);
-  changing.count--;
-  if (!(answer?.status < 300)) refresh(true);
+  tell($('#bulk').action, [['do', 'delete'], ...list.map((tile) => ['photo', idOf(tile)])]);
 }
 
 document.addEventListener('submit', (event) => {

@@ -1,5 +1,6 @@
 // Straight to the bucket: pick, drop or paste → presign → PUT with progress → confirm; the server answers with the tile.
 import { $, say, shortcut, toast } from './app.js';
+import { tell } from './fresh.js';
 import { drawTray } from './tray.js';
 
 const LANES = 3; // uploads at a time
@@ -27,7 +28,7 @@ export function add(files) {
     uploads.push(u);
     show(u, 'q', 'Waiting');
   }
-  if (files.length) say(`Uploading ${files.length === 1 ? '1 photo' : `${files.length} photos`}`);
+  if (files.length) say(files.length === 1 ? 'Uploading 1 photo' : `Uploading ${files.length} photos`);
   pump();
 }
 
@@ -118,6 +119,7 @@ function show(u, state, words) {
 function cancel(u) {
   u.stop?.();
   u.li.remove();
+  if (u.sent) tell(u.grant.cancel, [['key', u.grant.key]]); // it may be a photo by now, or become one in a moment
   finish(u, 'gone');
 }
 function again(u) {
@@ -155,7 +157,7 @@ async function run(u) {
     if (u.state === 'gone') return;
     show(u, 'proc', 'Checking');
     await confirm(u);
-    finish(u, 'done');
+    if (u.state !== 'gone') finish(u, 'done');
   } catch (problem) {
     if (u.state !== 'gone') await stumble(u, problem);
   }
@@ -244,9 +246,7 @@ function confirm(u) {
     u.li.addEventListener(
       'htmx:before:swap',
       (event) => event.detail.ctx.response.status < 300 && land(u, event.detail.tasks),
-      {
-        once: true,
-      },
+      { once: true },
     );
     window.htmx
       .ajax('POST', u.grant.done, { source: u.li, target: u.li, swap: 'outerHTML', values: { key: u.grant.key } })

@@ -15,7 +15,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import Property
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 JSON = b'{"name":"Birch Barn"}'

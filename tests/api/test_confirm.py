@@ -14,7 +14,7 @@ from portal.images import gallery, properties
 from portal.images.models import Image, Property
 from portal.images.uploads import Arrived
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

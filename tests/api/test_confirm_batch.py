@@ -14,7 +14,7 @@ from portal.images.uploads import Arrived
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 

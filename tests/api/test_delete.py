@@ -12,7 +12,7 @@ from portal.images.models import Property
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 BOTH_WAYS = pytest.mark.parametrize("way", ["DELETE", "POST"])

@@ -26,7 +26,7 @@ from tests.api.world import (
     renew,
     turn,
 )
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 PROPERTY_ROUTES = [route for route in ROUTES if "<id>" in route]

@@ -19,7 +19,7 @@ from portal import config, spool
 from portal.db import db
 from portal.images.models import Image, Property
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 PHOTO = factories.jpeg(64, 48)

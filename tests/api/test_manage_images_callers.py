@@ -22,7 +22,7 @@ from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
 from tests.api.test_manage_images_bodies import PHOTO, Unread, form, put, put_raw, refused
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 

@@ -16,7 +16,7 @@ from portal.listings.models import IntegrationAccount, Listing
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery, Endpoint
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 from tests.listings import stays
 

@@ -256,11 +256,11 @@ def test_nothing_bars_the_way(
         stays.copied(listing, jpeg(), position=position)
     stays.failed(listing, position=2, reason="PMS image can't be fetched: The server's certificate is not valid")
     stays.gone(listing, position=3)
-    stays.broken(listing.account, "Hostaway refuses these credentials.")
+    stays.broken(stays.account_of(listing), "Hostaway refuses these credentials.")
     for state, (path, act, part) in STATES.items():
         if part == NOTHING and not is_thorough:
             continue
-        page.goto(path.format(listing=listing.uuid, account=listing.account.uuid))
+        page.goto(path.format(listing=listing.uuid, account=stays.account_of(listing).uuid))
         act(page)
         found += [f"{state} at {barrier}" for barrier in barriers(page, theme, None if is_thorough else part)]
     assert found == []

@@ -16,7 +16,8 @@ from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import Sheet, finished, hurry
+from tests.browser.conftest import Sheet, becomes, finished, go_on, hurry
+from tests.conftest import Buckets
 from tests.factories import Person
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -195,6 +196,47 @@ def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None
     assert page.locator("#uploads").is_hidden()
     assert names(home) == []
     page.unroute_all(behavior="ignoreErrors")
+
+
+def test_an_upload_that_is_cancelled_while_it_is_checked_leaves_no_photo(
+    sheet: Sheet, home: Property, buckets: Buckets
+) -> None:
+    """The server has confirmed it, and the page doesn't know yet."""
+    page = sheet(home)
+    held: list[Any] = []
+    page.route("**/uploads/confirm", lambda route: held.append((route, route.fetch())))
+    add(page, jpeg("hall.jpg"))
+    assert becomes(page, lambda: (len(held), names(home)), (1, ["hall.jpg"]))[0] == 1
+    page.get_by_role("button", name="Cancel hall.jpg").click()
+    page.locator("#toasts").get_by_text("Cancelled hall.jpg.").wait_for()
+    ((route, response),) = held
+    route.fulfill(response=response)
+    go_on(page)
+    assert becomes(page, lambda: page.locator("#photos .tile").count(), 0) == 0
+    assert page.locator("#uploads").is_hidden()
+    assert names(home) == []
+    assert buckets.listing() == set()
+
+
+@pytest.mark.slow
+def test_a_confirm_that_comes_after_the_cancel_adds_nothing(
+    sheet: Sheet, home: Property, buckets: Buckets, complaints: list[str]
+) -> None:
+    page = sheet(home)
+    held: list[Any] = []
+    page.route("**/uploads/confirm", lambda route: route.continue_() if held else held.append(route))
+    add(page, jpeg("hall.jpg"), jpeg("bath.jpg"))
+    assert becomes(page, lambda: len(held), 1) == 1
+    page.get_by_role("button", name="Cancel hall.jpg").click()
+    page.locator("#toasts").get_by_text("Cancelled hall.jpg.").wait_for()
+    page.locator("#photos .tile:not(.up)").wait_for()
+    with page.expect_response("**/uploads/confirm") as late:
+        held[0].continue_()
+    assert late.value.status == 404
+    assert becomes(page, lambda: names(home), ["bath.jpg"]) == ["bath.jpg"]
+    assert len(buckets.listing()) == 1
+    assert becomes(page, lambda: len(complaints), 1) == 1  # of the 404
+    complaints.clear()
 
 
 @pytest.mark.usefixtures("worker")

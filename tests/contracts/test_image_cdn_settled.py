@@ -9,13 +9,14 @@ import pytest
 import requests
 from sqlalchemy import update
 
-from portal import jobs, owners
+from portal import jobs
 from portal.db import db, now
 from portal.demo.pms.server import Said
 from portal.listings import removal
 from portal.listings.models import ListingImage
 from portal.work import work
 from tests import factories
+from tests.buckets import collect_orphans
 from tests.contracts.image_cdn import DISABLE, ENABLE, GALLERY, THUMBNAIL, ImageCdn, objects
 from tests.factories import Person
 
@@ -207,7 +208,7 @@ def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCd
 
 def test_a11_a_copy_has_no_end(cdn: ImageCdn) -> None:
     stored, url = objects(), cdn.pictures()[1]
-    owners.collect_orphans(grace=timedelta(0))
+    collect_orphans()
     removal.forget_superseded()
     removal.clear_leftovers()
     assert objects() == stored

@@ -12,7 +12,7 @@ import requests
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from portal import jobs, owners, storage
+from portal import jobs, storage
 from portal.db import db, now
 from portal.demo.pms.server import Said
 from portal.listings import copying, removal
@@ -20,6 +20,7 @@ from portal.listings.models import ListingImage
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from tests import factories
+from tests.buckets import collect_orphans
 from tests.contracts.image_cdn import DEFINITIONS, ENABLE, LISTINGS, ImageCdn, objects
 
 SIZE = 1, 3  # one listing of three pictures
@@ -84,18 +85,19 @@ class TestA14:
         assert reasons == [None] * 4 + ["PMS image returns 503"]
 
 
-def test_a15_what_a_crash_left_of_a_listing_is_found_by_its_folder(cdn: ImageCdn) -> None:
+def test_a15_what_a_crash_left_of_a_listing_goes_after_the_listing(cdn: ImageCdn) -> None:
     folder = f"{cdn.person.workspace.uuid}/{cdn.listing()['id']}/"
     storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
     cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
     removal.clear_leftovers()
+    collect_orphans()
     assert objects() == set()
 
 
 def test_a15_and_what_it_left_later_by_the_sweep(cdn: ImageCdn) -> None:
     stored, folder = objects(), f"{cdn.person.workspace.uuid}/{cdn.listing()['id']}/"
     storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
-    owners.collect_orphans(grace=timedelta(0))
+    collect_orphans()
     assert objects() == stored
 
 

@@ -14,7 +14,7 @@ from portal import storage
 from portal.images.models import Property
 from portal.webhooks import endpoints
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.contracts.manage import Manager, Photo, curl, done, events, failed, plainly, smaller, stored
 from tests.factories import Person
 from tests.pixels.files import difference

@@ -15,7 +15,7 @@ from portal.images.models import Property
 from portal.webhooks import endpoints
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.contracts.manage import Manager, Photo, done, events, failed, smaller, stored
 from tests.factories import Person
 from tests.pixels.files import drawn, halves

@@ -18,7 +18,7 @@ from portal.images import deletion, keys, properties, renditions, variants
 from portal.images.models import FAILED, Image, Property, Rendition
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"

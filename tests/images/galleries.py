@@ -12,8 +12,9 @@ from portal.images import change, gallery, keys
 from portal.images.change import Added, Arranged, Change
 from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
 from portal.webhooks.models import Delivery
+from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 
 RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 200, 20), (20, 20, 200), (90, 90, 90)
 
@@ -32,6 +33,41 @@ def finished(home: Property, count: int) -> list[int]:
     before = len(gallery.images(home))
     change.apply(home, Change(added=[added(picture((40 * n, 99, 200))) for n in range(count)]))
     return [image.id for image in now_in(home)[before:]]
+
+
+def rows_without_pixels(home: Property, count: int) -> list[str]:
+    """Add images as rows, with objects of a byte each where their variants would be; return their uuids."""
+    where = keys.Place.of(home)
+    images = []
+    with work() as w:
+        for position in range(count):
+            key, original_key = where.original_key("image/jpeg"), where.original_key("image/jpeg")
+            large_key, thumb_key = where.variant_keys()
+            w.put(storage.uploads, original_key, b"x", "image/jpeg")
+            w.put(storage.cdn, large_key, b"x", "image/webp")
+            w.put(storage.cdn, thumb_key, b"x", "image/webp")
+            images.append(
+                Image(
+                    uuid=keys.uuid_in(key),
+                    property_id=home.id,
+                    key=key,
+                    original_key=original_key,
+                    large_key=large_key,
+                    thumb_key=thumb_key,
+                    file_name="a.jpg",
+                    type="image/jpeg",
+                    size_bytes=1,
+                    width=4,
+                    height=3,
+                    sha256="",
+                    position=position,
+                    is_main=position == 0,
+                    variants=READY,
+                    pending_since=None,
+                )
+            )
+        db.session.add_all(images)
+    return [str(image.uuid) for image in images]
 
 
 def now_in(home: Property) -> list[Image]:

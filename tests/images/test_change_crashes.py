@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from portal import config, owners
+from portal import config
 from portal.db import db
 from portal.images import change
 from portal.images.models import Property
+from tests.buckets import collect_orphans
 from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 from tests.images.galleries import assert_whole, named, rows_of
-from tests.images.test_change_faults import AT_ONCE, anew, assert_done, everything
+from tests.images.test_change_faults import anew, assert_done, everything
 from tests.processes import until
 
 
@@ -25,7 +26,7 @@ def sweep(buckets: Buckets) -> None:
 
     def is_swept() -> bool:
         db.session.rollback()  # the rows as they are now: the sweep must know of what was committed before the kill
-        owners.collect_orphans(AT_ONCE)
+        collect_orphans()
         return buckets.listing() == named()
 
     until(is_swept)

@@ -13,7 +13,7 @@ from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import config, owners, storage
+from portal import config, storage
 from portal.db import db
 from portal.images import uploads, variants
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
 from portal.work import work
 from tests import factories
+from tests.buckets import collect_orphans
 from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 
@@ -27,7 +28,7 @@ def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
     variants.ring_again()
     work_off()
-    owners.collect_orphans(AT_ONCE)
+    collect_orphans()
     db.session.rollback()
 
 

@@ -16,7 +16,8 @@ from portal.pixels import inspect as inspecting
 from portal.remote.large import LargeBodies
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.buckets import Buckets
+from tests.conftest import BOTH
 from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.test_imports import how, urls
 from tests.outside import Reply, outside

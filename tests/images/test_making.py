@@ -15,7 +15,7 @@ from portal.images.change import Change
 from portal.images.making import Places
 from portal.images.models import PENDING, READY, Property
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.faults import bucket_behind_a_proxy
 from tests.images.galleries import added, assert_whole, now_in
 from tests.processes import until

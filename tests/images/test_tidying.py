@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import owners, storage
+from portal import storage
 from portal.db import db, now
 from portal.images import renditions, tidying, uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import Announced
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets, collect_orphans
 
 AT_ONCE = timedelta(seconds=-5)
 
@@ -64,7 +64,7 @@ def test_objects_that_no_row_names_are_collected_and_no_others(
     alive = buckets.listing()
     storage.uploads.put(f"images/{home.uuid}/orphan.jpg", b"x", "image/jpeg")
     storage.cdn.put("properties/1/orphan-lg.webp", b"x", "image/webp")
-    assert sorted(owners.collect_orphans(AT_ONCE)) == [
+    assert sorted(collect_orphans()) == [
         f"images/{home.uuid}/orphan.jpg",
         "properties/1/orphan-lg.webp",
     ]
@@ -96,5 +96,5 @@ def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: B
     factories.put(url, data, "image/jpeg")
     ((image, _),) = uploads.confirm(home, [uploads.Arrived(upload.key, "image/jpeg", len(data))])
     factories.put(url, data, "image/jpeg")
-    assert owners.collect_orphans(AT_ONCE) == [upload.key]
+    assert collect_orphans() == [upload.key]
     assert buckets.listing() == {("frontage-uploads", image.original_key)}

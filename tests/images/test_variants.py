@@ -15,7 +15,7 @@ from portal.images import properties, variants
 from portal.images.models import Image, Property
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 
 
 def opened(key: str | None) -> Pillow.Image:

@@ -12,10 +12,18 @@ from sqlalchemy import event, select, update
 
 from portal import config, storage
 from portal.accounts.models import Workspace
-from portal.db import db, now
+from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import arrival, copying, detection, integrations, shown, standing, sync
-from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage, prefix_of
+from portal.listings.models import (
+    GALLERY,
+    THUMBNAIL,
+    WITH_ACCOUNT,
+    IntegrationAccount,
+    Listing,
+    ListingImage,
+    prefix_of,
+)
 from portal.listings.providers.base import FoundListing, Picture, Token
 from portal.work import lock, work
 from tests.processes import until
@@ -54,7 +62,8 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
     with work() as w:
         lock(account)
         ids = arrival.take_in(w, account, found)
-    return list(db.session.scalars(select(Listing).where(Listing.id.in_(ids)).order_by(Listing.id)))
+    mine = select(Listing).where(Listing.id.in_(ids)).options(WITH_ACCOUNT)
+    return list(db.session.scalars(mine.order_by(Listing.id)))
 
 
 def listed(
@@ -73,8 +82,10 @@ def listed(
         listing.content_sha256, listing.is_detected = "", True
         db.session.add(listing)
         db.session.flush()
+        read_anew([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
         standing.recount([listing.id])
+    read_anew([listing], WITH_ACCOUNT)
     return listing
 
 
@@ -92,7 +103,7 @@ def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
     with work() as w:
         image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
         image.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        prefix = prefix_of(listing.account.definition.workspace.uuid, listing.uuid)
+        prefix = prefix_of(account_of(listing).definition.workspace.uuid, listing.uuid)
         image.key = f"{prefix}gallery/{position}_{image.image_hash}.jpg"
         image.original_bytes, image.delivered_bytes = len(data) + 100_000, len(data)
         image.width, image.height, image.next_at, image.failure_reason = 640, 480, now() + timedelta(days=7), None
@@ -184,7 +195,11 @@ def again_in_s(image: ListingImage) -> float:
 
 
 def listings() -> list[Listing]:
-    return list(db.session.scalars(select(Listing).order_by(Listing.id)))
+    return list(db.session.scalars(select(Listing).options(WITH_ACCOUNT).order_by(Listing.id)))
+
+
+def account_of(listing: Listing) -> IntegrationAccount:
+    return db.session.get_one(IntegrationAccount, listing.account_id)
 
 
 def images(listing: Listing | None = None) -> list[ListingImage]:

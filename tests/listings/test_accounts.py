@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.exc import InvalidRequestError
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Conflict, Invalid, NotFound
-from portal.listings import integrations, removal, sync
-from portal.listings.models import IntegrationAccount
+from portal.listings import catalogue, integrations, removal, sync
+from portal.listings.models import IntegrationAccount, Listing
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -188,3 +190,26 @@ def test_one_that_was_removed_meanwhile_is_not_found(app: Flask, account: Integr
 
 def test_its_settings_are_what_was_typed_but_for_the_secrets(account: IntegrationAccount, pms: FakeHostaway) -> None:
     assert integrations.settings_of(account) == {"clientId": "12345", "baseUrl": pms.base_url}
+
+
+def test_no_secret_is_read_where_none_is_wanted(alice: Person, account: IntegrationAccount) -> None:
+    stays.synced(account)
+    db.session.rollback()
+    with stays.statements() as asked:
+        (found,) = integrations.all_accounts(alice.workspace)
+        integrations.find_account(alice.workspace, str(found.uuid))
+        for listing in catalogue.page(alice.workspace).items:
+            assert catalogue.find(alice.workspace, str(listing.uuid)).account.definition.provider == "HOSTAWAY"
+    assert asked
+    assert not [one for one in asked if "credentials" in one or "integration_account.token" in one]
+
+
+def test_a_listing_alone_is_read_without_its_account(account: IntegrationAccount) -> None:
+    stays.synced_only(account)
+    db.session.expunge_all()
+    with stays.statements() as asked:
+        listing = db.session.scalars(select(Listing)).first()
+    assert not [one for one in asked if "JOIN" in one]
+    assert listing
+    with pytest.raises(InvalidRequestError):
+        _ = listing.account

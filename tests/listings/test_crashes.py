@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, text, update
 
-from portal import config, owners, storage
+from portal import config, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, SyncPage
 from portal.work import work
+from tests.buckets import collect_orphans
 from tests.conftest import KILLED
 from tests.crashes import Steps, dies_at
 from tests.factories import Person
@@ -74,7 +75,7 @@ def assert_whole(pms: FakeHostaway, workspace: Workspace) -> None:
     """All copied, and after the sweep no object too many: what was on its way at the kill may arrive a little later."""
     end = time.monotonic() + 30
     while True:
-        owners.collect_orphans(AT_ONCE)
+        collect_orphans()
         db.session.rollback()
         try:
             return stays.assert_copied(pms, workspace)

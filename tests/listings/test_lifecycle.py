@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from portal import storage
+from portal import garbage, orphans, storage
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.garbage import Garbage
 from portal.listings import copying, detection, removal
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
 from tests import factories
-from tests.conftest import MATRIX
+from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
@@ -208,6 +209,27 @@ def test_a8_a_picture_that_comes_back_after_that_is_downloaded_again(
     removal.forget_superseded()
     pms.catalogue.listings[1].pictures.append(gone)
     stays.synced(account)
+    stays.assert_copied(pms, alice.workspace)
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+def test_a_picture_that_comes_back_while_its_copy_is_deleted_is_stored_again_after_that(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
+    """A copy's name is made of what it holds: whoever deletes the old one must not delete the new one."""
+    stays.synced(account)
+    key = str(stays.gallery()[1].key)
+    with work():
+        db.session.execute(update(ListingImage).where(ListingImage.key == key).values(key=None, next_at=now()))
+        garbage.add([(storage.cdn, key)])
+    copying.run()
+    assert stays.gallery()[1].key is None
+    with work():
+        db.session.execute(update(Garbage).values(next_at=now()))
+    stays.all_at_once()
+    copying.run()
+    assert stays.gallery()[1].key == key
+    assert orphans.collect() == 0
     stays.assert_copied(pms, alice.workspace)
 
 

@@ -13,19 +13,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from portal import jobs, owners
+from portal import jobs
 from portal.config import Settings
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import integrations
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
+from tests.buckets import collect_orphans
 from tests.conftest import BOTH
 from tests.factories import Person
 from tests.faults import Front, bucket_behind_a_proxy
@@ -82,7 +82,7 @@ def test_a_first_sync_in_a_storm_ends_as_without(
                 stays.all_at_once()
                 hurry(retries=True)
             until(done, storm.within_s)
-        owners.collect_orphans(timedelta(seconds=-60))
+        collect_orphans()
     assert (account.error, account.failures) == (None, 0)
     stays.assert_copied(pms, alice.workspace)
 

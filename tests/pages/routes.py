@@ -81,7 +81,7 @@ class Things:
         assert gone.undo_token
         fixed = (home.uuid, image.uuid, key.uuid, person.user.uuid, endpoint.uuid, delivery.uuid)
         listing = stays.listed(person.workspace)
-        pms = (listing.account.uuid, listing.uuid, stays.images(listing)[0].uuid)
+        pms = (stays.account_of(listing).uuid, listing.uuid, stays.images(listing)[0].uuid)
         return cls(*fixed, UUID(gone.undo_token), job.uuid, *pms)
 
     @classmethod

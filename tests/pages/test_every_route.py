@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from portal.db import db
 from portal.images.models import Property
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person, home_of, photo_in
 from tests.pages import routes
 from tests.pages.routes import HTMX, Things

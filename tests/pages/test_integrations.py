@@ -195,7 +195,7 @@ def test_an_account_without_listings_is_removed_too(alice: Person) -> None:
 def test_only_admins_connect_change_and_remove(bob: Person) -> None:
     listing = stays.listed(bob.workspace)
     browser = bob.browser()
-    at = f"/listings/accounts/{listing.account.uuid}"
+    at = f"/listings/accounts/{stays.account_of(listing).uuid}"
     assert f"{at}/edit" not in browser.get("/listings?provider=hostaway").text
     for path in (CONNECT, f"{at}/edit", f"{at}/remove"):
         assert browser.get(path).status_code == 403

@@ -191,13 +191,13 @@ def test_a_sync_is_seen_as_it_goes(alice: Person, bob: Person, listing: Listing)
 
 def test_how_many_pictures_a_sync_may_upload_is_seen_where_there_are_more(alice: Person, listing: Listing) -> None:
     with work():
-        listing.account.uploads = 41_000
+        stays.account_of(listing).uploads = 41_000
     assert (
         "41,000 new images: 20,000 are copied with each sync."
         in alice.browser().get("/listings?provider=hostaway").text
     )
     with work():
-        listing.account.uploads = 20_000
+        stays.account_of(listing).uploads = 20_000
     assert "copied with each sync" not in alice.browser().get("/listings?provider=hostaway").text
 
 

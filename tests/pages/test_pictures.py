@@ -12,11 +12,11 @@ from PIL import Image as Pillow
 from sqlalchemy import update
 
 from portal import storage
-from portal.db import db, now
+from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
 from portal.listings import detection, integrations, standing
-from portal.listings.models import Listing, ListingImage
+from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.shown import cdn_url
 from portal.work import work
 from tests.factories import Person, jpeg
@@ -89,6 +89,8 @@ def test_the_thumbnail_counts_and_says_so(
     listing = stays.listed(alice.workspace, pictures=pictures)
     with work() as w:
         listing.thumbnail_url = "https://pms.example/thumbnail.jpg" if has_thumbnail else None
+        db.session.flush()
+        read_anew([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
         standing.recount([listing.id])
     browser = alice.browser()

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal.db import db
 from portal.images import gallery, keys, properties
 from portal.images.models import Property
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person, home_of, photo_in
 
 HTMX = {"HX-Request": "true"}

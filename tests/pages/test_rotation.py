@@ -15,7 +15,7 @@ from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.work import work
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 

@@ -13,7 +13,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import READY, Property
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 from tests.images.test_making import no_room

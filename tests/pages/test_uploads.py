@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from portal.images import gallery
 from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from tests import factories
-from tests.conftest import Buckets
+from tests.buckets import Buckets
 from tests.factories import Person
+from tests.pages.routes import HTMX
 
 
 def presign(person: Person, home: Property, **file: Any) -> TestResponse:
@@ -122,6 +124,24 @@ def test_a_confirm_before_the_put_says_that_nothing_is_there(alice: Person, home
     assert answer.status_code == 422
     assert answer.json
     assert answer.json["error"] == "not_uploaded"
+
+
+def test_a_cancelled_upload_is_no_photo_any_more(alice: Person, home: Property, buckets: Buckets) -> None:
+    data = factories.jpeg()
+    grant = presign(alice, home, size=len(data)).json
+    assert grant
+    factories.put(grant["url"], data, "image/jpeg")
+    alice.browser().post(grant["done"], data={"key": grant["key"]})
+    answer = alice.browser().post(grant["cancel"], data={"key": grant["key"]}, headers=HTMX)
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == "Cancelled hall.jpg."
+    assert "<b>0</b> of" in answer.text
+    assert gallery.room(home).used == 0
+    assert buckets.listing() == set()
+
+
+def test_cancelling_what_never_was_says_nothing(alice: Person, home: Property) -> None:
+    answer = alice.browser().post(f"/properties/{home.uuid}/uploads/cancel", data={"key": "nonsense"}, headers=HTMX)
+    assert (answer.status_code, "HX-Trigger" in answer.headers) == (200, False)
 
 
 def test_charlie_can_confirm_no_key_of_alices(alice: Person, charlie: Person, home: Property) -> None:

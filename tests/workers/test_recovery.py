@@ -144,3 +144,27 @@ def test_a_worker_that_can_not_be_forked_is_started_later(monkeypatch: pytest.Mo
     pool._start("network-1")
     assert (list(pool._due), pool._running) == (["network-1"], {})
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOP_SIGNALS)
+
+
+def test_a_pool_that_is_told_to_stop_while_it_counts_its_dead_counts_them_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would send its signal on to a process that is no more, or wait for one that it started too late."""
+    waitpid = os.waitpid
+
+    def told_to_stop(*args: int) -> tuple[int, int]:
+        found = waitpid(*args)
+        signal.raise_signal(signal.SIGTERM)
+        return found
+
+    pool = Pool(["network"])
+    pool._due.clear()
+    pool._running[os.posix_spawn("/bin/true", ["true"], {})] = "network-1"
+    before = signal.signal(signal.SIGTERM, pool._stop)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.waitpid", told_to_stop)
+            until(lambda: pool._reap() or not pool._running)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (pool._due, pool._running) == ({}, {})

@@ -18,13 +18,14 @@ from rq import Retry
 from rq.job import Job
 from sqlalchemy import select, update
 
-from portal import jobs, owners
+from portal import jobs
 from portal.config import Settings
 from portal.db import db, now
 from portal.images import imports
 from portal.images.models import Image, ImportItem, ImportJob, Property
 from portal.work import work
 from tests import factories
+from tests.buckets import collect_orphans
 from tests.factories import Person
 from tests.outside import Reply, Seen, outside
 from tests.processes import descendants, parent_of, until
@@ -84,7 +85,7 @@ def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
     named = {key for image in images for key in (image.large_key, image.thumb_key)}
     there = {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket}
     assert named <= there
-    owners.collect_orphans(grace=timedelta())
+    collect_orphans()
     assert {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket} == named
 
 
@@ -111,7 +112,7 @@ def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_none_twi
     assert (done.status, done.imported, done.failed) == ("completed", 20, 0)
     assert len({image.sha256 for image in images}) == len(images) == 20
     assert imports.budget(home.workspace).used == 20
-    owners.collect_orphans(grace=timedelta(seconds=-60))
+    collect_orphans()
     kept = {key for image in images for key in (image.original_key, image.large_key, image.thumb_key) if key}
     assert {key for _, key in buckets.listing()} == kept
 

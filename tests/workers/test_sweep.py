@@ -41,7 +41,7 @@ def test_a_step_that_fails_keeps_no_other_from_ringing(
     with work():
         db.session.execute(update(Image).values(pending_since=now() - timedelta(minutes=5)))
     jobs.connection().flushall()
-    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 7 steps failed: images\.fetching"):
+    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.fetching"):
         sweep.ring_again()
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "what comes before it"
     assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and what comes behind it"
@@ -54,7 +54,7 @@ def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Prop
         db.session.execute(text("UPDATE upload SET expires_at = created_at"))
     with (
         without("webhook_delivery"),
-        pytest.raises(sweep.StepsFailed, match=r"1 of 7 .* webhooks\.delivery"),
+        pytest.raises(sweep.StepsFailed, match=r"1 of 8 .* webhooks\.delivery"),
     ):
         sweep.tidy()
     assert db.session.execute(text("SELECT count(*) FROM upload")).scalar() == 0

@@ -54,7 +54,7 @@ class FakeHostaway(FakePms):
 
     def _page(self, query: dict[str, str]) -> Said:
         limit, offset = int(query.get("limit") or 100), int(query.get("offset") or 0)
-        of_all = self.catalogue.listings.values()
+        of_all = self.arranged()
         has_resources = query.get("includeResources") == "1"
         found = [
             self.twist(self._listing(one, has_resources=has_resources))

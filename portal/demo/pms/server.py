@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from portal.demo.pms.catalogue import Catalogue, FakePicture
+from portal.demo.pms.catalogue import Catalogue, FakeListing, FakePicture
 
 DRAWN_AT = 1_767_225_600  # 2026-01-01; each version of a picture is a minute younger
 MAX_FORM_BYTES = 64 * 1024
@@ -67,7 +67,8 @@ class FakePms:
     """Serves `catalogue` in a PMS's own shapes, until its block ends. What stands in it is changed under `lock`.
 
     `asked` counts the requests by path and status. `is_limited`: whether the API keeps to its rate limits; the
-    pictures have none. `twist` may change each listing, as it is about to be said: so it says odd things.
+    pictures have none. `twist` may change each listing, as it is about to be said: so it says odd things. `arrange`
+    orders them before a page is cut, at each request: a PMS without a unique order may choose any.
     """
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
@@ -79,6 +80,7 @@ class FakePms:
         self.called_at: list[float] = []  # the API, by the monotonic clock, refused calls too
         self.is_limited = True
         self.twist: Callable[[dict[str, Any]], Any] = lambda listing: listing
+        self.arrange: Callable[[list[FakeListing]], list[FakeListing]] = lambda listings: listings
         self._failures: list[tuple[str, Said]] = []
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -102,6 +104,10 @@ class FakePms:
             return sum(
                 times for (path, said), times in self.asked.items() if path.startswith(below) and status in (None, said)
             )
+
+    def arranged(self) -> list[FakeListing]:
+        """All listings, in the order of this request."""
+        return self.arrange(list(self.catalogue.listings.values()))
 
     def url_of(self, picture: FakePicture) -> str:
         return f"{self.url}/pictures/{picture.name}"

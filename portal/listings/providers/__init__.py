@@ -21,5 +21,5 @@ def find(text: str) -> Provider:
     """Return the provider of this key, in any case. Raises NotFound."""
     provider = ALL.get(text.upper()) if text.isascii() else None
     if provider is None:
-        raise NotFound("There is no such provider.")
+        raise NotFound("There is no such provider.", code="provider_not_found")
     return provider

@@ -87,6 +87,8 @@ class Provider(Protocol):
     def pages(self, account: "Account", cursor: str | None) -> Iterator[Page]:
         """Yield the listings page by page, from a cursor that an earlier page gave, else from the first.
 
+        Ask for a unique order if the PMS has one; otherwise pages overlap, and the list is read several times.
+
         Raises remote.Unreachable (try again) and remote.Refused (final; `credentials`: they are not good, or the
         token isn't; `cursor`: the PMS doesn't know it any more, so begin anew).
         """

@@ -13,6 +13,9 @@ from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100
 WANTED = "_id title nickname picture pictures"  # of a listing's many fields
+# The default is `title` (OpenAPI document, GET /listings), in which listings tie. For reading page by page, the guide
+# "How to Search for Reservations" advises to sort by unique values such as `_id`.
+ORDER = "_id"
 
 
 class Guesty(Provider):
@@ -32,7 +35,7 @@ class Guesty(Provider):
 
 
 def _page(account: Account, skip: int) -> Page:
-    asked = {"limit": PER_PAGE, "skip": skip, "fields": WANTED}
+    asked = {"limit": PER_PAGE, "skip": skip, "fields": WANTED, "sort": ORDER}
     said = account.get_object("/v1/listings", asked, account.bearer())
     found = normal.listings(account, said.get("results"), _listing)
     total = normal.as_count(said.get("count"))

@@ -12,6 +12,7 @@ from portal.listings.providers.base import FoundListing, Limit, Page, Provider, 
 from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100
+ORDER = "name"  # of those documented for GET /listings (order, contactName, latestActivity …) none is unique
 
 
 class Hostaway(Provider):
@@ -32,7 +33,7 @@ class Hostaway(Provider):
 
 
 def _page(account: Account, offset: int) -> Page:
-    asked = {"limit": PER_PAGE, "offset": offset, "includeResources": 1, "sortOrder": "name"}
+    asked = {"limit": PER_PAGE, "offset": offset, "includeResources": 1, "sortOrder": ORDER}
     said = account.get_object("/listings", asked, account.bearer())
     if said.get("status") != "success":
         raise account.bad_answer()

@@ -1,14 +1,14 @@
 """which webhook deliveries are being sent, for all workers to see
 
 Revision ID: webhook_leases
-Revises: 0002
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "webhook_leases"
-down_revision = "0002"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -41,7 +41,7 @@ class FakeCloudbeds(FakePms):
         return as_json({"success": False, "message": "No such method"}, 404)
 
     def _hotels(self, page: int, size: int) -> Said:
-        of_all = self.catalogue.listings.values()
+        of_all = self.arranged()
         found = [
             {
                 "propertyID": str(one.id),

@@ -27,7 +27,7 @@ class FakeFeed(FakePms):
             return as_json({"error": "no key"}, 403)
         if asked.path != "/export/feed.json" or asked.query.get("lang") != "en":
             return as_json({"error": "no such feed"}, 404)
-        start, of_all = int(asked.query.get("after") or 0), self.catalogue.listings.values()
+        start, of_all = int(asked.query.get("after") or 0), self.arranged()
         end = len(of_all) if self.per_page is None else start + self.per_page
         found = [self.twist(self._listing(one)) for one in itertools.islice(of_all, start, end)]
         if self.is_bare:

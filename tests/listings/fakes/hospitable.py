@@ -45,7 +45,7 @@ class FakeHospitable(FakePms):
         page, per_page = int(query.get("page") or 1), int(query.get("per_page") or 10)
         if not 1 <= per_page <= 100:
             return as_json({"status_code": 400, "reason_phrase": "Invalid pagination parameter supplied."}, 400)
-        of_all = self.catalogue.listings.values()
+        of_all = self.arranged()
         found = itertools.islice(of_all, (page - 1) * per_page, page * per_page)
         last = max(1, math.ceil(len(of_all) / per_page))
         meta = {"current_page": page, "last_page": last, "per_page": per_page, "total": len(of_all)}

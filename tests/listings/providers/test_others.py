@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_a_token_that_is_over_before_a_page_is_read_is_none() -> None:
         with pytest.raises(Unreachable) as raised:
             ALL["GUESTY"].sign_in(Account(ALL["GUESTY"], pms.credentials))
         assert raised.value.code == "bad_answer"
+
+
+def test_guesty_is_asked_for_the_order_of_its_ids_in_which_no_two_listings_tie() -> None:
+    with FakeGuesty(listings=205, pictures=1) as pms:
+        chance = random.Random(1)
+        pms.arrange = lambda listings: chance.sample(listings, len(listings))
+        seen = [listing.external_id for page in all_of(account_of(pms)) for listing in page.listings]
+    assert len(set(seen)) == len(seen) == 205
 
 
 def test_guestys_cover_may_have_other_sizes_only() -> None:

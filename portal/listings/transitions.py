@@ -1,0 +1,58 @@
+"""Transitions of a sync: what a page, the end of a pass or an error makes of its account."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete
+
+from portal import config
+from portal.db import db, now
+from portal.listings import arrival, passes, removal
+from portal.listings.models import IntegrationAccount, SyncPage
+from portal.listings.passes import Pass
+from portal.listings.providers.base import Page
+from portal.work import Work
+
+LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
+
+
+def store(w: Work, account: IntegrationAccount, page: Page) -> None:
+    """Take a page in; the last page ends a pass."""
+    read = passes.add(account, page, arrival.take_in(w, account, page.listings))
+    account.note = account.note or (page.notes[0][:300] if page.notes else None)
+    account.attempts, account.error, account.cursor = 0, None, page.next_cursor
+    account.next_at = now()
+    if page.next_cursor is None:
+        _end_pass(w, account, read)
+    elif account.pages >= passes.MAX_PAGES:
+        fail(account, "What the PMS says has no end.")
+
+
+def fail(account: IntegrationAccount, error: str) -> None:
+    """End a sync that can't go on. Nothing that we have is removed; the next one comes later each time."""
+    end(account)
+    account.failures += 1
+    account.error = error[:300]
+    pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
+    account.next_at = now() + min(pause, LONGEST_PAUSE)
+
+
+def end(account: IntegrationAccount) -> None:
+    """Forget the sync under way: its place, and what it saw."""
+    account.started_at = account.syncing_until = account.cursor = None
+    account.attempts, account.has_begun_anew = 0, False
+    db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
+
+
+def _end_pass(w: Work, account: IntegrationAccount, read: Sequence[Pass]) -> None:
+    """End the sync if it is whole or was given enough passes; else the list is read again from its first page."""
+    if passes.is_whole(read, account.withheld):
+        removal.remove_missing(w, account)
+        account.synced_at = now()
+    elif passes.may_read_again(read):
+        return
+    else:
+        account.note = passes.shortfall(account, read)
+    end(account)
+    account.withheld, account.failures = passes.withheld(read, account.withheld), 0
+    account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)
