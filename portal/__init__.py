@@ -5,7 +5,7 @@
                   that no row names) over two siblings,
                   images (properties, galleries, uploads, imports, variants) and listings (what a PMS has),
                   over webhooks (who is told) over accounts (who may what)
-    the seam      work (commit or undo; lock), errands (rows that wait for the world outside, in fair turns),
+    the seam      work (commit or undo; lock), dispatch (due rows: leases, fair shares, each result for itself),
                   cursors, search, spool, over garbage (objects to delete) and installation (whose buckets they are)
     ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters ·
                   statuses (of problems, in HTTP),

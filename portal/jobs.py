@@ -36,6 +36,7 @@ class Job:
     queue: str
     timeout_s: int
     type: str = ""  # what a contract calls it, for the operators' dashboard
+    retry_intervals_s: tuple[int, ...] | None = None  # other than RETRY_INTERVALS_S
 
     @property
     def id(self) -> str:
@@ -76,7 +77,8 @@ def collect_garbage() -> Job:
 
 
 def ring_again() -> Job:
-    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120)
+    # Tried again once, if its worker was killed: the clock comes every 10 s, but not while it waits for a retry.
+    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
 
 
 def tidy() -> Job:
@@ -160,6 +162,12 @@ def enqueue_missing(wanted: list[Job]) -> int:
     return len(missing)
 
 
+def is_first(name: str, *, within_s: int) -> bool:
+    """Whether nobody asked this in as many seconds before, in any process. Raises redis.RedisError."""
+    with patience.ask():
+        return bool(connection().set(f"frontage:{name}", 1, nx=True, ex=within_s))
+
+
 def lost(wanted: list[Job]) -> list[Job]:
     """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
     known: set[str] = set()
@@ -190,6 +198,7 @@ def workers() -> list[Worker]:
 
 def _push(pipeline: Pipeline, job: Job) -> None:
     """Write a job and put it into its queue, when the pipeline is executed."""
+    intervals_s = RETRY_INTERVALS_S if job.retry_intervals_s is None else list(job.retry_intervals_s)
     queue(job.queue).enqueue_call(
         job.name,
         args=job.args,
@@ -198,7 +207,7 @@ def _push(pipeline: Pipeline, job: Job) -> None:
         failure_ttl=FAILURE_TTL_S,
         job_id=job.id,
         meta={"type": job.type} if job.type else None,
-        retry=Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S),
+        retry=Retry(max=len(intervals_s), interval=intervals_s),
         pipeline=pipeline,
     )
     pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result

@@ -1,11 +1,15 @@
 """The seam: rows, objects and bells change together or not at all, on SQLite and on PostgreSQL."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
+import portal.db
 from portal import jobs, storage
 from portal.db import db
 from portal.images.models import Property
@@ -13,6 +17,7 @@ from portal.work import lock, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets
 from tests.factories import Person
+from tests.processes import until
 
 on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
 matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -118,3 +123,38 @@ def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(home: Property, cap
         w.enqueue(jobs.Job("workers.images.make_variants", (object(),), jobs.PIXELS, 1))  # type: ignore[arg-type]
     assert db.session.get_one(Property, home.id).name == "Birch House"
     assert "left to the sweep" in caplog.text
+
+
+def test_a_change_that_waits_too_long_for_sqlites_lock_is_refused_and_the_next_one_goes_on(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal.db, "LOCKED_S", 0.1)
+    file = str(db.engine.url.database)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="database is locked"), work():
+            lock(home)
+    with work():
+        assert lock(home)
+        home.name = "Birch House"
+    assert db.session.get_one(Property, home.id).name == "Birch House"
+
+
+def test_changes_wait_in_line_and_each_has_its_turn(home: Property, at_once: Callable[..., list[Any]]) -> None:
+    """While another process has the lock all come to stand; then each of them writes."""
+    with closing(sqlite3.connect(str(db.engine.url.database), isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def write() -> None:
+            with work():
+                mine = db.session.get_one(Property, home_id)
+                lock(mine)
+                mine.name += "."
+
+        def let_go() -> None:
+            until(lambda: portal.db._line.locked())
+            other.execute("ROLLBACK")
+
+        home_id, before = home.id, home.name
+        assert at_once(lambda do: do(), *[(write,)] * 10, (let_go,)) == [None] * 11
+    assert home.name == before + "." * 10

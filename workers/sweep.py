@@ -1,23 +1,33 @@
-"""What waits too long is rung for again; what nobody owns is removed."""
+"""What waits too long is enqueued again; what nobody owns is removed. Each step is for itself: none keeps another."""
+
+from collections.abc import Callable
+from typing import Any
 
 from portal import orphans
 from portal.accounts import idempotency
+from portal.db import release
 from portal.images import fetching, tidying, variants
 from portal.listings import copying, removal, sync
 from portal.webhooks import delivery
-from workers import job
+from workers import job, log
+
+
+class StepsFailed(Exception):
+    """Some steps of a job failed; the log says how."""
 
 
 @job
 def ring_again() -> None:
-    variants.ring_again()
-    fetching.ring_again()
-    delivery.ring_again()
-    sync.ring_again()
-    copying.ring_again()
-    removal.ring_again()
-    tidying.empty_bin()
-    orphans.enqueue_missing()
+    run_each(
+        variants.ring_again,
+        fetching.ring_again,
+        delivery.ring_again,
+        sync.ring_again,
+        copying.ring_again,
+        removal.ring_again,
+        tidying.empty_bin,
+        orphans.enqueue_missing,
+    )
 
 
 @job
@@ -27,9 +37,28 @@ def collect_garbage() -> None:
 
 @job
 def tidy() -> None:
-    tidying.tidy()
-    removal.forget_superseded()
-    orphans.find()
-    orphans.collect()
-    delivery.forget()
-    idempotency.forget()
+    run_each(
+        tidying.expire_uploads,
+        tidying.empty_bin,
+        tidying.forget_imports,
+        removal.forget_superseded,
+        orphans.find,
+        orphans.collect,
+        delivery.forget,
+        idempotency.forget,
+    )
+
+
+def run_each(*steps: Callable[[], Any]) -> None:
+    """Run every step, whatever becomes of the others. Raises StepsFailed in the end, so that RQ shows it."""
+    failed = []
+    for step in steps:
+        name = f"{step.__module__.removeprefix('portal.')}.{step.__name__}"
+        try:
+            step()
+        except Exception:
+            release()
+            log.exception("%s failed", name)
+            failed.append(name)
+    if failed:
+        raise StepsFailed(f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}")

@@ -15,13 +15,6 @@ BATCH = 500
 IMPORTS_KEPT = timedelta(days=90)  # their story, on the jobs page
 
 
-def tidy() -> None:
-    """Do all of it, nightly."""
-    expire_uploads()
-    empty_bin()
-    forget_imports()
-
-
 def expire_uploads() -> int:
     """Forget uploads that were not confirmed in time, with what was PUT under them; return how many.
 

@@ -1,6 +1,5 @@
 """IMAGE_CDN_UPLOAD: each ListingImage that is due is fetched by whoever's turn it is, and noted (seed A)."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,10 +7,10 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Row, Select, and_, select, update
 
-from portal import errands, jobs
+from portal import dispatch, jobs
 from portal.accounts.models import Workspace
-from portal.db import db, now
-from portal.errands import Turn
+from portal.db import db, now, release
+from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.listings import settling, standing, turns
 from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
@@ -30,8 +29,6 @@ from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
 TOGETHER = 500  # pictures that are tried again in one change
-QUICK_S = 1  # what takes longer may hang: it doesn't count as one of those side by side any more
-THREADS = 80  # room for those that hang: with 12 MB each at the very worst, but for the few that are larger
 BROKEN = Found(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
 FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
 """What may be tried again: what the PMS doesn't name any more never is."""
@@ -39,8 +36,14 @@ FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.super
 
 def run() -> int:
     """Copy what is due, side by side, until nothing is; return how many URLs were looked at."""
-    return errands.run(
-        _claim, carry_out, settling.note, side_by_side=THREADS, broken=BROKEN, successor=jobs.image_cdn_upload()
+    return dispatch.run(
+        _claim,
+        carry_out,
+        settling.note,
+        limits=turns.LIMITS,
+        broken=BROKEN,
+        successor=jobs.image_cdn_upload(),
+        together=lambda errand: errand.listing_id,
     )
 
 
@@ -97,17 +100,15 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
     return cast(CursorResult[Any], renewed).rowcount
 
 
-def _claim(most: int, on_the_way: Sequence[Errand]) -> list[Errand]:
-    """Take URLs that are due, within the shares, with a lease; count the attempts before they are made."""
-    quick = sum(errand.began_s > time.monotonic() - QUICK_S for errand in on_the_way)
-    most = min(most, turns.SIDE_BY_SIDE - quick)
+def _claim(most: int) -> list[Errand]:
+    """Take URLs that are due, within the limits, with a lease; count the attempts before they are made."""
     before: list[int] = []
-    while most > 0 and (chosen := turns.choose(most)) and chosen != before:
+    while (chosen := turns.choose(most)) and chosen != before:
         with work():  # may put all of them to rest, where their listings are gone: then there are others
             if taken := _taken(chosen):
                 return taken
         before = chosen
-    db.session.rollback()
+    release()
     return []
 
 
@@ -179,7 +180,7 @@ def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | Non
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
     other = next((image for image in images if image.key and image not in due), None)
     return Errand(
-        Turn(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
+        Candidate(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
         place.listing_id,
         place.prefix,
         first.original_url,

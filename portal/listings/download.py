@@ -6,18 +6,16 @@ worker may have named them by now, and the nightly sweep takes what nobody names
 """
 
 import hashlib
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from threading import BoundedSemaphore
+from dataclasses import dataclass, replace
 
 from portal import remote, storage
-from portal.errands import Turn
+from portal.dispatch import Candidate
 from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.listings.models import GALLERY
 from portal.pixels.clean import cleaned
 from portal.pixels.inspect import Picture, inspect
 from portal.pixels.types import extension_of
+from portal.remote.large import LargeBodies
 
 MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
 USUAL_BYTES = 12 * 1024 * 1024  # what is larger goes on as one of a few: all is held in memory
@@ -50,7 +48,7 @@ class Target:
 class Errand:
     """A URL of one listing as plain values: it is fetched in a thread, without the database."""
 
-    turn: Turn
+    candidate: Candidate
     listing_id: int
     prefix: str
     url: str
@@ -59,7 +57,6 @@ class Errand:
     condition: dict[str, str]  # If-None-Match …, where there is a copy already
     copy: "Copy | None"  # of this URL under the other type: stored already, under the first of its keys
     attempts: int
-    began_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Found:
     is_ours: bool = False  # the fault: the attempt does not count
 
 
-_large = BoundedSemaphore(LARGE_AT_ONCE)
+_large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
 def carry_out(errand: Errand) -> Found:
@@ -109,13 +106,7 @@ def carry_out(errand: Errand) -> Found:
 
 
 def _fetched(errand: Errand) -> Found:
-    with ExitStack() as held:
-
-        def admit() -> None:
-            if not _large.acquire(timeout=LARGE_PATIENCE_S):
-                raise TooMany("Too many large pictures at once.", retry_after_s=LARGE_PATIENCE_S)
-            held.callback(_large.release)
-
+    with _large.admitting() as admit:
         fetched = remote.fetch(
             errand.url,
             max_bytes=MAX_BYTES,

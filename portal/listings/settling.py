@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from portal import storage
 from portal.db import db, now
+from portal.dispatch import Results
 from portal.garbage import LEASE, Garbage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
@@ -19,16 +20,13 @@ from portal.work import Work, held, lock, work
 log = logging.getLogger(__name__)
 
 
-def note(outcomes: Sequence[tuple[Errand, Found]]) -> None:
-    """Write down what came of some errands: a change for each listing, so that what breaks one breaks no other."""
+def note(results: Results[Errand, Found]) -> None:
+    """Write down what came of some errands, all those of one listing in one change."""
     by_listing: dict[int, list[tuple[Errand, Found]]] = {}
-    for errand, found in outcomes:
+    for errand, found in results:
         by_listing.setdefault(errand.listing_id, []).append((errand, found))
     for listing_id, its in by_listing.items():
-        try:
-            _note(listing_id, its)
-        except Exception:
-            log.exception("what came of pictures of listing %s is not written down", listing_id)  # due after the lease
+        _note(listing_id, its)
 
 
 def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:

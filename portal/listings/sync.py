@@ -6,28 +6,25 @@ again from the first: see `passes`.
 """
 
 import json
-import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import undefer
 
-from portal import errands, jobs, remote
-from portal.db import db, now
-from portal.errands import Shares, Turn
+from portal import dispatch, jobs, remote
+from portal.db import db, now, release
+from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings import providers, standing, transitions
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
 from portal.work import Work, held, lock, work
 
-log = logging.getLogger(__name__)
-
-SHARES = Shares(side_by_side=16, per_place=4, per_workspace=4)  # a place is a PMS's host
+LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_place=4, per_workspace=4)  # a place is a PMS's host
 CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
 RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
@@ -40,7 +37,7 @@ FRESH_S = 120  # a token that was good so lately is not the reason for a refusal
 class _Errand:
     """An account as plain values: its PMS is asked in a thread, without the database."""
 
-    turn: Turn
+    candidate: Candidate
     began_at: datetime | None
     provider: str
     credentials: dict[str, str] = field(repr=False)
@@ -68,14 +65,12 @@ BROKEN = _Found(error="Something went wrong on our side.")
 
 def run() -> int:
     """Ask for the pages that are due, side by side, until none is; return how many were asked for."""
-    return errands.run(
-        _claim, _ask, _note, side_by_side=SHARES.side_by_side, broken=BROKEN, successor=jobs.sync_listings()
-    )
+    return dispatch.run(_claim, _ask, _note, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
 
 
 def ring_again() -> int:
     """Ring where accounts are due and no worker is on its way to them; return how many are due."""
-    return errands.ring_again(IntegrationAccount.next_at, jobs.sync_listings())
+    return dispatch.enqueue_missing(IntegrationAccount.next_at, jobs.sync_listings())
 
 
 def begin_anew(w: Work, account: IntegrationAccount) -> None:
@@ -85,14 +80,14 @@ def begin_anew(w: Work, account: IntegrationAccount) -> None:
     w.enqueue(jobs.sync_listings())
 
 
-def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
-    """Take accounts that are due, within the shares, with a lease; count the attempts before they are made."""
-    busy = _turns(IntegrationAccount.syncing_until > now())
-    hosts, workspaces = SHARES.full(busy)
+def _claim(most: int) -> list[_Errand]:
+    """Take accounts that are due, within the limits, with a lease; count the attempts before they are made."""
+    busy = _candidates(IntegrationAccount.syncing_until > now())
+    hosts, workspaces = LIMITS.saturated(busy)
     is_free = IntegrationAccount.host.not_in(hosts) & IntegrationDefinition.workspace_id.not_in(workspaces)
-    chosen = SHARES.choose(_turns((IntegrationAccount.next_at <= now()) & is_free), busy, most)
+    chosen = LIMITS.pick(_candidates((IntegrationAccount.next_at <= now()) & is_free), busy, most)
     if not chosen:
-        db.session.rollback()
+        release()
         return []
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
@@ -101,7 +96,7 @@ def _claim(most: int, _: Sequence[_Errand]) -> list[_Errand]:
         return [errand for account in free if (errand := _begun(account))]
 
 
-def _turns(condition: ColumnElement[bool]) -> list[Turn]:
+def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
     account = IntegrationAccount
     found = (
         select(
@@ -115,7 +110,7 @@ def _turns(condition: ColumnElement[bool]) -> list[Turn]:
         .order_by(account.next_at, account.id)
         .limit(CANDIDATES)
     )
-    return [Turn(*row) for row in db.session.execute(found)]
+    return [Candidate(*row) for row in db.session.execute(found)]
 
 
 def _begun(account: IntegrationAccount) -> _Errand | None:
@@ -136,7 +131,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     account.syncing_until = account.next_at = now() + LEASE
     workspace_id = account.definition.workspace_id
     return _Errand(
-        Turn(account.id, account.host, workspace_id, is_suspect=False),
+        Candidate(account.id, account.host, workspace_id, is_suspect=False),
         account.started_at,
         account.definition.provider,
         json.loads(account.credentials),
@@ -179,29 +174,26 @@ _rest_lock = threading.Lock()
 def _page(account: Account, errand: _Errand) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        pages = _rest.pop((errand.turn.id, errand.began_at, errand.passes, errand.cursor), None)
+        pages = _rest.pop((errand.candidate.id, errand.began_at, errand.passes, errand.cursor), None)
     pages = pages or account.provider.pages(account, errand.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:
-            _rest[errand.turn.id, errand.began_at, errand.passes, page.next_cursor] = pages
+            _rest[errand.candidate.id, errand.began_at, errand.passes, page.next_cursor] = pages
             if len(_rest) > ANSWERS_HELD:
                 _rest.popitem(last=False)
     return page
 
 
-def _note(outcomes: Sequence[tuple[_Errand, _Found]]) -> None:
-    """Write down what came of some errands: each by itself, so that what breaks one breaks no other."""
-    for errand, found in outcomes:
-        try:
-            with work() as w:
-                _take(w, errand, found)
-        except Exception:
-            log.exception("a page of account %s is not written down", errand.turn.id)  # due after the lease
+def _note(results: dispatch.Results[_Errand, _Found]) -> None:
+    """Write down what came of some errands, each in a change of its own."""
+    for errand, found in results:
+        with work() as w:
+            _take(w, errand, found)
 
 
 def _take(w: Work, errand: _Errand, found: _Found) -> None:
-    account = db.session.get(IntegrationAccount, errand.turn.id)
+    account = db.session.get(IntegrationAccount, errand.candidate.id)
     if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, errand):
         return  # it was removed meanwhile, or another worker asks for this page by now
     account.syncing_until = None

@@ -10,33 +10,33 @@ from datetime import datetime
 from sqlalchemy import Row, func, select, union_all
 
 from portal.db import db, now
-from portal.errands import Shares, Turn
+from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
-SIDE_BY_SIDE = 16  # in one worker, but for those that hang
-SHARES = Shares(side_by_side=80, per_place=6, per_workspace=6)  # a place is a host; those that hang included
+# A place is a host. Threads have 12 MB each at the very worst, but for the few pictures that are larger.
+LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_place=6, per_workspace=6)
 ACCOUNTS, PER_ACCOUNT = 50, 100  # that are looked at for each choice
 
 
 def choose(most: int) -> list[int]:
-    """Return the rows to take now, within the shares of every worker."""
+    """Return the rows to take now, within the limits."""
     busy = _busy()
-    return SHARES.choose(_due(busy), busy, most)
+    return LIMITS.pick(_due(busy), busy, most)
 
 
-def _busy() -> list[Turn]:
+def _busy() -> list[Candidate]:
     image = ListingImage
     found = (
         select(image.id, image.host, Listing.workspace_id, image.attempts > 1)
         .join(Listing, image.listing_id == Listing.id)
         .where(image.fetching_until > now())
     )
-    return [Turn(*row) for row in db.session.execute(found)]
+    return [Candidate(*row) for row in db.session.execute(found)]
 
 
-def _due(busy: Sequence[Turn]) -> list[Turn]:
+def _due(busy: Sequence[Candidate]) -> list[Candidate]:
     """Return the first of each account that are due."""
-    hosts, workspaces = SHARES.full(busy)
+    hosts, workspaces = LIMITS.saturated(busy)
     image, at = ListingImage, now()
     workspace_of = {row.id: row.workspace_id for row in waiting(at, but_for=workspaces)}
     first = [
@@ -53,7 +53,7 @@ def _due(busy: Sequence[Turn]) -> list[Turn]:
         return []
     due = union_all(*first).subquery()
     found = db.session.execute(select(due))
-    return [Turn(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in found]
+    return [Candidate(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in found]
 
 
 def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]]:

@@ -1,19 +1,21 @@
-"""Deliveries: signed, sent side by side, noted, and tried again for two days (Standard Webhooks)."""
+"""Deliveries: signed, sent side by side, recorded, and tried again for two days (Standard Webhooks)."""
 
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, func, select
+from sqlalchemy import CursorResult, delete, select
+from sqlalchemy.orm import selectinload
 from standardwebhooks import Webhook
 
-from portal import errands, jobs, remote
-from portal.db import db, now
-from portal.errands import Shares, Turn
+from portal import dispatch, jobs, remote
+from portal.db import db, now, release
+from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
+from portal.webhooks import schedule
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import held, lock, work
 
@@ -22,8 +24,6 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
-SHARES = Shares(side_by_side=128, per_place=4, per_workspace=8)  # a place is an endpoint (cases F6, H7)
-CANDIDATES = 1000
 KEPT_ANSWER = 2_000  # characters of an answer, for the page
 KEPT = timedelta(days=30)  # the log of what was sent
 OFF_AFTER = timedelta(days=5)  # of nothing but failures
@@ -31,12 +31,13 @@ OFF_AFTER = timedelta(days=5)  # of nothing but failures
 
 @dataclass(frozen=True)
 class _Parcel:
-    """A delivery as plain values: it is sent in a thread, without the database."""
+    """A delivery as plain values: it is signed and sent in a thread, without the database."""
 
-    turn: Turn
+    candidate: Candidate
     url: str
-    headers: dict[str, str]
-    body: bytes
+    message_id: str
+    body: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,20 @@ class _Outcome:
 
 
 BROKEN = _Outcome(None, "Something went wrong on our side.", 0)
+ENDPOINTS = selectinload(Delivery.endpoint)  # each once, and its secrets decrypted once
 
 
 def run() -> int:
     """Send what is due, many side by side, until nothing is; return how many attempts were made."""
-    return errands.run(_claim, _post, _note, side_by_side=SHARES.side_by_side, broken=BROKEN)
+    return dispatch.run(
+        _claim,
+        _post,
+        _record,
+        limits=schedule.LIMITS,
+        broken=BROKEN,
+        successor=jobs.deliver_webhooks(),
+        together=lambda _: "all",
+    )
 
 
 def send_again(delivery: Delivery) -> None:
@@ -91,7 +101,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
 
 def ring_again() -> int:
     """Ring where deliveries are due and no worker is on its way to them; return how many are due."""
-    return errands.ring_again(Delivery.next_at, jobs.deliver_webhooks())
+    return dispatch.enqueue_missing(Delivery.next_at, jobs.deliver_webhooks())
 
 
 def _renew(delivery: Delivery) -> None:
@@ -105,26 +115,28 @@ def forget() -> int:
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
-def _claim(most: int, on_the_way: Sequence[_Parcel]) -> list[_Parcel]:
-    """Take what is due, a few of each endpoint, with a lease; count the attempts before they are made."""
-    turns = [parcel.turn for parcel in on_the_way]
-    while chosen := SHARES.choose(_due(turns), turns, most):
-        if parcels := _take(chosen):  # none: they were all given up, or another worker was first
+def _claim(most: int) -> list[_Parcel]:
+    """Lease what is due, a few of each endpoint; count the attempts before they are made, so that crashes count too."""
+    before: list[int] = []
+    while (picked := schedule.pick(most, now())) and picked != before:
+        if parcels := _leased(picked):  # none: they were all given up, or another worker was first
             return parcels
-    db.session.rollback()
+        before = picked
+    release()
     return []
 
 
-def _take(chosen: Sequence[int]) -> list[_Parcel]:
+def _leased(picked: Sequence[int]) -> list[_Parcel]:
     with work():
-        rows = select(Delivery).where(Delivery.id.in_(chosen), Delivery.next_at <= now())
+        rows = select(Delivery).where(Delivery.id.in_(picked), Delivery.next_at <= now())
         parcels = []
-        for delivery in db.session.scalars(held(rows, Delivery, skip_locked=True)):
+        for delivery in db.session.scalars(held(rows.options(ENDPOINTS), Delivery, skip_locked=True)):
             if why := _why_never(delivery):
                 _give_up(delivery, why)
                 continue
             delivery.attempts += 1
             delivery.last_at, delivery.next_at = now(), now() + LEASE
+            delivery.sending_until = delivery.next_at
             parcels.append(_parcel(delivery))
     return parcels
 
@@ -139,43 +151,22 @@ def _why_never(delivery: Delivery) -> str | None:
     return None
 
 
-def _due(on_the_way: Sequence[Turn]) -> list[Turn]:
-    """Return the first few of each endpoint that are due, but for those that have their share on the way."""
-    endpoints, workspaces = SHARES.full(on_the_way)
-    place = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
-    due = (
-        select(
-            Delivery.id,
-            Delivery.endpoint_id,
-            Endpoint.workspace_id,
-            Endpoint.failing_since.is_not(None).label("is_failing"),
-            place.label("place"),
-        )
-        .join(Endpoint, Delivery.endpoint_id == Endpoint.id)
-        .where(
-            Delivery.next_at <= now(),
-            Delivery.endpoint_id.not_in(endpoints),
-            Endpoint.workspace_id.not_in(workspaces),
-        )
-        .subquery()
-    )
-    first = select(due).where(due.c.place <= SHARES.per_place).order_by(due.c.place, due.c.id).limit(CANDIDATES)
-    return [Turn(*row[:4]) for row in db.session.execute(first)]
-
-
 def _parcel(delivery: Delivery) -> _Parcel:
-    """Sign for this attempt: the same id and bytes as ever, a new time, and a signature for each secret (F3, F5)."""
-    msg_id, at = delivery.message_id, now()
-    signatures = [Webhook(secret).sign(msg_id, at, delivery.body) for secret in delivery.endpoint.secrets]
-    headers = {
+    endpoint = delivery.endpoint
+    candidate = Candidate(delivery.id, endpoint.id, endpoint.workspace_id, endpoint.failing_since is not None)
+    return _Parcel(candidate, endpoint.url, delivery.message_id, delivery.body, tuple(endpoint.secrets))
+
+
+def _signed(parcel: _Parcel) -> dict[str, str]:
+    """Sign for this attempt: the same id and bytes at each, a new time, and a signature for each secret."""
+    at = now()
+    signatures = [Webhook(secret).sign(parcel.message_id, at, parcel.body) for secret in parcel.secrets]
+    return {
         "Content-Type": "application/json",
-        "webhook-id": msg_id,
+        "webhook-id": parcel.message_id,
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-    endpoint = delivery.endpoint
-    turn = Turn(delivery.id, endpoint.id, endpoint.workspace_id, is_suspect=endpoint.failing_since is not None)
-    return _Parcel(turn, endpoint.url, headers, delivery.body.encode())
 
 
 def _post(parcel: _Parcel) -> _Outcome:
@@ -185,29 +176,30 @@ def _post(parcel: _Parcel) -> _Outcome:
         return round((time.monotonic() - began) * 1000)
 
     try:
-        answer = remote.post(parcel.url, parcel.body, parcel.headers, deadline_s=DEADLINE_S)
+        answer = remote.post(parcel.url, parcel.body.encode(), _signed(parcel), deadline_s=DEADLINE_S)
     except (remote.Refused, remote.Unreachable) as failure:
         return _Outcome(None, failure.message, took_ms())
     text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:KEPT_ANSWER]
     return _Outcome(answer.status, text, took_ms(), answer.retry_after_s)
 
 
-def _note(outcomes: Sequence[tuple[_Parcel, _Outcome]]) -> None:
-    """Write down what came of some attempts, in one change."""
-    found = {parcel.turn.id: outcome for parcel, outcome in outcomes}
+def _record(results: dispatch.Results[_Parcel, _Outcome]) -> None:
+    """Record what came of some attempts, in one change."""
+    outcomes = {parcel.candidate.id: outcome for parcel, outcome in results}
     with work():
-        rows = select(Delivery).where(Delivery.id.in_(found), Delivery.state == PENDING)
-        for delivery in db.session.scalars(held(rows.order_by(Delivery.id), Delivery)):
-            outcome = found[delivery.id]
+        rows = select(Delivery).where(Delivery.id.in_(outcomes), Delivery.state == PENDING).order_by(Delivery.id)
+        for delivery in db.session.scalars(held(rows.options(ENDPOINTS), Delivery)):
+            outcome = outcomes[delivery.id]
             delivery.status, delivery.answer, delivery.took_ms = outcome.status, outcome.answer, outcome.took_ms
+            delivery.sending_until = None
             if outcome.arrived:
                 delivery.state, delivery.next_at = DELIVERED, None
                 delivery.endpoint.failing_since = None
             else:
-                _note_failure(delivery, outcome)
+                _record_failure(delivery, outcome)
 
 
-def _note_failure(delivery: Delivery, outcome: _Outcome) -> None:
+def _record_failure(delivery: Delivery, outcome: _Outcome) -> None:
     endpoint = delivery.endpoint
     endpoint.failing_since = endpoint.failing_since or now()
     if outcome.status == 410:
@@ -227,7 +219,7 @@ def _next_at(attempts: int, retry_after_s: int | None) -> datetime:
 
 
 def _give_up(delivery: Delivery, why: str | None = None) -> None:
-    delivery.state, delivery.next_at = FAILED, None
+    delivery.state, delivery.next_at, delivery.sending_until = FAILED, None, None
     delivery.answer = why or delivery.answer
 
 

@@ -48,6 +48,12 @@ class Delivery(Base):
     __tablename__ = "webhook_delivery"
     __table_args__ = (
         Index("ix_webhook_delivery_due", "next_at"),
+        Index(
+            "ix_webhook_delivery_busy",
+            "sending_until",
+            sqlite_where=text("sending_until IS NOT NULL"),
+            postgresql_where=text("sending_until IS NOT NULL"),
+        ),
         Index("ix_webhook_delivery_endpoint", "endpoint_id", "id"),
         Index(
             "ix_webhook_delivery_open",  # what waits or failed is little beside what arrived
@@ -66,6 +72,7 @@ class Delivery(Base):
     state: Mapped[str] = mapped_column(String(10), default=PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending; or its lease
+    sending_until: Mapped[Moment | None]  # the lease of the worker that sends it
     status: Mapped[int | None]  # of the last answer
     answer: Mapped[str | None] = mapped_column(Text)  # its first kilobytes, or why there was none
     took_ms: Mapped[int | None]

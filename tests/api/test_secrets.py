@@ -62,7 +62,7 @@ def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
     alice: Person, account: IntegrationAccount, settings: Settings
 ) -> None:
     """A traceback, a debugger and a careless log show values as `repr` has them."""
-    (errand,) = sync._claim(1, [])
+    (errand,) = sync._claim(1)
     secret = "so-very-secret"
     held: list[Any] = [
         errand,

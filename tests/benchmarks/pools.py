@@ -48,7 +48,7 @@ from workers import pool, serving, worker
 
 ROUNDS = 3
 COUNTED_S = 10
-QUEUES = [*jobs.QUEUES, jobs.PIXELS, jobs.NETWORK, jobs.SYNC, jobs.CDN]  # production on two cores
+QUEUES = [*jobs.QUEUES, jobs.PIXELS, jobs.NETWORK, jobs.WEBHOOKS, jobs.SYNC, jobs.CDN]  # production on two cores
 
 
 class RqsWorker(worker.TunedWorker):

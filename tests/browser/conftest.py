@@ -236,7 +236,7 @@ def finished(home: Property, *names: str, size: tuple[int, int] = (300, 200)) ->
     images = []
     with work() as w, ThreadPoolExecutor(4) as pool:
         originals = [place.original_key(picture.type) for _ in names]
-        puts = [pool.submit(w.put, storage.uploads, key, data, picture.type) for key in originals]
+        puts = [pool.submit(config.in_this_app(w.put), storage.uploads, key, data, picture.type) for key in originals]
         stored = list(pool.map(config.in_this_app(lambda _: variants.store(w, place, rendered)), names))
         for name, key, made, put in zip(names, originals, stored, puts, strict=True):
             put.result()

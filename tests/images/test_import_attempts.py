@@ -1,22 +1,34 @@
-"""Which attempts at a URL count: those that its host spoiled, and none that we did."""
+"""Which attempts at a URL count, and that what was downloaded is kept where it can't be stored at once."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from portal.db import db, now
+from portal.dispatch import recorder
 from portal.images import fetching, imports
-from portal.images.models import ImportItem, ImportJob, Property
+from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
+from portal.remote.large import LargeBodies
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
-from tests.faults import bucket_behind_a_proxy
+from tests.conftest import BOTH
+from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.test_imports import how, urls
 from tests.outside import Reply, outside
+
+SOME = (16, 32)  # of the steps at which the database fails
+STEPS = [*SOME, *(pytest.param(n, marks=pytest.mark.storm) for n in range(1, 80) if n not in SOME)]
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
 
 
 def attempts(job: ImportJob) -> int:
@@ -68,3 +80,67 @@ def test_an_attempt_is_given_back_where_we_had_no_time_to_look(home: Property, m
         assert attempts(job) == 0
         try_again_now()
     assert how(job).imported == 1
+
+
+def test_what_the_bucket_refuses_for_a_moment_is_downloaded_once(home: Property, buckets: Buckets) -> None:
+    with outside(lambda _: Reply(body=factories.jpeg())) as host, bucket_behind_a_proxy() as front:
+        job = imports.start(home, urls(host, 1))
+        front.answer = lambda asked: 403 if asked.method == "PUT" and asked.number == 1 else None
+        fetching.run()
+        assert len(host.seen) == 1
+    assert how(job).imported == 1
+    assert len(buckets.listing()) == 1
+
+
+def test_large_pictures_are_fetched_a_few_at_a_time(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "USUAL_BYTES", 1000)
+    monkeypatch.setattr(fetching, "_large", LargeBodies(at_once=1, patience_s=5))
+    with outside(lambda _: Reply(body=factories.jpeg())) as host:
+        job = imports.start(home, urls(host, 6))
+        fetching.run()
+    assert how(job).imported == 6
+
+
+@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_downloaded_is_kept_where_the_database_fails(home: Property, step: int) -> None:
+    with outside(lambda _: Reply(body=factories.jpeg())) as host:
+        job = imports.start(home, urls(host, 3))
+        with database_failing_at(step):
+            run_twice_at_most()
+        assert len(host.seen) == 3
+    assert how(job).imported == 3
+
+
+def run_twice_at_most() -> None:
+    """Run as RQ does: once more where a run fails."""
+    try:
+        fetching.run()
+    except Exception:
+        fetching.run()
+
+
+@contextmanager
+def database_refusing(file_name: str) -> Iterator[None]:
+    """Have the database refuse an image of this name."""
+    refuse = f"CREATE TRIGGER refusing BEFORE INSERT ON image WHEN NEW.file_name = '{file_name}' "
+    with work():
+        db.session.execute(text(refuse + "BEGIN SELECT RAISE(ABORT, 'refused'); END"))
+    try:
+        yield
+    finally:
+        db.session.rollback()
+        with work():
+            db.session.execute(text("DROP TRIGGER refusing"))
+
+
+def test_a_picture_that_can_not_be_stored_keeps_no_other_from_it_and_is_put_off(home: Property) -> None:
+    with outside(lambda _: Reply(body=factories.jpeg())) as host:
+        job = imports.start(home, urls(host, 5))
+        with database_refusing("photo-2.jpg"):
+            fetching.run()
+        assert (how(job).imported, how(job).failed) == (4, 0)
+        (waiting,) = (item for item in imports.items(job) if item.state == PENDING)
+        assert (waiting.attempts, waiting.fetching_until) == (1, None)
+        try_again_now()
+    assert how(job).imported == 5

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select
 
-from portal import errands
+from portal import dispatch
 from portal.db import db
-from portal.images import fetching, imports
+from portal.images import fetching, import_schedule, imports
 from portal.images.models import ImportItem, ImportJob, Property
 from portal.work import work
 from tests import factories
@@ -36,7 +36,7 @@ def while_fetching(at_once: Callable[..., list[Any]], monkeypatch: pytest.Monkey
             try:
                 action(*args)
             finally:
-                monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+                monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
                 if slow:
                     slow.closed.set()
 
@@ -76,7 +76,7 @@ def test_a28_one_slow_host_delays_no_other_import(
         for n in range(3):
             imports.start(factories.home_of(alice.workspace, f"House {n}"), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == fetching.SHARES.per_place
+    assert len(slow.seen) == import_schedule.LIMITS.per_place
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -89,12 +89,12 @@ def test_a28_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
             person = factories.person(app, f"Slow {n}", f"{n}@slow.example", admin=True)
             imports.start(factories.home_of(person.workspace), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == fetching.SHARES.per_place
+    assert len(slow.seen) == import_schedule.LIMITS.per_place
 
 
 def hangs(slow: Outside) -> bool:
     """Whether it has as many calls as one host may have, and none of them an answer."""
-    return len(slow.seen) == fetching.SHARES.per_place
+    return len(slow.seen) == import_schedule.LIMITS.per_place
 
 
 @pytest.mark.parametrize(

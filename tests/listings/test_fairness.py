@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from portal import errands, jobs
+from portal import dispatch, jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.jobs import Job
@@ -49,7 +49,7 @@ def people(app: Flask, count: int) -> list[Person]:
 
 
 def stop(hosts: list[Outside], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+    monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
     for host in hosts:
         host.closed.set()
 
@@ -108,7 +108,7 @@ def test_hosts_that_hang_delay_no_other_pictures(
             return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
 
         try:
-            until(lambda: sum(len(host.seen) for host in hosts) >= turns.SIDE_BY_SIDE)
+            until(lambda: sum(len(host.seen) for host in hosts) >= turns.LIMITS.side_by_side)
             stays.synced_only(db.session.get_one(IntegrationAccount, his_id))
             until(are_copied)
         finally:
@@ -136,7 +136,7 @@ def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_
         try:
             until(lambda: host.seen)
             jobs.connection().flushall()
-            monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+            monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
             until(lambda: jobs.queue(job.queue).get_job_ids() == [job.id])
         finally:
             host.closed.set()
@@ -162,7 +162,7 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie:
         }
         db.session.add_all([IntegrationAccount(**copied) for _ in range(sync.CANDIDATES + 10)])
     his = integrations.connect(charlie.workspace, "hostaway", GOOD)
-    taken = [errand.turn.id for _ in range(2) for errand in sync._claim(16, [])]
+    taken = [errand.candidate.id for _ in range(2) for errand in sync._claim(16)]
     assert his.id in taken
     assert len(taken) <= 5
 

@@ -235,7 +235,7 @@ def test_a_pass_that_breaks_off_goes_on_from_its_cursor(account: IntegrationAcco
 def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    (errand,) = sync._claim(1, [])
+    (errand,) = sync._claim(1)
     found = sync._ask(errand)
     with work():
         account.passes = 1

@@ -150,7 +150,7 @@ def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
 ) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
     stays.synced_only(account)
-    *some, last = [errand for errand in copying._claim(99, []) if errand.listing_id == stays.listings()[0].id]
+    *some, last = [errand for errand in copying._claim(99) if errand.listing_id == stays.listings()[0].id]
     settling.note([(errand, carry_out(errand)) for errand in some])
     found = carry_out(last)
     integrations.switch(alice.workspace, "hostaway", enabled=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import errands
+from portal import dispatch
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said
@@ -231,7 +231,7 @@ def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, 
 def test_a_pms_that_lets_us_in_and_then_refuses_ends_the_sync_with_one_token(
     alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errands, "RUN_FOR_S", 8)  # should it never end
+    monkeypatch.setattr(dispatch, "RUN_FOR_S", 8)  # should it never end
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     pms.fail_next(1000, 403, below="/v1/listings")  # a key that may not read them
     sync.run()

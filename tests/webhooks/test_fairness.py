@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from portal import errands
+from portal import dispatch, jobs
 from portal.db import db, now
-from portal.webhooks import delivery, endpoints, events
+from portal.webhooks import delivery, endpoints, events, schedule
 from portal.webhooks.models import Endpoint
 from portal.work import work
 from tests import factories
@@ -36,7 +36,7 @@ def while_sending(at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyP
             try:
                 action()
             finally:
-                monkeypatch.setattr(errands, "RUN_FOR_S", 0)
+                monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
                 slow.closed.set()
 
         _, wrong = at_once(lambda do: do(), (delivery.run,), (beside,))
@@ -56,7 +56,7 @@ def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, while_sendin
             listening(alice, url)
         happen(alice, 40)
         while_sending(lambda: until(lambda: len(quick.seen) == 40), slow)
-    assert len(slow.seen) == delivery.SHARES.per_place
+    assert len(slow.seen) == schedule.LIMITS.per_place
 
 
 def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
@@ -67,14 +67,15 @@ def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
             endpoints.send_test(listening(charlie, slow.url))
         endpoints.send_test(listening(alice, quick.url))
         while_sending(lambda: until(lambda: len(quick.seen) == 1), slow)
-    assert len(slow.seen) == delivery.SHARES.per_workspace
+    assert len(slow.seen) == schedule.LIMITS.per_workspace
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_f6_twenty_workspaces_whose_receivers_hang_delay_no_other(
-    app: Flask, charlie: Person, while_sending: WhileSending
+    app: Flask, charlie: Person, while_sending: WhileSending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They failed before: all that they may have is on its way and hangs when the other's change comes."""
+    monkeypatch.setattr(dispatch, "QUICK_S", 0.2)
     his = charlie.workspace.id
     with outside(lambda _: Reply(500, after_s=100)) as slow, outside(ok) as quick:
         for n in range(20):
@@ -87,11 +88,58 @@ def test_f6_twenty_workspaces_whose_receivers_hang_delay_no_other(
         listening(charlie, quick.url)
 
         def change() -> None:
-            until(lambda: len(slow.seen) == delivery.SHARES.side_by_side // 2)
+            until(lambda: len(slow.seen) == schedule.LIMITS.suspects)
             say(his)
             until(lambda: quick.seen)
 
         while_sending(change, slow)
+
+
+def test_workers_share_the_limits(
+    alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a receiver has from one worker counts for the other, which finds no room, and ends."""
+    monkeypatch.setattr(delivery, "DEADLINE_S", 100)
+    with outside(lambda _: Reply(after_s=100)) as slow:
+        listening(alice, slow.url)
+        happen(alice, 20)
+
+        def second() -> int:
+            try:
+                until(lambda: len(slow.seen) == schedule.LIMITS.per_place)
+                return delivery.run()
+            finally:
+                monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
+                slow.closed.set()
+
+        assert at_once(lambda do: do(), (delivery.run,), (second,)) == [schedule.LIMITS.per_place, 0]
+
+
+def test_who_has_no_time_left_has_another_worker_go_on(
+    alice: Person, charlie: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calls hang; what happens meanwhile arrives by the successor, which it enqueued before it waits for them."""
+    monkeypatch.setattr(delivery, "DEADLINE_S", 100)
+    job = jobs.deliver_webhooks()
+    with outside(lambda _: Reply(after_s=100)) as slow, outside(ok) as quick:
+        listening(alice, slow.url)
+        his_id = listening(charlie, quick.url).id
+        happen(alice, 20)
+
+        def successor() -> None:
+            try:
+                until(lambda: slow.seen)
+                jobs.connection().flushall()
+                monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
+                until(lambda: jobs.queue(job.queue).get_job_ids() == [job.id])
+                monkeypatch.setattr(dispatch, "RUN_FOR_S", 60)
+                endpoints.send_test(db.session.get_one(Endpoint, his_id))
+                delivery.run()
+                assert len(quick.seen) == 1
+            finally:
+                slow.closed.set()
+
+        assert at_once(lambda do: do(), (delivery.run,), (successor,))[1] is None
 
 
 @pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.storm)])

@@ -111,7 +111,7 @@ def test_f7_days_of_failure_switch_an_endpoint_off(alice: Person) -> None:
 def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
-        (parcel,) = delivery._claim(10, [])
+        (parcel,) = delivery._claim(10)
         delivery._post(parcel)
         assert delivery.run() == 0, "its lease still holds"
         make_due()

@@ -1,0 +1,50 @@
+"""Which deliveries are sent next: a few of each endpoint, whoever has thousands, and whoever hangs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from portal.db import db
+from portal.dispatch import Candidate, ConcurrencyLimits
+from portal.webhooks.models import Delivery, Endpoint
+
+# A place is an endpoint. One worker has threads for forty receivers that all hang, and for others besides.
+LIMITS = ConcurrencyLimits(side_by_side=64, threads=200, per_place=4, per_workspace=8)
+CANDIDATES = 1000  # that are looked at for each pick
+AS_CANDIDATE = (
+    Delivery.id,
+    Delivery.endpoint_id,
+    Endpoint.workspace_id,
+    Endpoint.failing_since.is_not(None).label("is_failing"),
+)
+
+
+def pick(most: int, at: datetime) -> list[int]:
+    """Return the deliveries to send at this moment, within the limits of all workers."""
+    busy = _busy(at)
+    return LIMITS.pick(_due(at, busy), busy, most)
+
+
+def _busy(at: datetime) -> list[Candidate]:
+    """Return what every worker is sending."""
+    busy = select(*AS_CANDIDATE).join(Endpoint, Delivery.endpoint_id == Endpoint.id).where(Delivery.sending_until > at)
+    return [Candidate(*row) for row in db.session.execute(busy)]
+
+
+def _due(at: datetime, busy: Sequence[Candidate]) -> list[Candidate]:
+    """Return the first few of each endpoint that are due, but for those that have their share in flight."""
+    endpoints, workspaces = LIMITS.saturated(busy)
+    place = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
+    due = (
+        select(*AS_CANDIDATE, place.label("place"))
+        .join(Endpoint, Delivery.endpoint_id == Endpoint.id)
+        .where(
+            Delivery.next_at <= at,
+            Delivery.endpoint_id.not_in(endpoints),
+            Endpoint.workspace_id.not_in(workspaces),
+        )
+        .subquery()
+    )
+    first = select(due).where(due.c.place <= LIMITS.per_place).order_by(due.c.place, due.c.id).limit(CANDIDATES)
+    return [Candidate(*row[:4]) for row in db.session.execute(first)]

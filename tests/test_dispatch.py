@@ -1,0 +1,248 @@
+"""Due rows are picked fairly, and one fault stays one fault."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple
+
+import pytest
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+
+from portal import dispatch, jobs
+from portal.dispatch import Candidate, ConcurrencyLimits, Results, recorder
+from tests.processes import until
+
+LIMITS = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=6)
+FIRST = [Candidate(id, "cdn.example", 1, is_suspect=False) for id in range(100)]
+LATER = [Candidate(id, "cdn.example", 2, is_suspect=False) for id in range(100, 105)]
+
+
+def test_who_came_first_with_much_does_not_keep_a_place_to_himself() -> None:
+    chosen = LIMITS.pick(FIRST + LATER, [], 16)
+    assert sorted(chosen) == [0, 1, 2, 100, 101, 102]
+
+
+def test_a_place_that_becomes_free_goes_to_whom_has_the_least() -> None:
+    assert LIMITS.pick(FIRST[5:] + LATER, FIRST[:5], 16) == [100]
+
+
+def test_nobody_has_more_than_a_share_and_no_place_either() -> None:
+    due = [Candidate(id, f"{id % 4}.example", id % 3, is_suspect=False) for id in range(200)]
+    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=4, per_workspace=5)
+    chosen = limits.pick(due, [], 100)
+    assert max(Counter(due[id].place for id in chosen).values()) == 4
+    assert Counter(due[id].workspace_id for id in chosen) == {0: 5, 1: 5, 2: 5}
+
+
+def test_of_what_failed_before_there_is_half_at_most_and_the_rest_passes_by() -> None:
+    due = [Candidate(id, id, id % 2, is_suspect=id < 60) for id in range(100)]
+    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=16)
+    chosen = limits.pick(due, [], 16)
+    assert len(chosen) == 16
+    assert sum(due[id].is_suspect for id in chosen) == 8
+
+
+def test_where_there_is_room_for_one_each_has_it_in_the_end_and_gives_it_to_what_waits_longest() -> None:
+    """Six who were here long before, each with no end of wishes, leave it to the seventh too."""
+    due = [Candidate(n * 100 + id, "cdn.example", n, is_suspect=False) for n in range(7) for id in range(100)]
+    chosen = Counter(LIMITS.pick(due, [], 1)[0] for _ in range(500))
+    assert set(chosen) == {n * 100 for n in range(7)}
+
+
+class Task(NamedTuple):
+    candidate: Candidate
+
+
+class Rows:
+    """Rows that are due, each claimed once, and what was recorded of them; performing one answers with its id."""
+
+    def __init__(self, count: int) -> None:
+        self.due = [Task(Candidate(id, id, 1, is_suspect=False)) for id in range(count)]
+        self.recorded: list[list[int]] = []
+
+    def claim(self, most: int) -> list[Task]:
+        claimed, self.due = self.due[:most], self.due[most:]
+        return claimed
+
+    def perform(self, task: Task) -> int:
+        return task.candidate.id
+
+    def record(self, results: Results[Task, int]) -> None:
+        self.recorded.append([outcome for _, outcome in results])
+
+    def run(self, limits: ConcurrencyLimits = LIMITS, **others: Any) -> int:
+        return dispatch.run(
+            self.claim,
+            self.perform,
+            self.record,
+            **{"limits": limits, "broken": BROKEN, "successor": jobs.deliver_webhooks()} | others,
+        )
+
+
+BROKEN = -1
+
+
+@pytest.fixture
+def patient(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app, and a recorder that tries again soon, in as many tries as ever."""
+    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
+    monkeypatch.setattr(dispatch, "LOOK_EVERY_S", 0.02)
+
+
+def locked() -> OperationalError:
+    return OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_result_that_can_not_be_recorded_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    class OneIsBad(Rows):
+        def record(self, results: Results[Task, int]) -> None:
+            if any(outcome == 3 for _, outcome in results):
+                raise ZeroDivisionError
+            super().record(results)
+
+    rows = OneIsBad(8)
+    assert rows.run(together=lambda _: "all") == 8
+    assert sorted(chain(*rows.recorded)) == [0, 1, 2, 4, 5, 6, 7]
+    assert "a result can't be recorded: tests.test_dispatch, row 3" in caplog.text
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_belongs_together_is_recorded_in_one_change() -> None:
+    rows = Rows(6)
+    rows.run(together=lambda task: task.candidate.id % 2)
+    apart = {frozenset(id % 2 for id in change) for change in rows.recorded}
+    assert apart == {frozenset({0}), frozenset({1})}
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("failures", [1, len(recorder.AGAIN_AFTER_S)])
+def test_a_result_is_recorded_again_where_the_database_said_no_for_a_moment(failures: int) -> None:
+    class Locked(Rows):
+        left = failures
+
+        def record(self, results: Results[Task, int]) -> None:
+            if any(outcome == 1 for _, outcome in results) and self.left:
+                self.left -= 1
+                raise locked()
+            super().record(results)
+
+    rows = Locked(3)
+    assert rows.run() == 3
+    assert sorted(chain(*rows.recorded)) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_can_never_be_recorded_is_replaced_by_what_the_caller_makes_of_the_error() -> None:
+    class Refused(Rows):
+        def record(self, results: Results[Task, int]) -> None:
+            if any(outcome == 1 for _, outcome in results):
+                raise locked()
+            super().record(results)
+
+    rows = Refused(3)
+    rows.run(instead=lambda error: 100 if isinstance(error, OperationalError) else 0)
+    assert sorted(chain(*rows.recorded)) == [0, 2, 100]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_claim_that_fails_ends_the_run_and_what_was_begun_is_recorded() -> None:
+    class Failing(Rows):
+        def claim(self, most: int) -> list[Task]:
+            if claimed := super().claim(most):
+                return claimed
+            raise locked()
+
+        def perform(self, task: Task) -> int:
+            until(lambda: not self.due)
+            return super().perform(task)
+
+    rows = Failing(3)
+    with pytest.raises(OperationalError):
+        rows.run()
+    assert sorted(chain(*rows.recorded)) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_task_that_breaks_fails_alone() -> None:
+    class Breaking(Rows):
+        def perform(self, task: Task) -> int:
+            return 1 // (task.candidate.id - 1)
+
+    rows = Breaking(4)
+    assert rows.run() == 4
+    assert sorted(chain(*rows.recorded)) == [-1, BROKEN, 0, 1]
+
+
+@pytest.mark.usefixtures("patient")
+def test_tasks_that_hang_keep_their_threads_and_no_place_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two end only when the other two have: they would wait for ever for a place."""
+    monkeypatch.setattr(dispatch, "QUICK_S", 0.05)
+
+    class Hanging(Rows):
+        def perform(self, task: Task) -> int:
+            if task.candidate.id < 2:
+                until(lambda: len(self.recorded) >= 2)
+            return super().perform(task)
+
+    rows = Hanging(4)
+    rows.run(ConcurrencyLimits(side_by_side=2, threads=3, per_place=1, per_workspace=4))
+    assert sorted(chain(*rows.recorded[:2])) == [2, 3]
+
+
+@pytest.mark.usefixtures("patient")
+def test_no_more_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "QUICK_S", 0)
+
+    class Counting(Rows):
+        in_flight = 0
+
+        def claim(self, most: int) -> list[Task]:
+            assert self.in_flight + most <= 3
+            claimed = super().claim(most)
+            self.in_flight += len(claimed)
+            return claimed
+
+        def record(self, results: Results[Task, int]) -> None:
+            self.in_flight -= len(results)
+            super().record(results)
+
+    rows = Counting(20)
+    assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_place=1, per_workspace=4)) == 20
+
+
+@pytest.mark.usefixtures("patient")
+def test_of_two_runs_whose_time_is_up_one_goes_on_while_the_other_waits_for_what_hangs(
+    at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due by then would have to wait for calls that hang, if both ended at once."""
+    monkeypatch.setattr(dispatch, "RUN_FOR_S", 0.2)
+    late, over = Rows(1), threading.Event()
+
+    class Hanging(Rows):
+        def claim(self, most: int) -> list[Task]:
+            return super().claim(most) or (late.claim(most) if over.is_set() else [])
+
+        def perform(self, task: Task) -> int:
+            if task.candidate.place == "hangs":
+                until(lambda: late.recorded)
+            return super().perform(task)
+
+        def record(self, results: Results[Task, int]) -> None:
+            late.record([result for result in results if result[0].candidate.place != "hangs"])
+
+    def run() -> int:
+        rows = Hanging(0)
+        rows.due = [Task(Candidate(1, "hangs", 1, is_suspect=False))]
+        return rows.run()
+
+    def more() -> None:
+        until(lambda: jobs.queue(jobs.WEBHOOKS).count)  # one has enqueued its successor, and claims no more
+        over.set()
+
+    assert sorted(at_once(lambda do: do(), (run,), (run,), (more,))[:2]) == [1, 2]

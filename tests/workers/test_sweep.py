@@ -1,0 +1,65 @@
+"""The sweep's steps are each for itself: one that fails keeps no other, and is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text, update
+
+from portal import jobs
+from portal.db import db, now
+from portal.images.models import Image, Property
+from portal.webhooks import endpoints
+from portal.work import work
+from tests import factories
+from tests.factories import Person
+from tests.webhooks.sending import listening
+from workers import sweep
+
+
+@contextmanager
+def without(table: str) -> Iterator[None]:
+    """Have every step fail that asks this table."""
+    with work():
+        db.session.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
+    try:
+        yield
+    finally:
+        db.session.rollback()
+        with work():
+            db.session.execute(text(f"ALTER TABLE elsewhere RENAME TO {table}"))
+
+
+def test_a_step_that_fails_keeps_no_other_from_ringing(
+    alice: Person, home: Property, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = factories.photo_in(home)
+    endpoints.send_test(listening(alice, "http://127.0.0.1:9/"))
+    with work():
+        db.session.execute(update(Image).values(pending_since=now() - timedelta(minutes=5)))
+    jobs.connection().flushall()
+    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.fetching"):
+        sweep.ring_again()
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "what comes before it"
+    assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and what comes behind it"
+    assert "images.fetching.ring_again failed" in caplog.text
+
+
+def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Property) -> None:
+    factories.uploaded(home, factories.jpeg())
+    with work():
+        db.session.execute(text("UPDATE upload SET expires_at = created_at"))
+    with (
+        without("webhook_delivery"),
+        pytest.raises(sweep.StepsFailed, match=r"1 of 8 .* webhooks\.delivery"),
+    ):
+        sweep.tidy()
+    assert db.session.execute(text("SELECT count(*) FROM upload")).scalar() == 0
+
+
+def test_a_sweep_that_failed_is_not_kept_waiting_for_a_retry() -> None:
+    """While it waits in RQ's schedule the clock would take it for one that comes by itself."""
+    assert jobs.ring_again().retry_intervals_s == (0,)
