@@ -29,7 +29,7 @@ class Settings:
     """Everything that differs between two installations.
 
     `redis_url` and `s3_endpoint_url` are None only where the environment names none and the embedded
-    parts have never run: `python app.py` starts them and fills these in (`portal/embedded.py`).
+    parts have never run: `python app.py` starts them and fills these in (`portal/embedded/`).
     """
 
     host: str = "127.0.0.1"  # the address the web server listens on

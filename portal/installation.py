@@ -21,6 +21,7 @@ from portal import storage
 from portal.db import Base, Id, Moment, PublicId, db, now, writing
 from portal.errors import StorageFailed
 
+ONLY_ID = 1
 CHECK_EVERY = timedelta(seconds=60)
 NOT_OURS = (
     "The buckets belong to another installation, of which this database is a copy or was one: no file is deleted "
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Installation(Base):
-    """This installation, in one row."""
+    """This installation, in the one row with ONLY_ID: of two that make it at once, the second fails."""
 
     __tablename__ = "installation"
 
@@ -48,10 +49,14 @@ class Installation(Base):
     checked_at: Mapped[Moment | None]
 
 
+MINE = update(Installation).where(Installation.id == ONLY_ID)
+
+
 def owns_buckets() -> bool:
     """Whether both buckets are known to be this installation's: else nothing is deleted from them.
 
-    Asked of the buckets once in CHECK_EVERY. Not to be called where this thread has the database locked.
+    The buckets are asked once in CHECK_EVERY; so is one that doesn't answer. Not to be called where this thread has the
+    database locked.
     """
     with db.engine.connect() as connection:
         row = _row(connection)
@@ -69,14 +74,16 @@ def is_a_stranger(engine: Engine) -> bool:
 def check() -> bool | None:
     """Ask both buckets whose they are; one that is nobody's becomes ours. None where a bucket doesn't answer."""
     mine = _id()
+    is_owner: bool | None
     try:
         is_owner = all(_owner(bucket, mine) == str(mine) for bucket in (storage.uploads, storage.cdn))
-    except StorageFailed:
-        return None
-    if not is_owner:
+    except StorageFailed as error:
+        log.warning("it can't be told whose the buckets are (%s): no file is deleted from them", error.details)
+        is_owner = None
+    if is_owner is False:
         log.error("%s", NOT_OURS)
     with _writing() as connection:
-        connection.execute(update(Installation).values(owns_buckets=is_owner, checked_at=now()))
+        connection.execute(MINE.values(owns_buckets=is_owner, checked_at=now()))
     return is_owner
 
 
@@ -92,7 +99,7 @@ def _owner(bucket: storage.Bucket, mine: UUID) -> str:
     data = bucket.get(storage.OWNER_KEY)
     if data is None:
         _mark(bucket, mine)
-        data = bucket.get(storage.OWNER_KEY)  # of two that claim at once one sees the other's
+        data = bucket.get(storage.OWNER_KEY)
     return (data or b"").decode(errors="replace").strip()
 
 
@@ -106,15 +113,14 @@ def _id() -> UUID:
         row, place = _row(connection), _place(connection)
         if row and row.place == place:
             return cast(UUID, row.uuid)
-        mine = uuid4()
-        change = update(Installation) if row else insert(Installation)
-        connection.execute(change.values(uuid=mine, place=place, owns_buckets=None, checked_at=None))
-        return mine
+        mine = {"uuid": uuid4(), "place": place, "owns_buckets": None, "checked_at": None}
+        connection.execute(MINE.values(mine) if row else insert(Installation).values(id=ONLY_ID, **mine))
+        return cast(UUID, mine["uuid"])
 
 
 def _row(connection: Connection) -> Row[UUID, str, bool | None, datetime | None] | None:
     columns = (Installation.uuid, Installation.place, Installation.owns_buckets, Installation.checked_at)
-    return connection.execute(select(*columns)).first()
+    return connection.execute(select(*columns).where(Installation.id == ONLY_ID)).first()
 
 
 @contextmanager

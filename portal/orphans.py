@@ -5,6 +5,7 @@ from buckets of another installation.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -13,18 +14,20 @@ from sqlalchemy import delete, func, insert, select, update
 
 from portal import config, jobs, storage
 from portal.db import db, now, release
+from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
 from portal.images import tidying
 from portal.installation import owns_buckets
 from portal.listings import catalogue
 from portal.storage import Bucket, Stored
-from portal.work import BUCKETS, held, work
+from portal.work import BUCKETS, held, quietly, work
 
 log = logging.getLogger(__name__)
 
+COLLECT_FOR_S = 10  # imports wait in the same queue
 GRACE = timedelta(days=1)  # far longer than any confirm: what is younger may still get its row
 BATCH = 500
-SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # more unknown objects than these are another installation's photos
+SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # a brake: so many unknown objects suggest that the database is an old one
 
 Named = Callable[[Sequence[str]], set[str]]  # which of these keys have a row
 
@@ -37,12 +40,22 @@ OWNERS: dict[str, tuple[Named, ...]] = {
 def collect() -> int:
     """Delete known garbage, MAX_KEYS a call, and forget what is gone; return how many objects.
 
-    What a bucket would not delete is tried again in LEASE; where it doesn't answer, StorageFailed is raised.
+    What a bucket would not delete is tried again in LEASE. Raises StorageFailed where one doesn't answer, once the
+    other's is deleted.
     """
-    count = 0
+    end, count = time.monotonic() + COLLECT_FOR_S, 0
+    failed: StorageFailed | None = None
     while owns_buckets() and (claimed := _claim()):
         for bucket in BUCKETS:
-            count += _delete(bucket, {id: key for id, role, key in claimed if role == bucket.role})
+            try:
+                count += _delete(bucket, {id: key for id, role, key in claimed if role == bucket.role})
+            except StorageFailed as error:
+                failed = error
+        if time.monotonic() > end:
+            quietly(jobs.enqueue, jobs.collect_garbage())
+            break
+    if failed:
+        raise failed
     return count
 
 
@@ -64,11 +77,6 @@ def find(grace: timedelta = GRACE, kept: timedelta | None = None) -> list[str]:
         return []
     kept = timedelta(days=config.settings().unknown_objects_kept_days) if kept is None else kept
     return [key for bucket in BUCKETS for key in _look_through(bucket, grace, kept)]
-
-
-def unknown_objects() -> int:
-    """Count the objects that wait for somebody to name them."""
-    return db.session.scalar(select(func.count(UnknownObject.id))) or 0
 
 
 def _claim() -> list[tuple[int, str, str]]:

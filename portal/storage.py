@@ -1,9 +1,12 @@
-"""The two buckets, over boto3. Each object is written once, under a key of its own, and never overwritten.
+"""The two buckets, over boto3. Each photo is written once, under a key of its own, and never overwritten.
 
 `uploads` is private: what clients PUT, and the originals. `cdn` holds only what our own code wrote and
 is safe to publish.
 """
 
+import base64
+import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ from portal.presign import Credentials, presign_put
 IMMUTABLE = "public, max-age=31536000, immutable"
 OWNER_KEY = "frontage-installation"  # of the object that names whose bucket it is; see portal/installation.py
 MAX_KEYS = 1000  # S3's DeleteObjects: "up to 1,000 keys"
+log = logging.getLogger(__name__)
+
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 PRESIGN_LIFETIME_S = 3600  # contract.md, B7
 
@@ -94,7 +99,10 @@ class Bucket:
             named = {"Objects": [{"Key": key} for key in keys[n : n + MAX_KEYS]], "Quiet": True}
             with _said_clearly():
                 answer = self._client.delete_objects(Bucket=self.name, Delete=named)
-            kept |= {error["Key"] for error in answer.get("Errors", ()) if error.get("Code") not in ABSENT}
+            refused = {error["Key"]: error.get("Code") for error in answer.get("Errors", ())}
+            kept |= {key for key, code in refused.items() if code not in ABSENT}
+            if kept:
+                log.warning("%d objects of %s can't be deleted: %s", len(kept), self.name, set(refused.values()))
         return kept
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
@@ -180,10 +188,17 @@ def connect(settings: Settings) -> None:
             response_checksum_validation="when_required",
         ),
     )
+    client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
     public = settings.s3_public_endpoint_url or endpoint
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
         config.parts()[role] = Bucket(role, name, session, client, url)
+
+
+def _add_md5(request: Any, **_: Any) -> None:
+    """Add the header that other S3 servers demand of DeleteObjects: boto3 sends a CRC-32 instead since 1.36."""
+    digest = hashlib.md5(request.body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 class _Absent(StorageFailed):

@@ -101,21 +101,20 @@ def _change() -> Iterator[Work]:
     except BaseException as error:
         session.rollback()
         if not (committing and _may_have_committed(error)):
-            for bucket in BUCKETS:
-                _delete(bucket, [key for its, key in change.written if its is bucket])
+            list(_delete(change.written))
         raise
     finally:
         writing.reset(token)
-    _clean_up(change)
     for job in change.jobs:
         quietly(jobs.enqueue, job)
+    with _noted("what was dropped is left for later"):
+        _clean_up(change)
 
 
 def _clean_up(change: Work) -> None:
     """Delete what the change dropped, and forget what is gone; what can't be deleted now is garbage for later."""
-    for bucket in BUCKETS:
-        gone = discard(bucket, *(key for its, key in change.dropped if its is bucket))
-        if gone:
+    if change.dropped and installation.owns_buckets():
+        for bucket, gone in _delete(change.dropped):
             with _noted("what is gone is not forgotten yet"), _change():
                 garbage.forget(bucket, gone)
 
@@ -150,22 +149,28 @@ def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
     return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
-def discard(bucket: Bucket, *keys: str) -> set[str]:
-    """Delete objects that nothing needs, from a bucket that is ours, for a moment; return those that are gone."""
-    return _delete(bucket, keys) if keys and installation.owns_buckets() else set()
+def discard(bucket: Bucket, key: str) -> None:
+    """Delete an object that nothing needs, from a bucket that is ours; where that fails it is left as it is."""
+    with _noted(f"{key} is left for later"):
+        if installation.owns_buckets():
+            list(_delete([(bucket, key)]))
 
 
-def _delete(bucket: Bucket, keys: Sequence[str]) -> set[str]:
-    """Delete in a few calls, the first of which may hang; a bucket that is slow must not hold up the answer for all."""
-    end, gone = time.monotonic() + DELETING_S, set[str]()
-    for n in range(0, len(keys), storage.MAX_KEYS):
-        if time.monotonic() > end:
-            log.warning("left for later: %d objects, the bucket is too slow", len(keys) - n)
-            break
-        some = keys[n : n + storage.MAX_KEYS]
-        with _noted(f"{len(some)} objects of {bucket.name} are left for later"):
-            gone |= set(some) - bucket.delete(*some)
-    return gone
+def _delete(objects: Sequence[tuple[Bucket, str]]) -> Iterator[tuple[Bucket, set[str]]]:
+    """Delete objects for a moment, many with each call, the first of which may hang; yield those that are gone.
+
+    A bucket that is slow must not hold up the answer: whatever is left then is left for later.
+    """
+    end = time.monotonic() + DELETING_S
+    for bucket in BUCKETS:
+        keys = [key for its, key in objects if its is bucket]
+        for n in range(0, len(keys), storage.MAX_KEYS):
+            some = keys[n : n + storage.MAX_KEYS]
+            if time.monotonic() > end:
+                log.warning("left for later: %d objects of %s, deleting takes too long", len(keys) - n, bucket.name)
+                break
+            with _noted(f"left for later: {len(some)} objects of {bucket.name}"):
+                yield bucket, set(some) - bucket.delete(*some)
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:

@@ -180,6 +180,7 @@ def app(
     app = apps[database]
     monkeypatch.setattr(workers, "app", lambda: app)
     with app.app_context():
+        config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))  # a test may have changed it
         _empty(settings.data_dir / "s3")
         yield app
         db.session.rollback()
@@ -215,7 +216,7 @@ def _empty_buckets(*, is_due: bool) -> None:
     """Delete what is there; now and then the buckets themselves, and make them anew.
 
     SeaweedFS keeps the folders of keys that are gone, and walks them all at each listing: after 600 of them it
-    takes 0.2 s, and there are thousands of tests.
+    takes 0.2 s, and there are thousands of tests. Nothing is written at once: it may go with what was there before.
     """
     for bucket, origins in ((storage.uploads, config.settings().page_origins), (storage.cdn, ())):
         bucket.delete(*[stored.key for stored in bucket.list()])
@@ -223,8 +224,6 @@ def _empty_buckets(*, is_due: bool) -> None:
             bucket.delete(storage.OWNER_KEY)
             bucket._client.delete_bucket(Bucket=bucket.name)
             bucket.prepare(origins)
-    if is_due:
-        installation.claim_buckets()
 
 
 def _share_the_buckets() -> None:

@@ -171,7 +171,11 @@ def test_nothing_is_deleted_while_it_is_not_known_whose_bucket_it_is(app: Flask,
         front.answer = lambda asked: 503 if storage.OWNER_KEY in asked.path else None
         deletion.delete(home, [str(image.uuid)])
         assert not [asked for asked in front.asked if asked.method == "POST"]
+        told = len(front.asked)
+        assert not installation.owns_buckets()
+        assert len(front.asked) == told, "a bucket that doesn't answer is not asked each time"
     assert len(Buckets().listing()) == 1
+    assert installation.check()
     assert collect_orphans() == [image.original_key]
 
 

@@ -14,7 +14,7 @@ from flask import Flask
 from redis import RedisError
 from sqlalchemy import select, update
 
-from portal import jobs
+from portal import config, jobs
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
@@ -51,7 +51,7 @@ def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
         hang.asked = commands() - before
 
     monkeypatch.setattr("portal.patience.PAUSE_S", 600)
-    app.extensions["rate_limits"].memory.reset()
+    config.parts()["inbound_counters"].memory.reset()
     yield block
     patience.forget()
 

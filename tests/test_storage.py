@@ -1,5 +1,6 @@
 """One contract for every S3 that is called ours, shown against the embedded SeaweedFS."""
 
+import base64
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -68,6 +69,16 @@ def test_a_thousand_objects_are_deleted_with_one_call(app: Flask, monkeypatch: p
         assert storage.uploads.delete(*keys) == set()
     assert len(front.asked) == 3
     assert not list(storage.uploads.list())
+
+
+def test_a_deletion_carries_the_digest_that_some_servers_demand(app: Flask) -> None:
+    sent: list[str] = []
+    client = storage.uploads._client
+    client.meta.events.register(
+        "before-send.s3.DeleteObjects", lambda request, **_: sent.append(request.headers["Content-MD5"])
+    )
+    storage.uploads.delete(KEY)
+    assert [len(base64.b64decode(digest)) for digest in sent] == [16]
 
 
 def test_a_listing_names_everything_under_a_prefix(app: Flask) -> None:

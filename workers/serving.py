@@ -60,9 +60,9 @@ def serve(queue: str, name: str) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format=f"{name}\t%(message)s", stream=sys.stdout, force=True)
     log.setLevel(logging.WARNING if queue == jobs.SCHEDULE else logging.INFO)  # it says the same every 10 s
-    # Without driver_info each new connection, so each work-horse, would parse redis-py's own package metadata.
     with app().app_context():
         url = config.settings().redis_url or ""
+    # Without driver_info each new connection, so each work-horse, would parse redis-py's own package metadata.
     redis = Redis.from_url(url, socket_connect_timeout=2, driver_info=None)
     while True:
         on_stop(leave)

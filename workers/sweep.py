@@ -39,11 +39,10 @@ def collect_garbage() -> None:
 def tidy() -> None:
     run_each(
         tidying.expire_uploads,
-        tidying.empty_bin,
         tidying.forget_imports,
         removal.forget_superseded,
         orphans.find,
-        orphans.collect,
+        orphans.enqueue_missing,
         delivery.forget,
         idempotency.forget,
     )

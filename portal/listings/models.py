@@ -188,7 +188,10 @@ _LISTING_IS_THERE = with_loader_criteria(
 
 @event.listens_for(Session, "do_orm_execute")
 def _hide_what_was_removed(state: ORMExecuteState) -> None:
-    """Have each query see the accounts that are there, and their listings, unless it asks for removed ones too."""
+    """Hide removed accounts and their listings from every SELECT that starts from one of _OURS, unless WITH_REMOVED.
+
+    One that starts from another table, and each part of a UNION, must say it itself.
+    """
     is_ours = state.bind_mapper is not None and state.bind_mapper.class_ in _OURS
     if is_ours and state.is_select and not state.is_column_load and "with_removed" not in state.execution_options:
         state.statement = state.statement.options(_ACCOUNT_IS_THERE, _LISTING_IS_THERE)

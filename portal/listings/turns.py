@@ -11,7 +11,7 @@ from sqlalchemy import Row, func, select, union_all
 
 from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage
+from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
 # A place is a host. Threads have 12 MB each at the very worst, but for the few pictures that are larger.
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_place=6, per_workspace=6)
@@ -30,6 +30,7 @@ def _busy() -> list[Candidate]:
         select(image.id, image.host, Listing.workspace_id, image.attempts > 1)
         .join(Listing, image.listing_id == Listing.id)
         .where(image.fetching_until > now())
+        .execution_options(**WITH_REMOVED)  # their host is asked still
     )
     return [Candidate(*row) for row in db.session.execute(found)]
 

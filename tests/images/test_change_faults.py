@@ -138,10 +138,9 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
     with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
         ids = anew(home)
         assert done_while(home, front, lambda asked: answer if asked.method == "POST" else None)
-    assert {asked.path for asked in front.asked if asked.method == "POST"} == {
-        "/frontage-cdn?delete",
-        "/frontage-uploads?delete",
-    }
+    asked_for = {asked.path for asked in front.asked if asked.method == "POST"}
+    both = {"/frontage-cdn?delete", "/frontage-uploads?delete"}
+    assert asked_for == ({"/frontage-cdn?delete"} if answer == "hang" else both), "one call that hangs is enough"
     collect_orphans()
     assert_done(home, ids)
     assert_whole(home, buckets)
