@@ -14,6 +14,7 @@ from portal.errors import StorageFailed
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
+HANGS_S = 2.0  # what takes so long to fail is not asked again: all other results wait for it
 TRANSIENT = (DBAPIError, StorageFailed)  # a database that is locked or fails over, a bucket that is away
 
 
@@ -80,10 +81,12 @@ class Recorder(Generic[Task, Outcome]):
             self._record_one(task, outcome, failures=0)
 
     def _record_one(self, task: Task, outcome: Outcome, failures: int) -> None:
+        began = time.monotonic()
         error = self._try([(task, outcome)])
         if error is None:
             return
-        if isinstance(error, TRANSIENT) and failures < len(AGAIN_AFTER_S):
+        hangs = time.monotonic() - began > HANGS_S
+        if isinstance(error, TRANSIENT) and failures < len(AGAIN_AFTER_S) and not hangs:
             again_at = time.monotonic() + AGAIN_AFTER_S[failures]
             self._failed.append(_Failed(task, outcome, failures + 1, again_at))
             return

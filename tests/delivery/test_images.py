@@ -167,16 +167,16 @@ def test_a_picture_that_is_replaced_while_it_is_asked_for_is_no_missing_one(
     work_off()
     with work():
         image.variants = FAILED
-    url, image_id, real = path(image), image.id, storage.cdn.get
+    url, image_id, real = path(image), image.id, storage.Bucket.get
 
-    def late(key: str) -> bytes | None:
-        monkeypatch.setattr(storage.cdn, "get", real)
+    def late(bucket: storage.Bucket, key: str) -> bytes | None:
+        monkeypatch.setattr(storage.Bucket, "get", real)
         variants.try_again(db.session.get_one(Image, image_id))
         work_off()
-        assert real(key) is None, "the old one is dropped"
+        assert real(bucket, key) is None, "the old one is dropped"
         return None
 
-    monkeypatch.setattr(storage.cdn, "get", late)
+    monkeypatch.setattr(storage.Bucket, "get", late)
     assert pixels(get(client, url, WEBP_ONLY)).size == (300, 200)
 
 

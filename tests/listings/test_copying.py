@@ -85,9 +85,9 @@ def test_no_connection_is_held_while_a_copy_is_served(
     account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stays.synced(account)
-    key, get = next(iter(stays.objects())), storage.cdn.get
+    key, read = next(iter(stays.objects())), storage.Bucket.get
     db.session.rollback()
     held = db.engine.pool.checkedout
     before = held()
-    monkeypatch.setattr(storage.cdn, "get", lambda key: get(key) if held() == before else None)
+    monkeypatch.setattr(storage.Bucket, "get", lambda bucket, key: read(bucket, key) if held() == before else None)
     assert alice.app.test_client().get(f"/cdn/{key}").status_code == 200
