@@ -144,6 +144,7 @@ def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., lis
     assert (sorted(asked()), homes()) == (sorted(urls(listing)), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", KILLED, indirect=True)
 def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, steps: Steps) -> None:
     deaths = 0

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +27,7 @@ from portal.embedded import CannotStart, Server, process, start_seaweedfs, start
 from portal.embedded.supervisor import Supervisor
 from tests.conftest import scratch
 from tests.installation import DEAF, Installation, installation
-from tests.processes import descendants, lives, until
+from tests.processes import ROOT, descendants, lives, until
 from tests.servers import free_port
 
 PROCESSES = 9  # Valkey, SeaweedFS; gunicorn and its two; the pool and one worker a queue
@@ -175,6 +177,7 @@ class TestTheWhole:
         finally:
             made.close()
 
+    @pytest.mark.slow
     def test_killed_itself_it_leaves_nothing_either_and_starts_again(self, running: Installation) -> None:
         _end(running)
         with installation(running.directory) as second:
@@ -288,3 +291,27 @@ def _end(running: Installation) -> None:
 
 def _alive(started: dict[int, str]) -> dict[int, str]:
     return {pid: args for pid, args in started.items() if lives(pid)}
+
+
+IN_A_DESTRUCTOR = """
+import os, signal, time
+from portal.embedded.main import _interrupter
+for number in (signal.SIGTERM, signal.SIGALRM):
+    signal.signal(number, interrupt := globals().get("interrupt") or _interrupter())
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))
+one = Dying()
+one = None
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_a_signal_that_python_drops_is_heard_a_moment_later() -> None:
+    said = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "Exception ignored" in said.stderr
+    assert said.stdout == "heard\n"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 import portal.db
 from portal import jobs, storage
-from portal.db import db
+from portal.db import db, release
 from portal.images.models import Property
 from portal.work import lock, work
 from tests import factories
@@ -158,3 +158,14 @@ def test_changes_wait_in_line_and_each_has_its_turn(home: Property, at_once: Cal
         home_id, before = home.id, home.name
         assert at_once(lambda do: do(), *[(write,)] * 10, (let_go,)) == [None] * 11
     assert home.name == before + "." * 10
+
+
+def test_the_connection_is_never_given_back_in_the_middle_of_a_change(home: Property) -> None:
+    """It would undo the change, silently."""
+    with pytest.raises(AssertionError, match="a change would be undone"), work():
+        release()
+    home.name = "Not yet committed"
+    with pytest.raises(AssertionError, match="outside work"):
+        release()
+    db.session.rollback()
+    release()

@@ -35,6 +35,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     os.umask(0o077)  # the data is ours alone
     interrupt = _interrupter()
     on_stop(interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, interrupt)
     supervisor = Supervisor()
@@ -46,6 +47,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
             try:
                 _run(supervisor, settings, create_app, began)
             except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
                 print("\nStopping …", flush=True)
             finally:
                 _stop(supervisor)
@@ -59,14 +61,20 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
 
 
 def _interrupter() -> Callable[..., None]:
-    """Return a handler that raises KeyboardInterrupt; a signal that comes twice, as some wrappers send it, is one."""
+    """Return a handler that raises KeyboardInterrupt; a signal that comes twice, as some wrappers send it, is one.
+
+    Python drops what is raised in a destructor or a weak reference's callback: an alarm raises it until it is heard.
+    """
     last = -SAME_SIGNAL_S
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(number: int, _: Any) -> None:
         nonlocal last
-        before, last = last, time.monotonic()
-        if last - before >= SAME_SIGNAL_S:
-            raise KeyboardInterrupt
+        if number != signal.SIGALRM:
+            before, last = last, time.monotonic()
+            if last - before < SAME_SIGNAL_S:
+                return
+        signal.setitimer(signal.ITIMER_REAL, SAME_SIGNAL_S)
+        raise KeyboardInterrupt
 
     return interrupt
 

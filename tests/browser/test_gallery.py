@@ -52,6 +52,7 @@ def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, phot
     page.locator("#photo").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_a_photo_has_an_address_and_opens_in_a_tab_of_its_own_where_that_is_wanted(
     sheet: Sheet, home: Property, photos: list[Image]
 ) -> None:

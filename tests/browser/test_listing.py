@@ -37,6 +37,7 @@ def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Pers
     assert page.evaluate("window.isTheSame")
 
 
+@pytest.mark.slow
 def test_the_focus_goes_on_from_a_button_that_goes(
     open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway
 ) -> None:

@@ -61,6 +61,7 @@ def test_an_account_is_connected_and_its_pictures_are_copied_before_ones_eyes(
     assert page.evaluate("window.isTheSame")
 
 
+@pytest.mark.slow
 def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
     open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
@@ -133,6 +134,7 @@ def test_an_account_has_another_key_and_its_listings_stay(
     assert page.locator("td .badge", has_text="All copied").count() == 3
 
 
+@pytest.mark.slow
 def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page("/listings")
     page.get_by_label("Search listings").click()

@@ -168,6 +168,7 @@ def test_a_photo_is_moved_to_a_position_and_by_one(
     assert settles(page, home, "3520416")
 
 
+@pytest.mark.slow
 def test_several_are_moved_together_and_back(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:

@@ -15,6 +15,7 @@ from tests.browser.conftest import SHOWN, Sheet, centre, go_on, shown, stored, u
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
+@pytest.mark.slow
 def test_a_sheet_asks_now_and_then_and_each_second_while_something_is_in_the_works(
     tab: Callable[..., Any], sheet: Sheet, home: Property, photos: list[Image]
 ) -> None:

@@ -73,6 +73,7 @@ def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[
     is_drawn(page, 4, 300, 200)
 
 
+@pytest.mark.slow
 def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     complaints.clear()
 
 
+@pytest.mark.slow
 def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.locator("#photos .tile").nth(2).hover()

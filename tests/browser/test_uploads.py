@@ -80,6 +80,7 @@ def test_photos_become_finished_tiles(
     assert page.locator("#uploads").is_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_preview_stands_there_before_the_first_answer(sheet: Sheet, home: Property) -> None:
     page = sheet(home)
@@ -143,6 +144,7 @@ def test_what_stays_broken_says_so_and_can_be_tried_again(
     complaints.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
     sheet: Sheet, home: Property, tmp_path: Path, complaints: list[str]

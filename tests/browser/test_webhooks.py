@@ -122,6 +122,7 @@ def test_a_new_secret_signs_beside_the_old_one_and_is_shown_once(
     assert "Two secrets sign each call" in page.locator("#secrets").inner_text()
 
 
+@pytest.mark.slow
 def test_a_webhook_is_switched_off_and_deleted(settings_page: Callable[..., Any], endpoint: Endpoint) -> None:
     page = settings_page(endpoint)
     page.get_by_role("button", name="Switch off").click()

@@ -15,6 +15,7 @@ from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
+from tests.faults import bucket_behind_a_proxy
 
 
 def confirm(home: Property, arrived: Arrived) -> Image:
@@ -45,6 +46,14 @@ def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> 
         f"make_variants-{first.id}",
         f"make_variants-{second.id}",
     ]
+
+
+def test_a_confirm_asks_the_bucket_once_for_what_was_put(home: Property) -> None:
+    """Its length, its type and its bytes come with one answer."""
+    arrived = factories.uploaded(home, factories.jpeg())
+    with bucket_behind_a_proxy() as front:
+        confirm(home, arrived)
+    assert [asked.method for asked in front.asked] == ["GET", "PUT", "POST"]
 
 
 def test_the_original_lies_under_a_key_that_no_url_was_ever_signed_for(home: Property, buckets: Buckets) -> None:

@@ -162,6 +162,7 @@ def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
         assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int], steps: Steps
 ) -> None:

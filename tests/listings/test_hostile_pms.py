@@ -14,6 +14,7 @@ from sqlalchemy import text
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said, as_json
+from portal.dispatch import recorder
 from portal.listings import arrival, integrations, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import account as accounts
@@ -83,6 +84,7 @@ def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
 
     kept = arrival.take_in
     monkeypatch.setattr(arrival, "take_in", take_in)
+    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
         sync.run()

@@ -274,6 +274,7 @@ def test_the_statements_do_not_grow(alice: Person, listing: Listing, statements:
     assert max(few) <= 8
 
 
+@pytest.mark.slow
 def test_a_page_of_fifty_listings_stays_small(alice: Person) -> None:
     for number in range(PAGE):
         stays.copied(stays.listed(alice.workspace, f"House by the lake {number}", pictures=1), jpeg(8, 8))
