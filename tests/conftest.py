@@ -229,11 +229,11 @@ def _empty_buckets(*, is_due: bool) -> None:
 def _share_the_buckets() -> None:
     """Make the database of each app the same installation's."""
     global _installation
-    installation.check()
+    installation.claim_buckets()
     with db.engine.begin() as connection:
         _installation = _installation or connection.scalar(select(Installation.uuid))
         connection.execute(update(Installation).values(uuid=_installation))
-    installation.check()
+    installation.claim_buckets()
 
 
 _installation: UUID | None = None
