@@ -146,6 +146,7 @@ class TestTheWhole:
         finally:
             os.kill(valkey, signal.SIGCONT)
 
+    @pytest.mark.slow
     def test_each_part_that_is_killed_comes_back(self, running: Installation) -> None:
         until(lambda: running.state()[0] == 200)
         _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)

@@ -136,6 +136,7 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
     assert page.evaluate("document.activeElement.type") == "search"
 
 
+@pytest.mark.slow
 def test_back_closes_the_photo_and_leads_on(
     page: Any, sheet: Sheet, alice: Person, sign_in: Callable[[Any, Person], None], home: Property, photos: list[Image]
 ) -> None:
@@ -201,6 +202,7 @@ def test_everything_but_the_upload_works_without_javascript(
     assert page.locator("#photos .tile").count() == 6
 
 
+@pytest.mark.slow
 def test_the_theme_is_remembered_and_drawn_by_the_server(sheet: Sheet, home: Property) -> None:
     page = sheet(home)
     page.get_by_role("button", name="Switch between light and dark").click()

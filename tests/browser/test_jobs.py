@@ -78,6 +78,7 @@ def test_all_that_failed_for_one_cause_is_run_again(
     assert page.locator("#jobs .badge", has_text="Done").count() == 2
 
 
+@pytest.mark.slow
 def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: Property) -> None:
     turns = threading.Semaphore(0)  # each lets one more photo go
 

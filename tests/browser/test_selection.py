@@ -89,6 +89,7 @@ def test_in_select_mode_a_tap_selects(sheet: Sheet, home: Property, photos: list
     page.locator("#photo").wait_for()
 
 
+@pytest.mark.slow
 def test_photos_without_a_description_are_described_in_a_row(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     for image in photos[3:]:
         gallery.describe(home, str(image.uuid), "A hall")

@@ -241,6 +241,7 @@ def test_a_confirm_that_comes_after_the_cancel_adds_nothing(
     complaints.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_uploads_wait_while_there_is_no_network(
     sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]

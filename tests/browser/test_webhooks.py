@@ -83,6 +83,7 @@ def test_an_address_that_will_not_do_stays_as_typed(settings_page: Callable[...,
     complaints.clear()  # an answer with 422
 
 
+@pytest.mark.slow
 def test_what_did_not_arrive_is_sent_again(
     settings_page: Callable[..., Any], endpoint: Endpoint, receiver: Outside, replies: list[Reply]
 ) -> None:

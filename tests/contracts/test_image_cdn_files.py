@@ -118,6 +118,7 @@ class TestStorageStructure:
         assert cdn.served(image["cdnURL"]) == cleaned(data, type)
         assert cdn.pictures()[1] == image["cdnURL"]
 
+    @pytest.mark.slow
     def test_fifty_megabytes_are_not_larger_than_50_mb(self, cdn: ImageCdn) -> None:
         """Images larger than 50 MB are skipped."""
         photo = factories.jpeg()

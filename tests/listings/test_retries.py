@@ -19,7 +19,9 @@ from tests.pixels.files import drawn
 SIZE = 1, 2  # one listing of two pictures
 
 
-@pytest.mark.parametrize("failure", ["5xx", "reset", "timeout", "S3"])
+@pytest.mark.parametrize(
+    "failure", ["5xx", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reset", "timeout", "S3"))]
+)
 def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
     account: IntegrationAccount, pms: FakeHostaway, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
