@@ -175,6 +175,7 @@ def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
     for _ in killed_at_each_step(steps, removal.clear_leftovers, prepare):
         removal.ring_again()
         work_off()
+        collect_orphans()
         assert_nothing_left()
 
 
