@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, false, func, select
+from sqlalchemy.orm import joinedload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import CONCERNS_FOR, DONE, RUNNING, WAITING, WEBHOOK, Cause
@@ -27,6 +28,9 @@ class Deliveries(Source[Delivery]):
 
     def listed(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return self.mine(found, workspace).where(IS_OPEN)
+
+    def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
+        return select(Delivery).options(joinedload(Delivery.endpoint))
 
     def states(self, at: datetime) -> States:
         is_recent = func.coalesce(Delivery.last_at, Delivery.created_at) > at - CONCERNS_FOR

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, exists, func, not_, select
-from sqlalchemy.orm import InstrumentedAttribute, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import CONCERNS_FOR, DONE, IMPORT, RUNNING, WAITING, Cause
@@ -13,7 +13,7 @@ from portal.db import db, now
 from portal.images import imports
 from portal.images.models import FAILED, ImportItem, ImportJob, Property
 
-ITEMS = selectinload(ImportJob.items).lazyload(ImportItem.job)  # one statement for the items of all imports shown
+ITEMS = selectinload(ImportJob.items)  # one statement for the items of all imports shown
 URLS = select(ImportItem.url).where(ImportItem.job_id == ImportJob.id).order_by(ImportItem.position)
 FIRST_URL = func.coalesce(URLS.limit(1).scalar_subquery(), "")
 
@@ -31,7 +31,7 @@ class Imports(Source[ImportJob]):
         return found.join(Property, ImportJob.property_id == Property.id).where(Property.workspace_id == workspace.id)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
-        return select(ImportJob).options(ITEMS)
+        return select(ImportJob).options(joinedload(ImportJob.property), ITEMS)
 
     def failures(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         mine = self.mine(found.join(ImportJob, ImportItem.job_id == ImportJob.id), workspace)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, and_, func, literal_column, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, joinedload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import DONE, DONE_SINCE, PHOTO, RUNNING, WAITING, Cause, Counts
@@ -28,6 +28,9 @@ class Photos(Source[Image]):
 
     def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return found.join(Property, Image.property_id == Property.id).where(Property.workspace_id == workspace.id)
+
+    def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
+        return select(Image).options(joinedload(Image.property))
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return Image.ready_at

@@ -13,7 +13,7 @@ from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, import_schedule, imports, uploads
 from portal.images.keys import Place, uuid_in
-from portal.images.models import PENDING, Image, ImportItem
+from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.pixels.inspect import Picture, inspect
 from portal.remote.large import LargeBodies
 from portal.work import held, lock, work
@@ -21,6 +21,7 @@ from portal.work import held, lock, work
 MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, everything included
 LEASE = timedelta(seconds=60)  # an item whose worker died is due again then
+WITH_PROPERTY = joinedload(ImportItem.job).joinedload(ImportJob.property)
 USUAL_BYTES = 1024 * 1024  # of each of the many that may hang; what is larger goes on as one of a few
 LARGE_AT_ONCE, LARGE_PATIENCE_S = 16, 5
 RETRY_AFTER_S = (2, 10)
@@ -80,7 +81,7 @@ def _claim(most: int) -> list[_Task]:
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(picked), ImportItem.next_at <= now())
-        rows = held(rows.options(joinedload(ImportItem.job)), ImportItem, skip_locked=True)
+        rows = held(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
         tasks = []
         for item in db.session.scalars(rows):
             item.attempts += 1
@@ -211,7 +212,8 @@ def _put_off(task: _Task, pause_s: float, *, is_ours: bool) -> None:
 
 def _held(task: _Task) -> ImportItem | None:
     """Lock the property, then the item; None where another worker has settled it, or it is gone."""
-    item = db.session.get(ImportItem, task.candidate.id)
+    mine = select(ImportItem).where(ImportItem.id == task.candidate.id).options(WITH_PROPERTY)
+    item = db.session.scalar(mine)
     if item is None or not lock(item.job.property) or not lock(item) or item.state != PENDING:
         return None
     return item

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.orm import lazyload
 
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
@@ -38,8 +37,7 @@ class Room(NamedTuple):
 
 def images(property: Property) -> list[Image]:
     """Return the gallery in its order."""
-    mine = select(Image).where(Image.property_id == property.id).order_by(Image.position)
-    return list(db.session.scalars(mine.options(lazyload(Image.property))))  # the caller holds it already
+    return list(db.session.scalars(select(Image).where(Image.property_id == property.id).order_by(Image.position)))
 
 
 def listed(property: Property) -> list[Listed]:

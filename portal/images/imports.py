@@ -113,7 +113,7 @@ def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
         ImportJob.completed_at.is_(None), and_(ImportJob.completed_at > now() - failed_for, has_failed)
     )
     found = select(ImportJob).where(ImportJob.property_id == property.id, is_of_interest).order_by(ImportJob.id)
-    return list(db.session.scalars(found.options(selectinload(ImportJob.items).lazyload(ImportItem.job))))
+    return list(db.session.scalars(found.options(selectinload(ImportJob.items))))
 
 
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
@@ -164,11 +164,12 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
     `because` keeps to one host and one message: what failed for another reason stays as it is.
     """
     with work() as w:
-        if not lock(job.property):
+        property = db.session.get(Property, job.property_id)
+        if property is None or not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         failed = [item for item in items(job) if may_try(item) and because in (None, (item.host, item.message or ""))]
-        gallery.demand_room(job.property, len(failed))
-        _reserve(job.property.workspace, job.month, len(failed))
+        gallery.demand_room(property, len(failed))
+        _reserve(property.workspace, job.month, len(failed))
         for item in failed:
             item.state, item.next_at, item.fetching_until = PENDING, now(), None
             item.attempts, item.code, item.message = 0, None, None

@@ -91,7 +91,7 @@ class Image(Base):
     added_by: Mapped[str] = mapped_column(String(254), default="")  # a person's name, or an API key's
     created_at: Mapped[Moment] = mapped_column(default=now)
 
-    property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
+    property: Mapped[Property] = relationship(lazy="raise_on_sql", innerjoin=True)
     renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
 
 
@@ -151,7 +151,7 @@ class ImportJob(Base):
     created_at: Mapped[Moment] = mapped_column(default=now)
     completed_at: Mapped[Moment | None]  # None while an item is pending
 
-    property: Mapped[Property] = relationship(lazy="joined", innerjoin=True)
+    property: Mapped[Property] = relationship(lazy="raise_on_sql", innerjoin=True)
     items: Mapped[list["ImportItem"]] = relationship(
         order_by="ImportItem.position", lazy="raise", passive_deletes=True, back_populates="job"
     )
@@ -189,7 +189,7 @@ class ImportItem(Base):
     size_bytes: Mapped[int] = mapped_column(default=0)
     image_uuid: Mapped[UUID | None]
 
-    job: Mapped[ImportJob] = relationship(lazy="joined", innerjoin=True, back_populates="items")
+    job: Mapped[ImportJob] = relationship(lazy="raise_on_sql", innerjoin=True, back_populates="items")
 
 
 class ImportBudget(Base):

@@ -127,7 +127,8 @@ def _start(image: Image) -> _Seen | None:
             return None
         image.attempts += 1
         image.started_at = now()
-        return _Seen(image.version, image.original_key, image.turns, Place.of(image.property))
+        place = Place.of(db.session.get_one(Property, image.property_id))
+        return _Seen(image.version, image.original_key, image.turns, place)
 
 
 def _is_still(image: Image, seen: _Seen) -> bool:

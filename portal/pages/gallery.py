@@ -60,15 +60,15 @@ def describe(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     try:
         image = gallery.describe(sheet.property, str(photo), text)
     except Invalid as refusal:
-        return _describe_again(before, text, refusal)
+        return _describe_again(uuid, before, text, refusal)
     sheet = find_sheet(uuid)
     if not request.htmx:
         return redirect(sheet.address(next_one) if next_one else f"{sheet.address()}#p-{photo}", 303)
     if next_one:
         event = {"photo:next": {"address": sheet.address(next_one)}}
-        answer = render_tile(image, own=True) + render_template("gallery/_next.html", sheet=sheet, image=next_one)
+        answer = render_tile(uuid, image, own=True) + render_template("gallery/_next.html", sheet=sheet, image=next_one)
         return make_response(answer, trigger=event)
-    return make_response(render_tile(image, own=True), trigger={"photo:saved": {"id": f"p-{photo}"}})
+    return make_response(render_tile(uuid, image, own=True), trigger={"photo:saved": {"id": f"p-{photo}"}})
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/<uuid:photo>/try-again")
@@ -78,7 +78,7 @@ def try_again(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     variants.try_again(image)
     if not request.htmx:
         return redirect(f"{find_sheet(uuid).address()}#p-{photo}", 303)
-    return render_tile(image)
+    return render_tile(uuid, image)
 
 
 @blueprint.get("/properties/<uuid:uuid>/photos/progress")
@@ -119,7 +119,7 @@ def _ended(property: Property) -> str:
     return " ".join(said)
 
 
-def _describe_again(image: Image, text: str, refusal: Invalid) -> ResponseReturnValue:
-    more = {"sheet": find_sheet(image.property.uuid), "image": image, "text": text, "wrong": refusal.message}
+def _describe_again(uuid: UUID, image: Image, text: str, refusal: Invalid) -> ResponseReturnValue:
+    more = {"sheet": find_sheet(uuid), "image": image, "text": text, "wrong": refusal.message}
     is_fragment = bool(request.htmx)
     return render_template("gallery/_inspector.html" if is_fragment else "gallery/photos.html", **more), 422

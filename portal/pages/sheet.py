@@ -119,9 +119,9 @@ def find_sheet(uuid: UUID) -> Sheet:
     return Sheet(property, gallery.images(property), filter, only, is_small, hidden)
 
 
-def render_tile(image: Image, *, own: bool = False) -> str:
+def render_tile(uuid: UUID, image: Image, *, own: bool = False) -> str:
     """One tile as it is now, and beside it what counts the photos. `own`: it is a change of this page's."""
-    sheet = find_sheet(image.property.uuid)
+    sheet = find_sheet(uuid)
     return render_template("gallery/_tile_changed.html", sheet=sheet, image=image, own=own)
 
 

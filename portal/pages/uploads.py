@@ -63,7 +63,7 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
         (confirmed,) = uploads.confirm(property, [arrived], added_by=current_user().name or current_user().email)
     except Problem as problem:
         return _refusal(problem)
-    return render_tile(confirmed.image, own=True)
+    return render_tile(uuid, confirmed.image, own=True)
 
 
 @blueprint.post("/properties/<uuid:uuid>/uploads/cancel")

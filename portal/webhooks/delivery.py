@@ -55,7 +55,8 @@ class _Outcome:
 
 
 BROKEN = _Outcome(None, "Something went wrong on our side.", 0)
-ENDPOINTS = selectinload(Delivery.endpoint)  # each once, and its secrets decrypted once
+ENDPOINTS = selectinload(Delivery.endpoint)  # each once
+SECRETS = ENDPOINTS.undefer(Endpoint.secret).undefer(Endpoint.old_secret)
 
 
 def run() -> int:
@@ -79,7 +80,7 @@ def send_again(delivery: Delivery) -> None:
     with work() as w:
         if not lock(delivery):
             raise NotFound("There is no such delivery.", code="delivery_not_found")
-        if delivery.endpoint.disabled_at:
+        if db.session.get_one(Endpoint, delivery.endpoint_id).disabled_at:
             raise Conflict("This webhook is switched off. Switch it on first.", code="webhook_off")
         if not (delivery.state == PENDING and delivery.attempts == 0):
             _renew(delivery)
@@ -90,7 +91,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
     """Send those that failed once more, but for webhooks that are switched off; return how many."""
     failed = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.state == FAILED)
     with work() as w:
-        rows = db.session.scalars(held(failed.order_by(Delivery.id), Delivery))
+        rows = db.session.scalars(held(failed.order_by(Delivery.id).options(ENDPOINTS), Delivery))
         deliveries = [delivery for delivery in rows if not delivery.endpoint.disabled_at]
         for delivery in deliveries:
             _renew(delivery)
@@ -130,7 +131,7 @@ def _leased(picked: Sequence[int]) -> list[_Parcel]:
     with work():
         rows = select(Delivery).where(Delivery.id.in_(picked), Delivery.next_at <= now())
         parcels = []
-        for delivery in db.session.scalars(held(rows.options(ENDPOINTS), Delivery, skip_locked=True)):
+        for delivery in db.session.scalars(held(rows.options(SECRETS), Delivery, skip_locked=True)):
             if why := _why_never(delivery):
                 _give_up(delivery, why)
                 continue

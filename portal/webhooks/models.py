@@ -21,8 +21,8 @@ class Endpoint(Base):
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
     url: Mapped[str] = mapped_column(String(2048))
     event_words: Mapped[str] = mapped_column(String(255))  # separated by spaces
-    secret: Mapped[str] = mapped_column(Sealed)
-    old_secret: Mapped[str | None] = mapped_column(Sealed)  # signs too until …
+    secret: Mapped[str] = mapped_column(Sealed, deferred=True)  # decrypted for who signs or shows it
+    old_secret: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # signs too until …
     old_secret_until: Mapped[Moment | None]
     failing_since: Mapped[Moment | None]  # None: the last delivery arrived
     disabled_at: Mapped[Moment | None]
@@ -79,7 +79,7 @@ class Delivery(Base):
     created_at: Mapped[Moment] = mapped_column(default=now)
     last_at: Mapped[Moment | None]  # of the last attempt
 
-    endpoint: Mapped[Endpoint] = relationship(lazy="joined", innerjoin=True)
+    endpoint: Mapped[Endpoint] = relationship(lazy="raise_on_sql", innerjoin=True)
 
     @property
     def failure(self) -> str:

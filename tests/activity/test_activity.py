@@ -17,7 +17,7 @@ from portal.images import imports
 from portal.images.models import FAILED, READY, Image, ImportJob, Property
 from portal.images.usage import usage
 from portal.webhooks import endpoints
-from portal.webhooks.models import Delivery
+from portal.webhooks.models import Delivery, Endpoint
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person, home_of, photo_in
@@ -251,7 +251,7 @@ def test_pages_hold_jobs_of_all_kinds_once_newest_first(alice: Person, home: Pro
 
 def test_nothing_is_sent_again_to_webhooks_that_are_off(alice: Person) -> None:
     (one,) = tried(alice, "failed")
-    endpoints.update(one.endpoint, enabled=False)
+    endpoints.update(db.session.get_one(Endpoint, one.endpoint_id), enabled=False)
     assert [cause.may_run for cause in activity.causes(alice.workspace)] == [False]
     activity.try_all_again(alice.workspace)
     assert one.state == "failed"

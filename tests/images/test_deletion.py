@@ -50,12 +50,13 @@ def test_c7_the_next_image_becomes_the_cover(home: Property, three: list[Image])
 
 
 def test_d7_ids_of_others_are_skipped_without_a_word(home: Property, three: list[Image], charlie: Person) -> None:
-    foreign = factories.photo_in(factories.home_of(charlie.workspace))
+    elsewhere = factories.home_of(charlie.workspace)
+    foreign = factories.photo_in(elsewhere)
     neighbour = factories.photo_in(factories.home_of(home.workspace, "Next door"))
     before = home.gallery_version
     assert deletion.delete(home, [*uuids([foreign, neighbour]), "nonsense"]).images == 0
     assert home.gallery_version == before
-    assert gallery.images(foreign.property) == [foreign]
+    assert gallery.images(elsewhere) == [foreign]
 
 
 def test_an_undone_deletion_brings_back_places_words_and_cover(
