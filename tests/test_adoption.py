@@ -137,7 +137,7 @@ def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) 
     assert asked(home) == [*before, new]
 
 
-@on_both
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
     found = at_once(adopt, *[(listing.id,)] * 2)
     assert found == [found[0]] * 2, found

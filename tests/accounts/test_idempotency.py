@@ -45,7 +45,7 @@ def grow_old(**columns: timedelta) -> None:
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
 
 
-@both
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_an_answer_is_given_again(alice: Person) -> None:
     answer = answered(alice)
     assert claim(alice.workspace, "k", "f") == answer

@@ -16,6 +16,7 @@ from tests.factories import Person
 from tests.listings import stays
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
     for number in (2, 3):
         pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")

@@ -15,7 +15,7 @@ from portal.images import change, deletion, gallery, keys, order, properties, up
 from portal.images.change import Added, Arranged, Change
 from portal.images.models import Image, Property
 from tests import factories
-from tests.conftest import BOTH, MATRIX, Buckets
+from tests.conftest import MATRIX, Buckets
 from tests.factories import Person
 from tests.images.galleries import RED, added, arranged, assert_whole, cover, finished, named, now_in, picture, rows_of
 from tests.images.test_variants import corrupted
@@ -222,7 +222,7 @@ def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
     assert buckets.listing() == named()
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_what_others_did_meanwhile_stands_beside_the_change(
     home: Property, three: list[int], buckets: Buckets, meanwhile: Any, work_off: Callable[[], int]
 ) -> None:

@@ -13,7 +13,7 @@ from portal.images import change, gallery
 from portal.images.change import Change
 from portal.images.models import Property
 from tests.buckets import collect_orphans
-from tests.conftest import BOTH, MATRIX, Buckets
+from tests.conftest import MATRIX, Buckets
 from tests.crashes import Steps
 from tests.faults import (
     Answer,
@@ -146,7 +146,7 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
     assert_whole(home, buckets)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, steps: Steps) -> None:
     ids, failed, home_id = anew(home), 0, home.id
     for step in steps:

@@ -18,7 +18,7 @@ from portal.images.change import Change
 from portal.images.models import Image, Property
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH, Buckets
+from tests.conftest import BOTH, MATRIX, Buckets
 from tests.images.galleries import added, arranged, assert_whole, finished, now_in, picture
 from tests.processes import until
 
@@ -66,7 +66,7 @@ def test_ten_changes_of_one_gallery_at_once(
     assert_whole(home, buckets)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_the_plan_holds_however_many_add_at_once(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]]
 ) -> None:
@@ -83,7 +83,7 @@ def test_the_plan_holds_however_many_add_at_once(
     assert_whole(home, buckets)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.storm)])
 def test_changes_beside_everything_else_that_changes_a_gallery(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]], work_off: Callable[[], int], seed: int

@@ -78,7 +78,7 @@ def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: Fake
     assert (account.name, kept(account)) == ("Hostaway", pms.credentials)
 
 
-@on_both
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize("is_under_way", [False, True], ids=["before", "after the next sync began"])
 def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool

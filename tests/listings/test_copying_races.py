@@ -48,7 +48,7 @@ def test_what_is_being_fetched_is_not_fetched_beside_it(
     assert len(stays.objects()) == 2
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a16_workers_side_by_side_download_nothing_twice(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
@@ -60,7 +60,7 @@ def test_a16_workers_side_by_side_download_nothing_twice(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a16_syncs_and_copies_side_by_side_come_to_the_same(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:

@@ -15,7 +15,7 @@ from portal.listings import copying, detection, removal
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
@@ -212,7 +212,7 @@ def test_a8_a_picture_that_comes_back_after_that_is_downloaded_again(
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_picture_that_comes_back_while_its_copy_is_deleted_is_stored_again_after_that(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:

@@ -16,7 +16,7 @@ from portal.listings import catalogue, copying, integrations, standing, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.standing import Standing
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
 
@@ -116,7 +116,7 @@ def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, ali
         shown("lost")
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_the_numbers_hold_when_all_happens_at_once(
     account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:

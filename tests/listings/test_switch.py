@@ -101,7 +101,7 @@ def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
     assert pms.count("/pictures/") == 0
 
 
-@on_both
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

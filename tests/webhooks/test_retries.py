@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from portal.db import db, now
 from portal.webhooks import delivery, endpoints
 from portal.work import work
-from tests.conftest import BOTH
+from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.outside import Reply, outside
 from tests.webhooks.sending import happen, listening, make_due, ok, sent
@@ -121,7 +121,7 @@ def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: P
     assert sent()[0].state == "delivered"
 
 
-@pytest.mark.parametrize("database", BOTH, indirect=True)
+@pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_two_workers_at_once_send_nothing_twice(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     with outside(ok) as receiver:
         listening(alice, receiver.url)

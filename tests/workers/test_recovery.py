@@ -86,6 +86,7 @@ def test_i4_a_job_whose_worker_died_between_queue_and_start_runs(busy: Yard) -> 
     until(lambda: busy.status(job) == "finished")
 
 
+@pytest.mark.slow  # its time-outs take ten seconds
 def test_i9_with_redis_away_or_hung_ringing_fails_and_the_worker_comes_back(
     mortal: Yard, jobs_of: Callable[[Yard], None]
 ) -> None:
