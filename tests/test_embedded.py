@@ -166,6 +166,7 @@ class TestTheWhole:
         assert running.process.wait(timeout=60) == 0
         assert not _alive(started)
 
+    @pytest.mark.slow
     def test_sigint_ends_it_in_the_middle_of_its_start_too(self, running: Installation) -> None:
         _end(running)
         made = Installation(running.directory, before=DEAF)
@@ -312,6 +313,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_a_signal_that_python_drops_is_heard_a_moment_later() -> None:
     said = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "Exception ignored" in said.stderr

@@ -114,6 +114,7 @@ def test_an_import_is_hidden_and_goes_on(
     page.locator("#photos .tile").wait_for()
 
 
+@pytest.mark.slow
 def test_the_dialog_that_came_by_its_address_leaves_the_sheets(sheet: Sheet, home: Property, worker: None) -> None:
     image = factories.photo_in(home)
     page = sheet(home, "/import")

@@ -74,6 +74,7 @@ def test_the_focus_goes_on_from_a_button_that_goes(
     assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
+@pytest.mark.slow
 def test_links_are_copied(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page(f"/listings/{stays.listings()[0].uuid}")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -125,6 +125,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     assert settles(page, home, "0234156")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_rapid_moves_are_all_saved_in_their_order(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]

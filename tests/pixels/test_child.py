@@ -146,6 +146,7 @@ def test_an_answer_that_cannot_travel_is_an_error_not_a_hang() -> None:
         limited(answer_with_a_function, **QUICK)
 
 
+@pytest.mark.slow
 def test_many_threads_may_call_at_once() -> None:
     data = drawn("JPEG", halves(800, 600))
     picture = inspect(data)

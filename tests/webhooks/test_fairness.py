@@ -70,6 +70,7 @@ def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
     assert len(slow.seen) == schedule.LIMITS.per_workspace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_f6_twenty_workspaces_whose_receivers_hang_delay_no_other(
     app: Flask, charlie: Person, while_sending: WhileSending, monkeypatch: pytest.MonkeyPatch

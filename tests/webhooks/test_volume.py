@@ -128,7 +128,7 @@ def wait_is_right(one: Delivery) -> bool:
 
 
 @pytest.mark.parametrize(
-    "count", [30, pytest.param(DELIVERIES, id="storm", marks=[pytest.mark.storm, pytest.mark.timeout(900)])]
+    "count", [40, pytest.param(DELIVERIES, id="storm", marks=[pytest.mark.storm, pytest.mark.timeout(900)])]
 )
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_all_arrive_at_receivers_that_fail_and_none_that_did_not_happen(

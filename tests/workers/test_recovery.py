@@ -32,7 +32,7 @@ def test_i1_a_killed_horse_is_followed_by_another(busy: Yard) -> None:
     assert [word for word, _, _ in busy.notes()] == ["begin", "begin", "end"]
 
 
-@pytest.mark.parametrize("whom", ["the worker", "the worker and its horse"])
+@pytest.mark.parametrize("whom", [pytest.param("the worker", marks=pytest.mark.slow), "the worker and its horse"])
 def test_i2_i3_a_killed_workers_job_runs_again_and_never_twice_at_once(busy: Yard, whom: str) -> None:
     job = busy.enqueue("hold")
     until(lambda: busy.notes("begin"))

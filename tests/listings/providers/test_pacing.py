@@ -40,7 +40,7 @@ def refused(call: Callable[[], None]) -> Unreachable:
     return raised.value
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(6, marks=pytest.mark.storm)])
+@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.storm)])
 def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_may(
     monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
