@@ -3,9 +3,10 @@
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
-from portal import api, commands, config, delivery, health, jobs, limits, pacing, pages, storage
+from portal import api, commands, config, delivery, health, limits, pacing, pages
 from portal.config import Settings
 from portal.db import db, engine_options
+from portal.infra import jobs, storage
 from portal.migrations import migrate
 
 

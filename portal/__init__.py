@@ -11,5 +11,5 @@
                   statuses (of problems, in HTTP),
                   over errors, config, patience and processes
 
-`app.py` puts the parts together; `workers` runs the jobs that `portal.jobs` names.
+`app.py` puts the parts together; `workers` runs the jobs that `portal.infra.jobs` names.
 """

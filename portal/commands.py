@@ -8,15 +8,16 @@ from contextlib import contextmanager, suppress
 import click
 from flask import Flask
 
-from portal import config, installation, storage
+from portal import config, installation
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS
 from portal.demo import first_run
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Problem
+from portal.infra import storage
+from portal.infra.processes import on_stop
 from portal.listings.providers.hostaway import Hostaway
-from portal.processes import on_stop
 
 
 def init_app(app: Flask) -> None:

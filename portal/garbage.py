@@ -9,7 +9,7 @@ from sqlalchemy import Index, String, delete, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Id, Moment, db, now
-from portal.storage import Bucket
+from portal.infra.storage import Bucket
 
 LEASE = timedelta(seconds=60)  # longer than a call to a bucket takes, its retries included
 

@@ -17,9 +17,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, Row, String, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal import storage
 from portal.db import Base, Id, Moment, PublicId, db, now, writing
 from portal.errors import StorageFailed
+from portal.infra import storage
 
 ONLY_ID = 1
 CHECK_EVERY = timedelta(seconds=60)

@@ -12,14 +12,15 @@ from itertools import islice
 
 from sqlalchemy import delete, func, insert, select, update
 
-from portal import config, jobs, storage
+from portal import config
 from portal.db import db, now, release
 from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
 from portal.images import tidying
+from portal.infra import jobs, storage
+from portal.infra.storage import Bucket, Stored
 from portal.installation import owns_buckets
 from portal.listings import catalogue
-from portal.storage import Bucket, Stored
 from portal.work import BUCKETS, held, quietly, work
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, inspect
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from portal import garbage, installation, jobs, storage
+from portal import garbage, installation
 from portal.db import Base, db, writing
-from portal.jobs import Job
-from portal.storage import Bucket
+from portal.infra import jobs, storage
+from portal.infra.jobs import Job
+from portal.infra.storage import Bucket
 
 Rows = TypeVar("Rows", bound=Select[Any])
 

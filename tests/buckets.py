@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from portal import orphans, storage
+from portal import orphans
 from portal.db import db, now
 from portal.garbage import Garbage
+from portal.infra import storage
 from portal.work import work
 
 AT_ONCE = timedelta(seconds=-5)  # objects from the future are old enough too: the bucket's clock is another one

@@ -25,11 +25,12 @@ from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import config, installation, jobs, storage
+from portal import config, installation
 from portal.config import Settings
 from portal.db import db, now
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
+from portal.infra import jobs, storage
 from portal.installation import Installation
 from tests import factories
 from tests.buckets import Buckets

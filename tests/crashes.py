@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import event
 
 from app import create_app
-from portal import storage
 from portal.config import Settings
 from portal.db import db
+from portal.infra import storage
 
 TIMES = int(os.environ.get("KILLS", "1"))  # how often each step is killed
 HANGS_AFTER_S = 50

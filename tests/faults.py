@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from botocore.config import Config
 from sqlalchemy import create_engine, event, text
 
-from portal import config, storage
+from portal import config
 from portal.db import db, writing
+from portal.infra import storage
 from tests.servers import Handler, serving
 
 

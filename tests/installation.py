@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from portal.processes import tied_to_us
+from portal.infra.processes import tied_to_us
 from tests.processes import ROOT, WITHIN_S, until
 from tests.servers import free_port
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from portal.processes import tied_to_us
+from portal.infra.processes import tied_to_us
 
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 60.0

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import adoption, config, storage
+from portal import adoption, config
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound, OverQuota
 from portal.images import fetching, gallery, imports, properties
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
+from portal.infra import storage
 from portal.listings import arrival, catalogue, removal, sync
 from portal.listings.models import GALLERY, IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture

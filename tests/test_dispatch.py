@@ -13,8 +13,9 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-from portal import dispatch, jobs
+from portal import dispatch
 from portal.dispatch import Candidate, ConcurrencyLimits, Results, recorder
+from portal.infra import jobs
 from tests.processes import until
 
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=6)

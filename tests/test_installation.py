@@ -16,13 +16,14 @@ from sqlalchemy import Engine, create_engine, select, text, update
 
 import workers
 from app import create_app
-from portal import config, garbage, installation, orphans, storage
+from portal import config, garbage, installation, orphans
 from portal.accounts.models import Workspace
 from portal.config import Settings
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import deletion, gallery, properties, tidying
 from portal.images.models import Property
+from portal.infra import storage
 from portal.installation import Installation
 from portal.listings import removal
 from portal.listings.models import IntegrationAccount

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from rq.serializers import JSONSerializer
 
-from portal import jobs
-from portal.jobs import Job
+from portal.infra import jobs
+from portal.infra.jobs import Job
 from workers.worker import AllowedJob
 
 

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from portal import garbage, orphans, storage
+from portal import garbage, orphans
 from portal.db import db, now
 from portal.errors import StorageFailed
 from portal.garbage import Garbage, UnknownObject
+from portal.infra import storage
 from portal.work import work
 from tests.buckets import AT_ONCE, Buckets
 from tests.faults import bucket_behind_a_proxy

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from portal.presign import Credentials, presign_put
+from portal.infra.presign import Credentials, presign_put
 
 AT = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

@@ -14,10 +14,11 @@ from flask import Flask
 from redis import RedisError
 from sqlalchemy import select, update
 
-from portal import config, jobs
+from portal import config
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
+from portal.infra import jobs
 from portal.patience import patience
 from portal.work import work
 from tests import factories

@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from portal import jobs, storage
 from portal.accounts.models import Workspace
 from portal.db import db, writing
 from portal.images import properties
 from portal.images.models import Property
+from portal.infra import jobs, storage
 from portal.work import riding, work
 from tests import factories
 from tests.conftest import MATRIX, Buckets

@@ -10,8 +10,9 @@ import pytest
 import requests
 from flask import Flask
 
-from portal import config, storage
+from portal import config
 from portal.errors import StorageFailed
+from portal.infra import storage
 from tests.faults import bucket_behind_a_proxy
 
 KEY = "images/a/b/c.jpg"

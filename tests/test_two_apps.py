@@ -8,8 +8,9 @@ from pathlib import Path
 from flask import Flask
 
 from app import create_app
-from portal import config, jobs, pacing, storage
+from portal import config, pacing
 from portal.config import Settings, in_this_app
+from portal.infra import jobs, storage
 from portal.pacing import Pace
 
 EVERY_HOUR = Pace(1, 3600, "of one app")

@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 import portal.db
-from portal import jobs, storage
 from portal.db import db, release
 from portal.images.models import Property
+from portal.infra import jobs, storage
 from portal.work import lock, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets

@@ -1,4 +1,4 @@
-"""What runs in the background. A job is one line over a verb of the domain; `portal.jobs` names them all."""
+"""What runs in the background. A job is one line over a verb of the domain; `portal.infra.jobs` names them all."""
 
 import logging
 import time

@@ -2,8 +2,8 @@
 
 import sys
 
-from portal import jobs
-from portal.processes import on_stop
+from portal.infra import jobs
+from portal.infra.processes import on_stop
 from workers.serving import USAGE, get_ready, leave, refuse, serve
 
 # Killed while it pops from two queues, a worker loses the job for good (reliability.md, decision 3).

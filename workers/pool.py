@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from portal import jobs
 from portal.embedded.backoff import Backoff
-from portal.processes import STOP_SIGNALS, die_with_parent, on_stop
+from portal.infra import jobs
+from portal.infra.processes import STOP_SIGNALS, die_with_parent, on_stop
 from workers.serving import get_ready, leave, refuse, serve
 
 USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."

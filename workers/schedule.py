@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from portal import jobs
+from portal.infra import jobs
 
 
 @dataclass

@@ -13,9 +13,10 @@ from rq.exceptions import StopRequested
 from rq.utils import import_attribute
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal import config, jobs
+from portal import config
 from portal.db import db
-from portal.processes import on_stop
+from portal.infra import jobs
+from portal.infra.processes import on_stop
 from workers import app
 from workers.worker import TunedWorker
 

@@ -1,4 +1,4 @@
-"""RQ's worker, tuned: a killed job comes back within seconds, and only what `portal.jobs` names runs.
+"""RQ's worker, tuned: a killed job comes back within seconds, and only what `portal.infra.jobs` names runs.
 
 The measurements behind the numbers: reliability.md, section 1. It overrides methods of RQ's that are nobody's promise,
 so pyproject.toml pins RQ to the versions of TRIED.
@@ -25,10 +25,10 @@ from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from rq.utils import now
 from rq.worker import BaseWorker
 
-from portal import jobs
 from portal.db import db
+from portal.infra import jobs
+from portal.infra.processes import die_with_parent
 from portal.pixels.child import limit_this_process
-from portal.processes import die_with_parent
 from workers import app
 from workers.schedule import Clock
 
@@ -48,7 +48,7 @@ log = logging.getLogger("workers")
 
 
 class NotOurs(Exception):
-    """Somebody wrote a job into Redis that `portal.jobs` doesn't name."""
+    """Somebody wrote a job into Redis that `portal.infra.jobs` doesn't name."""
 
 
 class OutOfTime(BaseException):
@@ -65,7 +65,7 @@ class FirmDeathPenalty(UnixSignalDeathPenalty):
 
 
 class AllowedJob(Job):
-    """A job that runs only what `portal.jobs` names, whoever wrote it into Redis (case I15).
+    """A job that runs only what `portal.infra.jobs` names, whoever wrote it into Redis (case I15).
 
     RQ would also import callbacks and post to webhooks that stand in the job's hash.
     """

@@ -12,7 +12,7 @@ from portal.accounts.models import Workspace
 from portal.activity.shapes import DONE, DONE_SINCE, RUNNING, WAITING, Cause, Counts, Job
 from portal.db import Base, as_uuid, db, now
 from portal.images.models import FAILED
-from portal.search import matching
+from portal.infra.search import matching
 
 Columns = TypeVarTuple("Columns")
 States = Mapping[str, ColumnElement[bool]]

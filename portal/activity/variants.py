@@ -15,7 +15,7 @@ from portal.images import variants
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 
 IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # written out, so that SQLite sees that an index has it
-RUNS_AT_MOST = timedelta(seconds=120)  # the time limit of portal.jobs.make_variants; after it, it waits again
+RUNS_AT_MOST = timedelta(seconds=120)  # the time limit of portal.infra.jobs.make_variants; after it, it waits again
 
 
 class Photos(Source[Image]):

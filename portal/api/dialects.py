@@ -26,7 +26,7 @@ from portal import errors
 from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images import making
-from portal.spool import BROKEN_BODY
+from portal.infra.multipart import BROKEN_BODY
 from portal.statuses import status_of
 
 log = logging.getLogger(__name__)

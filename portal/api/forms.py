@@ -10,13 +10,14 @@ from flask_openapi.blueprint import APIBlueprint
 from pydantic import Field, StringConstraints, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from portal import config, spool
+from portal import config
 from portal.api import bodies
 from portal.api.bodies import Body, PropertyFields, Text
 from portal.errors import Invalid
 from portal.images import properties
 from portal.images.change import MAX_FILE_COUNT, Added, Arranged, Change
-from portal.spool import SpooledFile
+from portal.infra import multipart
+from portal.infra.multipart import SpooledFile
 
 IMAGES = ("images", "images[]")  # the second as PHP's clients spell it
 NUMBERS = {*properties.NUMBERS}
@@ -103,10 +104,10 @@ def change(added_by: str) -> Change:
 def _read() -> None:
     if request.method != "PUT":
         return
-    if request.mimetype == spool.MULTIPART:
+    if request.mimetype == multipart.MULTIPART:
         most = config.settings().max_file_bytes
         g.files = ExitStack()
-        form = g.files.enter_context(spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
+        form = g.files.enter_context(multipart.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
         if misplaced := next((file.field for file in form.files if file.field in TEXTS), None):
             raise BadRequest(f"{misplaced} is a text, and came as a file.")
         photos = [file for file in form.files if file.field in IMAGES]

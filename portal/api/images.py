@@ -9,7 +9,6 @@ from flask import Response, request, url_for
 from flask_openapi.models.tag import Tag
 from pydantic import Field
 
-from portal import storage
 from portal.accounts.idempotency import Answer
 from portal.api import auth
 from portal.api.blueprints import PropertyPath, speaking_b
@@ -19,6 +18,7 @@ from portal.db import now
 from portal.images import gallery, keys, properties, uploads
 from portal.images.models import Image, Listed, Property
 from portal.images.uploads import Announced, Arrived
+from portal.infra import storage
 
 R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE: the document's examples
 IMAGE = {

@@ -7,13 +7,13 @@ from hashlib import sha256
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
-from portal import storage
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images import renditions
+from portal.infra import storage
+from portal.infra.storage import IMMUTABLE
 from portal.listings import catalogue
 from portal.pixels.types import type_of
 from portal.statuses import status_of
-from portal.storage import IMMUTABLE
 
 UUID = "[0-9a-f-]{36}"
 IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")

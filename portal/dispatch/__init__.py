@@ -16,11 +16,11 @@ from redis import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from portal import jobs
 from portal.config import in_this_app
 from portal.db import db, now, release
 from portal.dispatch.limits import Candidate, ConcurrencyLimits
 from portal.dispatch.recorder import Outcome, Recorder, Results, Task
+from portal.infra import jobs
 
 __all__ = ["Candidate", "ConcurrencyLimits", "Results", "enqueue_missing", "run"]
 

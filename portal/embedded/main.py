@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn
 import flask_migrate
 from flask import Flask
 
-from portal import config, installation, jobs, storage
+from portal import config, installation
 from portal.config import Settings
 from portal.db import db
 from portal.demo import first_run
@@ -23,7 +23,8 @@ from portal.embedded.process import CannotStart, Part
 from portal.embedded.servers import http_answers, listen, seaweedfs, valkey, write_privately
 from portal.embedded.supervisor import Supervisor
 from portal.errors import StorageFailed
-from portal.processes import on_stop
+from portal.infra import jobs, storage
+from portal.infra.processes import on_stop
 
 ROOT = Path(__file__).resolve().parents[2]
 SAME_SIGNAL_S = 1.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.processes import tied_to_us
+from portal.infra.processes import tied_to_us
 
 READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a machine that does much else ten times that
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from portal.config import from_environment
-from portal.processes import die_with_parent
+from portal.infra.processes import die_with_parent
 
 _settings = from_environment()
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host

@@ -9,8 +9,9 @@ from threading import Lock
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from portal import installation, jobs, storage
+from portal import installation
 from portal.db import db
+from portal.infra import jobs, storage
 
 ANSWER_WITHIN_S = 1.8
 

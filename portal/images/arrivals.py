@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from portal import storage
 from portal.errors import Invalid, Problem
 from portal.images import keys
+from portal.infra import storage
 from portal.pixels.inspect import Picture, inspect
 from portal.work import Work, discard
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import select
 
-from portal import storage
 from portal.db import db, is_storable
 from portal.images import deletion, gallery
 from portal.images.models import Property, Upload
+from portal.infra import storage
 from portal.work import work
 
 

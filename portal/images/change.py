@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import delete, select
 
-from portal import storage
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, Problem
 from portal.images import deletion, gallery, keys, making, properties, variants
 from portal.images.keys import Place
 from portal.images.making import Made, Source
 from portal.images.models import PENDING, Image, Property, Rendition
+from portal.infra import storage
 from portal.work import Work, work
 
 MAX_FILE_COUNT = 20  # seed C: "Maximum 20 files total"

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import insert, select
 
-from portal import jobs, storage
 from portal.db import as_uuid, db, now
 from portal.errors import NotFound
 from portal.images import gallery
 from portal.images.models import Deleted, Image, Property, Rendition
+from portal.infra import jobs, storage
 from portal.work import Work, held, work
 
 UNDO_KEPT = timedelta(minutes=10)  # the page offers its undo for 12 s; a slow line must not lose it

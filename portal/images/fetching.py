@@ -7,13 +7,14 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from portal import dispatch, jobs, remote, storage
+from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, import_schedule, imports, uploads
 from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
+from portal.infra import jobs, storage
 from portal.pixels.inspect import Picture, inspect
 from portal.remote.large import LargeBodies
 from portal.work import held, lock, work

@@ -8,12 +8,13 @@ from typing import Literal, NamedTuple
 from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import selectinload
 
-from portal import jobs, remote
+from portal import remote
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, now
 from portal.errors import Invalid, NotFound, OverQuota
 from portal.images import gallery
 from portal.images.models import FAILED, PENDING, READY, ImportBudget, ImportItem, ImportJob, Property
+from portal.infra import jobs
 from portal.work import Work, lock, work
 
 MAX_URLS = 20  # seed B: "Up to 20 URLs per call"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from portal import storage
 from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import Place
 from portal.images.variants import Stored
+from portal.infra import storage
 from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
 from portal.pixels.render import render

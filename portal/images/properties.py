@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, func, select
 
-from portal import cursors, storage
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
 from portal.images import deletion, gallery, imports
 from portal.images.models import Deleted, Image, Property, Upload
-from portal.search import matching
+from portal.infra import pagination, storage
+from portal.infra.search import matching
 from portal.work import lock, work
 
 TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
@@ -95,10 +95,10 @@ def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, sea
     """Return properties, newest first, from a cursor on. Raises Invalid for a cursor that is none of ours."""
     found = matching(select(Property).where(Property.workspace_id == workspace.id), search, SEARCHED)
     if after is not None:
-        found = found.where(Property.id < cursors.id_in(after, "before"))
+        found = found.where(Property.id < pagination.id_in(after, "before"))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Property.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], cursors.cursor("before", rows[limit - 1].id) if len(rows) > limit else None)
+    return Page(rows[:limit], pagination.cursor("before", rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def summaries(properties: list[Property]) -> list[Summary]:

@@ -9,13 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import exists, or_, select
 
-from portal import jobs, storage
 from portal.config import settings
 from portal.db import db, is_storable, release
 from portal.errors import NotFound, TooMany
 from portal.images import making
 from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
+from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.render import resize
 from portal.work import lock, quietly, work

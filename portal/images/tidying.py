@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, or_, select, union_all
 
-from portal import storage
 from portal.db import db, now, release
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
+from portal.infra import storage
 from portal.work import held, work
 
 BATCH = 500

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, insert, select
 
-from portal import jobs, storage
 from portal.db import db, is_storable, now, read_anew
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images import gallery, keys
 from portal.images.arrivals import Expected, Received, receive, refused
 from portal.images.models import Image, Property, Upload
+from portal.infra import jobs, storage
 from portal.work import Work, lock, work
 
 MAX_SIZE_BYTES = 10 * 1024 * 1024  # seed B: "Max 10 MB (10 * 1024 * 1024)"

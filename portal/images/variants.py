@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from portal import jobs, storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import Invalid, StorageFailed
 from portal.images.keys import Place
 from portal.images.models import FAILED, PENDING, READY, Image, Property
+from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered, render
 from portal.work import Work, held, lock, work

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, select
 
-from portal import cursors
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, release
 from portal.errors import Invalid, NotFound, demand_known
+from portal.infra import pagination
+from portal.infra.search import matching
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.listings.providers import find as find_provider
-from portal.search import matching
 from portal.work import lock
 
 MAX_PAGE = 100
@@ -51,11 +51,11 @@ def page(
     if state is not None:
         found = found.where(_in_state(workspace, state))
     if after is not None:
-        found = found.where(Listing.id > cursors.id_in(after, "after"))
+        found = found.where(Listing.id > pagination.id_in(after, "after"))
     found = matching(found, search, (Listing.name, Listing.external_id))
     limit = max(1, min(limit, MAX_PAGE))
     rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
-    return Page(rows[:limit], cursors.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
+    return Page(rows[:limit], pagination.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def find(workspace: Workspace, uuid: str) -> Listing:

@@ -7,11 +7,12 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Row, Select, and_, select, update
 
-from portal import dispatch, jobs
+from portal import dispatch
 from portal.accounts.models import Workspace
 from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
+from portal.infra import jobs
 from portal.listings import settling, standing, turns
 from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
 from portal.listings.models import (

@@ -8,9 +8,9 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from portal import jobs, storage
 from portal.config import settings
 from portal.db import db, now
+from portal.infra import jobs, storage
 from portal.listings import providers
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
 from portal.work import Work

@@ -8,9 +8,10 @@ worker may have named them by now, and the nightly sweep takes what nobody names
 import hashlib
 from dataclasses import dataclass, replace
 
-from portal import remote, storage
+from portal import remote
 from portal.dispatch import Candidate
 from portal.errors import Invalid, Problem, StorageFailed, TooMany
+from portal.infra import storage
 from portal.listings.models import GALLERY
 from portal.pixels.clean import cleaned
 from portal.pixels.inspect import Picture, inspect

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
-from portal import jobs
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_storable, now
 from portal.errors import Conflict, Invalid, NotFound
+from portal.infra import jobs
 from portal.listings import providers, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.account import base_url_of

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from portal import jobs, storage
 from portal.db import db, now, release
 from portal.errors import NotFound
+from portal.infra import jobs, storage
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
 from portal.work import Work, held, lock, quietly, work
 

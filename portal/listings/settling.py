@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from portal import storage
 from portal.db import db, now
 from portal.dispatch import Results
 from portal.garbage import LEASE, Garbage
+from portal.infra import storage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, Errand, Found

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import undefer
 
-from portal import dispatch, jobs, remote
+from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate, ConcurrencyLimits
+from portal.infra import jobs
 from portal.listings import providers, standing, transitions
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account

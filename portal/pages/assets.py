@@ -8,8 +8,8 @@ import rjsmin
 from flask import Blueprint, Flask, Response, abort, current_app, request, send_from_directory, url_for
 from werkzeug.security import safe_join
 
-from portal.pages import compression
-from portal.storage import IMMUTABLE
+from portal.infra import compression
+from portal.infra.storage import IMMUTABLE
 
 TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
 

@@ -8,12 +8,13 @@ from flask import Blueprint, Flask, g, redirect, render_template
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 
-from portal import activity, installation, jobs
+from portal import activity, installation
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.errors import Invalid
 from portal.images import imports
 from portal.images.models import FAILED
+from portal.infra import jobs
 from portal.listings import providers
 from portal.pages import live
 from portal.pages.htmx import request

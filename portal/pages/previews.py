@@ -5,10 +5,10 @@ from uuid import UUID
 
 from flask import Blueprint, Response
 
-from portal import storage
 from portal.db import release
 from portal.errors import Invalid, NotFound, TooMany
 from portal.images import making
+from portal.infra import storage
 from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in

@@ -9,9 +9,10 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 from rq_dashboard import web
 
-from portal import config, jobs
+from portal import config
 from portal.accounts import access
 from portal.errors import Forbidden
+from portal.infra import jobs
 from portal.pages.session import current_user, demand_admin
 
 

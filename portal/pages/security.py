@@ -6,8 +6,9 @@ from flask import Flask, Response, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import RequestRedirect
 
-from portal import config, storage
+from portal import config
 from portal.errors import Forbidden
+from portal.infra import storage
 
 OTHERS = ("/api/", "/images/", "/cdn/", "/healthz", "/readyz", "/static/")  # paths that are no pages of ours
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}

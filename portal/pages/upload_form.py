@@ -7,11 +7,12 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from portal import config, spool
+from portal import config
 from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import change
 from portal.images.change import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
+from portal.infra import multipart
 from portal.pages.errors import headers_of
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
@@ -31,11 +32,11 @@ def form(uuid: UUID) -> ResponseReturnValue:
 def upload(uuid: UUID) -> ResponseReturnValue:
     """Add all of the files, or none: then the form comes again and says why."""
     sheet = find_sheet(uuid)
-    if request.mimetype != spool.MULTIPART:
+    if request.mimetype != multipart.MULTIPART:
         raise UnsupportedMediaType
     try:
         _add(sheet.property)
-    except spool.FileTooLarge:
+    except multipart.FileTooLarge:
         return _form(uuid, f"Nothing was added. A photo has at most {config.settings().max_file_mb} MB.", 413)
     except RequestEntityTooLarge:
         return _form(uuid, "Nothing was added. That is too much at once: add the photos in several goes.", 413)
@@ -47,7 +48,7 @@ def upload(uuid: UUID) -> ResponseReturnValue:
 def _add(property: Property) -> None:
     user = current_user()
     most = config.settings().max_file_bytes
-    with spool.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most) as sent:
+    with multipart.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most) as sent:
         if not sent.files:
             raise Invalid("Choose one or more photos.", code="empty")
         added = [Added(file.read, file.file_name) for file in sent.files]

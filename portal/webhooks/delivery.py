@@ -11,10 +11,11 @@ from sqlalchemy import CursorResult, delete, select
 from sqlalchemy.orm import selectinload
 from standardwebhooks import Webhook
 
-from portal import dispatch, jobs, remote
+from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
+from portal.infra import jobs
 from portal.webhooks import schedule
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import held, lock, work

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from portal import jobs
 from portal.db import db, now
+from portal.infra import jobs
 from portal.webhooks.models import Delivery, Endpoint
 from portal.work import Work
 

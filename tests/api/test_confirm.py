@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from portal import config, jobs
+from portal import config
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import gallery, properties
 from portal.images.models import Image, Property
 from portal.images.uploads import Arrived
+from portal.infra import jobs
 from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person

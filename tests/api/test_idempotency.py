@@ -14,11 +14,12 @@ import requests
 from flask import Flask
 from sqlalchemy import update
 
-from portal import config, storage
+from portal import config
 from portal.accounts import access
 from portal.accounts.models import IdempotencyRecord
 from portal.db import db, now
 from portal.images.models import Image, Property, Upload
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from portal import jobs
 from portal.accounts.models import IdempotencyRecord
 from portal.db import db
 from portal.images.models import Property, Upload
+from portal.infra import jobs
 from tests.api.test_isolation import ABSENT, ROUTES
 from tests.factories import Person
 

@@ -15,9 +15,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from portal import config, spool
+from portal import config
 from portal.db import db
 from portal.images.models import Image, Property
+from portal.infra import multipart
 from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
@@ -267,13 +268,13 @@ def test_x7_a_file_of_max_file_mb_is_a_photo(alice: Person, home: Property, one_
 def test_c20_a_body_past_all_of_its_files_is_a_413_before_it_is_read(
     alice: Person, home: Property, there: Any, one_megabyte: int
 ) -> None:
-    too_much = 20 * one_megabyte + spool.MAX_FIELD_BYTES + spool.ROOM_FOR_HEADERS + 1
+    too_much = 20 * one_megabyte + multipart.MAX_FIELD_BYTES + multipart.ROOM_FOR_HEADERS + 1
     response = alice.api("PUT", f"/api/properties/{home.id}", environ_overrides=Unread.body(too_much))
     refused(response, 413)
 
 
 def test_c20_texts_past_their_room_are_a_413(alice: Person, home: Property, there: Any) -> None:
-    long = "x" * (spool.MAX_FIELD_BYTES + 1)
+    long = "x" * (multipart.MAX_FIELD_BYTES + 1)
     refused(put(alice, home, name=long), 413)
     refused(put_raw(alice, home, json.dumps({"name": long}).encode(), "application/json"), 413)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from portal import storage
 from portal.accounts.models import IdempotencyRecord
 from portal.accounts.plans import PLANS
 from portal.db import db, now
 from portal.images.models import Property, Upload
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.api.test_idempotency import a_second_passes

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from portal import config, jobs
+from portal import config
 from portal.accounts import access
 from portal.config import Settings
 from portal.db import db
@@ -21,9 +21,10 @@ from portal.demo.first_run import FirstRun
 from portal.demo.pms.hostaway import CLIENT_SECRET, FakeHostaway
 from portal.demo.pms.server import Said
 from portal.embedded.process import Part
+from portal.infra import jobs
+from portal.infra.presign import Credentials
 from portal.listings import sync
 from portal.listings.models import IntegrationAccount
-from portal.presign import Credentials
 from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays

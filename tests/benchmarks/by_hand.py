@@ -19,10 +19,10 @@ from flask import Flask, Response, jsonify, request
 from redis import Redis
 from sqlalchemy import Connection, create_engine, func, insert, select
 
-from portal import storage
 from portal.accounts.models import ApiKey
 from portal.db import now, writing
 from portal.images.models import Image, Property, Upload
+from portal.infra import storage
 
 WAITS_FOR = timedelta(hours=24)
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"

@@ -21,14 +21,14 @@ from flask_migrate import upgrade
 from sqlalchemy import func, select
 
 from app import create_app
-from portal import jobs, storage
 from portal.accounts import access
 from portal.config import Settings
 from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import variants
 from portal.images.models import Image, Property
-from portal.processes import tied_to_us
+from portal.infra import jobs, storage
+from portal.infra.processes import tied_to_us
 from portal.work import work
 from tests import factories
 from tests.processes import ROOT, kill, until

@@ -27,12 +27,12 @@ from flask_migrate import upgrade
 from sqlalchemy import String, cast, event, func, literal, select, update
 
 from app import create_app
-from portal import storage
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS, Plan
 from portal.config import Settings
 from portal.db import NO_UUID, db, now
 from portal.embedded import start_valkey
+from portal.infra import storage
 from portal.listings import integrations, providers, removal, sync, turns
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage

@@ -32,14 +32,14 @@ import requests
 from flask_migrate import upgrade
 
 from app import create_app
-from portal import storage
 from portal.accounts import access
 from portal.config import from_environment
 from portal.embedded import Server, start_seaweedfs, start_valkey
+from portal.infra import storage
+from portal.infra.processes import tied_to_us
 from portal.pixels.child import LARGE_PAGES
 from portal.pixels.inspect import inspect
 from portal.pixels.render import render
-from portal.processes import tied_to_us
 from tests import factories
 from tests.benchmarks.pixels import CORPUS
 

@@ -40,9 +40,9 @@ from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 
 from app import create_app
-from portal import jobs
 from portal.embedded import start_valkey
-from portal.processes import die_with_parent, on_stop
+from portal.infra import jobs
+from portal.infra.processes import die_with_parent, on_stop
 from tests.processes import WITHIN_S, descendants, lives, started, until
 from workers import pool, serving, worker
 

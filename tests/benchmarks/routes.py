@@ -23,12 +23,12 @@ from flask_migrate import upgrade
 from sqlalchemy import Engine, delete, event
 
 from app import create_app
-from portal import jobs, storage
 from portal.config import Settings
 from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Announced, presign, url_of
+from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
 from tests.benchmarks import by_hand

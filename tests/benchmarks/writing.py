@@ -22,12 +22,12 @@ from flask_migrate import upgrade
 from sqlalchemy import func, insert, select, update
 
 from app import create_app
-from portal import jobs
 from portal.config import Settings
 from portal.db import db, now
 from portal.embedded import start_valkey
 from portal.images import gallery
 from portal.images.models import Property
+from portal.infra import jobs
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import DELIVERED, PENDING, Delivery
 from portal.work import work

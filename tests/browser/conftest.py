@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 import pytest
 from flask import Flask
 
-from portal import config, jobs, storage
+from portal import config
 from portal.config import Settings
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import gallery, variants
 from portal.images.keys import Place, uuid_in
 from portal.images.models import Image, Property
+from portal.infra import jobs, storage
 from portal.listings.models import IntegrationAccount
 from portal.pages import session
 from portal.pixels.inspect import Picture, inspect

@@ -9,10 +9,10 @@ from io import BytesIO
 
 from PIL import Image
 
-from portal import storage
 from portal.accounts.models import User
 from portal.db import db, now
 from portal.demo.photos import PHOTOS
+from portal.infra import storage
 from portal.listings import detection, standing
 from portal.listings.models import (
     GALLERY,

@@ -9,12 +9,12 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 
-from portal import jobs
 from portal.accounts.models import User, Workspace
 from portal.db import db, now
 from portal.demo import first_run
 from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
+from portal.infra import jobs
 from portal.listings.catalogue import COPIED, WAITING
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Endpoint

@@ -24,12 +24,12 @@ from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import storage
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.config import Settings
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
+from portal.infra import storage
 from tests.browser import connected, furnished
 from tests.browser.conftest import QUIET, until
 

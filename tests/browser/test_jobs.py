@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from portal import jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import imports
 from portal.images.models import FAILED, Image, Property
+from portal.infra import jobs
 from portal.work import work
 from tests import factories
 from tests.browser.conftest import at_work, finished

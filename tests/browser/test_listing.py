@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from portal import jobs
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import jobs
 from portal.listings.models import IntegrationAccount
 from tests.browser.conftest import at_work, go_on
 from tests.factories import Person

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from portal import jobs
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import jobs
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers import hostaway

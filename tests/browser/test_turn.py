@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from portal import storage
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
+from portal.infra import storage
 from tests import factories
 from tests.browser.conftest import Sheet, becomes, finished
 from tests.factories import Person

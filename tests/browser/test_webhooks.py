@@ -11,8 +11,8 @@ from flask import Flask
 from sqlalchemy import update
 from standardwebhooks import Webhook
 
-from portal import jobs
 from portal.db import db, now
+from portal.infra import jobs
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery, Endpoint
 from portal.work import work

@@ -7,10 +7,10 @@ from typing import Any
 
 import requests
 
-from portal import storage
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
+from portal.infra import storage
 from portal.listings import copying, sync
 from tests.factories import Person
 from tests.listings import stays

@@ -16,10 +16,10 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
 from sqlalchemy import func, select
 
-from portal import storage
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
+from portal.infra import storage
 from portal.webhooks.models import Delivery
 from tests.factories import Person
 

@@ -11,8 +11,8 @@ import requests
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from portal import jobs, storage
 from portal.db import db
+from portal.infra import jobs, storage
 from portal.listings import copying
 from portal.listings.models import IntegrationDefinition
 from portal.work import work

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 import requests
 
-from portal import jobs
 from portal.db import db
+from portal.infra import jobs
 from portal.listings import removal
 from portal.listings.models import Listing, ListingImage
 from portal.work import work

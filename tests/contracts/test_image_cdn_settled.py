@@ -9,9 +9,9 @@ import pytest
 import requests
 from sqlalchemy import update
 
-from portal import jobs
 from portal.db import db, now
 from portal.demo.pms.server import Said
+from portal.infra import jobs
 from portal.listings import removal
 from portal.listings.models import ListingImage
 from portal.work import work

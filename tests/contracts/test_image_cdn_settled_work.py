@@ -12,9 +12,9 @@ import requests
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from portal import jobs, storage
 from portal.db import db, now
 from portal.demo.pms.server import Said
+from portal.infra import jobs, storage
 from portal.listings import copying, removal
 from portal.listings.models import ListingImage
 from portal.webhooks import endpoints

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from portal import storage
 from portal.images.models import Property
+from portal.infra import storage
 from portal.webhooks import endpoints
 from tests import factories
 from tests.buckets import Buckets

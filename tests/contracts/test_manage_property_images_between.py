@@ -13,9 +13,9 @@ import requests
 from flask import Flask
 from PIL import Image as Pillow
 
-from portal import storage
 from portal.images import order
 from portal.images.models import Property
+from portal.infra import storage
 from portal.webhooks import endpoints
 from tests import factories
 from tests.contracts.manage import Manager, Photo, done, events, failed, stored

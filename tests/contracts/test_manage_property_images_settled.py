@@ -9,9 +9,9 @@ import pytest
 import requests
 from PIL import Image as Pillow
 
-from portal import storage
 from portal.accounts.plans import PLANS
 from portal.images.models import Property
+from portal.infra import storage
 from portal.webhooks import endpoints
 from portal.work import work
 from tests import factories

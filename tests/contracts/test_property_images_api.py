@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 import requests
 
-from portal import storage
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Property
+from portal.infra import storage
 from tests.factories import Person
 
 # Verbatim from the document, line breaks aside; host, key, property, URL and r2Key are filled in below.

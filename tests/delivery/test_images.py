@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from PIL import Image as Pillow
 from sqlalchemy import func, select
 
-from portal import jobs, storage
 from portal.db import db
 from portal.delivery import images as delivery
 from portal.images import deletion, keys, properties, renditions, variants
 from portal.images.models import FAILED, Image, Property, Rendition
+from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from portal import storage
 from portal.db import db
 from portal.images import change, gallery, keys
 from portal.images.change import Added, Arranged, Change
 from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
+from portal.infra import storage
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from portal import storage
 from portal.accounts import plans
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem
 from portal.images import change, deletion, gallery, keys, order, properties, uploads, variants
 from portal.images.change import Added, Arranged, Change
 from portal.images.models import Image, Property
+from portal.infra import storage
 from tests import factories
 from tests.conftest import MATRIX, Buckets
 from tests.factories import Person

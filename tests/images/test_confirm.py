@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import jobs, storage
 from portal.db import db, now
 from portal.errors import Invalid, NotFound, OverQuota
 from portal.images import gallery, properties, uploads
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
+from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets

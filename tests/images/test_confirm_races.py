@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from portal import storage
 from portal.accounts import plans
 from portal.db import db
 from portal.errors import Conflict, Invalid, OverQuota
 from portal.images import uploads
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.conftest import BOTH, Buckets

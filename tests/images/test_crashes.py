@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import config, storage
+from portal import config
 from portal.db import db
 from portal.images import uploads, variants
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.buckets import collect_orphans

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from portal import storage
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
 from portal.images import deletion, gallery, renditions, tidying, uploads
 from portal.images.models import Deleted, Image, Property
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets, collect_orphans

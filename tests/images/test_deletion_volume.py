@@ -12,12 +12,13 @@ from itertools import count
 import pytest
 from sqlalchemy import update
 
-from portal import config, orphans, storage, work
+from portal import config, orphans, work
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.garbage import Garbage
 from portal.images import deletion, imports, properties
 from portal.images.models import Property
+from portal.infra import storage
 from tests import factories
 from tests.buckets import Buckets
 from tests.conftest import BOTH, KILLED

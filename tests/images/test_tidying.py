@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import storage
 from portal.db import db, now
 from portal.images import renditions, tidying, uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import Announced
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets, collect_orphans

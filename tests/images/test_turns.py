@@ -8,12 +8,12 @@ from flask import Flask
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-from portal import storage
 from portal.db import db
 from portal.errors import Invalid
 from portal.images import change, deletion, renditions
 from portal.images.change import Change
 from portal.images.models import Image, Property, Rendition
+from portal.infra import storage
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets
 from tests.images.galleries import assert_whole, finished, now_in, rows_of

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from portal import jobs, storage
 from portal.db import db
 from portal.errors import StorageFailed
 from portal.images import properties, variants
 from portal.images.models import Image, Property
+from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets

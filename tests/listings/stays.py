@@ -10,10 +10,11 @@ from datetime import timedelta
 
 from sqlalchemy import event, select, update
 
-from portal import config, storage
+from portal import config
 from portal.accounts.models import Workspace
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import storage
 from portal.listings import arrival, copying, detection, integrations, shown, standing, sync
 from portal.listings.models import (
     GALLERY,

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import storage
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import storage
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing
 from portal.work import work
 from tests.conftest import MATRIX

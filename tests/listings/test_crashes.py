@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, text, update
 
-from portal import config, storage
+from portal import config
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import storage
 from portal.listings import copying, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, SyncPage
 from portal.work import work

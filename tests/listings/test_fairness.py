@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from portal import dispatch, jobs
+from portal import dispatch
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.jobs import Job
+from portal.infra import jobs
+from portal.infra.jobs import Job
 from portal.listings import copying, download, integrations, sync, turns
 from portal.listings.catalogue import WAITING
 from portal.listings.models import IntegrationAccount, ListingImage

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from portal import garbage, orphans, storage
+from portal import garbage, orphans
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.garbage import Garbage
+from portal.infra import storage
 from portal.listings import copying, detection, removal
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work

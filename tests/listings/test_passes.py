@@ -11,11 +11,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from portal import storage
 from portal.db import db, now
 from portal.demo.pms.catalogue import FakeListing
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said, as_json
+from portal.infra import storage
 from portal.listings import integrations, passes, removal, sync
 from portal.listings.models import IntegrationAccount, SyncPage
 from portal.listings.passes import Pass, is_whole

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import orphans, storage
+from portal import orphans
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said
 from portal.errors import NotFound
 from portal.garbage import Garbage
+from portal.infra import storage
 from portal.listings import copying, integrations, removal, turns
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, SyncPage
 from portal.work import work

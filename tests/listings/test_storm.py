@@ -18,10 +18,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from portal import jobs
 from portal.config import Settings
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import jobs
 from portal.listings import integrations
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.work import work

@@ -13,10 +13,11 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 from sqlalchemy import update
 
-from portal import config, jobs
+from portal import config
 from portal.db import db, now
 from portal.images import imports
 from portal.images.models import FAILED, READY, Image, ImportBudget, ImportJob, Property
+from portal.infra import jobs
 from portal.pages import jobs as jobs_page
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery

@@ -9,8 +9,8 @@ import pytest
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from portal import jobs
 from portal.db import now
+from portal.infra import jobs
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, Listing
 from portal.work import work

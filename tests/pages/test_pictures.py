@@ -11,10 +11,10 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import update
 
-from portal import storage
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
+from portal.infra import storage
 from portal.listings import detection, integrations, standing
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.shown import cdn_url

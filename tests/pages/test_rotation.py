@@ -9,10 +9,10 @@ from io import BytesIO
 import pytest
 from PIL import Image as Pillow
 
-from portal import storage
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
+from portal.infra import storage
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets

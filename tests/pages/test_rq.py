@@ -9,8 +9,8 @@ from rq import Worker
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from portal import jobs
 from portal.images.models import Property
+from portal.infra import jobs
 from tests.factories import Person, photo_in
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from portal import config, storage
+from portal import config
 from portal.images.models import Property
+from portal.infra import storage
 from tests.factories import Person, photo_in
 from tests.pages import routes
 from tests.pages.routes import Things

@@ -20,8 +20,8 @@ import requests
 from PIL import Image
 from redis import Redis
 
-from portal import jobs
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.infra import jobs
 from tests.conftest import scratch
 from tests.installation import Installation, installation
 from tests.outside import Outside, Reply, outside

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from portal import dispatch, jobs
+from portal import dispatch
 from portal.db import db, now
+from portal.infra import jobs
 from portal.webhooks import delivery, endpoints, events, schedule
 from portal.webhooks.models import Endpoint
 from portal.work import work

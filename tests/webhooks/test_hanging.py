@@ -12,9 +12,9 @@ import time
 import pytest
 from flask import Flask
 
-from portal import jobs
 from portal.config import Settings
 from portal.dispatch import RUN_FOR_S
+from portal.infra import jobs
 from portal.webhooks import delivery, events
 from portal.work import work
 from tests import factories

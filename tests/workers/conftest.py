@@ -19,9 +19,9 @@ from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from portal import jobs
 from portal.config import Settings
 from portal.embedded import Server, start_valkey
+from portal.infra import jobs
 from tests.conftest import scratch
 from tests.installation import DEAF
 from tests.processes import started, until
@@ -218,6 +218,6 @@ def at_work(yard: Yard, *command: str) -> Yard:
 
 @pytest.fixture
 def jobs_of() -> Iterator[Callable[[Yard], None]]:
-    """Have `portal.jobs` enqueue in a yard, until the test is over."""
+    """Have `portal.infra.jobs` enqueue in a yard, until the test is over."""
     with Flask("yard").app_context():
         yield lambda yard: jobs.connect(Settings(redis_url=yard.redis_url))

@@ -11,9 +11,9 @@ from datetime import timedelta
 import pytest
 import redis
 
-from portal import jobs
+from portal.infra import jobs
+from portal.infra.processes import STOP_SIGNALS
 from portal.patience import patience
-from portal.processes import STOP_SIGNALS
 from tests.processes import lives, parent_of, until
 from tests.workers.conftest import Yard
 from workers import worker as tuned

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rq.job import Callback
 
-from portal import jobs
+from portal.infra import jobs
 from tests.processes import until
 from tests.workers.conftest import Yard
 from workers import __main__ as one

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from portal import jobs
+from portal.infra import jobs
 from tests.workers.conftest import Yard
 from workers.schedule import SCHEDULE, Clock, Entry
 

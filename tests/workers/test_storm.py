@@ -18,11 +18,11 @@ from rq import Retry
 from rq.job import Job
 from sqlalchemy import select, update
 
-from portal import jobs
 from portal.config import Settings
 from portal.db import db, now
 from portal.images import imports
 from portal.images.models import Image, ImportItem, ImportJob, Property
+from portal.infra import jobs
 from portal.work import work
 from tests import factories
 from tests.buckets import collect_orphans

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text, update
 
-from portal import jobs
 from portal.db import db, now
 from portal.images.models import Image, Property
+from portal.infra import jobs
 from portal.webhooks import endpoints
 from portal.work import work
 from tests import factories

@@ -22,7 +22,7 @@ from werkzeug.local import LocalProxy
 from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed
-from portal.presign import Credentials, presign_put
+from portal.infra.presign import Credentials, presign_put
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 OWNER_KEY = "frontage-installation"  # of the object that names whose bucket it is; see portal/installation.py

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask, Request
 from werkzeug.test import EnvironBuilder
 
-from portal import config, spool
+from portal import config
 from portal.errors import StorageFailed
+from portal.infra import multipart
 
 SIZE = 300_000
 
@@ -25,7 +26,7 @@ def request_of(*files: bytes) -> Request:
 def test_files_are_read_as_they_were_sent_and_have_no_name(app: Flask) -> None:
     folder = config.settings().data_dir / "spool"
     photos = [os.urandom(SIZE), b"", os.urandom(7)]
-    with spool.spooled(request_of(*photos), max_files=3, max_file_bytes=SIZE) as form:
+    with multipart.spooled(request_of(*photos), max_files=3, max_file_bytes=SIZE) as form:
         assert [file.read() for file in form.files] == photos
         assert form.files[0].read() == photos[0], "as often as it is asked"
         assert os.listdir(folder) == []
@@ -36,7 +37,7 @@ def test_files_are_read_as_they_were_sent_and_have_no_name(app: Flask) -> None:
 def test_an_input_that_was_left_empty_takes_no_photos_place(app: Flask) -> None:
     sent = [(BytesIO(b""), ""), *((BytesIO(bytes([n]) * 9), f"{n}.jpg") for n in range(3))]
     request = Request(EnvironBuilder(method="PUT", data={"images": sent}).get_environ())
-    with spool.spooled(request, max_files=3, max_file_bytes=SIZE) as form:
+    with multipart.spooled(request, max_files=3, max_file_bytes=SIZE) as form:
         assert [file.read() for file in form.files] == [bytes([n]) * 9 for n in range(3)]
 
 
@@ -48,7 +49,7 @@ def test_k5_a_disk_that_is_full_refuses_the_form(app: Flask, room: int) -> None:
         signal.alarm(30)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         try:
-            with spool.spooled(request_of(os.urandom(SIZE)), max_files=1, max_file_bytes=SIZE):
+            with multipart.spooled(request_of(os.urandom(SIZE)), max_files=1, max_file_bytes=SIZE):
                 os._exit(1)
         except StorageFailed:
             os._exit(0)
