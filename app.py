@@ -3,11 +3,12 @@
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
-from portal import api, commands, config, delivery, health, limits, pacing, pages
+from portal import api, commands, config, delivery, health, pages
 from portal.config import Settings
 from portal.db import db, engine_options
 from portal.infra import jobs, storage
 from portal.migrations import migrate
+from portal.ratelimit import inbound, outbound
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -26,9 +27,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     migrate.init_app(app, db)
     with app.app_context():
         config.use(settings)
-        for server in (storage, jobs, pacing):
+        for server in (storage, jobs, outbound):
             server.connect(settings)
-        for part in (limits, api, pages, delivery, health, commands):
+        for part in (inbound, api, pages, delivery, health, commands):
             part.init_app(app)
     return app
 

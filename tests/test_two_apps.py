@@ -8,10 +8,11 @@ from pathlib import Path
 from flask import Flask
 
 from app import create_app
-from portal import config, pacing
+from portal import config
 from portal.config import Settings, in_this_app
 from portal.infra import jobs, storage
-from portal.pacing import Pace
+from portal.ratelimit import outbound
+from portal.ratelimit.outbound import Pace
 
 EVERY_HOUR = Pace(1, 3600, "of one app")
 
@@ -24,12 +25,12 @@ def test_two_apps_share_nothing(app: Flask, settings: Settings, tmp_path: Path) 
         assert config.settings().port == settings.port
         assert storage.cdn.name == "frontage-cdn"
         jobs.enqueue(jobs.tidy())
-        pacing.wait([EVERY_HOUR], patience_s=0)
+        outbound.wait([EVERY_HOUR], patience_s=0)
         with other.app_context():
             assert config.settings().port == 1
             assert storage.cdn.name == "another-cdn"
             assert jobs.lost([jobs.tidy()]), "it was enqueued for the first app"
-            pacing.wait([EVERY_HOUR], patience_s=0)
+            outbound.wait([EVERY_HOUR], patience_s=0)
             assert in_this_app(lambda: config.settings().port)() == 1
         assert not jobs.lost([jobs.tidy()])
     finally:

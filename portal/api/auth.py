@@ -5,10 +5,10 @@ from typing import cast
 from flask import current_app, g, request
 from flask_openapi.blueprint import APIBlueprint
 
-from portal import limits
 from portal.accounts import access
 from portal.accounts.models import ApiKey, Workspace
 from portal.errors import Unauthorized
+from portal.ratelimit import inbound
 
 READ_SCOPE, WRITE_SCOPE, WEBHOOKS_SCOPE = "images:read", "images:write", "webhooks"
 INTEGRATIONS_READ_SCOPE, INTEGRATIONS_WRITE_SCOPE = "integrations:read", "integrations:write"
@@ -37,9 +37,9 @@ def _admit(scope: str, admins_only: bool) -> None:
     try:
         g.api_key = access.key_of_secret(_secret())
     except Unauthorized:
-        limits.count(_setting("API_CALLS_PER_STRANGER"), f"api stranger {limits.client_address()}")
+        inbound.count(_setting("API_CALLS_PER_STRANGER"), f"api stranger {inbound.client_address()}")
         raise
-    limits.count(_setting("API_CALLS_PER_KEY"), f"api key {api_key().id}")
+    inbound.count(_setting("API_CALLS_PER_KEY"), f"api key {api_key().id}")
     access.demand(g.api_key, scope, admin=admins_only)
 
 

@@ -27,7 +27,7 @@ from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images import making
 from portal.infra.multipart import BROKEN_BODY
-from portal.statuses import status_of
+from portal.infra.statuses import status_of
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from werkzeug.exceptions import HTTPException
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images import renditions
 from portal.infra import storage
+from portal.infra.statuses import status_of
 from portal.infra.storage import IMMUTABLE
 from portal.listings import catalogue
 from portal.pixels.types import type_of
-from portal.statuses import status_of
 
 UUID = "[0-9a-f-]{36}"
 IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")

@@ -14,10 +14,10 @@ from werkzeug.exceptions import HTTPException
 
 from portal.errors import Problem, TooMany, Unauthorized
 from portal.infra.multipart import BROKEN_BODY
+from portal.infra.statuses import status_of
 from portal.pages.htmx import request
 from portal.pages.security import is_page
 from portal.pages.session import ask_to_sign_in
-from portal.statuses import status_of
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import make_response
 from werkzeug import Response
 
-from portal import config, limits
+from portal import config
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.errors import Forbidden, Unauthorized
 from portal.pages.htmx import request
+from portal.ratelimit import inbound
 
 View = Callable[..., ResponseReturnValue]
 
@@ -115,7 +116,7 @@ def sign_in_page() -> ResponseReturnValue:
 @blueprint.post("/sign-in")
 def sign_in() -> ResponseReturnValue:
     _count_guess()
-    limits.count(PER_ACCOUNT, f"account {_email().lower()[:254]}")
+    inbound.count(PER_ACCOUNT, f"account {_email().lower()[:254]}")
     next_path = own_path(request.form.get("next", ""))
     try:
         token = access.sign_in(_email(), request.form.get("password", ""))
@@ -152,7 +153,7 @@ def sign_out() -> ResponseReturnValue:
 
 
 def _count_guess() -> None:
-    limits.count(PER_ADDRESS, f"{request.endpoint} {limits.client_address()}")
+    inbound.count(PER_ADDRESS, f"{request.endpoint} {inbound.client_address()}")
 
 
 def _email() -> str:

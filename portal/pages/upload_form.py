@@ -13,10 +13,10 @@ from portal.images import change
 from portal.images.change import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
 from portal.infra import multipart
+from portal.infra.statuses import status_of
 from portal.pages.errors import headers_of
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
-from portal.statuses import status_of
 
 blueprint = Blueprint("upload_form", __name__)
 

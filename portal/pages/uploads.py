@@ -10,11 +10,11 @@ from portal.errors import NotFound, OverQuota, Problem
 from portal.images import cancellation, properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import Announced, Arrived
+from portal.infra.statuses import status_of
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, render_tile
 from portal.pixels.types import type_of
-from portal.statuses import status_of
 
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # names that browsers have for our types
 

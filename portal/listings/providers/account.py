@@ -9,10 +9,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from portal import pacing, remote
+from portal import remote
 from portal.errors import TooMany
 from portal.listings.providers.base import Provider, Token
-from portal.pacing import Pace
+from portal.ratelimit import outbound
+from portal.ratelimit.outbound import Pace
 from portal.remote import Refused, Unreachable
 
 Params = Mapping[str, Any] | None
@@ -137,7 +138,7 @@ class Account:
     def _turn_s(self) -> float:
         """Wait until this account may make a call, and return the seconds that it may take."""
         try:
-            pacing.wait(self._paces(), patience_s=max(0.0, self._left_s() - LEAST_FOR_A_CALL_S))
+            outbound.wait(self._paces(), patience_s=max(0.0, self._left_s() - LEAST_FOR_A_CALL_S))
         except TooMany as busy:
             message = f"{self.provider.name} lets us make no more calls just now."
             raise Unreachable(message, code="paced", retry_after_s=busy.retry_after_s) from None

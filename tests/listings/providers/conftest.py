@@ -9,10 +9,11 @@ import pytest
 from flask import Flask
 from redis import Redis
 
-from portal import config, pacing
+from portal import config
 from portal.config import Settings
 from portal.listings.providers import ALL
 from portal.patience import patience
+from portal.ratelimit import outbound
 from tests.listings.fakes.known import KNOWN, Known
 
 
@@ -21,7 +22,7 @@ def ground(settings: Settings) -> Iterator[Redis]:
     """This installation's settings, and its Redis, empty."""
     with Flask("adapters").app_context(), Redis.from_url(settings.redis_url or "") as redis:
         config.use(settings)
-        pacing.connect(settings)
+        outbound.connect(settings)
         patience.forget()
         redis.flushall()
         yield redis

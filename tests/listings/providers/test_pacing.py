@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from portal import config, counters, pacing
+from portal import config
 from portal.config import Settings
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Window
@@ -19,8 +19,9 @@ from portal.errors import TooMany
 from portal.listings.providers import ALL
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import Limit
-from portal.pacing import Pace
 from portal.patience import patience
+from portal.ratelimit import outbound, storage
+from portal.ratelimit.outbound import Pace
 from portal.remote import Unreachable
 from tests.listings.fakes.guesty import FakeGuesty
 from tests.listings.fakes.known import account_of
@@ -59,7 +60,7 @@ def test_another_worker_knows_what_was_asked(settings: Settings, monkeypatch: py
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(15, 600, "host"),))
     with FakeHostaway() as pms:
         ask(account_of(pms), 15)
-        pacing.connect(settings)  # as another process does
+        outbound.connect(settings)  # as another process does
         busy = refused(lambda: ask(account_of(pms)))
         assert busy.retry_after_s and 500 <= busy.retry_after_s <= 601
         assert pms.count() == 15
@@ -119,7 +120,7 @@ def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another
 
     def one(_: int) -> bool:
         try:
-            pacing.wait([many, few], patience_s=0)
+            outbound.wait([many, few], patience_s=0)
         except TooMany:
             return False
         return True
@@ -127,7 +128,7 @@ def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another
     with ThreadPoolExecutor(20) as pool:
         assert sum(pool.map(config.in_this_app(one), range(20), timeout=60)) == 3
     for _ in range(50 - 3):
-        pacing.wait([many], patience_s=0)
+        outbound.wait([many], patience_s=0)
 
 
 def test_signing_in_counts_as_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +161,8 @@ def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
 
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(4, 60, "host"), Limit(5, 60, "account")))
     monkeypatch.setattr("portal.patience.PAUSE_S", 60)
-    monkeypatch.setitem(counters.OPTIONS, "socket_timeout", 0.2)
-    pacing.connect(settings)
+    monkeypatch.setitem(storage.OPTIONS, "socket_timeout", 0.2)
+    outbound.connect(settings)
     with FakeHostaway() as pms:
         account = account_of(pms)
         ask(account)
@@ -179,10 +180,10 @@ def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
 
 def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
     for url in (None, "redis://127.0.0.1:1", "unix:///nowhere.sock"):
-        pacing.connect(replace(settings, redis_url=url))
+        outbound.connect(replace(settings, redis_url=url))
         paces = [Pace(3, 60, f"test {url}")]
         for _ in range(3):
-            pacing.wait(paces, patience_s=0)
+            outbound.wait(paces, patience_s=0)
         with pytest.raises(TooMany) as raised:
-            pacing.wait(paces, patience_s=1)
+            outbound.wait(paces, patience_s=1)
         assert 40 <= raised.value.retry_after_s <= 61

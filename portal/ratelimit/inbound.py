@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse
 from werkzeug.exceptions import TooManyRequests
 
 from portal import config
-from portal.counters import counters
+from portal.ratelimit.storage import counters
 
 
 class Allowance(NamedTuple):

@@ -10,8 +10,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from portal import config
 from portal.config import Settings
-from portal.counters import counters
 from portal.errors import TooMany
+from portal.ratelimit.storage import counters
 
 NAMESPACE = "pace"
 PADDING_S = 1  # what leaves us within 10 s may arrive within 9: one call is longer on its way than another
