@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import Base, Id, Moment, PublicId, now
-from portal.sealed import Sealed
+from portal.infra.encrypted import EncryptedText
 
 
 class Workspace(Base):
@@ -113,5 +113,5 @@ class IdempotencyRecord(Base):
     lease_s: Mapped[int] = mapped_column(default=60)  # a claim whose process died is free again after this (G7)
     answered_at: Mapped[Moment | None]
     status: Mapped[int | None]  # None while it runs
-    body: Mapped[str | None] = mapped_column(Sealed)  # it may say a webhook's secret, or a presigned URL
+    body: Mapped[str | None] = mapped_column(EncryptedText)  # it may say a webhook's secret, or a presigned URL
     location: Mapped[str | None] = mapped_column(String(500))

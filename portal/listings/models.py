@@ -17,7 +17,7 @@ from sqlalchemy.orm import (
 
 from portal.accounts.models import Workspace
 from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
-from portal.sealed import Sealed
+from portal.infra.encrypted import EncryptedText
 
 THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # seed A's enum
 
@@ -53,8 +53,12 @@ class IntegrationAccount(Base):
     removed_at: Mapped[Moment | None] = mapped_column(index=True)  # nobody sees it or its listings from then on
     name: Mapped[str] = mapped_column(String(120))
     # Deferred: to load an account is not to decrypt its secrets.
-    credentials: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # JSON object; None: SECRET_KEY has changed
-    token: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # what the PMS let us in with: few are given a day
+    credentials: Mapped[str | None] = mapped_column(
+        EncryptedText, deferred=True
+    )  # JSON object; None: SECRET_KEY has changed
+    token: Mapped[str | None] = mapped_column(
+        EncryptedText, deferred=True
+    )  # what the PMS let us in with: few are given a day
     host: Mapped[str] = mapped_column(String(255))  # few are asked at a time on one host
     next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to sync, or ask on
     syncing_until: Mapped[Moment | None]  # the lease of the worker that asks for a page

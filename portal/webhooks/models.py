@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
-from portal.sealed import Sealed
+from portal.infra.encrypted import EncryptedText
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 
@@ -21,8 +21,8 @@ class Endpoint(Base):
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
     url: Mapped[str] = mapped_column(String(2048))
     event_words: Mapped[str] = mapped_column(String(255))  # separated by spaces
-    secret: Mapped[str] = mapped_column(Sealed, deferred=True)  # decrypted for who signs or shows it
-    old_secret: Mapped[str | None] = mapped_column(Sealed, deferred=True)  # signs too until …
+    secret: Mapped[str] = mapped_column(EncryptedText, deferred=True)  # decrypted for who signs or shows it
+    old_secret: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # signs too until …
     old_secret_until: Mapped[Moment | None]
     failing_since: Mapped[Moment | None]  # None: the last delivery arrived
     disabled_at: Mapped[Moment | None]

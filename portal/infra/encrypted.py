@@ -15,7 +15,7 @@ from portal import config
 log = logging.getLogger(__name__)
 
 
-class Sealed(TypeDecorator[str]):
+class EncryptedText(TypeDecorator[str]):
     """A text column that holds only cipher text: a dump of the database reveals nothing.
 
     With another SECRET_KEY than it was written with, it reads as None.
