@@ -19,7 +19,7 @@ from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
 from portal.infra import jobs
-from portal.patience import patience
+from portal.infra.circuit_breaker import breaker
 from portal.work import work
 from tests import factories
 from tests.factories import Person
@@ -51,10 +51,10 @@ def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
             os.kill(pid, signal.SIGCONT)
         hang.asked = commands() - before
 
-    monkeypatch.setattr("portal.patience.PAUSE_S", 600)
+    monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 600)
     config.parts()["inbound_counters"].memory.reset()
     yield block
-    patience.forget()
+    breaker.close()
 
 
 def commands() -> int:
@@ -98,7 +98,7 @@ def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
         response = alice.api("POST", path, json={"images": files})
     assert response.status_code == 201, response.text
     assert hang.asked == 1
-    patience.forget()
+    breaker.close()
     with work():
         waiting = update(Image).where(Image.variants == "pending")
         db.session.execute(waiting.values(pending_since=now() - variants.WAITS_TOO_LONG))
@@ -116,7 +116,7 @@ def test_h2_the_limit_holds_meanwhile_and_is_counted_in_redis_again_after(
         return [alice.api("GET", "/api/v1/usage").status_code for _ in range(6)]
 
     with hanging():
-        monkeypatch.setattr("portal.patience.PAUSE_S", 0.2)
+        monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 0.2)
         assert codes() == [200] * 5 + [429]
     until(answers)
     assert codes() == [200] * 5 + [429]

@@ -15,7 +15,7 @@ from rq.worker import BaseWorker
 
 from portal import config
 from portal.config import Settings
-from portal.patience import OPTIONS, patience
+from portal.infra.circuit_breaker import OPTIONS, breaker
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
 SYNC, CDN = "sync", "cdn"  # a PMS that is slow keeps no picture waiting, nor its pictures a PMS
@@ -110,7 +110,7 @@ def connect(settings: Settings) -> None:
     parts = config.parts()
     if "redis" in parts:
         parts["redis"].close()
-    patience.forget()
+    breaker.close()
     parts["redis"] = Redis.from_url(settings.redis_url or "redis://localhost", **OPTIONS)
 
 
@@ -130,7 +130,7 @@ def enqueue(job: Job) -> None:
     A job without arguments does all that is due, so one that waits already is not rung for twice.
     """
     waiting, key = queue(job.queue), RqJob.key_for(job.id)
-    with patience.ask(), connection().pipeline() as pipeline:
+    with breaker.call(), connection().pipeline() as pipeline:
         if not job.args and connection().lpos(waiting.key, job.id) is not None and connection().exists(key):
             return
         _push(pipeline, job)
@@ -150,7 +150,7 @@ def enqueue_once(job: Job, every_s: int = 3600) -> None:
             pipeline.set(mark, 1, ex=every_s)
             _push(pipeline, job)
 
-    with patience.ask():
+    with breaker.call():
         connection().transaction(push, mark)
 
 
@@ -164,7 +164,7 @@ def enqueue_missing(wanted: list[Job]) -> int:
 
 def is_first(name: str, *, within_s: int) -> bool:
     """Whether nobody asked this in as many seconds before, in any process. Raises redis.RedisError."""
-    with patience.ask():
+    with breaker.call():
         return bool(connection().set(f"frontage:{name}", 1, nx=True, ex=within_s))
 
 
@@ -172,7 +172,7 @@ def lost(wanted: list[Job]) -> list[Job]:
     """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
     known: set[str] = set()
     for name in {job.queue for job in wanted}:
-        with patience.ask():
+        with breaker.call():
             known |= _known(queue(name))
     return [job for job in wanted if job.id not in known]
 
@@ -189,7 +189,7 @@ class Worker:
 def workers() -> list[Worker]:
     """Return the workers that live, by queue. Raises redis.RedisError where Redis is away."""
     found = []
-    with patience.ask():
+    with breaker.call():
         for worker in RqWorker.all(connection=connection(), serializer=JSONSerializer):
             queues = worker.queue_names()
             found.append(_at_work(queues[0] if queues else "", worker))

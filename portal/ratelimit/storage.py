@@ -7,7 +7,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from limits.storage import MemoryStorage, RedisStorage
 from redis import RedisError
 
-from portal.patience import OPTIONS, patience
+from portal.infra.circuit_breaker import OPTIONS, breaker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,7 +61,7 @@ class RedisElseMemory(RedisStorage):
 
     def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with patience.ask():
+            with breaker.call():
                 return redis(*args, **kwargs)
         except RedisError:
             return memory(*args, **kwargs)

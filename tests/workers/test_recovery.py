@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from portal.infra import jobs
+from portal.infra.circuit_breaker import breaker
 from portal.infra.processes import STOP_SIGNALS
-from portal.patience import patience
 from tests.processes import lives, parent_of, until
 from tests.workers.conftest import Yard
 from workers import worker as tuned
@@ -99,7 +99,7 @@ def test_i9_with_redis_away_or_hung_ringing_fails_and_the_worker_comes_back(
         mortal.valkey.process.send_signal(signal.SIGCONT)
     with mortal.without_redis() as calls:
         until(lambda: calls)  # by the worker
-        patience.forget()
+        breaker.close()
         with pytest.raises(redis.ConnectionError):
             jobs.enqueue(jobs.ring_again())
     job = mortal.enqueue("note")

@@ -11,8 +11,8 @@ from redis import Redis
 
 from portal import config
 from portal.config import Settings
+from portal.infra.circuit_breaker import breaker
 from portal.listings.providers import ALL
-from portal.patience import patience
 from portal.ratelimit import outbound
 from tests.listings.fakes.known import KNOWN, Known
 
@@ -23,7 +23,7 @@ def ground(settings: Settings) -> Iterator[Redis]:
     with Flask("adapters").app_context(), Redis.from_url(settings.redis_url or "") as redis:
         config.use(settings)
         outbound.connect(settings)
-        patience.forget()
+        breaker.close()
         redis.flushall()
         yield redis
 

@@ -16,10 +16,10 @@ from portal.config import Settings
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Window
 from portal.errors import TooMany
+from portal.infra.circuit_breaker import breaker
 from portal.listings.providers import ALL
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import Limit
-from portal.patience import patience
 from portal.ratelimit import outbound, storage
 from portal.ratelimit.outbound import Pace
 from portal.remote import Unreachable
@@ -160,7 +160,7 @@ def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
         return sum(stats["calls"] for name, stats in ground.info("commandstats").items() if "eval" in name)
 
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(4, 60, "host"), Limit(5, 60, "account")))
-    monkeypatch.setattr("portal.patience.PAUSE_S", 60)
+    monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 60)
     monkeypatch.setitem(storage.OPTIONS, "socket_timeout", 0.2)
     outbound.connect(settings)
     with FakeHostaway() as pms:
@@ -175,7 +175,7 @@ def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
         ask(account, 3)
         refused(lambda: ask(account_of(pms, deadline_s=6)))
         assert scripts() == asked, "nobody asks it for a while"
-    patience.forget()
+    breaker.close()
 
 
 def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
