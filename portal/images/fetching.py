@@ -41,7 +41,7 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FetchResult:
     """What lies behind a URL, inspected; or why it can't be had."""
 
     data: bytes = b""
@@ -52,7 +52,7 @@ class _Found:
     is_ours: bool = False  # the fault: the attempt does not count
 
 
-BROKEN = _Found(code="internal", message="Something went wrong on our side.")
+BROKEN = _FetchResult(code="internal", message="Something went wrong on our side.")
 _large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
@@ -65,7 +65,7 @@ def run() -> int:
         limits=import_schedule.LIMITS,
         broken=BROKEN,
         successor=jobs.run_imports(),
-        instead=lambda error: _Found(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
+        instead=lambda error: _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
     )
 
 
@@ -97,24 +97,26 @@ def _task(item: ImportItem) -> _Task:
     return _Task(candidate, item.url, item.copy_key, Place.of(property), item.attempts)
 
 
-def _fetch(task: _Task) -> _Found:
+def _fetch(task: _Task) -> _FetchResult:
     if task.attempts > MAX_ATTEMPTS:
-        return _Found(code="interrupted", message="The import of this URL broke off each time.")
+        return _FetchResult(code="interrupted", message="The import of this URL broke off each time.")
     try:
         data = _copy(task) or _downloaded(task)
         picture = inspect(data)
     except remote.Unreachable as error:
         again = RETRY_AFTER_S[task.attempts - 1] if task.attempts <= len(RETRY_AFTER_S) else None
-        return _Found(code=error.code, message=error.message, again_in_s=again)
+        return _FetchResult(code=error.code, message=error.message, again_in_s=again)
     except TooMany as busy:
-        return _Found(again_in_s=busy.retry_after_s, is_ours=True)
+        return _FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
     except StorageFailed:
-        return _Found(again_in_s=RETRY_AFTER_S[-1], is_ours=True)
+        return _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=True)
     except (remote.Refused, Invalid) as error:
-        return _Found(code=error.code, message=error.message)
+        return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
-        return _Found(code="content_type_not_allowed", message=f"A photo's type is one of {', '.join(uploads.TYPES)}.")
-    return _Found(data, picture)
+        return _FetchResult(
+            code="content_type_not_allowed", message=f"A photo's type is one of {', '.join(uploads.TYPES)}."
+        )
+    return _FetchResult(data, picture)
 
 
 def _downloaded(task: _Task) -> bytes:
@@ -130,7 +132,7 @@ def _copy(task: _Task) -> bytes | None:
     return data if data and len(data) <= MAX_BYTES else None
 
 
-def _record(results: dispatch.Results[_Task, _Found]) -> None:
+def _record(results: dispatch.Results[_Task, _FetchResult]) -> None:
     """Record what came of some items, each in a change of its own."""
     for task, found in results:
         if found.picture:
@@ -141,14 +143,14 @@ def _record(results: dispatch.Results[_Task, _Found]) -> None:
             _fail(task, found.code, found.message)
 
 
-def _add(task: _Task, found: _Found, picture: Picture) -> None:
+def _add(task: _Task, found: _FetchResult, picture: Picture) -> None:
     try:
         _insert(task, found, picture)
     except OverQuota as full:
         _fail(task, "image_limit_reached", full.message)
 
 
-def _insert(task: _Task, found: _Found, picture: Picture) -> None:
+def _insert(task: _Task, found: _FetchResult, picture: Picture) -> None:
     original_key, key = task.place.original_key(picture.type), task.place.original_key(picture.type)
     name = task.url.partition("?")[0].rpartition("/")[2][:255] or "imported"
     with work() as w:

@@ -14,7 +14,7 @@ from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
 from portal.listings import settling, standing, turns
-from portal.listings.download import RETRY_AFTER_S, Copy, Errand, Found, Target, carry_out
+from portal.listings.download import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
 from portal.listings.models import (
     WITH_ACCOUNT,
     WITH_REMOVED,
@@ -30,7 +30,7 @@ from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
 TOGETHER = 500  # pictures that are tried again in one change
-BROKEN = Found(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
+BROKEN = FetchResult(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
 FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
 """What may be tried again: what the PMS doesn't name any more never is."""
 
@@ -39,12 +39,12 @@ def run() -> int:
     """Copy what is due, side by side, until nothing is; return how many URLs were looked at."""
     return dispatch.run(
         _claim,
-        carry_out,
+        perform,
         settling.note,
         limits=turns.LIMITS,
         broken=BROKEN,
         successor=jobs.image_cdn_upload(),
-        together=lambda errand: errand.listing_id,
+        together=lambda task: task.listing_id,
     )
 
 
@@ -101,7 +101,7 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
     return cast(CursorResult[Any], renewed).rowcount
 
 
-def _claim(most: int) -> list[Errand]:
+def _claim(most: int) -> list[Task]:
     """Take URLs that are due, within the limits, with a lease; count the attempts before they are made."""
     before: list[int] = []
     while (chosen := turns.choose(most)) and chosen != before:
@@ -113,7 +113,7 @@ def _claim(most: int) -> list[Errand]:
     return []
 
 
-def _taken(chosen: Sequence[int]) -> list[Errand]:
+def _taken(chosen: Sequence[int]) -> list[Task]:
     """Take these rows, and with each what wants the same bytes: the thumbnail's and the gallery's.
 
     Nobody is waited for: a listing that is just being changed has its turn at the next look.
@@ -131,7 +131,7 @@ def _taken(chosen: Sequence[int]) -> list[Errand]:
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
     places = _places(free_ids)
-    return [errand for (id, _), images in groups.items() if (errand := _begun(places.get(id), images))]
+    return [task for (id, _), images in groups.items() if (task := _begun(places.get(id), images))]
 
 
 @dataclass
@@ -162,7 +162,7 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
     return found
 
 
-def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | None:
+def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Task | None:
     """Begin with those of one URL that are due; None where they are gone, switched off, or another worker is at it."""
     at = now()
     due = [image for image in images if image.next_at and image.next_at <= at]
@@ -180,7 +180,7 @@ def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Errand | Non
     is_verified = all(image.key for image in due)
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
     other = next((image for image in images if image.key and image not in due), None)
-    return Errand(
+    return Task(
         Candidate(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
         place.listing_id,
         place.prefix,

@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Errand:
+class Task:
     """A URL of one listing as plain values: it is fetched in a thread, without the database."""
 
     candidate: Candidate
@@ -75,8 +75,8 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What came of an errand: a copy, the news that there is no news, or why there is none."""
+class FetchResult:
+    """What came of a task: a copy, the news that there is no news, or why there is none."""
 
     copy: Copy | None = None
     is_unchanged: bool = False
@@ -88,41 +88,41 @@ class Found:
 _large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
-def carry_out(errand: Errand) -> Found:
+def perform(task: Task) -> FetchResult:
     """Download, look at the bytes, clean and store them. What is final says so in the seed's words (A14)."""
-    if errand.attempts > MAX_ATTEMPTS:
-        return Found(reason="The download broke off each time")
+    if task.attempts > MAX_ATTEMPTS:
+        return FetchResult(reason="The download broke off each time")
     try:
-        return _copied_again(errand, errand.copy) if errand.copy else _fetched(errand)
+        return _copied_again(task, task.copy) if task.copy else _fetched(task)
     except remote.Unreachable as error:
-        return _later(errand, _said(error), error.retry_after_s)
+        return _later(task, _said(error), error.retry_after_s)
     except remote.Refused as error:
-        return Found(reason=_said(error))
+        return FetchResult(reason=_said(error))
     except TooMany as busy:
-        return Found(again_in_s=busy.retry_after_s, is_ours=True)
+        return FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
     except Invalid as refused:
-        return Found(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
+        return FetchResult(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
     except StorageFailed:
-        return _later(errand, "S3 upload fails")
+        return _later(task, "S3 upload fails")
 
 
-def _fetched(errand: Errand) -> Found:
+def _fetched(task: Task) -> FetchResult:
     with _large.admitting() as admit:
         fetched = remote.fetch(
-            errand.url,
+            task.url,
             max_bytes=MAX_BYTES,
             deadline_s=DEADLINE_S,
-            headers=errand.condition,
+            headers=task.condition,
             usual_bytes=USUAL_BYTES,
             admit=admit,
         )
-        return _stored(errand, fetched)
+        return _stored(task, fetched)
 
 
-def _stored(errand: Errand, fetched: remote.Fetched) -> Found:
+def _stored(task: Task, fetched: remote.Fetched) -> FetchResult:
     if fetched.status == 304:
-        is_whole = all(storage.cdn.head(target.held or "") for target in errand.targets)
-        return Found(is_unchanged=True) if is_whole else _fetched(replace(errand, condition={}))
+        is_whole = all(storage.cdn.head(target.held or "") for target in task.targets)
+        return FetchResult(is_unchanged=True) if is_whole else _fetched(replace(task, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
         raise Invalid(f"The Image CDN takes {', '.join(map(extension_of, TYPES))}.")
@@ -130,10 +130,10 @@ def _stored(errand: Errand, fetched: remote.Fetched) -> Found:
     published = cleaned(fetched.data, picture.type)
     if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
         raise Invalid("Its metadata can't be told from its pixels.")
-    keys, put = _put(errand, image_hash, published, picture.type)
+    keys, put = _put(task, image_hash, published, picture.type)
     sizes = (len(fetched.data), len(published))
     etag, last_modified = _kept(fetched.etag, 300), _kept(fetched.last_modified, 100)
-    return Found(Copy(image_hash, keys, put, *sizes, picture, etag, last_modified))
+    return FetchResult(Copy(image_hash, keys, put, *sizes, picture, etag, last_modified))
 
 
 def _kept(validator: str | None, most: int) -> str | None:
@@ -142,29 +142,29 @@ def _kept(validator: str | None, most: int) -> str | None:
     return validator if is_one else None
 
 
-def _copied_again(errand: Errand, copy: Copy) -> Found:
+def _copied_again(task: Task, copy: Copy) -> FetchResult:
     """Store what this listing has already under another name: nothing is downloaded twice."""
     (key,) = copy.keys.values()
     data = storage.cdn.get(key)
     if data is None:
-        return _fetched(errand)
-    keys, put = _put(errand, copy.image_hash, data, copy.picture.type)
-    return Found(replace(copy, keys=keys, put=put))
+        return _fetched(task)
+    keys, put = _put(task, copy.image_hash, data, copy.picture.type)
+    return FetchResult(replace(copy, keys=keys, put=put))
 
 
-def _put(errand: Errand, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
+def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
     """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
-    keys = {target.image_id: target.key(errand.prefix, image_hash, extension_of(type)) for target in errand.targets}
-    new = tuple(key for key in keys.values() if key not in errand.stored or not storage.cdn.head(key))
+    keys = {target.image_id: target.key(task.prefix, image_hash, extension_of(type)) for target in task.targets}
+    new = tuple(key for key in keys.values() if key not in task.stored or not storage.cdn.head(key))
     for key in new:
         storage.cdn.put(key, data, type)
     return keys, new
 
 
-def _later(errand: Errand, reason: str, retry_after_s: int | None = None) -> Found:
-    if errand.attempts > len(RETRY_AFTER_S):
-        return Found(reason=reason)  # seed A: "If all retries fail, the failure is logged"
-    return Found(reason=reason, again_in_s=max(RETRY_AFTER_S[errand.attempts - 1], retry_after_s or 0))
+def _later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:
+    if task.attempts > len(RETRY_AFTER_S):
+        return FetchResult(reason=reason)  # seed A: "If all retries fail, the failure is logged"
+    return FetchResult(reason=reason, again_in_s=max(RETRY_AFTER_S[task.attempts - 1], retry_after_s or 0))
 
 
 def _said(error: Problem) -> str:

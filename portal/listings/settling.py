@@ -12,7 +12,7 @@ from portal.garbage import LEASE, Garbage
 from portal.infra import storage
 from portal.listings import standing
 from portal.listings.detection import VERIFY_EVERY
-from portal.listings.download import Copy, Errand, Found
+from portal.listings.download import Copy, FetchResult, Task
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.webhooks import events
 from portal.work import Work, held, lock, work
@@ -20,11 +20,11 @@ from portal.work import Work, held, lock, work
 log = logging.getLogger(__name__)
 
 
-def note(results: Results[Errand, Found]) -> None:
-    """Write down what came of some errands, all those of one listing in one change."""
-    by_listing: dict[int, list[tuple[Errand, Found]]] = {}
-    for errand, found in results:
-        by_listing.setdefault(errand.listing_id, []).append((errand, found))
+def note(results: Results[Task, FetchResult]) -> None:
+    """Write down what came of some tasks, all those of one listing in one change."""
+    by_listing: dict[int, list[tuple[Task, FetchResult]]] = {}
+    for task, found in results:
+        by_listing.setdefault(task.listing_id, []).append((task, found))
     for listing_id, its in by_listing.items():
         _note(listing_id, its)
 
@@ -41,7 +41,7 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
         events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)
 
 
-def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
+def _note(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
     with work() as w:
         put = [key for _, found in outcomes if found.copy for key in found.copy.put]
         listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
@@ -50,8 +50,8 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
-        for errand, found in outcomes:
-            _settle(listing, images, errand, _kept(found, before))
+        for task, found in outcomes:
+            _settle(listing, images, task, _kept(found, before))
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
@@ -59,11 +59,11 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Errand, Found]]) -> None:
     return None
 
 
-def _kept(found: Found, before: Sequence[str | None]) -> Found:
+def _kept(found: FetchResult, before: Sequence[str | None]) -> FetchResult:
     """Keep a copy whose name was garbage; where it is being deleted in this moment, store it again later."""
     named = set(found.copy.keys.values()).difference(before) if found.copy else set()
     if named and _is_leaving(list(named)):
-        return Found(again_in_s=LEASE.total_seconds(), is_ours=True)
+        return FetchResult(again_in_s=LEASE.total_seconds(), is_ours=True)
     return found
 
 
@@ -80,9 +80,9 @@ def _is_leaving(keys: Sequence[str]) -> bool:
     return any(row.next_at > now() for row in rows)
 
 
-def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, found: Found) -> None:
+def _settle(listing: Listing, images: Sequence[ListingImage], task: Task, found: FetchResult) -> None:
     """Note an outcome on its rows. Where the switch went off meanwhile it is skipped, and no failure (A10)."""
-    wanted = {target.image_id for target in errand.targets}
+    wanted = {target.image_id for target in task.targets}
     is_on = listing.account.definition.enable_images_cdn
     for image in images:
         if image.id not in wanted:
@@ -96,7 +96,7 @@ def _settle(listing: Listing, images: Sequence[ListingImage], errand: Errand, fo
             image.next_at = None
 
 
-def _take(listing: Listing, image: ListingImage, found: Found, images: Sequence[ListingImage]) -> None:
+def _take(listing: Listing, image: ListingImage, found: FetchResult, images: Sequence[ListingImage]) -> None:
     if found.copy:
         before = image.key
         _show(image, found.copy, images)

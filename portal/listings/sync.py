@@ -1,6 +1,6 @@
 """Sync: what a PMS says of its listings becomes ours, page by page; each page is a change of its own.
 
-An account that is due is an errand: one page is asked for and stored, and it is due again for the next. So a
+An account that is due is a task: one page is asked for and stored, and it is due again for the next. So a
 sync that is killed goes on from its cursor, and many accounts take turns. After the last page the list may be read
 again from the first: see `passes`.
 """
@@ -35,7 +35,7 @@ FRESH_S = 120  # a token that was good so lately is not the reason for a refusal
 
 
 @dataclass(frozen=True)
-class _Errand:
+class _Task:
     """An account as plain values: its PMS is asked in a thread, without the database."""
 
     candidate: Candidate
@@ -49,7 +49,7 @@ class _Errand:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FetchResult:
     """What the PMS said: a page, or a token to go on with, or why neither."""
 
     page: Page | None = None
@@ -61,7 +61,7 @@ class _Found:
     is_paced: bool = False  # it was our own restraint: the attempt does not count
 
 
-BROKEN = _Found(error="Something went wrong on our side.")
+BROKEN = _FetchResult(error="Something went wrong on our side.")
 
 
 def run() -> int:
@@ -81,7 +81,7 @@ def begin_anew(w: Work, account: IntegrationAccount) -> None:
     w.enqueue(jobs.sync_listings())
 
 
-def _claim(most: int) -> list[_Errand]:
+def _claim(most: int) -> list[_Task]:
     """Take accounts that are due, within the limits, with a lease; count the attempts before they are made."""
     busy = _candidates(IntegrationAccount.syncing_until > now())
     hosts, workspaces = LIMITS.saturated(busy)
@@ -94,7 +94,7 @@ def _claim(most: int) -> list[_Errand]:
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
-        return [errand for account in free if (errand := _begun(account))]
+        return [task for account in free if (task := _begun(account))]
 
 
 def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
@@ -114,7 +114,7 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
     return [Candidate(*row) for row in db.session.execute(found)]
 
 
-def _begun(account: IntegrationAccount) -> _Errand | None:
+def _begun(account: IntegrationAccount) -> _Task | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
         account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
@@ -131,7 +131,7 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     account.attempts += 1
     account.syncing_until = account.next_at = now() + LEASE
     workspace_id = account.definition.workspace_id
-    return _Errand(
+    return _Task(
         Candidate(account.id, account.host, workspace_id, is_suspect=False),
         account.started_at,
         account.definition.provider,
@@ -143,24 +143,24 @@ def _begun(account: IntegrationAccount) -> _Errand | None:
     )
 
 
-def _ask(errand: _Errand) -> _Found:
+def _ask(task: _Task) -> _FetchResult:
     """Ask for a token where there is none that is good, else for a page: never both, so that no token is lost."""
-    provider, at = providers.ALL[errand.provider], now().timestamp()
-    token = errand.token if errand.token and errand.token.good_until > at + PAGE_DEADLINE_S else None
-    account = Account(provider, errand.credentials, token)
+    provider, at = providers.ALL[task.provider], now().timestamp()
+    token = task.token if task.token and task.token.good_until > at + PAGE_DEADLINE_S else None
+    account = Account(provider, task.credentials, token)
     try:
         if token is None and (fresh := provider.sign_in(account)):
-            return _Found(token=fresh)
-        return _Found(page=_page(account, errand))
+            return _FetchResult(token=fresh)
+        return _FetchResult(page=_page(account, task))
     except remote.Unreachable as error:
-        pause_s = RETRY_AFTER_S[errand.attempts - 1] if errand.attempts <= len(RETRY_AFTER_S) else None
+        pause_s = RETRY_AFTER_S[task.attempts - 1] if task.attempts <= len(RETRY_AFTER_S) else None
         if pause_s is not None or error.retry_after_s is not None:
             pause_s = max(pause_s or 0, error.retry_after_s or 0)
-        return _Found(error=error.message, again_in_s=pause_s, is_paced=error.code == "paced")
+        return _FetchResult(error=error.message, again_in_s=pause_s, is_paced=error.code == "paced")
     except remote.Refused as error:
         is_token_bad = error.code == "credentials"
         is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
-        return _Found(
+        return _FetchResult(
             error=error.message,
             again_in_s=0 if is_stale else None,
             is_token_bad=is_token_bad,
@@ -172,30 +172,30 @@ _rest: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]]
 _rest_lock = threading.Lock()
 
 
-def _page(account: Account, errand: _Errand) -> Page:
+def _page(account: Account, task: _Task) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
-        pages = _rest.pop((errand.candidate.id, errand.began_at, errand.passes, errand.cursor), None)
-    pages = pages or account.provider.pages(account, errand.cursor)
+        pages = _rest.pop((task.candidate.id, task.began_at, task.passes, task.cursor), None)
+    pages = pages or account.provider.pages(account, task.cursor)
     page = next(pages, Page(()))
     if page.is_cut:
         with _rest_lock:
-            _rest[errand.candidate.id, errand.began_at, errand.passes, page.next_cursor] = pages
+            _rest[task.candidate.id, task.began_at, task.passes, page.next_cursor] = pages
             if len(_rest) > ANSWERS_HELD:
                 _rest.popitem(last=False)
     return page
 
 
-def _note(results: dispatch.Results[_Errand, _Found]) -> None:
-    """Write down what came of some errands, each in a change of its own."""
-    for errand, found in results:
+def _note(results: dispatch.Results[_Task, _FetchResult]) -> None:
+    """Write down what came of some tasks, each in a change of its own."""
+    for task, found in results:
         with work() as w:
-            _take(w, errand, found)
+            _take(w, task, found)
 
 
-def _take(w: Work, errand: _Errand, found: _Found) -> None:
-    account = db.session.get(IntegrationAccount, errand.candidate.id)
-    if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, errand):
+def _take(w: Work, task: _Task, found: _FetchResult) -> None:
+    account = db.session.get(IntegrationAccount, task.candidate.id)
+    if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, task):
         return  # it was removed meanwhile, or another worker asks for this page by now
     account.syncing_until = None
     if found.is_token_bad:
@@ -216,7 +216,7 @@ def _take(w: Work, errand: _Errand, found: _Found) -> None:
         transitions.fail(account, found.error)
 
 
-def _is_current(account: IntegrationAccount, errand: _Errand) -> bool:
-    asked = (errand.began_at, errand.passes, errand.cursor, errand.attempts)
+def _is_current(account: IntegrationAccount, task: _Task) -> bool:
+    asked = (task.began_at, task.passes, task.cursor, task.attempts)
     is_same = asked == (account.started_at, account.passes, account.cursor, account.attempts)
     return is_same and account.removed_at is None

@@ -63,17 +63,17 @@ def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
     alice: Person, account: IntegrationAccount, settings: Settings
 ) -> None:
     """A traceback, a debugger and a careless log show values as `repr` has them."""
-    (errand,) = sync._claim(1)
+    (task,) = sync._claim(1)
     secret = "so-very-secret"
     held: list[Any] = [
-        errand,
+        task,
         replace(settings, secret_key=secret, s3_secret_key=secret, database_url=secret, redis_url=secret),
         Credentials("AK", secret, secret),
         Part("Valkey", [], {"redis_url": secret}, env={"KEY": secret}),
         FirstRun(secret, secret, "home"),
         new := access.create_api_key(alice.workspace, "New"),
     ]
-    assert errand.credentials["clientSecret"] == CLIENT_SECRET
+    assert task.credentials["clientSecret"] == CLIENT_SECRET
     for shown in map(repr, held):
         assert not [each for each in (secret, CLIENT_SECRET, new.secret) if each in shown]
 

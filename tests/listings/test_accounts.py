@@ -83,12 +83,12 @@ def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: Fake
 def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool
 ) -> None:
-    (errand,) = sync._claim(1)
-    found = sync._ask(errand)
+    (task,) = sync._claim(1)
+    found = sync._ask(task)
     assert found.page
     integrations.change(account, credentials=pms.credentials)
     again = sync._claim(1) if is_under_way else []
-    sync._note([(errand, found)])
+    sync._note([(task, found)])
     db.session.rollback()
     assert (stays.listings(), account.pages) == ([], 0)
     sync._note([(one, sync._ask(one)) for one in again])
@@ -98,11 +98,11 @@ def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
 
 def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
-    (errand,) = sync._claim(1)
-    found = sync._ask(errand)
+    (task,) = sync._claim(1)
+    found = sync._ask(task)
     assert found.token
     integrations.change(account, credentials=pms.credentials)
-    sync._note([(errand, found)])
+    sync._note([(task, found)])
     assert account.token is None
 
 

@@ -163,7 +163,7 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie:
         }
         db.session.add_all([IntegrationAccount(**copied) for _ in range(sync.CANDIDATES + 10)])
     his = integrations.connect(charlie.workspace, "hostaway", GOOD)
-    taken = [errand.candidate.id for _ in range(2) for errand in sync._claim(16)]
+    taken = [task.candidate.id for _ in range(2) for task in sync._claim(16)]
     assert his.id in taken
     assert len(taken) <= 5
 

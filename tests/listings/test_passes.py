@@ -235,11 +235,11 @@ def test_a_pass_that_breaks_off_goes_on_from_its_cursor(account: IntegrationAcco
 def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    (errand,) = sync._claim(1)
-    found = sync._ask(errand)
+    (task,) = sync._claim(1)
+    found = sync._ask(task)
     with work():
         account.passes = 1
-    sync._note([(errand, found)])
+    sync._note([(task, found)])
     assert account.pages == 0
 
 

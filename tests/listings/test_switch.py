@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copying, integrations, removal, settling, turns
-from portal.listings.download import carry_out
+from portal.listings.download import perform
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
@@ -150,9 +150,9 @@ def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
 ) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
     stays.synced_only(account)
-    *some, last = [errand for errand in copying._claim(99) if errand.listing_id == stays.listings()[0].id]
-    settling.note([(errand, carry_out(errand)) for errand in some])
-    found = carry_out(last)
+    *some, last = [task for task in copying._claim(99) if task.listing_id == stays.listings()[0].id]
+    settling.note([(task, perform(task)) for task in some])
+    found = perform(last)
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     settling.note([(last, found)])
     assert db.session.query(Delivery).count() == 0

@@ -30,7 +30,7 @@ _numbers = count(1)
 
 
 class Yard:
-    """A database of a Valkey, the workers on it, and the file in which their errands are noted."""
+    """A database of a Valkey, the workers on it, and the file in which their jobs are noted."""
 
     def __init__(self, directory: Path, valkey: Server, database: int = 0) -> None:
         self.directory = directory
@@ -44,10 +44,10 @@ class Yard:
     def queue(self, name: str = "network") -> Queue:
         return Queue(name, connection=self.redis, serializer=JSONSerializer)
 
-    def enqueue(self, errand: str, *args: Any, queue: str = "network", **options: Any) -> Job:
+    def enqueue(self, function: str, *args: Any, queue: str = "network", **options: Any) -> Job:
         options = {"retry": Retry(max=3, interval=[0, 0, 0]), "timeout": 60} | options
-        name = errand if "." in errand else f"tests.workers.errands.{errand}"
-        args = args if "." in errand else (str(self.notes_file), *args)
+        name = function if "." in function else f"tests.workers.sample_jobs.{function}"
+        args = args if "." in function else (str(self.notes_file), *args)
         return self.queue(queue).enqueue_call(name, args=args, **options)
 
     def run(self, *command: str, **env: str) -> subprocess.Popen[str]:
@@ -84,13 +84,13 @@ class Yard:
         return {key for key in self.redis.smembers(f"rq:workers:{queue}") if self.redis.exists(key)}
 
     def notes(self, word: str = "") -> list[tuple[str, int, float]]:
-        """What the errands noted: word, process, moment."""
+        """What the jobs noted: word, process, moment."""
         text = self.notes_file.read_text() if self.notes_file.exists() else ""
         rows = [line.rsplit(" ", 2) for line in text.splitlines()]
         return [(said, int(pid), float(at)) for said, pid, at in rows if not word or said == word]
 
     def open_gate(self) -> None:
-        """Let the errands go on that `hold`."""
+        """Let the jobs go on that `hold`."""
         Path(f"{self.notes_file}.gate").touch()
 
     def status(self, job: Job) -> str:
@@ -189,7 +189,7 @@ def _busy(valkey: Server) -> Iterator[Yard]:
 
 @pytest.fixture
 def busy(_busy: Yard) -> Yard:
-    """A yard with a pool of two workers, who may have done other tests' errands before."""
+    """A yard with a pool of two workers, who may have done other tests' jobs before."""
     return at_work(_busy, "-m", "tests.workers.entry", "pool", "network", "network")
 
 

@@ -1,4 +1,4 @@
-"""`python -m workers` or `workers.pool`, with the tests' errands on its allow-list.
+"""`python -m workers` or `workers.pool`, with the tests' jobs on its allow-list.
 
 It is quicker than ours to see that somebody died, unless AS_OURS is set: RQ counts in whole seconds.
 """
@@ -8,7 +8,7 @@ import sys
 from datetime import timedelta
 
 from portal.embedded import backoff
-from tests.workers import errands
+from tests.workers import sample_jobs
 from workers import __main__ as one
 from workers import pool, schedule, worker
 from workers.worker import AllowedJob, TunedWorker
@@ -27,7 +27,7 @@ def hurry() -> None:
 
 if __name__ == "__main__":
     ours = ("note", "slow", "hold", "kill_horse", "kill_horse_once", "kill_worker", "shrug")
-    AllowedJob.allowed |= {f"{errands.__name__}.{name}" for name in ours}
+    AllowedJob.allowed |= {f"{sample_jobs.__name__}.{name}" for name in ours}
     if "AS_OURS" not in os.environ:
         hurry()
     if sys.argv[1] == "pool":

@@ -49,7 +49,7 @@ def test_i15_only_our_own_functions_run_whoever_writes_to_redis(busy: Yard) -> N
         busy.enqueue("os.system", f"touch {trace}"),
         busy.enqueue("subprocess.run", ["touch", str(trace)]),
         busy.enqueue("workers.app"),
-        busy.enqueue("tests.workers.errands.os.system", f"touch {trace}"),
+        busy.enqueue("tests.workers.sample_jobs.os.system", f"touch {trace}"),
     ]
     until(lambda: all(busy.status(job) == "failed" for job in injected))
     assert not trace.exists()
