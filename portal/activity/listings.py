@@ -1,6 +1,6 @@
 """Listings whose pictures are copied, as jobs: the Image CDN's IMAGE_CDN_UPLOAD, one job a listing, not one a picture.
 
-How many are copied, failed and wait stands on the listing itself (portal/listings/standing.py): an account may have
+How many are copied, failed and wait stands on the listing itself (portal/listings/counts.py): an account may have
 200,000 pictures, and the page asks once a second.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import detection, settling, standing
+from portal.listings import counts, detection, settling
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.work import Work, held
@@ -56,7 +56,7 @@ def _detect(w: Work, listing_ids: Sequence[int]) -> None:
             mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
             settling.tell(w, listing, db.session.scalars(mine).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
-    standing.recount(listing_ids)
+    counts.refresh(listing_ids)
 
 
 def _stored(account: IntegrationAccount, external_ids: Sequence[str]) -> dict[str, Row[int, str, str, bool, Any]]:

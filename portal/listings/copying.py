@@ -13,7 +13,7 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
-from portal.listings import settling, standing, turns
+from portal.listings import counts, settling, turns
 from portal.listings.download import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
 from portal.listings.models import (
     WITH_ACCOUNT,
@@ -68,7 +68,7 @@ def try_again(image: ListingImage) -> None:
         if image.superseded_at:
             raise Conflict("The PMS does not show this picture any more.", code="superseded")
         image.attempts, image.failure_reason, image.next_at = 0, None, now()
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
         w.enqueue(jobs.image_cdn_upload())
 
 
@@ -96,7 +96,7 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
         again = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
         again = again.values(attempts=0, failure_reason=None, next_at=now())
         renewed = db.session.execute(again.execution_options(synchronize_session=False))
-        standing.recount(list(listing_ids))
+        counts.refresh(list(listing_ids))
         w.enqueue(jobs.image_cdn_upload())
     return cast(CursorResult[Any], renewed).rowcount
 

@@ -10,7 +10,7 @@ from portal.db import db, now
 from portal.dispatch import Results
 from portal.garbage import LEASE, Garbage
 from portal.infra import storage
-from portal.listings import standing
+from portal.listings import counts
 from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, FetchResult, Task
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
@@ -55,7 +55,7 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
-        standing.recount([listing_id])
+        counts.refresh([listing_id])
     return None
 
 

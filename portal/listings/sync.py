@@ -19,7 +19,7 @@ from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.infra import jobs
-from portal.listings import providers, standing, transitions
+from portal.listings import counts, providers, transitions
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
@@ -118,7 +118,7 @@ def _begun(account: IntegrationAccount) -> _Task | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
         account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
-        account.uploads = standing.waiting(account)
+        account.uploads = counts.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
         transitions.fail(

@@ -7,10 +7,10 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from portal.errors import Conflict, Invalid
-from portal.listings import integrations, providers, removal, standing
+from portal.listings import counts, integrations, providers, removal
+from portal.listings.counts import Counts
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers.base import Provider
-from portal.listings.standing import Standing
 from portal.pages.session import admin_only, current_user
 
 blueprint = Blueprint("integrations", __name__, url_prefix="/listings")
@@ -67,8 +67,8 @@ def edit(uuid: UUID) -> ResponseReturnValue:
 @admin_only
 def confirm_remove(uuid: UUID) -> str:
     account = _find(uuid)
-    its = standing.by_account(current_user().workspace).get(account.id, Standing())
-    return render_template("listings/remove.html", account=account, provider=_provider(account), standing=its)
+    its = counts.by_account(current_user().workspace).get(account.id, Counts())
+    return render_template("listings/remove.html", account=account, provider=_provider(account), counts=its)
 
 
 @blueprint.post("/accounts/<uuid:uuid>/remove")

@@ -16,10 +16,10 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import make_response
 
 from portal.accounts.models import Workspace
-from portal.listings import catalogue, integrations, passes, providers, standing
+from portal.listings import catalogue, counts, integrations, passes, providers
+from portal.listings.counts import Counts
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
-from portal.listings.standing import Standing
 from portal.pages import live
 from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in
@@ -45,7 +45,7 @@ class Card:
     provider: Provider
     definition: IntegrationDefinition
     accounts: list[IntegrationAccount]
-    standings: Mapping[int, Standing]  # by account
+    counts_by_account: Mapping[int, Counts]
 
     @property
     def slug(self) -> str:
@@ -56,8 +56,8 @@ class Card:
         return self.definition.enable_images_cdn
 
     @cached_property
-    def standing(self) -> Standing:
-        return standing.together([self.standings.get(account.id, Standing()) for account in self.accounts])
+    def counts(self) -> Counts:
+        return counts.together([self.counts_by_account.get(account.id, Counts()) for account in self.accounts])
 
     @property
     def progress(self) -> float | None:
@@ -67,7 +67,7 @@ class Card:
     @property
     def is_moving(self) -> bool:
         """Whether something changes by itself: a sync, or pictures that are copied."""
-        return (self.is_on and self.standing.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
+        return (self.is_on and self.counts.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
 
 
 blueprint.add_app_template_test(integrations.is_syncing, "syncing")
@@ -122,8 +122,8 @@ def _seen() -> dict[str, object]:
     return {
         "cards": cards,
         "shown": shown,
-        "all": standing.together([card.standing for card in wanted]),
-        "on": standing.together([card.standing for card in wanted if card.is_on]),  # elsewhere no state is shown
+        "all": counts.together([card.counts for card in wanted]),
+        "on": counts.together([card.counts for card in wanted if card.is_on]),  # elsewhere no state is shown
         "listings": page.items,
         "names": {key: provider.name for key, provider in providers.ALL.items()},
         "covers": catalogue.covers(page.items),
@@ -136,10 +136,10 @@ def _seen() -> dict[str, object]:
 
 def _cards(workspace: Workspace) -> list[Card]:
     """All providers of a workspace, in the order of the registry: three statements, however many there are."""
-    accounts, standings = integrations.all_accounts(workspace), standing.by_account(workspace)
+    accounts, counted = integrations.all_accounts(workspace), counts.by_account(workspace)
     definitions = {definition.provider: definition for definition in integrations.definitions(workspace)}
     return [
-        Card(provider, definitions[key], [one for one in accounts if one.definition.provider == key], standings)
+        Card(provider, definitions[key], [one for one in accounts if one.definition.provider == key], counted)
         for key, provider in providers.ALL.items()
         if key in definitions
     ]

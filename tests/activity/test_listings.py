@@ -77,7 +77,7 @@ def test_what_the_pms_names_no_more_is_no_failure(alice: Person) -> None:
     with work():
         rows.images(listing)[1].superseded_at = now()
         db.session.flush()
-        rows.standing.recount([listing.id])
+        rows.counts.refresh([listing.id])
     assert shown(alice) == [("Heron House", "done")]
     assert activity.causes(alice.workspace) == []
     assert activity.failed_pictures(activity.page(alice.workspace).items) == {}

@@ -25,7 +25,7 @@ from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.config import Settings
 from portal.db import db, now
-from portal.listings import standing
+from portal.listings import counts
 from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 from portal.work import work
 
@@ -81,7 +81,7 @@ def _furnish(workspace: Workspace) -> None:
                 for image in _images(account_ids[number % 2], id, number)
             ]
             db.session.execute(insert(ListingImage), images)
-            standing.recount(ids)
+            counts.refresh(ids)
     with work():
         db.session.execute(update(Listing).values(copied_at=now() - timedelta(hours=2)))
 
@@ -136,7 +136,7 @@ def _fail(every: int) -> None:
         db.session.execute(
             update(ListingImage).where(ListingImage.id < 13).values(fetching_until=now() + timedelta(hours=1))
         )
-        standing.recount(range(1, LISTINGS + 1))
+        counts.refresh(range(1, LISTINGS + 1))
 
 
 def _measure(title: str, workspace: Workspace) -> None:

@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.db import db, now
 from portal.demo.photos import PHOTOS
 from portal.infra import storage
-from portal.listings import detection, standing
+from portal.listings import counts, detection
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -91,7 +91,7 @@ def _listing(user: User, account: IntegrationAccount, number: int, *, has_troubl
     for type, position in ((THUMBNAIL, 0), *((GALLERY, n) for n in range(8))):
         _image(user, listing, type, position, shown[position][1], has_troubles=has_troubles)
     db.session.flush()
-    standing.recount([listing.id])
+    counts.refresh([listing.id])
     return listing
 
 

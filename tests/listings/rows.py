@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from portal.accounts.models import Workspace
 from portal.db import db, now
-from portal.listings import arrival, integrations, standing
+from portal.listings import arrival, counts, integrations
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
@@ -43,7 +43,7 @@ def listing_of(
         for image, state in zip(_images(listing_id), states, strict=False):
             _put(image, state, reason)
         db.session.flush()
-        standing.recount([listing_id])
+        counts.refresh([listing_id])
     return db.session.get_one(Listing, listing_id)
 
 

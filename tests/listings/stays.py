@@ -15,7 +15,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
-from portal.listings import arrival, copying, detection, integrations, shown, standing, sync
+from portal.listings import arrival, copying, counts, detection, integrations, shown, sync
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -85,7 +85,7 @@ def listed(
         db.session.flush()
         read_anew([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
     read_anew([listing], WITH_ACCOUNT)
     return listing
 
@@ -95,7 +95,7 @@ def failed(listing: Listing, *, position: int = 0, reason: str = "PMS image retu
     with work():
         image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
         image.failure_reason, image.next_at = reason, None
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
     return image
 
 
@@ -109,7 +109,7 @@ def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
         image.original_bytes, image.delivered_bytes = len(data) + 100_000, len(data)
         image.width, image.height, image.next_at, image.failure_reason = 640, 480, now() + timedelta(days=7), None
         w.put(storage.cdn, image.key, data, "image/jpeg")
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
     return image
 
 
@@ -119,7 +119,7 @@ def gone(listing: Listing, *, position: int) -> ListingImage:
         image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
         image.superseded_at, image.next_at = now() - timedelta(days=3), None
         listing.pictures = [picture for picture in listing.pictures if picture["url"] != image.original_url]
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
     return image
 
 

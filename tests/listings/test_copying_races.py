@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import arrival, copying, integrations, standing, sync
+from portal.listings import arrival, copying, counts, integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing
 from portal.webhooks import endpoints, events
@@ -164,7 +164,7 @@ def test_who_holds_an_account_keeps_no_change_of_its_listings_waiting(
             lock(listing)
             listing.has_news = not listing.has_news
             db.session.flush()
-            standing.recount([listing_id])
+            counts.refresh([listing_id])
         done.set()
 
     assert at_once(lambda do: do(), (hold,), (change,)) == [None, None]

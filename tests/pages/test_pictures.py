@@ -15,7 +15,7 @@ from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
 from portal.infra import storage
-from portal.listings import detection, integrations, standing
+from portal.listings import counts, detection, integrations
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.shown import cdn_url
 from portal.work import work
@@ -92,7 +92,7 @@ def test_the_thumbnail_counts_and_says_so(
         db.session.flush()
         read_anew([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
-        standing.recount([listing.id])
+        counts.refresh([listing.id])
     browser = alice.browser()
     page = browser.get(where(listing)).text
     assert said in " ".join(page.partition('class="sub"')[2].partition("</p>")[0].split())

@@ -13,7 +13,7 @@ from portal.db import db
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 
 
-class Standing(NamedTuple):
+class Counts(NamedTuple):
     """How many listings there are; their pictures by state; and how many listings have one that failed, or waits."""
 
     listings: int = 0
@@ -28,7 +28,7 @@ class Standing(NamedTuple):
         return self.copied + self.failed + self.waiting
 
 
-def recount(listing_ids: Sequence[int]) -> None:
+def refresh(listing_ids: Sequence[int]) -> None:
     """Count the pictures of these listings anew, in one statement: with each change of them, under the listings' locks.
 
     What the PMS doesn't name any more is not counted.
@@ -44,13 +44,13 @@ def recount(listing_ids: Sequence[int]) -> None:
     db.session.execute(counted.execution_options(synchronize_session=False))
 
 
-def by_account(workspace: Workspace) -> dict[int, Standing]:
+def by_account(workspace: Workspace) -> dict[int, Counts]:
     """Add up the listings of each account of a workspace, by its id, in one statement; none for one without any."""
     sums = [_sum(column) for column in (Listing.copied, Listing.failed, Listing.waiting)]
     having = [_sum(case((column > 0, 1), else_=0)) for column in (Listing.failed, Listing.waiting)]
     mine = select(Listing.account_id, func.count(), *sums, *having).where(Listing.workspace_id == workspace.id)
     found = db.session.execute(mine.group_by(Listing.account_id))
-    return {account_id: Standing(*map(int, numbers)) for account_id, *numbers in found}
+    return {account_id: Counts(*map(int, numbers)) for account_id, *numbers in found}
 
 
 def waiting(account: IntegrationAccount) -> int:
@@ -59,8 +59,8 @@ def waiting(account: IntegrationAccount) -> int:
     return int(db.session.scalar(mine.where(Listing.account_id == account.id)) or 0)
 
 
-def together(standings: Sequence[Standing]) -> Standing:
-    return Standing(*map(sum, zip(*standings, strict=True))) if standings else Standing()
+def together(each: Sequence[Counts]) -> Counts:
+    return Counts(*map(sum, zip(*each, strict=True))) if each else Counts()
 
 
 def _sum(number: SQLColumnExpression[int]) -> ColumnElement[int]:

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Invalid
-from portal.listings import catalogue, copying, integrations, standing, sync
+from portal.listings import catalogue, copying, counts, integrations, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
+from portal.listings.counts import Counts
 from portal.listings.models import IntegrationAccount, ListingImage
-from portal.listings.standing import Standing
 from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
@@ -91,15 +91,15 @@ def test_all_that_failed_is_tried_again_only_where_the_switch_is_on(broken: Inte
 
 def test_counting_is_no_change_of_the_listing(broken: IntegrationAccount, pms: FakeHostaway) -> None:
     before = [listing.updated_at for listing in stays.listings()]
-    standing.recount([listing.id for listing in stays.listings()])
+    counts.refresh([listing.id for listing in stays.listings()])
     db.session.commit()
     assert [listing.updated_at for listing in stays.listings()] == before
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_accounts_are_added_up(broken: IntegrationAccount, alice: Person, charlie: Person) -> None:
-    assert standing.by_account(alice.workspace) == {broken.id: Standing(3, 12, 3, 0, 1, 0)}
-    assert standing.by_account(charlie.workspace) == {}
+    assert counts.by_account(alice.workspace) == {broken.id: Counts(3, 12, 3, 0, 1, 0)}
+    assert counts.by_account(charlie.workspace) == {}
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
