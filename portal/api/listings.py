@@ -13,7 +13,7 @@ from portal.api.bodies import DataA, Moment, Path, Query, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.listings import catalogue, copying
 from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
-from portal.listings.shown import Shown, cdn_url, shown
+from portal.listings.substitution import ListingPictures, cdn_url, substitute
 
 LISTING_ID, PMS_URL = "0b7f2a52-35c4-4a35-9d38-2a9f3e8f2f60", "https://hostaway-platform.example.com/listing/"
 WORKSPACE_ID, HASH = "550e8400-e29b-41d4-a716-446655440000", "9e107d9d372bb6826bd81d3542a419d6"
@@ -166,10 +166,10 @@ def _found(path: ListingPath) -> Listing:
 
 
 def _listings(found: list[Listing]) -> list[ListingData]:
-    return [_listing(listing, its) for listing, its in zip(found, shown(found), strict=True)]
+    return [_listing(listing, its) for listing, its in zip(found, substitute(found), strict=True)]
 
 
-def _listing(listing: Listing, its: Shown) -> ListingData:
+def _listing(listing: Listing, its: ListingPictures) -> ListingData:
     pictures: list[Any] = list(its.pictures)
     return ListingData(
         id=listing.uuid,

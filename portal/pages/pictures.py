@@ -14,7 +14,7 @@ from portal.listings import catalogue, copying, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.pictures import Row
-from portal.listings.shown import cdn_url
+from portal.listings.substitution import cdn_url
 from portal.pages import live
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in

@@ -15,7 +15,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
-from portal.listings import arrival, copying, counts, detection, integrations, shown, sync
+from portal.listings import arrival, copying, counts, detection, integrations, substitution, sync
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -222,7 +222,7 @@ def objects() -> dict[str, bytes | None]:
 
 def shown_urls() -> list[str]:
     """What is shown of all listings: galleries, then thumbnails."""
-    found = shown.shown(listings())
+    found = substitution.substitute(listings())
     return [picture["url"] for one in found for picture in one.pictures] + [str(one.thumbnail_url) for one in found]
 
 

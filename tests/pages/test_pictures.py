@@ -17,7 +17,7 @@ from portal.images.models import ImportBudget, ImportItem, Property
 from portal.infra import storage
 from portal.listings import counts, detection, integrations
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
-from portal.listings.shown import cdn_url
+from portal.listings.substitution import cdn_url
 from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays

@@ -23,23 +23,23 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ListingPictures:
     """A listing's pictures as they are answered: of the same shape as the PMS's, another URL at most (A13)."""
 
     thumbnail_url: str | None
     pictures: Sequence[Mapping[str, Any]]
 
 
-def shown(listings: Sequence[Listing]) -> list[Shown]:
+def substitute(listings: Sequence[Listing]) -> list[ListingPictures]:
     """Return what to show of each, in one statement. Where anything fails, it is what the PMS says (seed A)."""
     try:
         copies = _copies([listing.id for listing in listings])
-        return [_substituted(listing, copies) for listing in listings]
+        return [_substitute(listing, copies) for listing in listings]
     except Exception:
         log.exception("substitution failed: the PMS's own URLs are shown")
         release()
         read_anew(listings, WITH_ACCOUNT)
-        return [Shown(listing.thumbnail_url, listing.pictures) for listing in listings]
+        return [ListingPictures(listing.thumbnail_url, listing.pictures) for listing in listings]
 
 
 def cdn_url(image: ListingImage) -> str | None:
@@ -69,10 +69,10 @@ def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]
     }
 
 
-def _substituted(listing: Listing, copies: Mapping[tuple[int, str], Mapping[str, str]]) -> Shown:
+def _substitute(listing: Listing, copies: Mapping[tuple[int, str], Mapping[str, str]]) -> ListingPictures:
     thumbnails, gallery = copies.get((listing.id, THUMBNAIL), {}), copies.get((listing.id, GALLERY), {})
     url = listing.thumbnail_url
-    return Shown(
+    return ListingPictures(
         thumbnails.get(url, url) if url else url,
         [{**picture, "url": gallery.get(picture["url"], picture["url"])} for picture in listing.pictures]
         if gallery
