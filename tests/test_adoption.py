@@ -18,9 +18,10 @@ from portal.errors import NotFound, OverQuota
 from portal.images import fetching, gallery, imports, properties
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
 from portal.infra import storage
-from portal.listings import arrival, catalogue, removal, sync
+from portal.listings import catalogue, removal, sync
 from portal.listings.models import GALLERY, IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
+from portal.listings.sync import upsert
 from portal.work import lock, work
 from tests import factories
 from tests.conftest import BOTH, KILLED, MATRIX
@@ -133,7 +134,7 @@ def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) 
     with work() as w:
         lock(stays.account_of(listing))
         pictures = tuple(map(Picture, [new, *before]))
-        arrival.take_in(w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)])
+        upsert.take_in(w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)])
     assert adoption.adopt(listing) == home
     assert asked(home) == [*before, new]
 

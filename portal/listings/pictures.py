@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from portal.listings import catalogue, detection
+from portal.listings import catalogue
 from portal.listings.catalogue import WAITING
 from portal.listings.models import Listing, ListingImage
+from portal.listings.sync import detection
 
 OFF = "off"  # beside a record's own states: the Image CDN is
 

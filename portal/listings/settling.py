@@ -11,9 +11,9 @@ from portal.dispatch import Results
 from portal.garbage import LEASE, Garbage
 from portal.infra import storage
 from portal.listings import counts
-from portal.listings.detection import VERIFY_EVERY
 from portal.listings.download import Copy, FetchResult, Task
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
+from portal.listings.sync.detection import VERIFY_EVERY
 from portal.webhooks import events
 from portal.work import Work, held, lock, work
 

@@ -16,10 +16,11 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import make_response
 
 from portal.accounts.models import Workspace
-from portal.listings import catalogue, counts, integrations, passes, providers
+from portal.listings import catalogue, counts, integrations, providers
 from portal.listings.counts import Counts
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 from portal.listings.providers.base import Provider
+from portal.listings.sync import passes
 from portal.pages import live
 from portal.pages.htmx import request
 from portal.pages.session import admin_only, current_user, signed_in

@@ -15,6 +15,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount
+from portal.listings.sync import tasks
 from portal.work import work
 from tests.conftest import MATRIX
 from tests.factories import Person
@@ -44,7 +45,7 @@ def failed(person: Person, name: str, error: str = REFUSED, **values: Any) -> In
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_sync_is_in_one_state(alice: Person) -> None:
     account_of(alice, "Due", next_at=now())
-    account_of(alice, "Just asked", started_at=now(), next_at=now() + sync.LEASE, syncing_until=now() + sync.LEASE)
+    account_of(alice, "Just asked", started_at=now(), next_at=now() + tasks.LEASE, syncing_until=now() + tasks.LEASE)
     account_of(alice, "Between pages", started_at=now(), next_at=now())
     account_of(alice, "Its worker died", started_at=now(), next_at=now() - BETWEEN_PAGES)
     account_of(alice, "A page did not come", started_at=now(), next_at=now() + timedelta(seconds=30), error="Away.")

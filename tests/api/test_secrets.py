@@ -25,6 +25,7 @@ from portal.infra import jobs
 from portal.infra.presign import Credentials
 from portal.listings import sync
 from portal.listings.models import IntegrationAccount
+from portal.listings.sync import tasks
 from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import stays
@@ -63,7 +64,7 @@ def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
     alice: Person, account: IntegrationAccount, settings: Settings
 ) -> None:
     """A traceback, a debugger and a careless log show values as `repr` has them."""
-    (task,) = sync._claim(1)
+    (task,) = tasks._claim(1)
     secret = "so-very-secret"
     held: list[Any] = [
         task,

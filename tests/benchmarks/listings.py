@@ -34,10 +34,10 @@ from portal.db import NO_UUID, db, now
 from portal.embedded import start_valkey
 from portal.infra import storage
 from portal.listings import integrations, providers, removal, sync, turns
-from portal.listings.detection import VERIFY_EVERY
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.listings.providers.account import Account
 from portal.listings.providers.base import Field, FoundListing, Page, Picture, Provider
+from portal.listings.sync.detection import VERIFY_EVERY
 from portal.work import work
 from tests import factories
 from tests.benchmarks.routes import ask

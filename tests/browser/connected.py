@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.db import db, now
 from portal.demo.photos import PHOTOS
 from portal.infra import storage
-from portal.listings import counts, detection
+from portal.listings import counts
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -23,6 +23,7 @@ from portal.listings.models import (
     ListingImage,
     prefix_of,
 )
+from portal.listings.sync import detection
 from portal.work import work
 
 NAMES = ("Heron House", "Mill Loft", "Dune Cabin", "Orchard Barn", "Harbour Flat", "Alder Cottage", "Fern Lodge")

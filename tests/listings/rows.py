@@ -8,10 +8,11 @@ from sqlalchemy import func, select
 
 from portal.accounts.models import Workspace
 from portal.db import db, now
-from portal.listings import arrival, counts, integrations
+from portal.listings import counts, integrations
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
+from portal.listings.sync import upsert
 from portal.work import lock, work
 
 BUSY = "busy"
@@ -39,7 +40,7 @@ def listing_of(
         lock(account)
         external_id = str(100 + (db.session.scalar(select(func.count(Listing.id))) or 0))
         pictures = tuple(Picture(f"https://{host}/{external_id}/{n}.jpg") for n in range(len(states)))
-        (listing_id,) = arrival.take_in(w, account, [FoundListing(external_id, name, None, pictures)])
+        (listing_id,) = upsert.take_in(w, account, [FoundListing(external_id, name, None, pictures)])
         for image, state in zip(_images(listing_id), states, strict=False):
             _put(image, state, reason)
         db.session.flush()

@@ -15,7 +15,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
-from portal.listings import arrival, copying, counts, detection, integrations, substitution, sync
+from portal.listings import copying, counts, integrations, substitution, sync
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -26,6 +26,7 @@ from portal.listings.models import (
     prefix_of,
 )
 from portal.listings.providers.base import FoundListing, Picture, Token
+from portal.listings.sync import detection, upsert
 from portal.work import lock, work
 from tests.processes import until
 
@@ -62,7 +63,7 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
     ]
     with work() as w:
         lock(account)
-        ids = arrival.take_in(w, account, found)
+        ids = upsert.take_in(w, account, found)
     mine = select(Listing).where(Listing.id.in_(ids)).options(WITH_ACCOUNT)
     return list(db.session.scalars(mine.order_by(Listing.id)))
 

@@ -15,6 +15,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Conflict, Invalid, NotFound
 from portal.listings import catalogue, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, Listing
+from portal.listings.sync import tasks
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -83,26 +84,26 @@ def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: Fake
 def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool
 ) -> None:
-    (task,) = sync._claim(1)
-    found = sync._ask(task)
+    (task,) = tasks._claim(1)
+    found = tasks._ask(task)
     assert found.page
     integrations.change(account, credentials=pms.credentials)
-    again = sync._claim(1) if is_under_way else []
-    sync._note([(task, found)])
+    again = tasks._claim(1) if is_under_way else []
+    tasks._note([(task, found)])
     db.session.rollback()
     assert (stays.listings(), account.pages) == ([], 0)
-    sync._note([(one, sync._ask(one)) for one in again])
+    tasks._note([(one, tasks._ask(one)) for one in again])
     db.session.rollback()
     assert bool(account.token) == is_under_way
 
 
 def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
-    (task,) = sync._claim(1)
-    found = sync._ask(task)
+    (task,) = tasks._claim(1)
+    found = tasks._ask(task)
     assert found.token
     integrations.change(account, credentials=pms.credentials)
-    sync._note([(task, found)])
+    tasks._note([(task, found)])
     assert account.token is None
 
 

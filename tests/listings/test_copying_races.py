@@ -11,9 +11,10 @@ from sqlalchemy import select, text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import arrival, copying, counts, integrations, sync
+from portal.listings import copying, counts, integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing
+from portal.listings.sync import upsert
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import lock, work
@@ -130,7 +131,7 @@ def test_a_sync_takes_listings_in_the_order_in_which_all_do_whatever_the_pms_say
         with work() as w:
             mine = db.session.get_one(IntegrationAccount, account_id)
             lock(mine)
-            arrival.take_in(w, mine, [FoundListing(external_id, "Anew", None, ()) for external_id in ("2", "1")])
+            upsert.take_in(w, mine, [FoundListing(external_id, "Anew", None, ()) for external_id in ("2", "1")])
 
     def hold_the_first() -> None:
         with work():

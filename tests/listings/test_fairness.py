@@ -18,6 +18,7 @@ from portal.listings import copying, download, integrations, sync, turns
 from portal.listings.catalogue import WAITING
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.providers import account as accounts
+from portal.listings.sync import tasks
 from portal.work import work
 from tests import factories
 from tests.conftest import MATRIX
@@ -161,9 +162,9 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie:
             "credentials": mine.credentials,
             "host": "slow.example",
         }
-        db.session.add_all([IntegrationAccount(**copied) for _ in range(sync.CANDIDATES + 10)])
+        db.session.add_all([IntegrationAccount(**copied) for _ in range(tasks.CANDIDATES + 10)])
     his = integrations.connect(charlie.workspace, "hostaway", GOOD)
-    taken = [task.candidate.id for _ in range(2) for task in sync._claim(16)]
+    taken = [task.candidate.id for _ in range(2) for task in tasks._claim(16)]
     assert his.id in taken
     assert len(taken) <= 5
 

@@ -15,11 +15,12 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said, as_json
 from portal.dispatch import recorder
-from portal.listings import arrival, integrations, sync
+from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import account as accounts
 from portal.listings.providers import hostaway, normal, paging
 from portal.listings.providers.base import FoundListing
+from portal.listings.sync import tasks, upsert
 from portal.work import Work, work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -82,8 +83,8 @@ def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
             db.session.execute(text("SELECT no_such_column FROM listing"))
         return kept(w, its, found)
 
-    kept = arrival.take_in
-    monkeypatch.setattr(arrival, "take_in", take_in)
+    kept = upsert.take_in
+    monkeypatch.setattr(upsert, "take_in", take_in)
     monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
@@ -96,7 +97,7 @@ def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
 def test_what_can_not_be_used_ends_the_sync_with_a_sentence_and_removes_nothing(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "RETRY_AFTER_S", (0,))
+    monkeypatch.setattr(tasks, "RETRY_AFTER_S", (0,))
     monkeypatch.setattr(accounts, "MAX_VALUES", MAX_VALUES)
     monkeypatch.setattr(accounts, "MAX_ANSWER_BYTES", MAX_BYTES)
     stays.synced(account)
@@ -117,7 +118,7 @@ def test_a_pms_that_hangs_is_left_after_its_time(
 ) -> None:
     """It answers only once it was left."""
     monkeypatch.setattr(accounts, "CALL_DEADLINE_S", 0.3)
-    monkeypatch.setattr(sync, "RETRY_AFTER_S", ())
+    monkeypatch.setattr(tasks, "RETRY_AFTER_S", ())
     if calls == "token":
         with work():
             account.token = None

@@ -12,8 +12,9 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.garbage import Garbage
 from portal.infra import storage
-from portal.listings import copying, detection, removal
+from portal.listings import copying, removal
 from portal.listings.models import IntegrationAccount, ListingImage
+from portal.listings.sync import detection
 from portal.work import work
 from tests import factories
 from tests.conftest import MATRIX

@@ -16,10 +16,11 @@ from portal.demo.pms.catalogue import FakeListing
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Asked, Said, as_json
 from portal.infra import storage
-from portal.listings import integrations, passes, removal, sync
+from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, SyncPage
-from portal.listings.passes import Pass, is_whole
 from portal.listings.providers import hostaway
+from portal.listings.sync import passes, tasks
+from portal.listings.sync.passes import Pass, is_whole
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -235,11 +236,11 @@ def test_a_pass_that_breaks_off_goes_on_from_its_cursor(account: IntegrationAcco
 def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    (task,) = sync._claim(1)
-    found = sync._ask(task)
+    (task,) = tasks._claim(1)
+    found = tasks._ask(task)
     with work():
         account.passes = 1
-    sync._note([(task, found)])
+    tasks._note([(task, found)])
     assert account.pages == 0
 
 

@@ -15,9 +15,10 @@ from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import ImportBudget, ImportItem, Property
 from portal.infra import storage
-from portal.listings import counts, detection, integrations
+from portal.listings import counts, integrations
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.substitution import cdn_url
+from portal.listings.sync import detection
 from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays

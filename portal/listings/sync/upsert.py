@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import counts, detection, settling
+from portal.listings import counts, settling
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
+from portal.listings.sync import detection
 from portal.work import Work, held
 
 

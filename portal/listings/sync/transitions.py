@@ -7,10 +7,11 @@ from sqlalchemy import delete
 
 from portal import config
 from portal.db import db, now
-from portal.listings import arrival, passes, removal
+from portal.listings import removal
 from portal.listings.models import IntegrationAccount, SyncPage
-from portal.listings.passes import Pass
 from portal.listings.providers.base import Page
+from portal.listings.sync import passes, upsert
+from portal.listings.sync.passes import Pass
 from portal.work import Work
 
 LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
@@ -18,7 +19,7 @@ LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
 
 def store(w: Work, account: IntegrationAccount, page: Page) -> None:
     """Take a page in; the last page ends a pass."""
-    read = passes.add(account, page, arrival.take_in(w, account, page.listings))
+    read = passes.add(account, page, upsert.take_in(w, account, page.listings))
     account.note = account.note or (page.notes[0][:300] if page.notes else None)
     account.attempts, account.error, account.cursor = 0, None, page.next_cursor
     account.next_at = now()

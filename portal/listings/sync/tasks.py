@@ -19,10 +19,11 @@ from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.infra import jobs
-from portal.listings import counts, providers, transitions
+from portal.listings import counts, providers
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
 from portal.listings.providers.account import PAGE_DEADLINE_S, Account
 from portal.listings.providers.base import Page, Token
+from portal.listings.sync import transitions
 from portal.work import Work, held, lock, work
 
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_place=4, per_workspace=4)  # a place is a PMS's host

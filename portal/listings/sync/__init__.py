@@ -1,0 +1,5 @@
+"""Sync: what a PMS says of its listings becomes ours, page by page."""
+
+from portal.listings.sync.tasks import begin_anew, ring_again, run
+
+__all__ = ["begin_anew", "ring_again", "run"]
