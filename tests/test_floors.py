@@ -99,7 +99,7 @@ def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() ->
         if path.is_relative_to(ROOT / "portal") or path.is_relative_to(ROOT / "workers")
         if re.search(r"\b(storage\.\w+|bucket)\.(put|copy)\(", path.read_text())
     ]
-    assert sorted(writes) == ["portal/installation.py", "portal/listings/download.py", "portal/work.py"]
+    assert sorted(writes) == ["portal/installation.py", "portal/listings/copies/fetch.py", "portal/work.py"]
 
 
 def test_the_readmes_table_of_rules_names_places_that_exist() -> None:

@@ -1,6 +1,6 @@
 """Jobs of the listings: PMS syncs, copies for the Image CDN, and what goes with listings that are gone."""
 
-from portal.listings import copying, removal, sync
+from portal.listings import copies, removal, sync
 from workers import job
 
 
@@ -11,7 +11,7 @@ def sync_listings() -> None:
 
 @job
 def image_cdn_upload() -> None:
-    copying.run()
+    copies.run()
 
 
 @job

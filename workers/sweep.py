@@ -7,7 +7,7 @@ from portal import orphans
 from portal.accounts import idempotency
 from portal.db import release
 from portal.images import fetching, tidying, variants
-from portal.listings import copying, removal, sync
+from portal.listings import copies, removal, sync
 from portal.webhooks import delivery
 from workers import job, log
 
@@ -23,7 +23,7 @@ def ring_again() -> None:
         fetching.ring_again,
         delivery.ring_again,
         sync.ring_again,
-        copying.ring_again,
+        copies.ring_again,
         removal.ring_again,
         tidying.empty_bin,
         orphans.enqueue_missing,

@@ -16,8 +16,8 @@ from portal.activity.shapes import DONE, LISTING, RUNNING, WAITING, Cause, Job
 from portal.activity.source import Columns, Source, States
 from portal.db import db
 from portal.images.models import FAILED
-from portal.listings import copying
-from portal.listings.copying import FAILED_IMAGE
+from portal.listings import copies
+from portal.listings.copies.tasks import FAILED_IMAGE
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
 MAX_SHOWN = 20  # pictures of a listing that failed; the rest stand on its own page
@@ -76,10 +76,10 @@ class Listings(Source[Listing]):
         return FAILED if row.failed else DONE
 
     def try_again(self, row: Listing) -> None:
-        copying.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == row.id))
+        copies.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == row.id))
 
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        copying.try_all_again(self.failures_of(select(ListingImage.id), workspace, cause))
+        copies.try_all_again(self.failures_of(select(ListingImage.id), workspace, cause))
 
 
 def failed_pictures(jobs: Sequence[Job]) -> dict[int, list[ListingImage]]:

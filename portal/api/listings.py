@@ -11,7 +11,7 @@ from portal.api import auth
 from portal.api.blueprints import speaking_a
 from portal.api.bodies import DataA, Moment, Path, Query, Text, answer, example
 from portal.api.idempotency import idempotent
-from portal.listings import catalogue, copying
+from portal.listings import catalogue, copies
 from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
 from portal.listings.substitution import ListingPictures, cdn_url, substitute
 
@@ -157,7 +157,7 @@ def retry(path: ListingImagePath) -> Response:
     """Queue one image for upload once more, whatever came of it."""
     listing = _found(path)
     image = catalogue.find_image(listing, path.image_id)
-    copying.try_again(image)
+    copies.try_again(image)
     return answer(_image(image, listing), 202)
 
 

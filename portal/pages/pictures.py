@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from portal import adoption
 from portal.errors import OverQuota, demand_known
-from portal.listings import catalogue, copying, pictures, providers
+from portal.listings import catalogue, copies, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.pictures import Row
@@ -51,7 +51,7 @@ def make_property(uuid: UUID) -> ResponseReturnValue:
 def try_all_again(uuid: UUID) -> ResponseReturnValue:
     """Copy all that failed once more: like a sync, that changes no setting."""
     listing = _find(uuid)
-    copying.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == listing.id))
+    copies.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == listing.id))
     return _back(listing)
 
 
@@ -60,7 +60,7 @@ def try_all_again(uuid: UUID) -> ResponseReturnValue:
 def try_again(uuid: UUID, image_uuid: UUID) -> ResponseReturnValue:
     listing = _find(uuid)
     image = catalogue.find_image(listing, str(image_uuid))
-    copying.try_again(image)
+    copies.try_again(image)
     return _back(listing, image)
 
 

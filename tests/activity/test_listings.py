@@ -14,8 +14,9 @@ from portal.activity.shapes import DONE_SINCE, LISTING
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound
-from portal.listings import copying, integrations, sync
+from portal.listings import copies, integrations, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
+from portal.listings.copies import tasks
 from portal.listings.models import Listing, ListingImage
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
@@ -130,11 +131,11 @@ def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_many_pictures_are_tried_again_in_changes_of_some(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "TOGETHER", 2)
+    monkeypatch.setattr(tasks, "TOGETHER", 2)
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, FAILED, COPIED, FAILED, FAILED)
     rows.listing_of(account, FAILED, FAILED)
-    assert copying.try_all_again(select(ListingImage.id)) == 5
+    assert copies.try_all_again(select(ListingImage.id)) == 5
     assert [(one.copied, one.failed, one.waiting) for one in stays.listings()] == [(1, 0, 3), (0, 0, 2)]
 
 
@@ -206,14 +207,14 @@ def test_what_failed_is_done_once_it_came(alice: Person, pms: FakeHostaway) -> N
     sync.run()
     assert {state for _, state in shown(alice)} == {"waiting"}
     assert activity.counts(alice.workspace) == (0, 3, 0, 1)
-    copying.run()
+    copies.run()
     db.session.rollback()
     assert [state for _, state in shown(alice)] == ["done", "failed", "done"]
     (cause,) = activity.causes(alice.workspace)
     assert (cause.place, cause.jobs) == (pms.url.partition("://")[2], 1)
     assert sum(activity.a_minute(alice.workspace)) == 3, "one of them with a picture that failed"
     activity.try_all_again(alice.workspace, cause)
-    copying.run()
+    copies.run()
     db.session.rollback()
     assert [state for _, state in shown(alice)] == ["done"] * 3
     assert activity.counts(alice.workspace) == (0, 0, 0, 4)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations
+from portal.listings import copies, integrations
 from portal.listings.models import IntegrationAccount
 from portal.work import work
 from tests import factories
@@ -230,7 +230,7 @@ def test_a_picture_is_tried_again(alice: Person, account: IntegrationAccount, pm
     response = alice.api("POST", f"{at}/{failed['id']}/retry")
     assert response.status_code == 202
     assert response.json == failed | {"failureReason": None, "updatedAt": response.json["updatedAt"]}
-    copying.run()
+    copies.run()
     done = alice.api("GET", at).json[3]
     assert (done["failureReason"], bool(done["cdnURL"])) == (None, True)
 

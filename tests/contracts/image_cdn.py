@@ -11,7 +11,7 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said
 from portal.infra import storage
-from portal.listings import copying, sync
+from portal.listings import copies, sync
 from tests.factories import Person
 from tests.listings import stays
 
@@ -50,7 +50,7 @@ class ImageCdn:
 
     def upload(self) -> None:
         """Have the queued images uploaded."""
-        copying.run()
+        copies.run()
         db.session.rollback()
 
     def cycle(self) -> None:

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from portal.db import db
 from portal.infra import jobs, storage
-from portal.listings import copying
+from portal.listings import copies
 from portal.listings.models import IntegrationDefinition
 from portal.work import work
 from tests.contracts.image_cdn import DEFINITIONS, ENABLE, GALLERY, THUMBNAIL, ImageCdn, md5, objects
@@ -119,7 +119,7 @@ class TestHowItWorks:
         task = Job.fetch(jobs.image_cdn_upload().id, connection=jobs.connection(), serializer=JSONSerializer)
         assert task.meta["type"] == "IMAGE_CDN_UPLOAD"
         work_off()
-        copying.run()
+        copies.run()
         assert None not in {image["cdnURL"] for image in cdn.images()}
 
     def test_4_cdn_upload(self, cdn: ImageCdn) -> None:

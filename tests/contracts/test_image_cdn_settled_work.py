@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 from portal.db import db, now
 from portal.demo.pms.server import Said
 from portal.infra import jobs, storage
-from portal.listings import copying, removal
+from portal.listings import copies, removal
 from portal.listings.models import ListingImage
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
@@ -106,7 +106,7 @@ def test_a16_workers_that_overlap_upload_nothing_twice(cdn: ImageCdn, at_once: C
         cdn.pms.catalogue.add(6)
     downloads = cdn.downloads
     cdn.sync()
-    answers = at_once(copying.run, *[()] * 4)
+    answers = at_once(copies.run, *[()] * 4)
     assert [answer for answer in answers if isinstance(answer, Exception)] == []
     assert cdn.downloads == downloads + 18
     for number in (2, 3, 4):

@@ -15,7 +15,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
-from portal.listings import copying, counts, integrations, substitution, sync
+from portal.listings import copies, counts, integrations, substitution, sync
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -133,7 +133,7 @@ def broken(account: IntegrationAccount, error: str) -> None:
 def synced(account: IntegrationAccount) -> IntegrationAccount:
     """Sync at once, and copy what that finds."""
     synced_only(account)
-    copying.run()
+    copies.run()
     db.session.rollback()
     return account
 
@@ -186,7 +186,7 @@ def let_leases_run_out() -> None:
 def run_due() -> None:
     """Time passes: what waits is fetched, or verified, now."""
     all_at_once()
-    copying.run()
+    copies.run()
     db.session.rollback()
 
 

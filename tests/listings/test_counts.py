@@ -12,7 +12,7 @@ from sqlalchemy import select
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Invalid
-from portal.listings import catalogue, copying, counts, integrations, sync
+from portal.listings import catalogue, copies, counts, integrations, sync
 from portal.listings.catalogue import COPIED, FAILED, WAITING
 from portal.listings.counts import Counts
 from portal.listings.models import IntegrationAccount, ListingImage
@@ -53,7 +53,7 @@ def test_pictures_are_counted_as_they_come(account: IntegrationAccount, pms: Fak
     pms.fail_next(1, 404, below="/pictures/2/2.jpg")
     sync.run()
     assert numbers() == counted() == [(0, 0, 5)] * 3
-    copying.run()
+    copies.run()
     assert numbers() == counted() == [(5, 0, 0), (4, 1, 0), (5, 0, 0)]
 
 
@@ -65,7 +65,7 @@ def test_what_is_named_no_more_is_not_counted(broken: IntegrationAccount, pms: F
     sync.run()
     assert numbers()[0] == (4, 0, 1)
     assert numbers()[2] == (4, 0, 0)
-    copying.run()
+    copies.run()
     assert numbers() == counted()
 
 
@@ -74,18 +74,18 @@ def test_what_is_tried_again_waits(broken: IntegrationAccount) -> None:
     assert numbers() == [(5, 0, 0), (2, 3, 0), (5, 0, 0)]
     image = db.session.scalars(select(ListingImage).where(ListingImage.failure_reason.is_not(None))).first()
     assert image
-    copying.try_again(image)
+    copies.try_again(image)
     assert numbers() == counted() == [(5, 0, 0), (2, 2, 1), (5, 0, 0)]
-    assert copying.try_all_again(failed_ids()) == 2
+    assert copies.try_all_again(failed_ids()) == 2
     assert numbers() == counted() == [(5, 0, 0), (2, 0, 3), (5, 0, 0)]
-    copying.run()
+    copies.run()
     assert numbers() == counted() == [(5, 0, 0)] * 3
 
 
 def test_all_that_failed_is_tried_again_only_where_the_switch_is_on(broken: IntegrationAccount, alice: Person) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     before = numbers()
-    assert copying.try_all_again(failed_ids()) == 0
+    assert copies.try_all_again(failed_ids()) == 0
     assert numbers() == counted() == before
 
 
@@ -108,7 +108,7 @@ def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, ali
         return [listing.external_id for listing in catalogue.page(alice.workspace, state=state).items]
 
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == (["1", "3"], ["2"], [])
-    copying.try_all_again(failed_ids())
+    copies.try_all_again(failed_ids())
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == (["1", "3"], [], ["2"])
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == ([], [], [])
@@ -134,17 +134,17 @@ def test_the_numbers_hold_when_all_happens_at_once(
     def again() -> None:
         image = db.session.get(ListingImage, image_id)
         assert image
-        copying.try_again(image)
+        copies.try_again(image)
 
     errors = at_once(
         lambda act: act(),
         (sync.run,),
-        (copying.run,),
+        (copies.run,),
         (again,),
-        (lambda: copying.try_all_again(failed_ids()),),
-        (copying.run,),
+        (lambda: copies.try_all_again(failed_ids()),),
+        (copies.run,),
     )
     assert [error for error in errors if isinstance(error, Exception)] == []
     assert numbers() == counted()
-    copying.run()
+    copies.run()
     assert numbers() == counted() == [(5, 0, 0)] * 3

@@ -15,7 +15,7 @@ from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
-from portal.listings import copying, integrations, removal, sync
+from portal.listings import copies, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing, ListingImage, SyncPage
 from portal.work import work
 from tests.buckets import collect_orphans
@@ -140,8 +140,8 @@ def test_a_copy_killed_at_any_step_is_made_by_the_next(
         return []
 
     stays.synced(account)
-    for _ in killed_at_each_step(steps, copying.run, prepare):
-        copying.run()
+    for _ in killed_at_each_step(steps, copies.run, prepare):
+        copies.run()
         assert_whole(pms, alice.workspace)
 
 

@@ -15,7 +15,7 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound
 from portal.images.models import Property
-from portal.listings import copying, integrations, removal, sync
+from portal.listings import copies, integrations, removal, sync
 from portal.listings.catalogue import COPIED, FAILED
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage
 from portal.webhooks import endpoints, events
@@ -112,11 +112,11 @@ def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAcc
         lambda: removal.remove_account(alma),
         lambda: integrations.sync_now(alma),
         lambda: adoption.adopt(listing),
-        lambda: copying.try_again(image),
+        lambda: copies.try_again(image),
     ):
         with pytest.raises(NotFound):
             verb()
-    assert copying.try_all_again(select(ListingImage.id)) == 0
+    assert copies.try_all_again(select(ListingImage.id)) == 0
     assert db.session.query(Property).count() == 0
 
 
@@ -136,11 +136,11 @@ def test_nothing_of_it_is_asked_for_and_no_event_tells_of_it(
     with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copying.run,), (remove,)) == [3, None]
+        assert at_once(lambda do: do(), (copies.run,), (remove,)) == [3, None]
         asked = len(host.seen), sum(pms.asked.values())
         stays.all_at_once()
         stays.let_leases_run_out()
-        assert (copying.run(), sync.run()) == (0, 0)
+        assert (copies.run(), sync.run()) == (0, 0)
         assert (len(host.seen), sum(pms.asked.values())) == asked
     assert (db.session.query(Delivery).count(), stays.objects()) == (0, {})
     listings = select(func.count(Listing.id))

@@ -14,8 +14,9 @@ from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import jobs
 from portal.infra.jobs import Job
-from portal.listings import copying, download, integrations, sync, turns
+from portal.listings import copies, integrations, sync
 from portal.listings.catalogue import WAITING
+from portal.listings.copies import fetch, schedule
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.providers import account as accounts
 from portal.listings.sync import tasks
@@ -37,7 +38,7 @@ hostile = pytest.mark.parametrize("hostile", [4, pytest.param(10, marks=pytest.m
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on nobody who hangs: whoever waited for them would wait for longer than the test does."""
     monkeypatch.setattr(accounts, "CALL_DEADLINE_S", 300)
-    monkeypatch.setattr(download, "DEADLINE_S", 300)
+    monkeypatch.setattr(fetch, "DEADLINE_S", 300)
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def test_hosts_that_hang_delay_no_other_pictures(
             return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
 
         try:
-            until(lambda: sum(len(host.seen) for host in hosts) >= turns.LIMITS.side_by_side)
+            until(lambda: sum(len(host.seen) for host in hosts) >= schedule.LIMITS.side_by_side)
             stays.synced_only(db.session.get_one(IntegrationAccount, his_id))
             until(are_copied)
         finally:
@@ -124,7 +125,7 @@ def test_hosts_that_hang_delay_no_other_pictures(
         pms.catalogue.listings |= {listing.id: listing for listing in others}
         pms.twist = lambda listing: listing
         his_id = stays.connected(charlie.workspace, pms).id
-        _, outcome = at_once(lambda do: do(), (copying.run,), (sync_his,))
+        _, outcome = at_once(lambda do: do(), (copies.run,), (sync_his,))
     assert outcome is None
     assert all(len(host.seen) <= 6 for host in hosts)
 
@@ -143,7 +144,7 @@ def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_
         finally:
             host.closed.set()
 
-    run = sync.run if job == jobs.sync_listings() else copying.run
+    run = sync.run if job == jobs.sync_listings() else copies.run
     with outside(lambda _: Reply(after_s=300)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(stays.connected(alice.workspace, pms))
@@ -172,12 +173,12 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie:
 def test_many_accounts_whose_pictures_wait_hide_no_other(
     alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "ACCOUNTS", 2)
+    monkeypatch.setattr(schedule, "ACCOUNTS", 2)
     for n in range(3):
         stays.told(rows.account_of(alice.workspace, f"Alma {n}"))
     his = stays.told(rows.account_of(charlie.workspace))[0]
     mine = stays.listings()[0]
-    chosen = [db.session.get_one(ListingImage, id).listing_id for id in turns.choose(4)]
+    chosen = [db.session.get_one(ListingImage, id).listing_id for id in schedule.pick(4)]
     assert sorted(chosen) == sorted([mine.id, his.id] * 2)
 
 
@@ -185,15 +186,15 @@ def test_a_full_host_hides_no_picture_on_another(
     alice: Person, charlie: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an account that has more there than are looked at, and of a workspace beside as many that wait for it."""
-    monkeypatch.setattr(turns, "ACCOUNTS", 5)
-    monkeypatch.setattr(turns, "PER_ACCOUNT", 10)
+    monkeypatch.setattr(schedule, "ACCOUNTS", 5)
+    monkeypatch.setattr(schedule, "PER_ACCOUNT", 10)
     rows.listing_of(rows.account_of(alice.workspace), *[rows.BUSY] * 6, host="busy.example")
-    for n in range(turns.ACCOUNTS):
+    for n in range(schedule.ACCOUNTS):
         other = factories.person(app, f"Waiting {n}", f"{n}@waiting.example", admin=True)
         rows.listing_of(rows.account_of(other.workspace), WAITING, host="busy.example")
     account = rows.account_of(charlie.workspace)
-    rows.listing_of(account, *[WAITING] * turns.PER_ACCOUNT, host="busy.example")
+    rows.listing_of(account, *[WAITING] * schedule.PER_ACCOUNT, host="busy.example")
     free = rows.listing_of(account, WAITING, host="free.example")
     db.session.rollback()
-    looks = [turns.choose(16) for _ in range(50)]
+    looks = [schedule.pick(16) for _ in range(50)]
     assert [image.id for image in rows.images(free)] in looks

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import download
+from portal.listings.copies import fetch
 from portal.listings.models import GALLERY, IntegrationAccount
 from tests import factories
 from tests.conftest import BOTH, MATRIX
@@ -77,9 +77,9 @@ def serving(*scripts: Script | bytes) -> Iterator[list[Server]]:
 def test_each_lie_ends_in_its_reason_and_the_good_picture_beside_it_is_copied(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "DEADLINE_S", 2)
-    monkeypatch.setattr(download, "RETRY_AFTER_S", ())
-    monkeypatch.setattr(download, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(fetch, "DEADLINE_S", 2)
+    monkeypatch.setattr(fetch, "RETRY_AFTER_S", ())
+    monkeypatch.setattr(fetch, "MAX_BYTES", 2_000_000)
     good = pms.url_of(pms.catalogue.listings[1].pictures[0])
     with serving(*(script for script, _ in LIES.values())) as servers:
         stays.showing(pms, good, *(f"{server.url}1.jpg" for server in servers))
@@ -144,7 +144,7 @@ def test_validators_that_can_not_be_kept_are_not_and_the_picture_is_copied(
 def test_large_pictures_are_fetched_a_few_at_a_time(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "USUAL_BYTES", 1000)
+    monkeypatch.setattr(fetch, "USUAL_BYTES", 1000)
     with outside(lambda _: Reply(body=PHOTO)) as host:
         stays.showing(pms, *(f"{host.url}/{n}.jpg" for n in range(8)))
         stays.synced(account)

@@ -12,7 +12,7 @@ from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.garbage import Garbage
 from portal.infra import storage
-from portal.listings import copying, removal
+from portal.listings import copies, removal
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.sync import detection
 from portal.work import work
@@ -68,7 +68,7 @@ def test_a5_a_changed_url_has_a_new_record_beside_the_old_one_which_is_not_serve
     new_url = pms.url_of(pms.catalogue.change_url(1, 1))
     stays.synced_only(account)
     assert new_url in stays.shown_urls(), "the PMS's own until there is a copy"
-    copying.run()
+    copies.run()
     stays.synced(account)
     new, old = stays.gallery()[1], db.session.get_one(ListingImage, old_id)
     assert (old.original_url, old.key, old.next_at) == (old_url, old_key, None)
@@ -102,7 +102,7 @@ def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     assert timedelta(days=6) < first.next_at - now() <= detection.VERIFY_EVERY
     checked_at, there = first.last_checked_at, stays.objects()
     stays.all_at_once()
-    copying.run()
+    copies.run()
     db.session.rollback()
     assert (pms.count("/pictures/", 200), pms.count("/pictures/", 304)) == (12, 12), "asked for, not downloaded"
     assert stays.objects() == there
@@ -110,7 +110,7 @@ def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     changed = pms.catalogue.change_bytes(1, 0)
     old_keys = {image.key for image in stays.images() if image.original_url == pms.url_of(changed)}
     stays.all_at_once()
-    copying.run()
+    copies.run()
     db.session.rollback()
     assert (pms.count("/pictures/", 200), pms.count("/pictures/", 304)) == (13, 23)
     assert len(old_keys) == 2
@@ -127,11 +127,11 @@ def test_a6_a_host_that_knows_no_conditions_is_verified_by_its_bytes(
         stays.synced(account)
         there = stays.objects()
         stays.all_at_once()
-        copying.run()
+        copies.run()
         assert stays.objects() == there
         data[0] = factories.jpeg(64, 48, (1, 2, 3))
         stays.all_at_once()
-        copying.run()
+        copies.run()
     assert len(stays.objects()) == len(there)
     assert there.keys().isdisjoint(stays.objects())
 
@@ -143,7 +143,7 @@ def test_a6_a_copy_whose_object_was_lost_is_made_anew_when_it_is_verified(
     stays.synced(account)
     storage.cdn.delete(str(stays.gallery()[1].key))
     stays.all_at_once()
-    copying.run()
+    copies.run()
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
 
@@ -224,12 +224,12 @@ def test_a_picture_that_comes_back_while_its_copy_is_deleted_is_stored_again_aft
     with work():
         db.session.execute(update(ListingImage).where(ListingImage.key == key).values(key=None, next_at=now()))
         garbage.add([(storage.cdn, key)])
-    copying.run()
+    copies.run()
     assert stays.gallery()[1].key is None
     with work():
         db.session.execute(update(Garbage).values(next_at=now()))
     stays.all_at_once()
-    copying.run()
+    copies.run()
     assert stays.gallery()[1].key == key
     assert orphans.collect() == 0
     stays.assert_copied(pms, alice.workspace)

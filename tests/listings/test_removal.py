@@ -16,7 +16,8 @@ from portal.demo.pms.server import Asked, Said
 from portal.errors import NotFound
 from portal.garbage import Garbage
 from portal.infra import storage
-from portal.listings import copying, integrations, removal, turns
+from portal.listings import copies, integrations, removal
+from portal.listings.copies import schedule
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, SyncPage
 from portal.work import work
 from tests import factories
@@ -93,8 +94,8 @@ def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAcc
 def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "ACCOUNTS", 1)
-    monkeypatch.setattr(turns, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(schedule, "ACCOUNTS", 1)
+    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
     stays.synced_only(account)
     removal.remove_account(account)
     stays.synced(stays.connected(alice.workspace, pms))
@@ -108,7 +109,7 @@ def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many they are: a sync that deletes thousands holds up everybody. Some of their pictures still wait."""
-    monkeypatch.setattr(turns, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
     monkeypatch.setattr(removal, "BATCH", 2)
     stays.synced(account)
     stays.all_at_once()
@@ -120,7 +121,7 @@ def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
     assert not [statement for statement in asked if statement.startswith("DELETE FROM listing")]
     assert len(stays.listings()) == 1, "nobody sees the others any more"
     asked_before = pms.count("/pictures/")
-    copying.run()
+    copies.run()
     assert pms.count("/pictures/") == asked_before + 4
     assert left() == (2, 4)
     assert removal.clear_leftovers() == 3
@@ -200,7 +201,7 @@ def test_a15_pictures_in_flight_when_their_account_goes_leave_nothing(
     with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copying.run,), (remove,)) == [3, None]
+        assert at_once(lambda do: do(), (copies.run,), (remove,)) == [3, None]
     assert (stays.images(), stays.objects()) == ([], {})
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Conflict
-from portal.listings import copying, download, integrations
+from portal.listings import copies, integrations
+from portal.listings.copies import fetch
 from portal.listings.models import IntegrationAccount, ListingImage
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
@@ -26,14 +27,14 @@ def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
     account: IntegrationAccount, pms: FakeHostaway, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if failure == "timeout":
-        monkeypatch.setattr(download, "DEADLINE_S", 0.2)
+        monkeypatch.setattr(fetch, "DEADLINE_S", 0.2)
     replies = {"5xx": Reply(503), "reset": Reply(is_reset=True), "timeout": Reply(after_s=60)}
     good = Reply(body=drawn("JPEG"))
     with outside(lambda _: replies.get(failure, good)) as host, bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 500 if asked.method == "PUT" and failure == "S3" else None
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced(account)
-        for pause_s in download.RETRY_AFTER_S:
+        for pause_s in fetch.RETRY_AFTER_S:
             image = stays.images()[0]
             assert pause_s - 30 < stays.again_in_s(image) <= pause_s
             assert image.failure_reason is None
@@ -46,7 +47,7 @@ def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
     }
     assert [image.failure_reason for image in stays.images()] == [reasons[failure]] * 2
     assert [image.next_at for image in stays.images()] == [None, None]
-    assert len(host.seen) == 1 + len(download.RETRY_AFTER_S)
+    assert len(host.seen) == 1 + len(fetch.RETRY_AFTER_S)
     assert stays.objects() == {}
 
 
@@ -64,7 +65,7 @@ def test_an_s3_upload_that_fails_half_way_succeeds_later(
 def test_a9_a_failure_after_a_success_keeps_serving_the_copy(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     keys, objects = [image.key for image in stays.images()], stays.objects()
-    for _ in range(download.MAX_ATTEMPTS + 2):  # weeks pass, and it is asked again each time
+    for _ in range(fetch.MAX_ATTEMPTS + 2):  # weeks pass, and it is asked again each time
         pms.fail_next(2, 404, below="/pictures/")
         stays.run_due()
         assert [image.key for image in stays.images()] == keys
@@ -80,7 +81,7 @@ def test_a_copy_that_can_not_be_verified_is_retried_as_often_each_time(
 ) -> None:
     stays.synced(account)
     for _ in range(2):
-        for pause_s in download.RETRY_AFTER_S:
+        for pause_s in fetch.RETRY_AFTER_S:
             pms.fail_next(2, 502, below="/pictures/")
             stays.run_due()
             assert all(pause_s - 30 < stays.again_in_s(image) <= pause_s for image in stays.images())
@@ -93,8 +94,8 @@ def test_a_copy_that_can_not_be_verified_is_retried_as_often_each_time(
 def test_a_picture_is_tried_again_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
-    copying.try_again(stays.images()[1])
-    copying.run()
+    copies.try_again(stays.images()[1])
+    copies.run()
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
 
@@ -104,11 +105,11 @@ def test_all_that_failed_is_tried_again_on_request(
 ) -> None:
     pms.fail_next(2, 404, below="/pictures/")
     stays.synced(account)
-    assert copying.try_all_again(select(ListingImage.id)) == 3
-    copying.run()
+    assert copies.try_all_again(select(ListingImage.id)) == 3
+    copies.run()
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
-    assert copying.try_all_again(select(ListingImage.id)) == 0
+    assert copies.try_all_again(select(ListingImage.id)) == 0
 
 
 def test_what_is_off_or_gone_is_not_tried_again(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
@@ -117,12 +118,12 @@ def test_what_is_off_or_gone_is_not_tried_again(account: IntegrationAccount, ali
     failed = stays.images()[1]
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     with pytest.raises(Conflict):
-        copying.try_again(failed)
-    copying.try_all_again(select(ListingImage.id))
-    copying.run()
+        copies.try_again(failed)
+    copies.try_all_again(select(ListingImage.id))
+    copies.run()
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     with pytest.raises(Conflict):
-        copying.try_again(failed)
+        copies.try_again(failed)
     assert pms.count("/pictures/") == 2

@@ -13,8 +13,9 @@ from sqlalchemy import select, update
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, removal, settling, turns
-from portal.listings.download import perform
+from portal.listings import copies, integrations, removal
+from portal.listings.copies import results, schedule, tasks
+from portal.listings.copies.fetch import perform
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
@@ -54,7 +55,7 @@ def test_a10_what_is_queued_is_skipped_and_no_failure_and_fetched_when_it_is_on_
 ) -> None:
     stays.synced_only(account)
     integrations.switch(alice.workspace, "hostaway", enabled=False)
-    copying.run()
+    copies.run()
     pms.catalogue.add(2)
     stays.synced(account)
     assert (pms.count("/pictures/"), stays.objects()) == (0, {})
@@ -77,8 +78,8 @@ def test_a10_a_switch_touches_no_picture(account: IntegrationAccount, alice: Per
 def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "ACCOUNTS", 1)
-    monkeypatch.setattr(turns, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(schedule, "ACCOUNTS", 1)
+    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
     stays.synced_only(account)
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     with work():
@@ -95,7 +96,7 @@ def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
                 .where(ListingImage.listing_id == listing.id)
                 .values(original_url=f"{host.url}/1.jpg", host="other")
             )
-        copying.run()
+        copies.run()
     db.session.rollback()
     assert [image.listing_id for image in stays.images() if image.key] == [listing.id] * 2
     assert pms.count("/pictures/") == 0
@@ -110,14 +111,14 @@ def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
         integrations.switch(alice.workspace, "hostaway", enabled=False)
         return chosen
 
-    kept = turns.choose
-    monkeypatch.setattr(turns, "choose", choose)
+    kept = schedule.pick
+    monkeypatch.setattr(schedule, "pick", choose)
     stays.synced(account)
     assert pms.count("/pictures/") == 0
     assert {(image.failure_reason, image.key, image.attempts) for image in stays.images()} == {(None, None, 0)}
     monkeypatch.undo()
     integrations.switch(alice.workspace, "hostaway", enabled=True)
-    copying.run()
+    copies.run()
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
 
@@ -136,12 +137,12 @@ def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     with outside(lambda _: Reply(body=factories.jpeg(64, 48), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copying.run,), (off,)) == [3, None]
+        assert at_once(lambda do: do(), (copies.run,), (off,)) == [3, None]
         seen = {(i.failure_reason, i.key, i.fetching_until, i.attempts) for i in stays.images()}
         assert seen == {(None, None, None, 0)}
         assert stays.objects() == {}
         integrations.switch(alice.workspace, "hostaway", enabled=True)
-        copying.run()
+        copies.run()
     assert len(stays.objects()) == 6
 
 
@@ -150,15 +151,15 @@ def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
 ) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
     stays.synced_only(account)
-    *some, last = [task for task in copying._claim(99) if task.listing_id == stays.listings()[0].id]
-    settling.note([(task, perform(task)) for task in some])
+    *some, last = [task for task in tasks._claim(99) if task.listing_id == stays.listings()[0].id]
+    results.record([(task, perform(task)) for task in some])
     found = perform(last)
     integrations.switch(alice.workspace, "hostaway", enabled=False)
-    settling.note([(last, found)])
+    results.record([(last, found)])
     assert db.session.query(Delivery).count() == 0
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     stays.let_leases_run_out()
-    copying.run()
+    copies.run()
     assert db.session.query(Delivery).count() == 3, "each listing once"
 
 

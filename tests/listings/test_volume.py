@@ -12,7 +12,7 @@ import pytest
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, sync
+from portal.listings import copies, integrations, sync
 from portal.listings.models import IntegrationAccount
 from tests.conftest import BOTH
 from tests.factories import Person
@@ -35,7 +35,7 @@ def synced(account: IntegrationAccount) -> None:
     """Sync and copy until nothing is due."""
     integrations.sync_now(account)
     sync.run()
-    while copying.run():
+    while copies.run():
         pass
     db.session.rollback()
     assert account.error is None

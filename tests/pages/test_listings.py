@@ -11,7 +11,7 @@ import pytest
 
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, integrations, sync
+from portal.listings import copies, integrations, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing
 from portal.pages import listings as listings_page
 from portal.pages.listings import PAGE
@@ -293,7 +293,7 @@ def test_a_whole_sync_on_the_page(alice: Person) -> None:
         sync.run()
         page = browser.get("/listings").text
         assert "0 copied, 15 on the way" in page and page.count('<tr id="listing-') == 3
-        copying.run()
+        copies.run()
         page = browser.get("/listings").text
     assert "All 15 copied" in page and page.count("All copied</span>") == 3
     assert pms.credentials["clientSecret"] not in page

@@ -95,7 +95,7 @@ def _claim(most: int) -> list[_Task]:
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
-        return [task for account in free if (task := _begun(account))]
+        return [task for account in free if (task := _started(account))]
 
 
 def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
@@ -115,7 +115,7 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
     return [Candidate(*row) for row in db.session.execute(found)]
 
 
-def _begun(account: IntegrationAccount) -> _Task | None:
+def _started(account: IntegrationAccount) -> _Task | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
         account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
@@ -191,10 +191,10 @@ def _note(results: dispatch.Results[_Task, _FetchResult]) -> None:
     """Write down what came of some tasks, each in a change of its own."""
     for task, found in results:
         with work() as w:
-            _take(w, task, found)
+            _apply(w, task, found)
 
 
-def _take(w: Work, task: _Task, found: _FetchResult) -> None:
+def _apply(w: Work, task: _Task, found: _FetchResult) -> None:
     account = db.session.get(IntegrationAccount, task.candidate.id)
     if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, task):
         return  # it was removed meanwhile, or another worker asks for this page by now

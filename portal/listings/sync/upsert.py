@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from portal.db import db
-from portal.listings import counts, settling
+from portal.listings import counts
+from portal.listings.copies import results
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.listings.sync import detection
@@ -55,7 +56,7 @@ def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     for listing in listings:
         if listing.has_news:  # the one that it waited for may be gone
             mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
-            settling.tell(w, listing, db.session.scalars(mine).all())
+            results.tell(w, listing, db.session.scalars(mine).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
     counts.refresh(listing_ids)
 

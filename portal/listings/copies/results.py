@@ -11,7 +11,7 @@ from portal.dispatch import Results
 from portal.garbage import LEASE, Garbage
 from portal.infra import storage
 from portal.listings import counts
-from portal.listings.download import Copy, FetchResult, Task
+from portal.listings.copies.fetch import Copy, FetchResult, Task
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.sync.detection import VERIFY_EVERY
 from portal.webhooks import events
@@ -20,13 +20,13 @@ from portal.work import Work, held, lock, work
 log = logging.getLogger(__name__)
 
 
-def note(results: Results[Task, FetchResult]) -> None:
+def record(results: Results[Task, FetchResult]) -> None:
     """Write down what came of some tasks, all those of one listing in one change."""
     by_listing: dict[int, list[tuple[Task, FetchResult]]] = {}
     for task, found in results:
         by_listing.setdefault(task.listing_id, []).append((task, found))
     for listing_id, its in by_listing.items():
-        _note(listing_id, its)
+        _record_listing(listing_id, its)
 
 
 def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
@@ -41,7 +41,7 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
         events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)
 
 
-def _note(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
+def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
     with work() as w:
         put = [key for _, found in outcomes if found.copy for key in found.copy.put]
         listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
@@ -51,7 +51,7 @@ def _note(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for task, found in outcomes:
-            _settle(listing, images, task, _kept(found, before))
+            _record_images(listing, images, task, _kept(found, before))
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
@@ -80,7 +80,7 @@ def _is_leaving(keys: Sequence[str]) -> bool:
     return any(row.next_at > now() for row in rows)
 
 
-def _settle(listing: Listing, images: Sequence[ListingImage], task: Task, found: FetchResult) -> None:
+def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task, found: FetchResult) -> None:
     """Note an outcome on its rows. Where the switch went off meanwhile it is skipped, and no failure (A10)."""
     wanted = {target.image_id for target in task.targets}
     is_on = listing.account.definition.enable_images_cdn
@@ -89,14 +89,14 @@ def _settle(listing: Listing, images: Sequence[ListingImage], task: Task, found:
             continue
         image.fetching_until = None
         if is_on:
-            _take(listing, image, found, images)
+            _apply(listing, image, found, images)
         else:
             image.attempts, image.next_at = 0, now()  # its turn comes when it is on again
         if image.superseded_at:
             image.next_at = None
 
 
-def _take(listing: Listing, image: ListingImage, found: FetchResult, images: Sequence[ListingImage]) -> None:
+def _apply(listing: Listing, image: ListingImage, found: FetchResult, images: Sequence[ListingImage]) -> None:
     if found.copy:
         before = image.key
         _show(image, found.copy, images)

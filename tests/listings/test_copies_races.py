@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.listings import copying, counts, integrations, sync
+from portal.listings import copies, counts, integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing
 from portal.listings.sync import upsert
@@ -36,15 +36,15 @@ def test_what_is_being_fetched_is_not_fetched_beside_it(
     def impatient() -> None:
         try:
             stays.until_busy()
-            copying.try_again(stays.images()[0])
-            copying.run()
+            copies.try_again(stays.images()[0])
+            copies.run()
         finally:
             host.closed.set()
 
     with outside(lambda _: Reply(body=drawn("JPEG"), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copying.run,), (impatient,)) == [1, None]
+        assert at_once(lambda do: do(), (copies.run,), (impatient,)) == [1, None]
     assert len(host.seen) == 1
     assert len(stays.objects()) == 2
 
@@ -56,7 +56,7 @@ def test_a16_workers_side_by_side_download_nothing_twice(
     for _ in range(5):
         pms.catalogue.add(4)
     stays.synced_only(account)
-    counts = at_once(copying.run, (), (), (), ())
+    counts = at_once(copies.run, (), (), (), ())
     assert sum(counts) == pms.count("/pictures/") == 2 + 5 * 4
     stays.assert_copied(pms, alice.workspace)
 
@@ -71,7 +71,7 @@ def test_a16_syncs_and_copies_side_by_side_come_to_the_same(
             pms.catalogue.change_url(1, 1)
             pms.catalogue.listings[1].pictures.reverse()
         integrations.sync_now(account)
-        outcomes = at_once(lambda do: do(), (sync.run,), (copying.run,), (sync.run,), (copying.run,))
+        outcomes = at_once(lambda do: do(), (sync.run,), (copies.run,), (sync.run,), (copies.run,))
         assert not [each for each in outcomes if isinstance(each, Exception)], turn
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)

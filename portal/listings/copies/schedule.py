@@ -18,7 +18,7 @@ LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_place=6, per_workspa
 ACCOUNTS, PER_ACCOUNT = 50, 100  # that are looked at for each choice
 
 
-def choose(most: int) -> list[int]:
+def pick(most: int) -> list[int]:
     """Return the rows to take now, within the limits."""
     busy = _busy()
     return LIMITS.pick(_due(busy), busy, most)

@@ -13,8 +13,9 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
-from portal.listings import counts, settling, turns
-from portal.listings.download import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
+from portal.listings import counts
+from portal.listings.copies import results, schedule
+from portal.listings.copies.fetch import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
 from portal.listings.models import (
     WITH_ACCOUNT,
     WITH_REMOVED,
@@ -40,8 +41,8 @@ def run() -> int:
     return dispatch.run(
         _claim,
         perform,
-        settling.note,
-        limits=turns.LIMITS,
+        results.record,
+        limits=schedule.LIMITS,
         broken=BROKEN,
         successor=jobs.image_cdn_upload(),
         together=lambda task: task.listing_id,
@@ -50,7 +51,7 @@ def run() -> int:
 
 def ring_again() -> None:
     """Ring where pictures are due and no worker is on its way to them."""
-    if turns.waiting(now()):
+    if schedule.waiting(now()):
         jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
@@ -104,7 +105,7 @@ def _renew(failed: Sequence[Row[int, int]]) -> int:
 def _claim(most: int) -> list[Task]:
     """Take URLs that are due, within the limits, with a lease; count the attempts before they are made."""
     before: list[int] = []
-    while (chosen := turns.choose(most)) and chosen != before:
+    while (chosen := schedule.pick(most)) and chosen != before:
         with work():  # may put all of them to rest, where their listings are gone: then there are others
             if taken := _taken(chosen):
                 return taken
@@ -131,7 +132,7 @@ def _taken(chosen: Sequence[int]) -> list[Task]:
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
     places = _places(free_ids)
-    return [task for (id, _), images in groups.items() if (task := _begun(places.get(id), images))]
+    return [task for (id, _), images in groups.items() if (task := _started(places.get(id), images))]
 
 
 @dataclass
@@ -162,7 +163,7 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
     return found
 
 
-def _begun(place: _Place | None, images: Sequence[ListingImage]) -> Task | None:
+def _started(place: _Place | None, images: Sequence[ListingImage]) -> Task | None:
     """Begin with those of one URL that are due; None where they are gone, switched off, or another worker is at it."""
     at = now()
     due = [image for image in images if image.next_at and image.next_at <= at]
