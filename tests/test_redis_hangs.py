@@ -18,6 +18,7 @@ from portal import config
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import Image, Property
+from portal.images.variants import lifecycle
 from portal.infra import jobs
 from portal.infra.circuit_breaker import breaker
 from portal.work import work
@@ -101,7 +102,7 @@ def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
     breaker.close()
     with work():
         waiting = update(Image).where(Image.variants == "pending")
-        db.session.execute(waiting.values(pending_since=now() - variants.WAITS_TOO_LONG))
+        db.session.execute(waiting.values(pending_since=now() - lifecycle.WAITS_TOO_LONG))
     assert variants.ring_again() == 8
     work_off()
     assert {image.variants for image in db.session.scalars(select(Image))} == {"ready"}

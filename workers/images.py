@@ -1,6 +1,7 @@
 """Jobs of the images."""
 
-from portal.images import renditions, variants
+from portal.images import variants
+from portal.images.variants import renditions
 from workers import job
 
 

@@ -25,7 +25,7 @@ from werkzeug.routing import RequestRedirect
 from portal import errors
 from portal.accounts import idempotency
 from portal.errors import Problem
-from portal.images import making
+from portal.images.variants import rendering
 from portal.infra.multipart import BROKEN_BODY
 from portal.infra.statuses import status_of
 
@@ -115,7 +115,7 @@ def _body_c(failure: Failure) -> dict[str, Any]:
     return {"success": False, "message": message, "data": None}
 
 
-UPDATE_FAILED = {"image_not_found", making.FAILED}
+UPDATE_FAILED = {"image_not_found", rendering.FAILED}
 C = Dialect(("/api/properties",), _status_c, _body_c)
 ALL = (A, C, B)  # the narrower prefixes first
 

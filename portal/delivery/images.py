@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
 from portal.errors import Invalid, NotFound, Problem, TooMany
-from portal.images import renditions
+from portal.images.variants import renditions
 from portal.infra import storage
 from portal.infra.statuses import status_of
 from portal.infra.storage import IMMUTABLE

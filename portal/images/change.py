@@ -9,10 +9,11 @@ from sqlalchemy import delete, select
 
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, Problem
-from portal.images import deletion, gallery, keys, making, properties, variants
+from portal.images import deletion, gallery, keys, properties, variants
 from portal.images.keys import Place
-from portal.images.making import Made, Source
 from portal.images.models import PENDING, Image, Property, Rendition
+from portal.images.variants import rendering
+from portal.images.variants.rendering import RenderedPhoto, Source
 from portal.infra import storage
 from portal.work import Work, work
 
@@ -71,7 +72,7 @@ def apply(property: Property, change: Change) -> None:
     where = Place.of(property)
     with work() as w:
         # No statement before the lock: the transaction begins there, and the pixels are made by then.
-        made = making.make_all(w, where, sources)
+        made = rendering.render_all(w, where, sources)
         rows = gallery.hold(property)
         _demand_known(change, rows)
         before = gallery.state_of(rows)
@@ -103,7 +104,7 @@ def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
 
 def _is_outdated(problem: Problem) -> bool:
     """Whether somebody turned or deleted one of the images meanwhile: the next look will see it."""
-    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == making.MISSING
+    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == rendering.MISSING
     return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 
@@ -148,7 +149,7 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
         turns = change.turned.get(image.id, 0)
         waits = image.variants == PENDING and not change.leaves_waiting
         if image.id not in change.deleted and (turns or waits):
-            read = making.reader(image.original_key)
+            read = rendering.reader(image.original_key)
             yield Source(read, (image.turns + turns) % 4, image.id, image.version, may_fail=not turns)
 
 
@@ -159,7 +160,7 @@ def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
     return [image for image in rows if image.id not in ids]
 
 
-def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made | None) -> None:
+def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
     """Have an image show its new variants. A turn has a new public name, so that no cache shows the old one."""
     if made is None:
         return None
@@ -178,7 +179,7 @@ def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Made |
     return variants.swap(w, image, made.variants)
 
 
-def _image(w: Work, property: Property, where: Place, file: Added, made: Made, added_by: str) -> Image:
+def _image(w: Work, property: Property, where: Place, file: Added, made: RenderedPhoto, added_by: str) -> Image:
     key = where.original_key(made.picture.type)
     image = Image(
         uuid=keys.uuid_in(key),

@@ -31,7 +31,8 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
     """Switch a provider's Image CDN on or off (seed A, "Enabling", "Disabling"). Raises NotFound for no provider.
 
     Off: nothing new is fetched, and reads show the PMS's own URLs. On: the copies there are show at once, and
-    the next sync, which begins now, finds the rest. No picture is touched, however many there are: see `copies.schedule`.
+    the next sync, which begins now, finds the rest. However many pictures there are, none is touched: see
+    `copies.schedule`.
     """
     definition = _definition(workspace, providers.find(provider))
     with work() as w:

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 
 from portal.db import release
 from portal.errors import Invalid, NotFound, TooMany
-from portal.images import making
+from portal.images.variants import rendering
 from portal.infra import storage
 from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
@@ -49,14 +49,14 @@ def _small(key: str) -> bytes | None:
 
     Raises NotFound, TooMany, and Refused where it took too long.
     """
-    places = making.slots()
+    places = rendering.slots()
     if not places.acquire(timeout=WAIT_S):  # before its bytes are read: who waits holds none
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=1)
     try:
         data = storage.cdn.get(key)
         if data is None:
             raise NotFound("There is no such photo.", code="image_not_found")
-        return making.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
+        return rendering.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
     except Refused as refused:
         if refused.code == TOO_SLOW:
             raise

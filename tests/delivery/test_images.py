@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 
 from portal.db import db
 from portal.delivery import images as delivery
-from portal.images import deletion, keys, properties, renditions, variants
+from portal.images import deletion, keys, properties, variants
 from portal.images.models import FAILED, Image, Property, Rendition
+from portal.images.variants import renditions
 from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories

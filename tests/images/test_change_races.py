@@ -13,9 +13,10 @@ from sqlalchemy import text, update
 
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
-from portal.images import change, deletion, gallery, order, renditions, uploads, variants
+from portal.images import change, deletion, gallery, order, uploads, variants
 from portal.images.change import Change
 from portal.images.models import Image, Property
+from portal.images.variants import renditions
 from portal.work import lock, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets

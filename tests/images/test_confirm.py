@@ -219,6 +219,7 @@ def test_i9_confirm_succeeds_while_redis_is_away_and_the_bell_is_rung_later(
 
     from portal.config import settings
     from portal.images import variants
+    from portal.images.variants import lifecycle
 
     arrived = factories.uploaded(home, factories.jpeg())
     jobs.connect(replace(settings(), redis_url="redis://127.0.0.1:9"))
@@ -227,7 +228,7 @@ def test_i9_confirm_succeeds_while_redis_is_away_and_the_bell_is_rung_later(
     finally:
         jobs.connect(settings())
     assert jobs.queue(jobs.PIXELS).count == 0
-    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
     assert variants.ring_again() == 1
     assert variants.ring_again() == 0, "one that is in its queue is not rung for twice"
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_variants-{image.id}"]

@@ -11,6 +11,7 @@ from portal.db import db
 from portal.images import uploads, variants
 from portal.images.models import Image, Property, Upload
 from portal.images.uploads import Arrived
+from portal.images.variants import lifecycle
 from portal.infra import storage
 from portal.work import work
 from tests import factories
@@ -26,7 +27,7 @@ def confirm(property_id: int, arrived: Arrived) -> None:
 
 
 def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
     variants.ring_again()
     work_off()
     collect_orphans()

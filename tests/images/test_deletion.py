@@ -9,8 +9,9 @@ from sqlalchemy import update
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
-from portal.images import deletion, gallery, renditions, tidying, uploads
+from portal.images import deletion, gallery, tidying, uploads
 from portal.images.models import Deleted, Image, Property
+from portal.images.variants import renditions
 from portal.infra import storage
 from portal.work import work
 from tests import factories

@@ -10,10 +10,11 @@ import pytest
 
 from portal.config import settings
 from portal.errors import TooMany
-from portal.images import change, making
+from portal.images import change
 from portal.images.change import Change
-from portal.images.making import Places
 from portal.images.models import PENDING, READY, Property
+from portal.images.variants import rendering
+from portal.images.variants.rendering import FairSemaphore
 from tests import factories
 from tests.buckets import Buckets
 from tests.faults import bucket_behind_a_proxy
@@ -22,7 +23,7 @@ from tests.processes import until
 
 
 @contextmanager
-def in_line(places: Places, count: int) -> Iterator[list[int]]:
+def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
     """So many who wait for a place, one behind the other; yields who got one, in order. They keep it."""
     served: list[int] = []
 
@@ -40,7 +41,7 @@ def in_line(places: Places, count: int) -> Iterator[list[int]]:
 
 
 def test_places_are_given_to_those_who_came_first() -> None:
-    places = Places(1)
+    places = FairSemaphore(1)
     assert places.acquire(timeout=0)
     with in_line(places, 5) as served:
         for number in range(5):
@@ -52,7 +53,7 @@ def test_places_are_given_to_those_who_came_first() -> None:
 
 
 def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
-    places = Places(2)
+    places = FairSemaphore(2)
     assert [places.acquire(timeout=0) for _ in range(3)] == [True, True, False]
     assert not places.acquire(timeout=0.01)
     places.release()
@@ -63,11 +64,11 @@ def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
 @contextmanager
 def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every place is taken, by photos of other requests."""
-    monkeypatch.setattr(making, "WAIT_FOR_PLACE_S", 0.05)
+    monkeypatch.setattr(rendering, "WAIT_FOR_PLACE_S", 0.05)
     with ExitStack() as taken:
         for _ in range(settings().pixel_workers):
-            assert making.slots().acquire(timeout=10)
-            taken.callback(making.slots().release)
+            assert rendering.slots().acquire(timeout=10)
+            taken.callback(rendering.slots().release)
         yield
 
 

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import func, select, update
 
 from portal.db import db, now
-from portal.images import renditions, tidying, uploads
+from portal.images import tidying, uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import Announced
+from portal.images.variants import renditions
 from portal.infra import storage
 from portal.work import work
 from tests import factories

@@ -10,9 +10,10 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.errors import Invalid
-from portal.images import change, deletion, renditions
+from portal.images import change, deletion
 from portal.images.change import Change
 from portal.images.models import Image, Property, Rendition
+from portal.images.variants import renditions
 from portal.infra import storage
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets

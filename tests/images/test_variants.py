@@ -12,6 +12,7 @@ from portal.db import db
 from portal.errors import StorageFailed
 from portal.images import properties, variants
 from portal.images.models import Image, Property
+from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
@@ -113,16 +114,16 @@ def test_j6_an_original_that_is_missing_is_reported(home: Property) -> None:
     image = factories.photo_in(home)
     storage.uploads.delete(image.original_key)
     variants.make(image.id)
-    assert image.failure_reason == variants.ORIGINAL_IS_GONE
+    assert image.failure_reason == lifecycle.ORIGINAL_IS_GONE
 
 
 def test_a_photo_that_breaks_its_worker_each_time_is_given_up(home: Property) -> None:
     """Case I12: attempts are counted before anything can break."""
     image = factories.photo_in(home)
-    for _ in range(variants.MAX_ATTEMPTS):
-        assert variants._start(image), "killed right here"
+    for _ in range(lifecycle.MAX_ATTEMPTS):
+        assert lifecycle._start(image), "killed right here"
     variants.make(image.id)
-    assert (image.variants, image.failure_reason) == ("failed", variants.TRIED_TOO_OFTEN)
+    assert (image.variants, image.failure_reason) == ("failed", lifecycle.TRIED_TOO_OFTEN)
 
 
 def test_a_bucket_that_is_away_costs_no_attempt(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +150,7 @@ def test_i7_after_a_flushall_every_waiting_image_is_rung_for(
         factories.photo_in(home)
     jobs.connection().flushall()
     assert variants.ring_again() == 0, "young ones are left to their own bell"
-    monkeypatch.setattr(variants, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
     assert variants.ring_again() == 3
     assert work_off() == 3
     assert variants.ring_again() == 0
@@ -159,6 +160,6 @@ def test_all_failed_images_of_a_workspace_can_be_tried_again(home: Property, cha
     mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
     with work():
         for image in (mine, foreign):
-            variants._end_badly(image, "It broke.")
+            lifecycle._end_badly(image, "It broke.")
     assert variants.try_all_again(home.workspace) == 1
     assert (mine.variants, foreign.variants) == ("pending", "failed")

@@ -12,9 +12,9 @@ from sqlalchemy import exists, or_, select
 from portal.config import settings
 from portal.db import db, is_storable, release
 from portal.errors import NotFound, TooMany
-from portal.images import making
 from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
+from portal.images.variants import rendering
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.render import resize
@@ -140,7 +140,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The bytes of this photo are missing.", code="image_missing")
-        rendition = making.in_child(resize, data, inspect(data), width, type, source.turns)
+        rendition = rendering.in_child(resize, data, inspect(data), width, type, source.turns)
         return _keep(there, source, width, type, rendition.data)
 
 
@@ -204,7 +204,7 @@ def _turn(what: object) -> Iterator[bool]:
             if not first:
                 yield False
                 return
-            with _acquired(making.slots(), deadline) as slot:
+            with _acquired(rendering.slots(), deadline) as slot:
                 yield slot
     finally:
         with _turns.guard:
@@ -214,7 +214,7 @@ def _turn(what: object) -> Iterator[bool]:
 
 
 @contextmanager
-def _acquired(lock: "threading.Lock | making.Places", deadline: float) -> Iterator[bool]:
+def _acquired(lock: "threading.Lock | rendering.FairSemaphore", deadline: float) -> Iterator[bool]:
     got = lock.acquire(timeout=max(0, deadline - time.monotonic()))
     try:
         yield got

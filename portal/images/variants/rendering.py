@@ -14,7 +14,7 @@ from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import Place
-from portal.images.variants import Stored
+from portal.images.variants.lifecycle import Stored
 from portal.infra import storage
 from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
@@ -44,7 +44,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Made:
+class RenderedPhoto:
     """Variants, and a new image's original, safe in the buckets under keys that nothing names yet."""
 
     source: Source
@@ -55,7 +55,7 @@ class Made:
     size_bytes: int
 
 
-class Places:
+class FairSemaphore:
     """So many at a time, in the order they came: a semaphore gives a place back to whoever has just left it."""
 
     def __init__(self, number: int) -> None:
@@ -85,15 +85,15 @@ class Places:
 
 
 @cache
-def slots() -> Places:
+def slots() -> FairSemaphore:
     """What every request of this process shares: a place for each core."""
-    return Places(settings().pixel_workers)
+    return FairSemaphore(settings().pixel_workers)
 
 
 @cache
-def places() -> Places:
+def places() -> FairSemaphore:
     """The same for photos in hand: while some are made, others come from the disk and go to the bucket."""
-    return Places(IN_HAND * settings().pixel_workers)
+    return FairSemaphore(IN_HAND * settings().pixel_workers)
 
 
 def in_child(function: Callable[..., T], *args: object) -> T:
@@ -101,7 +101,7 @@ def in_child(function: Callable[..., T], *args: object) -> T:
     return limited(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
-def make_all(w: Work, where: Place, sources: Sequence[Source]) -> list[Made | None]:
+def render_all(w: Work, where: Place, sources: Sequence[Source]) -> list[RenderedPhoto | None]:
     """Make and store variants side by side, as the cores allow; None for one that may fail and did.
 
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
@@ -126,7 +126,7 @@ def reader(key: str) -> Callable[[], bytes]:
     return read
 
 
-def _try(w: Work, where: Place, source: Source, index: int) -> Made | None:
+def _try(w: Work, where: Place, source: Source, index: int) -> RenderedPhoto | None:
     try:
         return _make(w, where, source, index)
     except Problem:
@@ -135,13 +135,13 @@ def _try(w: Work, where: Place, source: Source, index: int) -> Made | None:
         raise
 
 
-def _make(w: Work, where: Place, source: Source, index: int) -> Made:
+def _make(w: Work, where: Place, source: Source, index: int) -> RenderedPhoto:
     """Make one, from bytes to objects, in a place of its own: what waits holds no memory."""
-    with _place_in(places()):
+    with _held_slot(places()):
         try:
             data = source.read()
             picture = inspect(data)
-            with _place_in(slots()):
+            with _held_slot(slots()):
                 rendered = in_child(render, data, picture, source.turns)
         except Invalid as refused:
             details = {"index": index, "reason": refused.code}
@@ -152,11 +152,11 @@ def _make(w: Work, where: Place, source: Source, index: int) -> Made:
             w.put(storage.uploads, original_key, data, picture.type)
         stored = variants.store(w, where, rendered)
         sha256 = hashlib.sha256(data).hexdigest()
-        return Made(source, picture, stored, original_key, sha256, len(data))
+        return RenderedPhoto(source, picture, stored, original_key, sha256, len(data))
 
 
 @contextmanager
-def _place_in(room: Places) -> Iterator[None]:
+def _held_slot(room: FairSemaphore) -> Iterator[None]:
     if not room.acquire(timeout=WAIT_FOR_PLACE_S):
         raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
     try:
