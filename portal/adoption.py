@@ -8,7 +8,7 @@ from portal import remote
 from portal.db import db, now
 from portal.errors import NotFound
 from portal.images import gallery, imports
-from portal.images.imports import Known
+from portal.images.imports.lifecycle import KnownPicture
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.listings import catalogue
 from portal.listings.models import GALLERY, Listing, ListingImage
@@ -44,7 +44,7 @@ def find(listing: Listing) -> Property | None:
     return db.session.get(Property, listing.property_id) if listing.property_id else None
 
 
-def _claimed(listing: Listing) -> tuple[Property, dict[str, Known] | None]:
+def _claimed(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None]:
     """Return the listing's property, made where there is none, and what is known of its pictures, by their URLs.
 
     None while somebody imports these.
@@ -66,12 +66,13 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, Known] | None]:
     return property, known
 
 
-def _known(listing: Listing) -> dict[str, Known]:
+def _known(listing: Listing) -> dict[str, KnownPicture]:
     image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
     copied = select(image.original_url, image.key).where(image.listing_id == listing.id, image.type == GALLERY)
     copies = dict(db.session.execute(copied).all())
     return {
-        picture["url"]: Known(picture["description"][:most], copies.get(picture["url"])) for picture in listing.pictures
+        picture["url"]: KnownPicture(picture["description"][:most], copies.get(picture["url"]))
+        for picture in listing.pictures
     }
 
 

@@ -15,7 +15,8 @@ from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import NotFound, OverQuota
-from portal.images import fetching, gallery, imports, properties
+from portal.images import gallery, imports, properties
+from portal.images.imports import fetch
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
 from portal.infra import storage
 from portal.listings import catalogue, removal, sync
@@ -78,7 +79,7 @@ def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: 
     pms.fail_next(99, 503, below="/pictures/")
     downloads = pms.count("/pictures/")
     home = adoption.adopt(listing)
-    fetching.run()
+    fetch.run()
     db.session.rollback()
     assert [(image.sha256, image.alt_text) for image in gallery.images(home)] == [
         (sha256(copies[n] or b"").hexdigest(), fake.pictures[n].description) for n in (0, 1, 3)
@@ -94,7 +95,7 @@ def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: Fake
     home = adoption.adopt(listing, added_by="Alice")
     assert (home.workspace_id, home.name, home.external_ref) == (alice.workspace.id, fake.name, "1")
     assert adoption.find(listing) == home
-    fetching.run()
+    fetch.run()
     db.session.rollback()
     images = gallery.images(home)
     assert [image.sha256 for image in images] == [sha256(each.bytes()).hexdigest() for each in fake.pictures]

@@ -1,9 +1,9 @@
 """Jobs of the imports."""
 
-from portal.images import fetching
+from portal.images.imports import fetch
 from workers import job
 
 
 @job
 def run_imports() -> None:
-    fetching.run()
+    fetch.run()

@@ -6,7 +6,8 @@ from typing import Any
 from portal import orphans
 from portal.accounts import idempotency
 from portal.db import release
-from portal.images import fetching, tidying, variants
+from portal.images import tidying, variants
+from portal.images.imports import fetch
 from portal.listings import copies, removal, sync
 from portal.webhooks import delivery
 from workers import job, log
@@ -20,7 +21,7 @@ class StepsFailed(Exception):
 def ring_again() -> None:
     run_each(
         variants.ring_again,
-        fetching.ring_again,
+        fetch.ring_again,
         delivery.ring_again,
         sync.ring_again,
         copies.ring_again,

@@ -8,7 +8,7 @@ from htmx_flask import make_response
 
 from portal.errors import Invalid, OverQuota
 from portal.images import imports, properties
-from portal.images.imports import MAX_URLS
+from portal.images.imports.lifecycle import MAX_URLS
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet

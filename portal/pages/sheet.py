@@ -9,7 +9,7 @@ from uuid import UUID
 from flask import render_template, request
 
 from portal.images import gallery, imports, properties
-from portal.images.imports import Progress
+from portal.images.imports.lifecycle import Progress
 from portal.images.models import FAILED, PENDING, Image, ImportJob, Property
 from portal.pages.session import current_user
 

@@ -9,7 +9,8 @@ import pytest
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db
-from portal.images import fetching, imports
+from portal.images import imports
+from portal.images.imports import fetch
 from portal.images.models import ImportJob, Property
 from tests import factories
 from tests.factories import Person
@@ -44,7 +45,7 @@ def test_it_is_accepted_at_once_and_its_poll_tells_the_rest(alice: Person, home:
         assert response.json == {"data": {"jobId": job_id, "status": "pending", "totalUrls": 2}}
         before = poll(alice, home, job_id)
         assert (before["status"], before["completedAt"], before["imported"]) == ("pending", None, 0)
-        fetching.run()
+        fetch.run()
     after = poll(alice, home, job_id)
     (error,) = after.pop("errors")
     assert list(error) == ["url", "code", "message"]
@@ -60,7 +61,7 @@ def test_it_is_accepted_at_once_and_its_poll_tells_the_rest(alice: Person, home:
 def test_b17_with_nothing_imported_it_has_failed(alice: Person, home: Property) -> None:
     with outside(photo) as host:
         job_id = start(alice, home, [f"{host.url}/gone.jpg"]).json["data"]["jobId"]
-        fetching.run()
+        fetch.run()
     done = poll(alice, home, job_id)
     assert (done["status"], done["imported"], done["failed"]) == ("failed", 0, 1)
     assert done["completedAt"]

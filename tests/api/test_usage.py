@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from portal.accounts import access
-from portal.images import fetching, imports, uploads, usage
+from portal.images import imports, uploads, usage
+from portal.images.imports import fetch, lifecycle
 from portal.images.models import Property
 from portal.images.uploads import Announced
 from tests import factories
@@ -63,12 +64,12 @@ def test_an_import_is_pending_then_used_and_a_failure_is_neither(alice: Person, 
     with outside(reply) as host:
         imports.start(home, [f"{host.url}/a.jpg", f"{host.url}/gone.jpg"])
         assert counts() == (0, 2)
-        fetching.run()
+        fetch.run()
     assert counts() == (1, 0)
 
 
 def test_a_year_ends_too(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "now", lambda: datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+    monkeypatch.setattr(lifecycle, "now", lambda: datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
     assert usage.imports_this_month(alice.workspace).resets_at == datetime(2027, 1, 1, tzinfo=UTC)
 
 

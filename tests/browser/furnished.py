@@ -51,11 +51,11 @@ def importing(home: Property) -> Property:
     with work() as w:
         reasons = [("not_found", "The server answers 404."), ("unreachable", "The server doesn’t answer.")]
         for item, (code, message) in zip(imports.items(done), reasons, strict=True):
-            imports.settle(w, item, code=code, message=message)
+            imports.finish(w, item, code=code, message=message)
     going = imports.start(home, [f"https://photos.example/{number}.jpg" for number in range(6)])
     with work() as w:
         for item in imports.items(going)[:2]:
-            imports.settle(w, item)
+            imports.finish(w, item)
     return home
 
 

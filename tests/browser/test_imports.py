@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from portal.db import db
-from portal.images import fetching, gallery
+from portal.images import gallery
+from portal.images.imports import fetch
 from portal.images.models import Property
 from tests import factories
 from tests.browser.conftest import Sheet
@@ -45,7 +46,7 @@ def importer(app: Flask) -> Iterator[threading.Event]:
         while not stop.wait(0.05):
             if begin.is_set():
                 with app.app_context():
-                    fetching.run()
+                    fetch.run()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from portal.db import db
-from portal.images import fetching
+from portal.images.imports import fetch
 from portal.images.models import Property
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
@@ -151,7 +151,7 @@ def test_import_and_poll(client: Client, example: str) -> None:
     assert (pending["status"], pending["completedAt"]) == ("pending", None)
 
     db.session.rollback()  # so that it sees what the server wrote
-    assert fetching.run() == 2
+    assert fetch.run() == 2
     done = client.call("GET", f"/import/{job_id}").json()
     assert done == {
         "data": {

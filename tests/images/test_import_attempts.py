@@ -10,7 +10,8 @@ from sqlalchemy import text, update
 
 from portal.db import db, now
 from portal.dispatch import recorder
-from portal.images import fetching, imports
+from portal.images import imports
+from portal.images.imports import fetch
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
 from portal.remote.large import LargeBodies
@@ -43,13 +44,13 @@ def attempts(job: ImportJob) -> int:
 def try_again_now() -> None:
     with work():
         db.session.execute(update(ImportItem).values(next_at=now()))
-    fetching.run()
+    fetch.run()
 
 
 def test_an_attempt_counts_where_the_host_failed(home: Property) -> None:
     with outside(lambda _: Reply(503)) as host:
         job = imports.start(home, urls(host, 1))
-        fetching.run()
+        fetch.run()
         assert attempts(job) == 1
         try_again_now()
         assert attempts(job) == 2
@@ -60,7 +61,7 @@ def test_an_attempt_is_given_back_where_our_bucket_failed(home: Property, bucket
         job = imports.start(home, urls(host, 1))
         with bucket_behind_a_proxy() as front:
             front.answer = lambda asked: 403 if asked.method == "PUT" else None
-            fetching.run()
+            fetch.run()
             assert attempts(job) == 0
         try_again_now()
     assert how(job).imported == 1
@@ -76,7 +77,7 @@ def test_an_attempt_is_given_back_where_we_had_no_time_to_look(home: Property, m
             for _ in range(inspecting.DECODES_AT_ONCE):
                 assert inspecting._decodes.acquire(timeout=10)
                 taken.callback(inspecting._decodes.release)
-            fetching.run()
+            fetch.run()
         assert attempts(job) == 0
         try_again_now()
     assert how(job).imported == 1
@@ -86,18 +87,18 @@ def test_what_the_bucket_refuses_for_a_moment_is_downloaded_once(home: Property,
     with outside(lambda _: Reply(body=factories.jpeg())) as host, bucket_behind_a_proxy() as front:
         job = imports.start(home, urls(host, 1))
         front.answer = lambda asked: 403 if asked.method == "PUT" and asked.number == 1 else None
-        fetching.run()
+        fetch.run()
         assert len(host.seen) == 1
     assert how(job).imported == 1
     assert len(buckets.listing()) == 1
 
 
 def test_large_pictures_are_fetched_a_few_at_a_time(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "USUAL_BYTES", 1000)
-    monkeypatch.setattr(fetching, "_large", LargeBodies(at_once=1, patience_s=5))
+    monkeypatch.setattr(fetch, "USUAL_BYTES", 1000)
+    monkeypatch.setattr(fetch, "_large", LargeBodies(at_once=1, patience_s=5))
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 6))
-        fetching.run()
+        fetch.run()
     assert how(job).imported == 6
 
 
@@ -115,9 +116,9 @@ def test_what_was_downloaded_is_kept_where_the_database_fails(home: Property, st
 def run_twice_at_most() -> None:
     """Run as RQ does: once more where a run fails."""
     try:
-        fetching.run()
+        fetch.run()
     except Exception:
-        fetching.run()
+        fetch.run()
 
 
 @contextmanager
@@ -138,7 +139,7 @@ def test_a_picture_that_can_not_be_stored_keeps_no_other_from_it_and_is_put_off(
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 5))
         with database_refusing("photo-2.jpg"):
-            fetching.run()
+            fetch.run()
         assert (how(job).imported, how(job).failed) == (4, 0)
         (waiting,) = (item for item in imports.items(job) if item.state == PENDING)
         assert (waiting.attempts, waiting.fetching_until) == (1, None)

@@ -14,7 +14,8 @@ from sqlalchemy import func, insert, select
 
 from portal import dispatch
 from portal.db import db
-from portal.images import fetching, import_schedule, imports
+from portal.images import imports
+from portal.images.imports import fetch, schedule
 from portal.images.models import ImportItem, ImportJob, Property
 from portal.work import work
 from tests import factories
@@ -29,7 +30,7 @@ WhileFetching = Callable[..., int]
 @pytest.fixture
 def while_fetching(at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> WhileFetching:
     """Do something while a worker fetches, and end its run; return how many links it looked at."""
-    monkeypatch.setattr(fetching, "DEADLINE_S", 100)
+    monkeypatch.setattr(fetch, "DEADLINE_S", 100)
 
     def run(action: Callable[..., None], *args: Any, slow: Outside | None = None) -> int:
         def beside() -> None:
@@ -40,7 +41,7 @@ def while_fetching(at_once: Callable[..., list[Any]], monkeypatch: pytest.Monkey
                 if slow:
                     slow.closed.set()
 
-        looked_at, wrong = at_once(lambda do: do(), (fetching.run,), (beside,))
+        looked_at, wrong = at_once(lambda do: do(), (fetch.run,), (beside,))
         assert wrong is None, wrong
         return int(looked_at)
 
@@ -76,7 +77,7 @@ def test_a28_one_slow_host_delays_no_other_import(
         for n in range(3):
             imports.start(factories.home_of(alice.workspace, f"House {n}"), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == import_schedule.LIMITS.per_place
+    assert len(slow.seen) == schedule.LIMITS.per_place
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -89,12 +90,12 @@ def test_a28_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
             person = factories.person(app, f"Slow {n}", f"{n}@slow.example", admin=True)
             imports.start(factories.home_of(person.workspace), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == import_schedule.LIMITS.per_place
+    assert len(slow.seen) == schedule.LIMITS.per_place
 
 
 def hangs(slow: Outside) -> bool:
     """Whether it has as many calls as one host may have, and none of them an answer."""
-    return len(slow.seen) == import_schedule.LIMITS.per_place
+    return len(slow.seen) == schedule.LIMITS.per_place
 
 
 @pytest.mark.parametrize(

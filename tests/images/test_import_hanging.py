@@ -16,7 +16,8 @@ from sqlalchemy import select
 
 from portal.config import Settings
 from portal.db import db
-from portal.images import fetching, imports
+from portal.images import imports
+from portal.images.imports import fetch
 from portal.images.models import ImportJob
 from tests import factories
 from tests.factories import Person
@@ -46,7 +47,7 @@ def waits_s(property_ids: list[int]) -> list[float | None]:
 
 
 def test_hosts_that_hang_delay_no_other_workspaces_imports(app: Flask, charlie: Person, settings: Settings) -> None:
-    slow_for_s = fetching.DEADLINE_S + 5
+    slow_for_s = fetch.DEADLINE_S + 5
     with ExitStack() as stack:
         quick = stack.enter_context(outside(photo))
         slow = [stack.enter_context(outside(lambda _: Reply(after_s=slow_for_s))) for _ in range(BAD * HOSTS)]

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from portal.db import db, now
-from portal.images import deletion, fetching, gallery, imports, order
+from portal.images import deletion, gallery, imports, order
+from portal.images.imports import fetch
 from portal.images.models import Image, ImportItem, Property
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
@@ -44,7 +45,7 @@ def arrive(*urls: str) -> None:
             db.session.execute(update(ImportItem).values(next_at=now() + timedelta(hours=1)))
             mine = update(ImportItem).where(ImportItem.url == url, ImportItem.state == "pending")
             db.session.execute(mine.values(next_at=now()))
-        assert fetching.run() == 1
+        assert fetch.run() == 1
     db.session.rollback()
 
 
@@ -127,11 +128,11 @@ def test_what_failed_comes_to_its_place_when_it_is_tried_again(home: Property) -
     is_down = [True]
     with outside(lambda seen: Reply(404) if is_down[0] and "/0" in seen.path else Reply(body=factories.jpeg())) as host:
         job = imports.start(home, [f"{host.url}/{n}.jpg" for n in range(3)])
-        fetching.run()
+        fetch.run()
         assert names(home) == "1*2"
         is_down[0] = False
         imports.try_again(job)
-        fetching.run()
+        fetch.run()
     assert names(home) == "0*12"
 
 
@@ -140,7 +141,7 @@ def test_with_many_workers_they_stand_in_order_too(
     home: Property, host: Outside, at_once: Callable[..., list[Any]]
 ) -> None:
     imports.start(home, [f"{host.url}/{n:02}.jpg" for n in range(12)])
-    assert sum(at_once(fetching.run, *[()] * 4)) == 12
+    assert sum(at_once(fetch.run, *[()] * 4)) == 12
     assert names(home) == "00*" + "".join(f"{n:02}" for n in range(1, 12))
 
 

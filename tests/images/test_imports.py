@@ -10,7 +10,8 @@ from sqlalchemy import func, select, update
 from portal import config
 from portal.db import db, now
 from portal.errors import Invalid, NotFound, OverQuota
-from portal.images import fetching, gallery, imports
+from portal.images import gallery, imports
+from portal.images.imports import fetch
 from portal.images.models import Image, ImportItem, ImportJob, Property
 from portal.webhooks.models import Delivery
 from portal.work import work
@@ -51,7 +52,7 @@ def used(person: Person) -> int:
 def test_urls_become_images_of_the_gallery(home: Property, host: Outside, alice: Person) -> None:
     job = imports.start(home, urls(host, 3), added_by="Alice")
     assert how(job).status == "pending"
-    assert fetching.run() == 3
+    assert fetch.run() == 3
     done = how(job)
     assert (done.status, done.total, done.imported, done.failed) == ("completed", 3, 3, 0)
     assert done.total_bytes == sum(image.size_bytes for image in gallery.images(home))
@@ -80,12 +81,12 @@ def test_a16_a17_urls_that_could_never_be_fetched_are_refused_at_once(home: Prop
 
 def test_b18_a_url_that_stands_there_twice_is_imported_once(home: Property, host: Outside, alice: Person) -> None:
     job = imports.start(home, urls(host, 1) * 2)
-    fetching.run()
+    fetch.run()
     done = how(job)
     assert (done.total, done.imported, done.failed) == (2, 1, 1)
     assert [item.code for item in imports.items(job)] == [None, "duplicate_url"]
     assert {(item.next_at, item.fetching_until) for item in imports.items(job)} == {(None, None)}, "nothing is due"
-    assert fetching.run() == 0
+    assert fetch.run() == 0
     assert used(alice) == 1
 
 
@@ -105,7 +106,7 @@ def test_what_cannot_be_imported_says_why_and_gives_its_budget_back(
 ) -> None:
     with outside(lambda _: reply) as there:
         job = imports.start(home, urls(there, 1))
-        fetching.run()
+        fetch.run()
     (item,) = imports.items(job)
     assert (how(job).status, item.state) == ("failed", "failed")
     assert code is None or item.code == code
@@ -119,7 +120,7 @@ def test_what_cannot_be_imported_says_why_and_gives_its_budget_back(
 def test_a20_a_file_over_ten_megabytes_is_too_large(home: Property) -> None:
     with outside(lambda _: Reply(body=bytes(10 * 1024 * 1024 + 1))) as there:
         job = imports.start(home, urls(there, 1))
-        fetching.run()
+        fetch.run()
     assert imports.items(job)[0].code == "too_large"
 
 
@@ -127,18 +128,18 @@ def test_a_host_that_stumbles_is_asked_again(home: Property) -> None:
     answers = iter([Reply(503), Reply(body=factories.jpeg())])
     with outside(lambda _: next(answers)) as there:
         job = imports.start(home, urls(there, 1))
-        fetching.run()
+        fetch.run()
         assert how(job).status == "processing"
         with work():
             db.session.execute(update(ImportItem).values(next_at=now()))
-        fetching.run()
+        fetch.run()
     assert how(job).imported == 1
 
 
 def test_c15_the_quota_holds_half_way_through_an_import(home: Property, host: Outside) -> None:
     job = imports.start(home, urls(host, 20))
     factories.photo_in(home, factories.jpeg(16, 12))
-    fetching.run()
+    fetch.run()
     done = how(job)
     assert (done.imported, done.failed) == (19, 1)
     assert {item.code for item in imports.items(job)} == {None, "image_limit_reached"}
@@ -182,7 +183,7 @@ def test_x13_a_finished_import_is_told_once(home: Property, host: Outside, alice
 
     endpoints.create(alice.workspace, "http://127.0.0.1/hook", ["property.updated"])
     imports.start(home, urls(host, 5))
-    fetching.run()
+    fetch.run()
     assert db.session.scalar(select(func.count(Delivery.id))) == 1
 
 
@@ -198,7 +199,7 @@ def test_two_workers_at_once_import_nothing_twice(
     home: Property, host: Outside, at_once: Callable[..., list[Any]], buckets: Buckets
 ) -> None:
     job = imports.start(home, urls(host, 20))
-    assert sum(at_once(fetching.run, *[()] * 3)) == 20
+    assert sum(at_once(fetch.run, *[()] * 3)) == 20
     assert (how(job).imported, gallery.room(home).used, len(buckets.listing())) == (20, 20, 20)
 
 
@@ -208,12 +209,12 @@ def test_an_import_killed_five_times_ends_with_twenty_images_none_twice(
 
     job = imports.start(home, urls(host, 20))
     for step in (12, 30, 45, 61, 80):
-        assert not dies_at(step, config.settings(), fetching.run)
+        assert not dies_at(step, config.settings(), fetch.run)
         with work():  # their leases run out
             late = now() - timedelta(seconds=1)
             busy = update(ImportItem).where(ImportItem.fetching_until.is_not(None))
             db.session.execute(busy.values(fetching_until=late, next_at=late))
-    fetching.run()
+    fetch.run()
     done = how(job)
     assert (done.status, done.imported, done.failed) == ("completed", 20, 0)
     images = list(db.session.scalars(select(Image)))
@@ -226,12 +227,12 @@ def test_what_failed_can_be_tried_again(home: Property, alice: Person) -> None:
     broken = [True]
     with outside(lambda seen: Reply(404) if broken[0] else picture(seen)) as there:
         job = imports.start(home, urls(there, 4))
-        fetching.run()
+        fetch.run()
         assert how(job).status == "failed"
         broken[0] = False
         imports.try_again(job)
         assert used(alice) == 4
-        fetching.run()
+        fetch.run()
     assert (how(job).status, how(job).imported) == ("completed", 4)
 
 
@@ -240,5 +241,5 @@ def test_a_property_deleted_meanwhile_ends_its_import(home: Property, host: Outs
 
     imports.start(home, urls(host, 3))
     properties.delete(home)
-    assert fetching.run() == 0
+    assert fetch.run() == 0
     assert buckets.listing() == set()

@@ -9,7 +9,8 @@ import pytest
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db
-from portal.images import fetching, imports
+from portal.images import imports
+from portal.images.imports import fetch
 from portal.images.models import Property
 from tests import factories
 from tests.factories import Person
@@ -87,11 +88,11 @@ def test_what_the_plan_has_no_room_for_is_said_in_place(
 
 def test_the_poll_tells_how_it_ended_and_which_links_failed(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg\n{world.url}/none.jpg", FRAGMENT)
-    (job,) = imports.recent(home, fetching.LEASE)
+    (job,) = imports.recent(home, fetch.LEASE)
     browser, url = alice.browser(), f"{sheet_of(home)}/progress?importing={job.uuid}"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
     assert browser.get(url, headers=FRAGMENT | {"HX-PTag": tag}).status_code == 304
-    fetching.run()
+    fetch.run()
     answer = browser.get(url, headers=FRAGMENT | {"HX-PTag": tag})
     events = json.loads(answer.headers["HX-Trigger"])
     assert events["imports:ended"] == {"text": "Imported 1 of 2 photos."}
@@ -102,8 +103,8 @@ def test_the_poll_tells_how_it_ended_and_which_links_failed(alice: Person, home:
 
 def test_what_failed_is_tried_again(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/none.jpg", FRAGMENT)
-    fetching.run()
-    (job,) = imports.recent(home, fetching.LEASE)
+    fetch.run()
+    (job,) = imports.recent(home, fetch.LEASE)
     answer = alice.browser().post(f"{sheet_of(home)}/imports/{job.uuid}/try-again", headers=FRAGMENT)
     assert "Importing 1 photo" in answer.text
     db.session.rollback()
@@ -112,7 +113,7 @@ def test_what_failed_is_tried_again(alice: Person, home: Property, world: Outsid
 
 def test_a_hidden_import_is_not_drawn_but_still_told_of(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg", FRAGMENT)
-    (job,) = imports.recent(home, fetching.LEASE)
+    (job,) = imports.recent(home, fetch.LEASE)
     browser = alice.browser()
     browser.set_cookie("imports", str(job.id))
     page = browser.get(sheet_of(home)).text

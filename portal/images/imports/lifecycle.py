@@ -50,7 +50,7 @@ class Budget:
         return max(0, self.limit - self.used)
 
 
-class Known(NamedTuple):
+class KnownPicture(NamedTuple):
     """What is known of a URL before it is fetched: what its picture shows, and where we have a copy of it."""
 
     alt_text: str | None = None
@@ -62,7 +62,7 @@ def start(
     urls: Sequence[str],
     *,
     added_by: str = "",
-    known: Mapping[str, Known] | None = None,
+    known: Mapping[str, KnownPicture] | None = None,
     most: int = MAX_URLS,
 ) -> ImportJob:
     """Accept URLs to be fetched. Raises Invalid for one that could never be, OverQuota for room or budget.
@@ -84,7 +84,7 @@ def start(
         db.session.add(job)
         db.session.flush()
         for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
-            its = known.get(url, Known())._asdict()
+            its = known.get(url, KnownPicture())._asdict()
             item = ImportItem(job_id=job.id, position=position, url=url, host=host, **its)
             if url in urls[:position]:
                 _fail(item, DUPLICATE, "This URL stands in the request twice.")
@@ -136,7 +136,7 @@ def budget(workspace: Workspace) -> Budget:
     return Budget(row.used if row else 0, workspace.plan.imports_per_month, month)
 
 
-def settle(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
+def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
     """End an item, as an image or with a reason; with the last one its import ends. Under the property's lock.
 
     A failure gives its part of the budget back (B19). An import that brought anything is told of once (X13).

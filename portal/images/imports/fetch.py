@@ -11,7 +11,8 @@ from portal import dispatch, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
-from portal.images import gallery, import_schedule, imports, uploads
+from portal.images import gallery, imports, uploads
+from portal.images.imports import schedule
 from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
@@ -62,7 +63,7 @@ def run() -> int:
         _claim,
         _fetch,
         _record,
-        limits=import_schedule.LIMITS,
+        limits=schedule.LIMITS,
         broken=BROKEN,
         successor=jobs.run_imports(),
         instead=lambda error: _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
@@ -76,7 +77,7 @@ def ring_again() -> int:
 
 def _claim(most: int) -> list[_Task]:
     """Lease what is due, within the limits; count the attempts before they are made, so that crashes count too."""
-    picked = import_schedule.pick(most)
+    picked = schedule.pick(most)
     if not picked:
         release()
         return []
@@ -175,7 +176,7 @@ def _insert(task: _Task, found: _FetchResult, picture: Picture) -> None:
         gallery.insert(item.job.property, image, position_of(item))
         item.image_uuid, item.size_bytes = image.uuid, len(found.data)
         w.enqueue(jobs.make_variants(image.id))
-        imports.settle(w, item)
+        imports.finish(w, item)
     return None
 
 
@@ -203,7 +204,7 @@ def position_of(item: ImportItem) -> int | None:
 def _fail(task: _Task, code: str, message: str) -> None:
     with work() as w:
         if item := _held(task):
-            imports.settle(w, item, code=code, message=message)
+            imports.finish(w, item, code=code, message=message)
 
 
 def _put_off(task: _Task, pause_s: float, *, is_ours: bool) -> None:

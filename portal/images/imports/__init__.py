@@ -1,0 +1,43 @@
+"""Imports by URL: a request names URLs, and each becomes an image or a reason."""
+
+from portal.images.imports.lifecycle import (
+    DUPLICATE,
+    FAILED_ITEM,
+    MAX_URL_LENGTH,
+    MAX_URLS,
+    Budget,
+    KnownPicture,
+    Progress,
+    Status,
+    abandon,
+    budget,
+    find,
+    finish,
+    items,
+    may_try,
+    progress,
+    recent,
+    start,
+    try_again,
+)
+
+__all__ = [
+    "DUPLICATE",
+    "FAILED_ITEM",
+    "MAX_URLS",
+    "MAX_URL_LENGTH",
+    "Budget",
+    "KnownPicture",
+    "Progress",
+    "Status",
+    "abandon",
+    "budget",
+    "find",
+    "finish",
+    "items",
+    "may_try",
+    "progress",
+    "recent",
+    "start",
+    "try_again",
+]
