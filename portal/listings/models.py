@@ -120,7 +120,8 @@ class Listing(Base):
     has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
     copied_at: Mapped[Moment | None]  # of that event: since when nothing of what was new waits any more
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
-    adopting_until: Mapped[Moment | None]  # the lease of who imports its pictures into that property
+    # The lease of whoever imports its pictures into that property
+    creating_until: Mapped[Moment | None] = mapped_column("adopting_until")
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 

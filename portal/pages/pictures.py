@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from portal import adoption
+from portal import properties_from_listings
 from portal.errors import OverQuota, demand_known
 from portal.listings import catalogue, copies, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
@@ -40,7 +40,7 @@ def make_property(uuid: UUID) -> ResponseReturnValue:
     """Make a property of the listing, once, and go there: its pictures come in by an import."""
     listing = _find(uuid)
     try:
-        property = adoption.adopt(listing, added_by=current_user().name)
+        property = properties_from_listings.create(listing, added_by=current_user().name)
     except OverQuota as full:
         return _page(listing, wrong=full.message), 422
     return redirect(f"/properties/{property.uuid}/photos", 303)
@@ -85,7 +85,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
         "listing": listing,
         "provider": providers.ALL[listing.account.definition.provider],
         "is_on": listing.account.definition.enable_images_cdn,
-        "property": adoption.find(listing),
+        "property": properties_from_listings.find(listing),
         "room": current_user().workspace.plan.images_per_property,
         "rows": shown,
         "focused": next((row for row in _from(rows, tried) if row in shown), None),

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, url_for
 from sqlalchemy import func, select
 
-from portal import activity, adoption
+from portal import activity, properties_from_listings
 from portal.activity import Counts
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -111,7 +111,7 @@ def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAcc
     for verb in (
         lambda: removal.remove_account(alma),
         lambda: integrations.sync_now(alma),
-        lambda: adoption.adopt(listing),
+        lambda: properties_from_listings.create(listing),
         lambda: copies.try_again(image),
     ):
         with pytest.raises(NotFound):

@@ -14,10 +14,10 @@ from portal.listings import catalogue
 from portal.listings.models import GALLERY, Listing, ListingImage
 from portal.work import lock, work
 
-LEASE = timedelta(seconds=60)  # where an adoption dies half-way, the next goes on then
+LEASE = timedelta(seconds=60)  # where a creation dies half-way, the next one goes on then
 
 
-def adopt(listing: Listing, *, added_by: str = "") -> Property:
+def create(listing: Listing, *, added_by: str = "") -> Property:
     """Make a property of a listing, once, and import its pictures: as many as the plan has room for.
 
     They come in one import, however many: so they stand as in the listing, with what it says of them. What the Image
@@ -53,9 +53,9 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None
         if not catalogue.hold(listing):
             raise NotFound("There is no such listing.", code="listing_not_found")
         property = find(listing)
-        if property and listing.adopting_until and listing.adopting_until > now():
+        if property and listing.creating_until and listing.creating_until > now():
             return property, None
-        listing.adopting_until = now() + LEASE
+        listing.creating_until = now() + LEASE
         if property is None:
             name = listing.name.strip()[:200] or "Untitled"
             property = Property(workspace_id=listing.workspace_id, name=name, external_ref=listing.external_id[:120])
@@ -79,7 +79,7 @@ def _known(listing: Listing) -> dict[str, KnownPicture]:
 def _release(listing: Listing) -> None:
     with work():
         if lock(listing):
-            listing.adopting_until = None
+            listing.creating_until = None
 
 
 def _not_asked_for(property: Property, urls: list[str]) -> list[str]:

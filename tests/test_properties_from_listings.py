@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import adoption, config
+from portal import config, properties_from_listings
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
@@ -63,9 +63,9 @@ def homes() -> int:
     return db.session.scalar(select(func.count(Property.id))) or 0
 
 
-def adopt(listing_id: int) -> int:
+def create(listing_id: int) -> int:
     """For threads and processes of their own: by its id, and to one."""
-    return adoption.adopt(db.session.get_one(Listing, listing_id)).id
+    return properties_from_listings.create(db.session.get_one(Listing, listing_id)).id
 
 
 def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: Person, pms: FakeHostaway) -> None:
@@ -78,7 +78,7 @@ def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: 
     storage.cdn.delete(lost.key or "")
     pms.fail_next(99, 503, below="/pictures/")
     downloads = pms.count("/pictures/")
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     fetch.run()
     db.session.rollback()
     assert [(image.sha256, image.alt_text) for image in gallery.images(home)] == [
@@ -92,9 +92,9 @@ def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: Fake
     stays.connected(alice.workspace, pms)
     sync.run()
     listing, fake = stays.listings()[0], pms.catalogue.listings[1]
-    home = adoption.adopt(listing, added_by="Alice")
+    home = properties_from_listings.create(listing, added_by="Alice")
     assert (home.workspace_id, home.name, home.external_ref) == (alice.workspace.id, fake.name, "1")
-    assert adoption.find(listing) == home
+    assert properties_from_listings.find(listing) == home
     fetch.run()
     db.session.rollback()
     images = gallery.images(home)
@@ -111,7 +111,7 @@ def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Lis
         links = [f"{host.url}/{n}.jpg" for n in range(22)]
         with work():
             listing.pictures = [{"url": url, "description": "x" * 600 if n else " "} for n, url in enumerate(links)]
-        home = adoption.adopt(listing)
+        home = properties_from_listings.create(listing)
         for url in reversed(links):
             arrive(url)
     images = gallery.images(home)
@@ -122,27 +122,27 @@ def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Lis
 
 @on_each
 def test_a_second_time_it_is_the_same_property_and_nothing_is_imported(listing: Listing) -> None:
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     assert asked(home) == urls(listing)
-    assert listing.adopting_until is None
-    assert adoption.adopt(listing) == home
+    assert listing.creating_until is None
+    assert properties_from_listings.create(listing) == home
     assert (asked(), homes()) == (urls(listing), 1)
 
 
 def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) -> None:
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     before, new = urls(listing), "https://cdn.example/100/new.jpg"
     with work() as w:
         lock(stays.account_of(listing))
         pictures = tuple(map(Picture, [new, *before]))
         upsert.take_in(w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)])
-    assert adoption.adopt(listing) == home
+    assert properties_from_listings.create(listing) == home
     assert asked(home) == [*before, new]
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
-    found = at_once(adopt, *[(listing.id,)] * 2)
+    found = at_once(create, *[(listing.id,)] * 2)
     assert found == [found[0]] * 2, found
     assert (sorted(asked()), homes()) == (sorted(urls(listing)), 1)
 
@@ -152,15 +152,15 @@ def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., lis
 def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, steps: Steps) -> None:
     deaths = 0
     for step in steps:
-        lived = dies_at(step, config.settings(), adopt, listing.id)
+        lived = dies_at(step, config.settings(), create, listing.id)
         db.session.rollback()
-        if listing.adopting_until:
+        if listing.creating_until:
             before = asked()
-            adopt(listing.id)
+            create(listing.id)
             assert asked() == before, "the dead one's turn is not over"
             with work():
-                listing.adopting_until = now()
-        home = adoption.adopt(listing)
+                listing.creating_until = now()
+        home = properties_from_listings.create(listing)
         assert (asked(home), homes()) == (urls(listing), 1)
         properties.delete(home)
         if lived:
@@ -174,12 +174,12 @@ def test_the_lease_lasts_a_minute(listing: Listing) -> None:
         home = Property(workspace_id=listing.workspace_id, name="Begun")
         db.session.add(home)
         db.session.flush()
-        listing.property_id, listing.adopting_until = home.id, now() + adoption.LEASE
-    assert adoption.adopt(listing) == home
+        listing.property_id, listing.creating_until = home.id, now() + properties_from_listings.LEASE
+    assert properties_from_listings.create(listing) == home
     assert asked() == []
     with work():
-        listing.adopting_until = now() - timedelta(seconds=1)
-    assert adoption.adopt(listing) == home
+        listing.creating_until = now() - timedelta(seconds=1)
+    assert properties_from_listings.create(listing) == home
     assert asked(home) == urls(listing)
 
 
@@ -187,13 +187,13 @@ def test_the_lease_lasts_a_minute(listing: Listing) -> None:
 def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
     with work():
         stays.account_of(listing).definition.workspace.plan_name = "free"
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     assert asked(home) == urls(listing)[:20]
-    adoption.adopt(listing)
+    properties_from_listings.create(listing)
     assert asked(home) == urls(listing)[:20], "what is on its way takes its room, too"
     with work():
         stays.account_of(listing).definition.workspace.plan_name = "pro"
-    adoption.adopt(listing)
+    properties_from_listings.create(listing)
     assert asked(home) == urls(listing)
 
 
@@ -204,25 +204,25 @@ def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listi
         used = workspace.plan.imports_per_month - 21
         db.session.add(ImportBudget(workspace_id=workspace.id, month=f"{now():%Y-%m}", used=used))
     with pytest.raises(OverQuota):
-        adoption.adopt(listing)
-    home = adoption.find(listing)
+        properties_from_listings.create(listing)
+    home = properties_from_listings.find(listing)
     assert home
     assert asked(home) == urls(listing)[:21]
-    assert listing.adopting_until is None, "the next one need not wait"
+    assert listing.creating_until is None, "the next one need not wait"
     with work():
         db.session.execute(update(ImportBudget).values(used=0))
-    assert adoption.adopt(listing) == home
+    assert properties_from_listings.create(listing) == home
     assert asked(home) == urls(listing)
     assert imports.budget(workspace).used == 1
 
 
 @on_each
 def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> None:
-    first = adoption.adopt(listing)
+    first = properties_from_listings.create(listing)
     first_uuid = first.uuid
     properties.delete(first)
-    assert adoption.find(listing) is None
-    second = adoption.adopt(listing)
+    assert properties_from_listings.find(listing) is None
+    second = properties_from_listings.create(listing)
     assert second.uuid != first_uuid
     assert (asked(), homes()) == (urls(listing), 1)
 
@@ -232,7 +232,7 @@ def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
     with work():
         db.session.execute(Listing.__table__.delete())  # type: ignore[attr-defined]
     with pytest.raises(NotFound):
-        adoption.adopt(listing)
+        properties_from_listings.create(listing)
     assert homes() == 0
 
 
@@ -245,9 +245,9 @@ def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
         at_once(lambda: removal.remove_account(db.session.scalars(select(IntegrationAccount)).one()), ())
         return found
 
-    kept, named = adoption._claimed, urls(listing)
-    monkeypatch.setattr(adoption, "_claimed", claimed)
-    assert adoption.adopt(listing).external_ref == "100"
+    kept, named = properties_from_listings._claimed, urls(listing)
+    monkeypatch.setattr(properties_from_listings, "_claimed", claimed)
+    assert properties_from_listings.create(listing).external_ref == "100"
     assert asked() == named
 
 
@@ -260,8 +260,8 @@ def test_a_property_that_goes_meanwhile_is_a_404_and_no_failure_of_ours(
         db.session.rollback()
         return kept(property, urls)
 
-    kept, path = adoption._not_asked_for, f"/listings/{listing.uuid}/property"
-    monkeypatch.setattr(adoption, "_not_asked_for", not_asked_for)
+    kept, path = properties_from_listings._not_asked_for, f"/listings/{listing.uuid}/property"
+    monkeypatch.setattr(properties_from_listings, "_not_asked_for", not_asked_for)
     assert alice.browser().post(path).status_code == 404
     assert (homes(), asked()) == (0, [])
 
@@ -270,17 +270,17 @@ def test_a_link_that_could_never_be_fetched_keeps_no_other_back(listing: Listing
     bad = ["https://user:secret@cdn.example/1.jpg", "https://127.1/2.jpg"]
     with work():
         listing.pictures = [{"url": url, "description": ""} for url in [bad[0], *urls(listing)[:3], bad[1]]]
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     assert asked(home) == urls(listing)[1:4]
 
 
 def test_a_listing_without_a_name_or_a_picture_becomes_a_property_too(alice: Person) -> None:
-    home = adoption.adopt(rows.listing_of(rows.account_of(alice.workspace), name=" "))
+    home = properties_from_listings.create(rows.listing_of(rows.account_of(alice.workspace), name=" "))
     assert (home.name, asked()) == ("Untitled", [])
 
 
 def test_charlie_finds_neither_listing_nor_property(alice: Person, charlie: Person, listing: Listing) -> None:
-    home = adoption.adopt(listing)
+    home = properties_from_listings.create(listing)
     with pytest.raises(NotFound):
         catalogue.find(charlie.workspace, str(listing.uuid))
     with pytest.raises(NotFound):
@@ -288,5 +288,5 @@ def test_charlie_finds_neither_listing_nor_property(alice: Person, charlie: Pers
     own = rows.listing_of(rows.account_of(charlie.workspace), "waiting")
     with work():
         own.external_id = listing.external_id
-    assert adoption.adopt(own).workspace_id == charlie.workspace.id
+    assert properties_from_listings.create(own).workspace_id == charlie.workspace.id
     assert asked(home) == urls(listing)
