@@ -7,9 +7,9 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import make_response
 
 from portal.errors import NotFound, OverQuota, Problem
-from portal.images import cancellation, properties, uploads
+from portal.images import properties, uploads
 from portal.images.models import Property
-from portal.images.uploads import Announced, Arrived
+from portal.images.uploads import Announced, Arrived, cancellation
 from portal.infra.statuses import status_of
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in

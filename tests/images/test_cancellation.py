@@ -9,9 +9,9 @@ import pytest
 
 from portal.db import db
 from portal.errors import Invalid, NotFound
-from portal.images import cancellation, gallery, properties, uploads
+from portal.images import gallery, properties, uploads
 from portal.images.models import Property, Upload
-from portal.images.uploads import Arrived
+from portal.images.uploads import Arrived, cancellation
 from tests import factories
 from tests.conftest import BOTH, Buckets
 from tests.factories import Person

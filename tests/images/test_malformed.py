@@ -9,6 +9,8 @@ from portal.errors import Invalid
 from portal.images import deletion, uploads, variants
 from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
+from portal.infra import storage
+from portal.work import work
 from tests import factories
 from tests.conftest import CORPUS, Buckets
 
@@ -45,8 +47,8 @@ def _confirmed_and_made(home: Property, data: bytes, type: str) -> str:
         assert refused.message.endswith(".")
         upload = uploads.find_upload(home, arrived.key)
         assert upload
-        with uploads.work() as w:
-            w.drop(uploads.storage.uploads, upload.key)
+        with work() as w:
+            w.drop(storage.uploads, upload.key)
             db.session.delete(upload)
         return refused.code
     variants.make(image.id)

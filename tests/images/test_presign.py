@@ -12,6 +12,7 @@ from portal.errors import Invalid, OverQuota, TooMany
 from portal.images import uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import MAX_SIZE_BYTES, Announced
+from portal.work import work
 from tests import factories
 
 
@@ -87,7 +88,7 @@ def test_c16_presigns_that_are_never_used_are_bounded_and_use_no_quota(home: Pro
         uploads.presign(home, [Announced("a.jpg", "image/jpeg", 10)] * 20)
     with pytest.raises(TooMany):
         reserve(home)
-    with uploads.work():
+    with work():
         db.session.execute(update(Upload).values(expires_at=now() - timedelta(seconds=1)))
     assert reserve(home).key, "what is over counts no more"
 
