@@ -16,7 +16,7 @@ from portal import config
 from portal.db import db, now, release
 from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
-from portal.images import tidying
+from portal.images import retention
 from portal.infra import jobs, storage
 from portal.infra.storage import Bucket, Stored
 from portal.installation import owns_buckets
@@ -33,8 +33,8 @@ SUSPICIOUS, SUSPICIOUS_SHARE = 200, 0.2  # a brake: so many unknown objects sugg
 Named = Callable[[Sequence[str]], set[str]]  # which of these keys have a row
 
 OWNERS: dict[str, tuple[Named, ...]] = {
-    "cdn": (tidying.named_in_cdn, catalogue.named_in_cdn),
-    "uploads": (tidying.named_in_uploads,),
+    "cdn": (retention.named_in_cdn, catalogue.named_in_cdn),
+    "uploads": (retention.named_in_uploads,),
 }
 
 
@@ -112,7 +112,7 @@ def _look_through(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str
         keys = [stored.key for stored in page]
         seen += len(keys)
         nameless = set(keys) - _named(bucket, keys) - _is_garbage(bucket, keys)
-        used = tidying.used_uploads(list(nameless)) if bucket.role == "uploads" else set()
+        used = retention.used_uploads(list(nameless)) if bucket.role == "uploads" else set()
         ours += used
         due += _watch(bucket, nameless - used, began_at, kept)
     if len(due) > max(SUSPICIOUS, seen * SUSPICIOUS_SHARE):

@@ -21,7 +21,7 @@ from portal.accounts.models import Workspace
 from portal.config import Settings
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.images import deletion, gallery, properties, tidying
+from portal.images import deletion, gallery, properties, retention
 from portal.images.models import Property
 from portal.infra import storage
 from portal.installation import Installation
@@ -89,7 +89,7 @@ def account(app: Flask, alice: Person) -> Iterator[IntegrationAccount]:
 def _everything_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a month pass for whatever waits for its end."""
     later: Callable[[], datetime] = lambda: now() + timedelta(days=40)  # noqa: E731
-    for module in (orphans, garbage, tidying, removal):
+    for module in (orphans, garbage, retention, removal):
         monkeypatch.setattr(module, "now", later)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from portal import orphans
 from portal.accounts import idempotency
 from portal.db import release
-from portal.images import tidying, variants
+from portal.images import retention, variants
 from portal.images.imports import fetch
 from portal.listings import copies, removal, sync
 from portal.webhooks import delivery
@@ -26,7 +26,7 @@ def ring_again() -> None:
         sync.ring_again,
         copies.ring_again,
         removal.ring_again,
-        tidying.empty_bin,
+        retention.empty_bin,
         orphans.enqueue_missing,
     )
 
@@ -39,8 +39,8 @@ def collect_garbage() -> None:
 @job
 def tidy() -> None:
     run_each(
-        tidying.expire_uploads,
-        tidying.forget_imports,
+        retention.expire_uploads,
+        retention.forget_imports,
         removal.forget_superseded,
         orphans.find,
         orphans.enqueue_missing,

@@ -12,7 +12,7 @@ from portal import config
 from portal.accounts.idempotency import MAX_KEY_LENGTH
 from portal.api.bodies import ErrorAnswer
 from portal.api.forms import JSON_FIELDS, UpdateBody
-from portal.images.change import MAX_FILE_COUNT
+from portal.images.edit import MAX_FILE_COUNT
 
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",

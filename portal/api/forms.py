@@ -15,7 +15,7 @@ from portal.api import bodies
 from portal.api.bodies import Body, PropertyFields, Text
 from portal.errors import Invalid
 from portal.images import properties
-from portal.images.change import MAX_FILE_COUNT, Added, Arranged, Change
+from portal.images.edit import MAX_FILE_COUNT, Added, Arranged, Change
 from portal.infra import multipart
 from portal.infra.multipart import SpooledFile
 

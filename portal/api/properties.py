@@ -14,7 +14,7 @@ from portal.api.bodies import STATUSES, Data, Path, answer
 from portal.api.idempotency import idempotent
 from portal.db import is_id
 from portal.errors import NotFound
-from portal.images import change, gallery, keys, properties
+from portal.images import edit, gallery, keys, properties
 from portal.images.models import Property
 
 LONGEST = timedelta(minutes=10)  # twenty photos, behind twenty others
@@ -88,7 +88,7 @@ def show(path: PropertyPath) -> Response:
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
     property = _find(path)
-    change.apply(property, forms.change(added_by=auth.api_key().name))
+    edit.apply(property, forms.change(added_by=auth.api_key().name))
     return _answer(property, UPDATED)
 
 

@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
-from portal.images import change, properties
+from portal.images import edit, properties
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet
@@ -30,7 +30,7 @@ def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
     """Turn the chosen photos, all or none, and answer with their tiles; a refusal says that it was none."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
-        change.turn(property, chosen, turns)
+        edit.turn(property, chosen, turns)
     except Problem as refusal:
         refusal.message = f"Nothing was turned. {refusal.message}"
         raise

@@ -9,8 +9,8 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from portal import config
 from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
-from portal.images import change
-from portal.images.change import MAX_FILE_COUNT, Added, Change
+from portal.images import edit
+from portal.images.edit import MAX_FILE_COUNT, Added, Change
 from portal.images.models import Property
 from portal.infra import multipart
 from portal.infra.statuses import status_of
@@ -54,7 +54,7 @@ def _add(property: Property) -> None:
         added = [Added(file.read, file.file_name) for file in sent.files]
         try:
             wanted = Change(added=added, added_by=user.name or user.email, leaves_waiting=True)
-            change.apply(property, wanted)
+            edit.apply(property, wanted)
         except Invalid as refused:
             index = (refused.details or {}).get("index", -1)
             if 0 <= index < len(added):

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from portal.db import db
-from portal.images import change, gallery, keys
-from portal.images.change import Added, Arranged, Change
+from portal.images import edit, gallery, keys
+from portal.images.edit import Added, Arranged, Change
 from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
 from portal.infra import storage
 from portal.webhooks.models import Delivery
@@ -31,7 +31,7 @@ def added(data: bytes | None = None, turns: int = 0) -> Added:
 def finished(home: Property, count: int) -> list[int]:
     """Add images whose variants are ready; return their ids."""
     before = len(gallery.images(home))
-    change.apply(home, Change(added=[added(picture((40 * n, 99, 200))) for n in range(count)]))
+    edit.apply(home, Change(added=[added(picture((40 * n, 99, 200))) for n in range(count)]))
     return [image.id for image in now_in(home)[before:]]
 
 

@@ -10,8 +10,8 @@ from flask import Flask
 from portal.accounts import plans
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem
-from portal.images import change, deletion, gallery, keys, order, properties, uploads, variants
-from portal.images.change import Added, Arranged, Change
+from portal.images import deletion, edit, gallery, keys, order, properties, uploads, variants
+from portal.images.edit import Added, Arranged, Change
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
@@ -64,7 +64,7 @@ def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, thre
         fields={"name": "Barn", "bathrooms": 1.5},
         added_by="Alice's key",
     )
-    change.apply(home, wanted)
+    edit.apply(home, wanted)
     rows = now_in(home)
     assert [image.id for image in rows[:2]] == [c, b]
     assert [(image.turns, image.version, image.width) for image in rows] == [
@@ -81,20 +81,18 @@ def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, thre
 
 def test_a_change_of_nothing_changes_nothing(home: Property, three: list[int], buckets: Buckets) -> None:
     before, objects = rows_of(home.id), buckets.listing()
-    change.apply(home, Change())
-    change.apply(
-        home, Change(deleted=frozenset({2**40}), turned={three[0]: 0}, arranged=arranged(home, three, three[0]))
-    )
+    edit.apply(home, Change())
+    edit.apply(home, Change(deleted=frozenset({2**40}), turned={three[0]: 0}, arranged=arranged(home, three, three[0])))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
 def test_all_images_can_go_and_the_first_new_one_becomes_the_cover(
     home: Property, three: list[int], buckets: Buckets
 ) -> None:
-    change.apply(home, Change(deleted=frozenset(three)))
+    edit.apply(home, Change(deleted=frozenset(three)))
     assert now_in(home) == []
     assert buckets.listing() == set()
-    change.apply(home, Change(added=[added(), added()]))
+    edit.apply(home, Change(added=[added(), added()]))
     assert now_in(home)[0].is_main
 
 
@@ -103,9 +101,9 @@ def test_a_full_gallery_takes_as_many_as_it_loses(home: Property, buckets: Bucke
     full = finished(home, 4)
     before, objects = rows_of(home.id), buckets.listing()
     with pytest.raises(OverQuota):
-        change.apply(home, Change(deleted=frozenset(full[:1]), added=[added(), added()]))
+        edit.apply(home, Change(deleted=frozenset(full[:1]), added=[added(), added()]))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
-    change.apply(home, Change(deleted=frozenset(full[:2]), added=[added(), added()]))
+    edit.apply(home, Change(deleted=frozenset(full[:2]), added=[added(), added()]))
     assert len(now_in(home)) == 4
 
 
@@ -114,12 +112,12 @@ def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
 ) -> None:
     a, b, c = three
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=1))
-    change.apply(home, Change(turned={a: 1}, arranged=arranged(home, [c, b, a], c), fields={"name": "Barn"}))
+    edit.apply(home, Change(turned={a: 1}, arranged=arranged(home, [c, b, a], c), fields={"name": "Barn"}))
     assert ids(home) == [c, b, a]
-    change.apply(home, Change(deleted=frozenset({a})))
+    edit.apply(home, Change(deleted=frozenset({a})))
     assert ids(home) == [c, b]
     with pytest.raises(OverQuota):
-        change.apply(home, Change(deleted=frozenset({c}), added=[added()]))
+        edit.apply(home, Change(deleted=frozenset({c}), added=[added()]))
 
 
 WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
@@ -147,7 +145,7 @@ def test_what_is_wrong_in_one_part_changes_nothing_in_any(home: Property, three:
         others = {"fields": {"name": "Barn"}} if error is NotFound else {}
         said = None
         try:
-            change.apply(home, replace(wrong(three[0], url), **others))
+            edit.apply(home, replace(wrong(three[0], url), **others))
         except Problem as problem:
             said = type(problem)
         return said, (rows_of(home.id), buckets.listing()) == (before, objects)
@@ -167,8 +165,8 @@ def test_d9_ids_of_others_are_as_absent_as_ids_of_nobody(
         there = Arranged(other, keys.image_url(now_in(foreign)[0]), 0, True)
         for wanted in (Change(turned={other: 1}), Change(turned={other: 0}), Change(arranged=[there])):
             with pytest.raises(NotFound, match="no such photo"):
-                change.apply(home, wanted)
-        change.apply(home, Change(deleted=frozenset({other})))
+                edit.apply(home, wanted)
+        edit.apply(home, Change(deleted=frozenset({other})))
     assert ((rows_of(home.id), rows_of(foreign.id)), buckets.listing()) == (before, objects)
 
 
@@ -176,7 +174,7 @@ def test_x5_images_that_wait_for_a_worker_get_their_variants_in_the_change(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     waiting, broken = factories.photo_in(home, picture()).id, corrupted(home).id
-    change.apply(home, Change(fields={"name": "Barn"}))
+    edit.apply(home, Change(fields={"name": "Barn"}))
     assert [(image.id, image.variants) for image in now_in(home)] == [(waiting, "ready"), (broken, "pending")]
     work_off()
     assert [image.variants for image in now_in(home)] == ["ready", "failed"]
@@ -191,7 +189,7 @@ def _uuid(image_id: int) -> str:
 @pytest.mark.parametrize(
     ("theirs", "error"),
     [
-        (lambda home, a: change.apply(home, Change(turned={a: 1})), Conflict),
+        (lambda home, a: edit.apply(home, Change(turned={a: 1})), Conflict),
         (lambda home, a: deletion.delete(home, [_uuid(a)]), (NotFound, Invalid)),
         (lambda home, a: properties.delete(home), (NotFound, Invalid)),
         (lambda home, a: finished(home, 1), OverQuota),
@@ -217,7 +215,7 @@ def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
         seen.append(rows_of(property_id))
 
     with pytest.raises(error):
-        change.apply(home, Change(turned={a: 3}, deleted=frozenset({b}), added=[meanwhile(others), added()]))
+        edit.apply(home, Change(turned={a: 3}, deleted=frozenset({b}), added=[meanwhile(others), added()]))
     assert seen == [rows_of(property_id)]
     assert buckets.listing() == named()
 
@@ -237,7 +235,7 @@ def test_what_others_did_meanwhile_stands_beside_the_change(
         order.make_cover(mine, _uuid(c))
         uploads.confirm(mine, [arrived])
 
-    change.apply(home, Change(deleted=frozenset({a}), turned={b: 1}, added=[meanwhile(others)]))
+    edit.apply(home, Change(deleted=frozenset({a}), turned={b: 1}, added=[meanwhile(others)]))
     rows = now_in(home)
     assert [image.id for image in rows[:3]] == [c, b, waiting]
     assert (cover(home), rows[1].alt_text, rows[1].turns, rows[2].variants) == (c, "The pool", 1, "ready")
@@ -253,5 +251,5 @@ def test_an_original_that_is_missing_leaves_everything_as_it_was(
     storage.uploads.delete(gallery.images(home)[1].original_key)
     before, objects = rows_of(home.id), buckets.listing()
     with pytest.raises(Invalid, match="missing"):
-        change.apply(home, Change(deleted=frozenset({c}), turned={a: 1, b: 1}, added=[added()]))
+        edit.apply(home, Change(deleted=frozenset({c}), turned={a: 1, b: 1}, added=[added()]))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)

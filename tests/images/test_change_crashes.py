@@ -6,7 +6,7 @@ import pytest
 
 from portal import config
 from portal.db import db
-from portal.images import change
+from portal.images import edit
 from portal.images.models import Property
 from tests.buckets import collect_orphans
 from tests.conftest import KILLED, Buckets
@@ -18,7 +18,7 @@ from tests.processes import until
 
 def change_everything(property_id: int) -> None:
     home = db.session.get_one(Property, property_id)
-    change.apply(home, everything(home))
+    edit.apply(home, everything(home))
 
 
 def sweep(buckets: Buckets) -> None:

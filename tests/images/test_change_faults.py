@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from portal.errors import StorageFailed
-from portal.images import change, gallery
-from portal.images.change import Change
+from portal.images import edit, gallery
+from portal.images.edit import Change
 from portal.images.models import Property
 from tests.buckets import collect_orphans
 from tests.conftest import MATRIX, Buckets
@@ -49,7 +49,7 @@ def assert_done(home: Property, ids: list[int]) -> None:
 
 def anew(home: Property) -> list[int]:
     """Three finished images, and nothing else."""
-    change.apply(home, Change(deleted=frozenset(image.id for image in now_in(home)), fields={"name": "Alder"}))
+    edit.apply(home, Change(deleted=frozenset(image.id for image in now_in(home)), fields={"name": "Alder"}))
     return finished(home, 3)
 
 
@@ -59,7 +59,7 @@ def done_while(home: Property, front: Front, answer: Callable[[Request], Answer]
     front.asked.clear()
     front.answer = answer
     try:
-        change.apply(home, wanted)
+        edit.apply(home, wanted)
     except StorageFailed:
         return False
     finally:
@@ -152,7 +152,7 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, ste
         wanted, before, objects = everything(home), rows_of(home_id), buckets.listing()
         try:
             with database_failing_at(step) as taken:
-                change.apply(home, wanted)
+                edit.apply(home, wanted)
         except SQLAlchemyError:
             failed += 1
             assert rows_of(home_id) == before, taken
@@ -176,7 +176,7 @@ def test_a_commit_whose_answer_is_lost_keeps_its_objects(home: Property, buckets
     """It is done, but nobody can know: an error is said, and nothing is cleaned up that a row may name."""
     ids, wanted = anew(home), everything(home)
     with commit_without_an_answer(), pytest.raises(DBAPIError):
-        change.apply(home, wanted)
+        edit.apply(home, wanted)
     assert_done(home, ids)
     assert len(collect_orphans()) == 5, "what was to be dropped"
     assert_whole(home, buckets)

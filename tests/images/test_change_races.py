@@ -13,8 +13,8 @@ from sqlalchemy import text, update
 
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
-from portal.images import change, deletion, gallery, order, uploads, variants
-from portal.images.change import Change
+from portal.images import deletion, edit, gallery, order, uploads, variants
+from portal.images.edit import Change
 from portal.images.models import Image, Property
 from portal.images.variants import renditions
 from portal.work import lock, work
@@ -47,7 +47,7 @@ def test_ten_changes_of_one_gallery_at_once(
 
     def wanted(n: int, mine: Property) -> None:
         main = (c, d, e)[n % 3]
-        change.apply(
+        edit.apply(
             mine,
             Change(
                 deleted=frozenset({(a, b)[n % 2]}),
@@ -73,8 +73,8 @@ def test_the_plan_holds_however_many_add_at_once(
 ) -> None:
     (first, *_) = finished(home, 12)
     arrivals = [factories.uploaded(home, picture((20 * n, 9, 9))) for n in range(4)]
-    acts: list[Act] = [lambda mine: change.apply(mine, Change(added=[added(), added()])) for _ in range(5)]
-    acts.append(lambda mine: change.apply(mine, Change(deleted=frozenset({first}), added=[added(), added()])))
+    acts: list[Act] = [lambda mine: edit.apply(mine, Change(added=[added(), added()])) for _ in range(5)]
+    acts.append(lambda mine: edit.apply(mine, Change(deleted=frozenset({first}), added=[added(), added()])))
     acts += [partial(lambda one, mine: uploads.confirm(mine, [one]), arrived) for arrived in arrivals]
     answers = at_the_same_time(home, at_once, acts)
     rows = now_in(home)
@@ -110,17 +110,17 @@ def test_changes_beside_everything_else_that_changes_a_gallery(
     for n in range(3):
         one, two, three = dice.sample(ids, 3)
         acts += [
-            lambda mine, one=one, two=two: change.apply(  # type: ignore[misc]
+            lambda mine, one=one, two=two: edit.apply(  # type: ignore[misc]
                 mine, Change(deleted=frozenset({one}), turned={two: 1}, added=[added()], main_added=0)
             ),
-            lambda mine, two=two, three=three: change.apply(  # type: ignore[misc]
+            lambda mine, two=two, three=three: edit.apply(  # type: ignore[misc]
                 mine, Change(added=[added()], arranged=arranged(mine, [two, three], three))
             ),
             partial(lambda arrived, mine: uploads.confirm(mine, [arrived]), arrivals[n]),
             partial(lambda uuids, mine: order.reorder(mine, uuids), [uuids[two], uuids[one]]),
             partial(lambda uuid, mine: order.make_cover(mine, uuid), uuids[three]),
             partial(lambda uuid, mine: gallery.describe(mine, uuid, "The pool"), uuids[two]),
-            partial(lambda uuid, mine: change.turn(mine, [uuid], 2), uuids[three]),
+            partial(lambda uuid, mine: edit.turn(mine, [uuid], 2), uuids[three]),
             partial(undoably, uuids[one]),
             partial(lambda image_id, _: variants.make(image_id), waiting[n]),
             partial(shown, dice.choice(ready)),
@@ -138,7 +138,7 @@ def test_all_that_failed_is_tried_again_while_the_gallery_is_sorted(
 ) -> None:
     """Both hold many rows: each in an order of its own, they once waited for each other. SQLite locks no rows."""
     ids = finished(home, 5)
-    change.apply(home, Change(arranged=arranged(home, ids[::-1])))
+    edit.apply(home, Change(arranged=arranged(home, ids[::-1])))
     with work():
         db.session.execute(update(Image).values(variants="failed"))
     is_held = threading.Event()
@@ -160,7 +160,7 @@ def test_all_that_failed_is_tried_again_while_the_gallery_is_sorted(
 
     def sort(mine: Property) -> None:
         assert is_held.wait(30)
-        change.apply(mine, Change(arranged=arranged(mine, ids)))
+        edit.apply(mine, Change(arranged=arranged(mine, ids)))
 
     assert at_the_same_time(home, at_once, [hold_the_middle, again, sort]) == [None] * 3
     assert [image.id for image in now_in(home)] == ids

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
-from portal.images import deletion, gallery, tidying, uploads
+from portal.images import deletion, gallery, retention, uploads
 from portal.images.models import Deleted, Image, Property
 from portal.images.variants import renditions
 from portal.infra import storage
@@ -101,5 +101,5 @@ def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[
     assert len(buckets.listing()) == 3
     with work():
         db.session.execute(update(Deleted).values(expires_at=now() - timedelta(seconds=1)))
-    assert tidying.empty_bin() == 3
+    assert retention.empty_bin() == 3
     assert buckets.listing() == set()

@@ -17,8 +17,8 @@ from portal.accounts import plans
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.errors import OverQuota
-from portal.images import change, deletion, gallery, order, properties, uploads
-from portal.images.change import Change
+from portal.images import deletion, edit, gallery, order, properties, uploads
+from portal.images.edit import Change
 from tests import factories
 from tests.conftest import MATRIX, Buckets
 from tests.factories import Person
@@ -77,7 +77,7 @@ class AnyGallery(RuleBasedStateMachine):
         db.session.rollback()
         self.home = factories.home_of(self.workspace)
         self.model = Model()
-        change.apply(self.home, Change(added=[added(PHOTO)] * 3, main_added=1))
+        edit.apply(self.home, Change(added=[added(PHOTO)] * 3, main_added=1))
         self.model.cover = self.come_new(3)[1]
 
     def chosen(self, places: set[int]) -> list[Photo]:
@@ -114,9 +114,9 @@ class AnyGallery(RuleBasedStateMachine):
         )
         if files and len(kept) + len(files) > MOST:
             with pytest.raises(OverQuota):
-                change.apply(self.home, wanted)
+                edit.apply(self.home, wanted)
             return
-        change.apply(self.home, wanted)
+        edit.apply(self.home, wanted)
         self.model.remove(deleted)
         for photo, turns in turned.items():
             self.model.turn(photo.uuid, turns)
@@ -192,7 +192,7 @@ class AnyGallery(RuleBasedStateMachine):
     @rule(places=st.sets(PLACES, max_size=2), turns=TURNS)
     def turn(self, places: set[int], turns: int) -> None:
         chosen = self.chosen(places)
-        change.turn(self.home, [photo.uuid for photo in chosen], turns)
+        edit.turn(self.home, [photo.uuid for photo in chosen], turns)
         for photo in chosen:
             self.model.turn(photo.uuid, turns)
 

@@ -10,8 +10,8 @@ import pytest
 
 from portal.config import settings
 from portal.errors import TooMany
-from portal.images import change
-from portal.images.change import Change
+from portal.images import edit
+from portal.images.edit import Change
 from portal.images.models import PENDING, READY, Property
 from portal.images.variants import rendering
 from portal.images.variants.rendering import FairSemaphore
@@ -78,11 +78,11 @@ def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waitin
     factories.photo_in(home)
     before = buckets.listing()
     with no_room(monkeypatch):
-        change.apply(home, Change(fields={"name": "Birch Barn"}))
+        edit.apply(home, Change(fields={"name": "Birch Barn"}))
         assert home.name == "Birch Barn"
         assert [image.variants for image in now_in(home)] == [PENDING]
         with pytest.raises(TooMany):
-            change.apply(home, Change(added=[added()]))
+            edit.apply(home, Change(added=[added()]))
     assert buckets.listing() == before
 
 
@@ -93,11 +93,11 @@ def test_where_the_bucket_fails_a_photo_that_waits_for_its_worker_goes_on_waitin
     waiting = factories.photo_in(home)
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == method else None
-        change.apply(home, Change(fields={"name": "Birch Barn"}))
+        edit.apply(home, Change(fields={"name": "Birch Barn"}))
         assert [asked.method for asked in front.asked if asked.method == method] == [method]
     assert home.name == "Birch Barn"
     assert [image.variants for image in now_in(home)] == [PENDING]
-    change.apply(home, Change(fields={"name": "Alder"}))
+    edit.apply(home, Change(fields={"name": "Alder"}))
     assert [image.variants for image in now_in(home)] == [READY]
     assert now_in(home)[0].id == waiting.id
     assert_whole(home, buckets)

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import func, select
 
 from portal.db import db
-from portal.images import change, deletion, gallery, order
-from portal.images.change import Change
+from portal.images import deletion, edit, gallery, order
+from portal.images.edit import Change
 from portal.images.models import Property
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
@@ -38,10 +38,10 @@ def arrange(home: Property, *places: int, main: int) -> Change:
 
 
 CHANGES: dict[str, Callable[[Property], object]] = {  # one after the other
-    "turned": lambda home: change.turn(home, named(home, 1), 1),
-    "added": lambda home: change.apply(home, Change(added=[added()])),
-    "another cover": lambda home: change.apply(home, arrange(home, 0, 1, 2, main=2)),
-    "arranged": lambda home: change.apply(home, arrange(home, 0, 2, 1, main=0)),
+    "turned": lambda home: edit.turn(home, named(home, 1), 1),
+    "added": lambda home: edit.apply(home, Change(added=[added()])),
+    "another cover": lambda home: edit.apply(home, arrange(home, 0, 1, 2, main=2)),
+    "arranged": lambda home: edit.apply(home, arrange(home, 0, 2, 1, main=0)),
     "reordered": lambda home: order.reorder(home, named(home, 0, 2, 1)),
     "moved": lambda home: order.move(home, *named(home, 1, 2)),
     "made the cover": lambda home: order.make_cover(home, *named(home, 2)),
@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Property], object]] = {  # one after the other
     "all deleted": lambda home: deletion.delete(home, named(home, 0, 1, 2)),
 }
 NO_CHANGES: dict[str, Callable[[Property], object]] = {
-    "arranged": lambda home: change.apply(home, arrange(home, 0, 1, 2, main=0)),
+    "arranged": lambda home: edit.apply(home, arrange(home, 0, 1, 2, main=0)),
     "reordered": lambda home: order.reorder(home, named(home, 0, 1, 2)),
     "moved": lambda home: order.move(home, *named(home, 1, 0)),
     "made the cover": lambda home: order.make_cover(home, *named(home, 0)),
@@ -89,5 +89,5 @@ def test_what_was_deleted_comes_back_as_the_cover_that_it_was(home: Property) ->
 
 def test_another_name_is_told_but_leaves_the_gallery_as_it_was(home: Property) -> None:
     version, told = counted_and_told(home)
-    change.apply(home, Change(fields={"name": "Barn"}))
+    edit.apply(home, Change(fields={"name": "Barn"}))
     assert counted_and_told(home) == (version, told + 1)

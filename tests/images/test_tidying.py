@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from portal.db import db, now
-from portal.images import tidying, uploads
+from portal.images import retention, uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import Announced
 from portal.images.variants import renditions
@@ -25,19 +25,19 @@ def test_an_upload_that_was_never_confirmed_goes_with_its_object(home: Property,
     with work():
         late = update(Upload).where(Upload.key != kept.key).values(expires_at=now() - timedelta(seconds=1))
         db.session.execute(late)
-    assert tidying.expire_uploads() == 1
+    assert retention.expire_uploads() == 1
     assert buckets.listing() == {("frontage-uploads", kept.key)}
     assert uploads.confirm(home, [kept])[0].is_new
 
 
 @pytest.mark.parametrize(
     ("count", "batch"),
-    [(45, 20), pytest.param(10_000, tidying.BATCH, marks=[pytest.mark.storm, pytest.mark.timeout(300)])],
+    [(45, 20), pytest.param(10_000, retention.BATCH, marks=[pytest.mark.storm, pytest.mark.timeout(300)])],
 )
 def test_c16_ten_thousand_unused_presigns_expire(
     home: Property, monkeypatch: pytest.MonkeyPatch, count: int, batch: int
 ) -> None:
-    monkeypatch.setattr(tidying, "BATCH", batch)
+    monkeypatch.setattr(retention, "BATCH", batch)
     with work():
         db.session.add_all(
             Upload(
@@ -50,7 +50,7 @@ def test_c16_ten_thousand_unused_presigns_expire(
             )
             for n in range(count)
         )
-    assert tidying.expire_uploads() == count
+    assert retention.expire_uploads() == count
     assert db.session.scalar(select(func.count(Upload.id))) == 0
 
 
@@ -85,7 +85,7 @@ def test_the_story_of_an_old_import_is_forgotten_and_its_photos_stay(home: Prope
         db.session.execute(
             update(ImportJob).where(ImportJob.id == first).values(completed_at=now() - timedelta(days=91))
         )
-    assert tidying.forget_imports() == 1
+    assert retention.forget_imports() == 1
     assert db.session.scalar(select(func.count(ImportJob.id))) == 1
     assert gallery.room(home).used == 1
 

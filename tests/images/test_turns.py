@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from portal.db import db
 from portal.errors import Invalid
-from portal.images import change, deletion
-from portal.images.change import Change
+from portal.images import deletion, edit
+from portal.images.edit import Change
 from portal.images.models import Image, Property, Rendition
 from portal.images.variants import renditions
 from portal.infra import storage
@@ -27,7 +27,7 @@ ACCEPTS = frozenset({"image/webp"})
 @pytest.fixture
 def one(home: Property) -> Image:
     """A finished image that was asked for at some width."""
-    change.apply(home, Change(added=[change.Added(lambda: WIDE, "a.jpg")]))
+    edit.apply(home, Change(added=[edit.Added(lambda: WIDE, "a.jpg")]))
     (image,) = now_in(home)
     renditions.best(image, ACCEPTS, 320)
     return image
@@ -59,7 +59,7 @@ def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
 ) -> None:
     client, before, old_key = app.test_client(), buckets.listing(), one.key
     assert dark_side(client.get(f"/{old_key}", headers={"Accept": "image/webp"}).data) == "top"
-    change.turn(home, [str(one.uuid)], turns)
+    edit.turn(home, [str(one.uuid)], turns)
     (image,) = now_in(home)
     gone = before - buckets.listing()
     assert gone == before - {(storage.uploads.name, image.original_key)}, "all but the original"
@@ -75,7 +75,7 @@ def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
 def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> None:
     large = storage.cdn.get(str(one.large_key))
     for _ in range(4):
-        change.turn(home, [str(one.uuid).upper()], 1)
+        edit.turn(home, [str(one.uuid).upper()], 1)
     (image,) = now_in(home)
     assert (image.turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
 
@@ -87,7 +87,7 @@ def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_mea
     uuids = [str(one.uuid), str(going.uuid)]
     said = at_once(
         lambda act: act(),
-        (lambda: change.turn(now_home(home), uuids, 1),),
+        (lambda: edit.turn(now_home(home), uuids, 1),),
         (lambda: deletion.delete(now_home(home), [str(going.uuid)]),),
     )
     assert not [each for each in said if isinstance(each, Exception)]
@@ -101,7 +101,7 @@ def test_a_turn_is_no_job_that_took_as_long_as_the_photo_is_old(home: Property, 
     image = factories.photo_in(home, WIDE)
     work_off()
     assert image.started_at and image.ready_at
-    change.turn(home, [str(image.uuid)], 1)
+    edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.started_at, image.variants) == (None, "ready")
 
@@ -111,7 +111,7 @@ def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home, WIDE)
-    change.turn(home, [str(image.uuid)], 1)
+    edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.variants, image.turns, image.pending_since) == ("ready", 1, None)
     before, objects = rows_of(home.id), buckets.listing()
@@ -127,10 +127,10 @@ def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
     before, objects = rows_of(home.id), buckets.listing()
     assert image.variants == "failed"
     with pytest.raises(Invalid):
-        change.turn(home, [str(image.uuid)], 1)
+        edit.turn(home, [str(image.uuid)], 1)
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
     storage.uploads.put(image.original_key, WIDE, "image/jpeg")
-    change.turn(home, [str(image.uuid)], 1)
+    edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.variants, image.turns, image.failure_reason) == ("ready", 1, None)
     assert_whole(home, buckets)
@@ -140,7 +140,7 @@ def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
 def test_a_turned_photo_that_was_deleted_comes_back_turned(
     app: Flask, home: Property, one: Image, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
-    change.turn(home, [str(one.uuid)], 1)
+    edit.turn(home, [str(one.uuid)], 1)
     key = now_in(home)[0].key
     token = deletion.delete(home, [str(one.uuid)], undoable=True).undo_token
     assert app.test_client().get(f"/{key}").status_code == 404
@@ -163,7 +163,7 @@ def test_renditions_that_are_being_made_while_a_photo_turns_leave_nothing(
         if width:
             renditions.best(db.session.get_one(Image, image_id), ACCEPTS, width)
         else:
-            change.turn(db.session.get_one(Property, property_id), [uuid], 1)
+            edit.turn(db.session.get_one(Property, property_id), [uuid], 1)
 
     at_once(do, *[(width, home.id) for width in (0, 480, 640, 960, 1280)])
     (image,) = now_in(home)
@@ -175,5 +175,5 @@ def test_the_photos_of_others_are_skipped(home: Property, one: Image, charlie: f
     foreign = factories.home_of(charlie.workspace)
     finished(foreign, 1)
     before = rows_of(foreign.id), rows_of(home.id)
-    change.turn(home, [str(now_in(foreign)[0].uuid), "nonsense"], 1)
+    edit.turn(home, [str(now_in(foreign)[0].uuid), "nonsense"], 1)
     assert (rows_of(foreign.id), rows_of(home.id)) == before
