@@ -120,7 +120,7 @@ def test_a_restored_copy_deletes_nothing_of_the_live_installation(
             removal.clear_leftovers()
             later.setattr(workers, "app", lambda: copy)
             _everything_is_over(later)
-            sweep.ring_again()
+            sweep.sweep()
             sweep.tidy()
             sweep.collect_garbage()
             assert collect_orphans() == []

@@ -74,7 +74,7 @@ def test_a_job_of_which_nothing_but_its_place_is_left_is_written_anew(app: Flask
 def test_a_luxury_is_enqueued_once_in_a_while(app: Flask, at_once: Callable[..., list[Any]]) -> None:
     at_once(jobs.enqueue_once, *[(jobs.make_avif(7, 640),)] * 10)
     assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_avif-7-640"]
-    assert 0 < jobs.connection().ttl("frontage:rung:make_avif-7-640") <= 3600
+    assert 0 < jobs.connection().ttl("frontage:enqueued:make_avif-7-640") <= 3600
 
 
 def test_a_luxury_whose_enqueuing_broke_off_is_not_taken_for_enqueued(app: Flask) -> None:

@@ -69,7 +69,7 @@ def commands() -> int:
 def answers() -> bool:
     """Whether it would be rung again: not before the pause is over."""
     try:
-        jobs.lost([jobs.tidy()])
+        jobs.missing([jobs.tidy()])
     except RedisError:
         return False
     return True
@@ -103,7 +103,7 @@ def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
     with work():
         waiting = update(Image).where(Image.variants == "pending")
         db.session.execute(waiting.values(pending_since=now() - lifecycle.WAITS_TOO_LONG))
-    assert variants.ring_again() == 8
+    assert variants.enqueue_missing() == 8
     work_off()
     assert {image.variants for image in db.session.scalars(select(Image))} == {"ready"}
 

@@ -29,10 +29,10 @@ def test_two_apps_share_nothing(app: Flask, settings: Settings, tmp_path: Path) 
         with other.app_context():
             assert config.settings().port == 1
             assert storage.cdn.name == "another-cdn"
-            assert jobs.lost([jobs.tidy()]), "it was enqueued for the first app"
+            assert jobs.missing([jobs.tidy()]), "it was enqueued for the first app"
             outbound.wait([EVERY_HOUR], patience_s=0)
             assert in_this_app(lambda: config.settings().port)() == 1
-        assert not jobs.lost([jobs.tidy()])
+        assert not jobs.missing([jobs.tidy()])
     finally:
         with other.app_context():
             jobs.connection().flushdb()

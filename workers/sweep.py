@@ -18,14 +18,14 @@ class StepsFailed(Exception):
 
 
 @job
-def ring_again() -> None:
+def sweep() -> None:
     run_each(
-        variants.ring_again,
-        fetch.ring_again,
-        delivery.ring_again,
-        sync.ring_again,
-        copies.ring_again,
-        removal.ring_again,
+        variants.enqueue_missing,
+        fetch.enqueue_missing,
+        delivery.enqueue_missing,
+        sync.enqueue_missing,
+        copies.enqueue_missing,
+        removal.enqueue_missing,
         retention.empty_bin,
         orphans.enqueue_missing,
     )

@@ -70,7 +70,7 @@ class AllowedJob(Job):
     RQ would also import callbacks and post to webhooks that stand in the job's hash.
     """
 
-    allowed: ClassVar[set[str]] = {job.name for job in jobs.examples()}
+    allowed: ClassVar[set[str]] = {job.name for job in jobs.examples()} | jobs.FORMER_NAMES.keys()
 
     success_callback = failure_callback = stopped_callback = None
 
@@ -78,6 +78,7 @@ class AllowedJob(Job):
     def func(self) -> Callable[..., Any]:
         if not self._is_ours():
             raise NotOurs(f"{self.func_name} is no job of ours")
+        self.func_name = jobs.FORMER_NAMES.get(self.func_name or "", self.func_name)
         return super().func  # type: ignore[no-any-return]
 
     @property

@@ -1,4 +1,4 @@
-"""Every background job as a function with real parameters, and how the bell is rung for it."""
+"""Every background job as a function with real parameters, and how it is enqueued."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -40,7 +40,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The same for the same call, so that a second ring finds the first."""
+        """The same for the same call, so that a job is enqueued once."""
         return "-".join([self.name.rsplit(".", 1)[-1], *map(str, self.args)])
 
 
@@ -76,9 +76,9 @@ def collect_garbage() -> Job:
     return Job("workers.sweep.collect_garbage", (), NETWORK, timeout_s=180)
 
 
-def ring_again() -> Job:
-    # Tried again once, if its worker was killed: the clock comes every 10 s, but not while it waits for a retry.
-    return Job("workers.sweep.ring_again", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
+def sweep() -> Job:
+    # Retried once, if its worker was killed: the clock comes every 10 s, but not while a retry is scheduled.
+    return Job("workers.sweep.sweep", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
 
 
 def tidy() -> Job:
@@ -94,10 +94,13 @@ ALL = (
     image_cdn_upload,
     clear_leftovers,
     collect_garbage,
-    ring_again,
+    sweep,
     tidy,
 )
-"""Every job there is: the workers run nothing else (reliability.md, decision 7)."""
+"""Every job there is: the workers run nothing else."""
+
+FORMER_NAMES = {"workers.sweep.ring_again": "workers.sweep.sweep"}
+"""Names of the release before, which may still wait in a queue; accepted for one release."""
 
 
 def examples() -> list[Job]:
@@ -125,9 +128,9 @@ def queue(name: str) -> Queue:
 
 
 def enqueue(job: Job) -> None:
-    """Ring for a job. Raises redis.RedisError where Redis is away; the row stays pending and the sweep rings again.
+    """Enqueue a job. Raises redis.RedisError where Redis is away; the row stays pending, and the sweep enqueues it.
 
-    A job without arguments does all that is due, so one that waits already is not rung for twice.
+    A job without arguments does all that is due, so where one waits already, no second one is enqueued.
     """
     waiting, key = queue(job.queue), RqJob.key_for(job.id)
     with breaker.call(), connection().pipeline() as pipeline:
@@ -142,7 +145,7 @@ def enqueue_once(job: Job, every_s: int = 3600) -> None:
 
     The mark that it was is set in the transaction that enqueues: a crash leaves both or neither.
     """
-    mark = f"frontage:rung:{job.id}"
+    mark = f"frontage:enqueued:{job.id}"
 
     def push(pipeline: Pipeline) -> None:
         if not pipeline.exists(mark):
@@ -156,10 +159,10 @@ def enqueue_once(job: Job, every_s: int = 3600) -> None:
 
 def enqueue_missing(wanted: list[Job]) -> int:
     """Enqueue those of the jobs that nobody knows of; return how many they were."""
-    missing = lost(wanted)
-    for job in missing:
+    unknown = missing(wanted)
+    for job in unknown:
         enqueue(job)
-    return len(missing)
+    return len(unknown)
 
 
 def is_first(name: str, *, within_s: int) -> bool:
@@ -168,7 +171,7 @@ def is_first(name: str, *, within_s: int) -> bool:
         return bool(connection().set(f"frontage:{name}", 1, nx=True, ex=within_s))
 
 
-def lost(wanted: list[Job]) -> list[Job]:
+def missing(wanted: list[Job]) -> list[Job]:
     """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
     known: set[str] = set()
     for name in {job.queue for job in wanted}:

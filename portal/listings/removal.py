@@ -64,7 +64,7 @@ def clear_leftovers() -> int:
     return count
 
 
-def ring_again() -> None:
+def enqueue_missing() -> None:
     """Ring where something is left of accounts that were removed."""
     if db.session.scalar(_removed()):
         jobs.enqueue_missing([jobs.clear_leftovers()])

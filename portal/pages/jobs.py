@@ -22,7 +22,7 @@ from portal.pages.rq import is_operator
 from portal.pages.session import current_user, signed_in
 
 DOING = {
-    "ring_again": "Looking for lost jobs",
+    "sweep": "Looking for lost jobs",
     "tidy": "Tidying up",
     "run_imports": "Fetching links",
     "deliver_webhooks": "Calling webhooks",

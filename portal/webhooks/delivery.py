@@ -101,7 +101,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
     return len(deliveries)
 
 
-def ring_again() -> int:
+def enqueue_missing() -> int:
     """Ring where deliveries are due and no worker is on its way to them; return how many are due."""
     return dispatch.enqueue_missing(Delivery.next_at, jobs.deliver_webhooks())
 

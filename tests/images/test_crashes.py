@@ -28,7 +28,7 @@ def confirm(property_id: int, arrived: Arrived) -> None:
 
 def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
-    variants.ring_again()
+    variants.enqueue_missing()
     work_off()
     collect_orphans()
     db.session.rollback()

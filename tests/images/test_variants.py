@@ -149,11 +149,11 @@ def test_i7_after_a_flushall_every_waiting_image_is_rung_for(
     for _ in range(3):
         factories.photo_in(home)
     jobs.connection().flushall()
-    assert variants.ring_again() == 0, "young ones are left to their own bell"
+    assert variants.enqueue_missing() == 0, "young ones are left to their own bell"
     monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
-    assert variants.ring_again() == 3
+    assert variants.enqueue_missing() == 3
     assert work_off() == 3
-    assert variants.ring_again() == 0
+    assert variants.enqueue_missing() == 0
 
 
 def test_all_failed_images_of_a_workspace_can_be_tried_again(home: Property, charlie: factories.Person) -> None:

@@ -158,7 +158,7 @@ def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
             assert not lived
             assert_whole(pms, alice.workspace)
             continue
-        removal.ring_again()
+        removal.enqueue_missing()
         work_off()
         assert_nothing_left()
 
@@ -174,7 +174,7 @@ def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
         return []
 
     for _ in killed_at_each_step(steps, removal.clear_leftovers, prepare):
-        removal.ring_again()
+        removal.enqueue_missing()
         work_off()
         collect_orphans()
         assert_nothing_left()

@@ -144,7 +144,7 @@ def test_copies_of_a_removed_account_are_deleted_when_the_bucket_is_back(
     work_off()
     assert stays.objects() == {}
     orphans.enqueue_missing()
-    removal.ring_again()
+    removal.enqueue_missing()
     assert work_off() == 0, "nothing is left to be done"
 
 

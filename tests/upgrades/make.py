@@ -107,7 +107,7 @@ def _use(
     corvid.call("DELETE", f"/integration-definition/hostaway/accounts/{accounts[1]}")
 
     redis = Redis.from_url(json.loads((directory / "embedded.json").read_text())["redis_url"])
-    for queue, function in (("schedule", "workers.sweep.ring_again"), ("network", "workers.sweep.tidy")):
+    for queue, function in (("schedule", "workers.sweep.sweep"), ("network", "workers.sweep.tidy")):
         name = function.rpartition(".")[2]
         Queue(queue, connection=redis, serializer=JSONSerializer).enqueue_call(function, job_id=name)
     waiting = {key.decode(): sorted(map(bytes.decode, redis.lrange(key, 0, -1))) for key in redis.keys("rq:queue:*")}

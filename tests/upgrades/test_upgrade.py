@@ -65,7 +65,8 @@ class Upgraded:
             for registry in ("wip", "scheduled", "deferred"):
                 found = self.redis.zrange(f"rq:{registry}:{queue}", 0, -1)
                 waiting[f"{registry}:{queue}"] = [item.decode() for item in found]
-        return {place: ids for place, ids in waiting.items() if set(ids) - {"ring_again"}}  # it comes every 10 s
+        every_10_s = {"ring_again", "sweep"}
+        return {place: ids for place, ids in waiting.items() if set(ids) - every_10_s}
 
 
 @contextmanager

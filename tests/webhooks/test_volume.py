@@ -106,7 +106,7 @@ def send_all(work_off: Callable[[], int], there: Receivers, monkeypatch: pytest.
         passed = timedelta(seconds=10 * rounds)  # the attempts of a round have other seconds in their timestamps
         there.round_began = int((now() + passed).timestamp())
         monkeypatch.setattr(delivery, "now", lambda passed=passed: now() + passed)
-        while delivery.ring_again():
+        while delivery.enqueue_missing():
             work_off()
         db.session.rollback()
         waiting = list(db.session.scalars(select(Delivery).where(Delivery.state == PENDING)))

@@ -94,14 +94,14 @@ def test_i9_with_redis_away_or_hung_ringing_fails_and_the_worker_comes_back(
     mortal.valkey.process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(redis.TimeoutError):
-            jobs.enqueue(jobs.ring_again())
+            jobs.enqueue(jobs.sweep())
     finally:
         mortal.valkey.process.send_signal(signal.SIGCONT)
     with mortal.without_redis() as calls:
         until(lambda: calls)  # by the worker
         breaker.close()
         with pytest.raises(redis.ConnectionError):
-            jobs.enqueue(jobs.ring_again())
+            jobs.enqueue(jobs.sweep())
     job = mortal.enqueue("note")
     until(lambda: mortal.status(job) == "finished")
     assert mortal.programs[-1].poll() is None

@@ -19,24 +19,24 @@ def queue(yard: Yard, jobs_of: Callable[[Yard], None]) -> Yard:
 
 
 def test_what_is_due_is_rung_for_once(queue: Yard) -> None:
-    clock = Clock((Entry(jobs.ring_again(), every=timedelta(hours=1)),))
+    clock = Clock((Entry(jobs.sweep(), every=timedelta(hours=1)),))
     clock.tick()
     clock.tick()
-    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+    assert queue.queue("schedule").get_job_ids() == ["sweep"]
 
 
 def test_what_is_on_its_way_is_not_rung_for_again(queue: Yard) -> None:
     for _ in range(3):  # as after restarts
-        Clock((Entry(jobs.ring_again(), every=timedelta()),)).tick()
-    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+        Clock((Entry(jobs.sweep(), every=timedelta()),)).tick()
+    assert queue.queue("schedule").get_job_ids() == ["sweep"]
 
 
 def test_it_comes_round_again(queue: Yard) -> None:
-    clock = Clock((Entry(jobs.ring_again(), every=timedelta()),))
+    clock = Clock((Entry(jobs.sweep(), every=timedelta()),))
     clock.tick()
     queue.redis.flushdb()
     clock.tick()
-    assert queue.queue("schedule").get_job_ids() == ["ring_again"]
+    assert queue.queue("schedule").get_job_ids() == ["sweep"]
 
 
 def test_what_comes_later_waits(queue: Yard) -> None:
@@ -46,5 +46,5 @@ def test_what_comes_later_waits(queue: Yard) -> None:
 
 def test_a_bell_is_rung_again_in_time() -> None:
     """Pending for 15 s, seen by the next sweep, in a worker within 3 s more: of 60 s allowed (case I7)."""
-    (sweep,) = (entry for entry in SCHEDULE if entry.job == jobs.ring_again())
+    (sweep,) = (entry for entry in SCHEDULE if entry.job == jobs.sweep())
     assert sweep.every <= timedelta(seconds=30)

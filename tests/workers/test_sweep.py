@@ -41,11 +41,11 @@ def test_a_step_that_fails_keeps_no_other_from_ringing(
     with work():
         db.session.execute(update(Image).values(pending_since=now() - timedelta(minutes=5)))
     jobs.connection().flushall()
-    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.fetching"):
-        sweep.ring_again()
+    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.imports\.fetch"):
+        sweep.sweep()
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "what comes before it"
     assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and what comes behind it"
-    assert "images.fetching.ring_again failed" in caplog.text
+    assert "images.imports.fetch.enqueue_missing failed" in caplog.text
 
 
 def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Property) -> None:
@@ -62,4 +62,4 @@ def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Prop
 
 def test_a_sweep_that_failed_is_not_kept_waiting_for_a_retry() -> None:
     """While it waits in RQ's schedule the clock would take it for one that comes by itself."""
-    assert jobs.ring_again().retry_intervals_s == (0,)
+    assert jobs.sweep().retry_intervals_s == (0,)

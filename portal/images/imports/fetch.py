@@ -70,7 +70,7 @@ def run() -> int:
     )
 
 
-def ring_again() -> int:
+def enqueue_missing() -> int:
     """Ring where URLs are due and no worker is on its way to them; return how many are due."""
     return dispatch.enqueue_missing(ImportItem.next_at, jobs.run_imports())
 

@@ -90,7 +90,7 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
     return len(images)
 
 
-def ring_again() -> int:
+def enqueue_missing() -> int:
     """Ring for every image that waits too long and that no queue knows of; return how many (decision 5)."""
     late = select(Image.id).where(Image.pending_since < now() - WAITS_TOO_LONG).order_by(Image.pending_since)
     waiting: Iterable[int] = db.session.scalars(late.limit(10_000)).all()

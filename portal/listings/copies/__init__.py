@@ -1,5 +1,5 @@
 """IMAGE_CDN_UPLOAD: each ListingImage that is due is fetched, published and recorded."""
 
-from portal.listings.copies.tasks import FAILED_IMAGE, ring_again, run, try_again, try_all_again
+from portal.listings.copies.tasks import FAILED_IMAGE, enqueue_missing, run, try_again, try_all_again
 
-__all__ = ["FAILED_IMAGE", "ring_again", "run", "try_again", "try_all_again"]
+__all__ = ["FAILED_IMAGE", "enqueue_missing", "run", "try_again", "try_all_again"]

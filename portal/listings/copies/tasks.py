@@ -49,7 +49,7 @@ def run() -> int:
     )
 
 
-def ring_again() -> None:
+def enqueue_missing() -> None:
     """Ring where pictures are due and no worker is on its way to them."""
     if schedule.waiting(now()):
         jobs.enqueue_missing([jobs.image_cdn_upload()])

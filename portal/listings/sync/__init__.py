@@ -1,5 +1,5 @@
 """Sync: what a PMS says of its listings becomes ours, page by page."""
 
-from portal.listings.sync.tasks import begin_anew, ring_again, run
+from portal.listings.sync.tasks import begin_anew, enqueue_missing, run
 
-__all__ = ["begin_anew", "ring_again", "run"]
+__all__ = ["begin_anew", "enqueue_missing", "run"]

@@ -70,7 +70,7 @@ def run() -> int:
     return dispatch.run(_claim, _ask, _note, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
 
 
-def ring_again() -> int:
+def enqueue_missing() -> int:
     """Ring where accounts are due and no worker is on its way to them; return how many are due."""
     return dispatch.enqueue_missing(IntegrationAccount.next_at, jobs.sync_listings())
 

@@ -48,20 +48,20 @@ def at_work(valkey: Server) -> Iterator[Yard]:
         yield yard
 
 
-def test_i7_after_flushall_what_is_pending_is_rung_for_again(at_work: Yard) -> None:
-    until(lambda: _is_rung_for(at_work))
+def test_after_flushall_what_is_pending_is_enqueued_again(at_work: Yard) -> None:
+    until(lambda: _is_enqueued(at_work))
     at_work.redis.flushdb()
     until(lambda: at_work.known("schedule"))  # it says who it is again: readyz sees it
-    until(lambda: _is_rung_for(at_work))
+    until(lambda: _is_enqueued(at_work))
     assert [program.poll() for program in at_work.programs] == [None]
 
 
-def test_what_a_queue_knows_of_is_not_rung_for_twice(at_work: Yard) -> None:
-    until(lambda: _is_rung_for(at_work))
-    again = at_work.queue("schedule").enqueue_call("workers.sweep.ring_again")
+def test_what_a_queue_knows_of_is_not_enqueued_twice(at_work: Yard) -> None:
+    until(lambda: _is_enqueued(at_work))
+    again = at_work.queue("schedule").enqueue_call("workers.sweep.sweep")
     until(lambda: at_work.status(again) == "finished")
     assert at_work.queue("pixels").get_job_ids() == [f"make_variants-{PENDING_IMAGE}"]
 
 
-def _is_rung_for(yard: Yard) -> bool:
+def _is_enqueued(yard: Yard) -> bool:
     return f"make_variants-{PENDING_IMAGE}" in yard.queue("pixels").get_job_ids()
