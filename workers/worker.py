@@ -28,7 +28,7 @@ from rq.worker import BaseWorker
 from portal.db import db
 from portal.infra import jobs
 from portal.infra.processes import die_with_parent
-from portal.pixels.child import limit_this_process
+from portal.pixels.sandbox import limit_this_process
 from workers import app
 from workers.schedule import Clock
 

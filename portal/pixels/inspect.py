@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 
 from portal.errors import TooMany
-from portal.pixels import child, exif, jpeg
+from portal.pixels import exif, jpeg, sandbox
 from portal.pixels.opening import opened, split
 from portal.pixels.refused import Refused, truncated
 from portal.pixels.sniff import sniff
@@ -50,6 +50,6 @@ def _has_all_pixels(pixels: bytes) -> bool:
     if not _decodes.acquire(timeout=WAIT_FOR_DECODE_S):
         raise TooMany("Too many unusual photos at once. Try again in a moment.", retry_after_s=5)
     try:
-        return child.limited(jpeg.has_all_pixels, pixels, cpu_s=5, memory_bytes=1024**3, timeout_s=20)
+        return sandbox.run(jpeg.has_all_pixels, pixels, cpu_s=5, memory_bytes=1024**3, timeout_s=20)
     finally:
         _decodes.release()

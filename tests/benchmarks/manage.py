@@ -37,9 +37,9 @@ from portal.config import from_environment
 from portal.embedded import Server, start_seaweedfs, start_valkey
 from portal.infra import storage
 from portal.infra.processes import tied_to_us
-from portal.pixels.child import LARGE_PAGES
 from portal.pixels.inspect import inspect
 from portal.pixels.render import render
+from portal.pixels.sandbox import LARGE_PAGES
 from tests import factories
 from tests.benchmarks.pixels import CORPUS
 
@@ -93,7 +93,9 @@ class Sampler(threading.Thread):
         while not self.over.wait(0.05):
             web = children_of(self.master)
             self.peak.web = max([self.peak.web, *map(resident, web)])
-            pixels = [child for worker in web for nursery in children_of(worker) for child in children_of(nursery)]
+            pixels = [
+                child for worker in web for forkserver in children_of(worker) for child in children_of(forkserver)
+            ]
             self.peak.children = max(self.peak.children, sum(map(resident, pixels)))
 
     def stop(self) -> Peak:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, Refused, inspect
+from portal.pixels.sandbox import run
 from tests.pixels.files import (
     chunk,
     drawn,
@@ -26,7 +26,7 @@ MB = 1024 * 1024
 
 def reason_within(data: bytes, *, cpu_s: float, memory_bytes: int = 1024 * MB) -> str:
     """Why it is refused, or its type, found with no more than this: past it the reason is another one."""
-    return reason_or_type(lambda: limited(inspect, data, cpu_s=cpu_s, memory_bytes=memory_bytes, timeout_s=100))
+    return reason_or_type(lambda: run(inspect, data, cpu_s=cpu_s, memory_bytes=memory_bytes, timeout_s=100))
 
 
 def reason_or_type(look: Callable[[], Picture]) -> str:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from portal.pixels import boxes
-from portal.pixels.child import limited
 from portal.pixels.clean import cleaned
 from portal.pixels.inspect import inspect
+from portal.pixels.sandbox import run
 from tests.pixels.files import LIMITS, decoded, drawn
 
 SECRET = b"Corvid Optics 8675309"
@@ -153,7 +153,7 @@ def test_a_file_that_names_itself_again_and_again_costs_no_time() -> None:
     iloc = bytes(4) + b"\x44\0" + struct.pack(">HHHH", 1, 1, 0, 65_535) + struct.pack(">II", 0, 10**7) * 65_535
     assert len(iloc) < boxes.MAX_TABLE_BYTES
     limits = LIMITS | {"cpu_s": 1, "timeout_s": 100}
-    assert limited(cleaned, with_places(data, iloc), "image/avif", **limits) is None
+    assert run(cleaned, with_places(data, iloc), "image/avif", **limits) is None
     assert clean(with_places(data, iloc)) is None
 
 

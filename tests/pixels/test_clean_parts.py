@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from portal.pixels import chunks
-from portal.pixels.child import limited
 from portal.pixels.clean import cleaned
 from portal.pixels.refused import Refused
+from portal.pixels.sandbox import run
 from tests.pixels.files import LIMITS, chunk, decoded, drawn, halves, jpeg_with, png
 
 
@@ -139,7 +139,7 @@ def test_a_gif_of_endless_little_pieces_is_refused_soon() -> None:
     pieces = b",\0\0\0\0@\0 \0\0\x08" + b"\x01a" * 2 * chunks.MAX_GIF_BLOCKS + b"\0;"
     data = drawn("GIF")[:13].replace(b"\x87", b"\x07", 1) + pieces
     with pytest.raises(Refused) as refused:
-        limited(cleaned, data, "image/gif", cpu_s=2, memory_bytes=LIMITS["memory_bytes"], timeout_s=100)
+        run(cleaned, data, "image/gif", cpu_s=2, memory_bytes=LIMITS["memory_bytes"], timeout_s=100)
     with pytest.raises(Refused) as refused_here:
         cleaned(data, "image/gif")
     assert refused.value.code == refused_here.value.code != "too_slow_to_open"

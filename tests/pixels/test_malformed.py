@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from portal.pixels.child import limited
 from portal.pixels.inspect import Refused, inspect
 from portal.pixels.render import Rendered, render
+from portal.pixels.sandbox import run
 from tests.pixels.files import CORPUS, LIMITS, corpus, photo
 
 REASONS = {
@@ -34,7 +34,7 @@ def outcome(data: bytes) -> str:
     Nothing takes more than the ten seconds of CPU that LIMITS allow.
     """
     try:
-        result = limited(render, data, inspect(data), **LIMITS | {"timeout_s": 100})
+        result = run(render, data, inspect(data), **LIMITS | {"timeout_s": 100})
         said = "rendered" if isinstance(result, Rendered) else "something else"
     except Refused as refused:
         said = refused.code

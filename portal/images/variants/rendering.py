@@ -16,9 +16,9 @@ from portal.images import variants
 from portal.images.keys import Place
 from portal.images.variants.lifecycle import Stored
 from portal.infra import storage
-from portal.pixels.child import limited
 from portal.pixels.inspect import Picture, inspect
 from portal.pixels.render import render
+from portal.pixels.sandbox import run
 from portal.work import Work
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def places() -> FairSemaphore:
 
 def in_child(function: Callable[..., T], *args: object) -> T:
     """Run in a child that may use so much time and memory, in a place that the caller holds. Raises Refused."""
-    return limited(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
+    return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
 def render_all(w: Work, where: Place, sources: Sequence[Source]) -> list[RenderedPhoto | None]:

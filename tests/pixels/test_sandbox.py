@@ -10,10 +10,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from portal.pixels import child
-from portal.pixels.child import limit_this_process, limited
+from portal.pixels import sandbox
 from portal.pixels.inspect import Refused, inspect
 from portal.pixels.render import render, resize
+from portal.pixels.sandbox import limit_this_process, run
 from tests.pixels.files import LIMITS, drawn, halves, png
 from tests.processes import lives, started, until
 
@@ -52,7 +52,7 @@ def limit_and_hold(size_bytes: int) -> int:
 
 
 def children() -> list[psutil.Process]:
-    """The nursery and what it forked; not the servers and browsers that other tests left running below us."""
+    """The fork server and what it forked; not the servers and browsers that other tests left running below us."""
     ours: list[psutil.Process] = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -64,10 +64,10 @@ def children() -> list[psutil.Process]:
 def _is_ours(process: psutil.Process, nurseries: set[int]) -> bool:
     if process.status() == psutil.STATUS_ZOMBIE:  # has no command line any more
         return process.ppid() in nurseries
-    return "import nursery" in " ".join(process.cmdline())
+    return "import forkserver" in " ".join(process.cmdline())
 
 
-def assert_the_nursery_alone_is_left() -> None:
+def assert_the_fork_server_alone_is_left() -> None:
     """What it forked goes within moments, and is no zombie then."""
 
     def is_alone() -> bool:
@@ -80,53 +80,53 @@ def assert_the_nursery_alone_is_left() -> None:
 def test_a_child_gives_the_same_as_a_call() -> None:
     data = drawn("JPEG", halves(3000, 2000))
     picture = inspect(data)
-    assert limited(render, data, picture, 1, **LIMITS) == render(data, picture, 1)
-    assert limited(resize, data, picture, 320, "image/jpeg", **LIMITS) == resize(data, picture, 320, "image/jpeg")
+    assert run(render, data, picture, 1, **LIMITS) == render(data, picture, 1)
+    assert run(resize, data, picture, 320, "image/jpeg", **LIMITS) == resize(data, picture, 320, "image/jpeg")
 
 
 def test_large_arguments_and_results_pass_through() -> None:
     data = os.urandom(12 * MB)
-    assert limited(bytes.swapcase, data, **LIMITS) == data.swapcase()
+    assert run(bytes.swapcase, data, **LIMITS) == data.swapcase()
 
 
 def test_what_it_raises_is_raised_here() -> None:
     with pytest.raises(Refused, match="too many passes") as refused:
-        limited(refuse, **QUICK)
+        run(refuse, **QUICK)
     assert refused.value.code == "too_many_scans"
     with pytest.raises(LookupError, match="a bug"):
-        limited(fail, **QUICK)
+        run(fail, **QUICK)
 
 
-def test_cpu_time_is_limited() -> None:
+def test_cpu_time_is_run() -> None:
     with pytest.raises(Refused) as refused:
-        limited(burn, cpu_s=1, memory_bytes=256 * MB, timeout_s=20)
+        run(burn, cpu_s=1, memory_bytes=256 * MB, timeout_s=20)
     assert refused.value.code == "too_slow_to_open"
 
 
-def test_time_by_the_clock_is_limited() -> None:
+def test_time_by_the_clock_is_run() -> None:
     with pytest.raises(Refused) as refused:
-        limited(time.sleep, 10_000, cpu_s=5, memory_bytes=256 * MB, timeout_s=0.3)
+        run(time.sleep, 10_000, cpu_s=5, memory_bytes=256 * MB, timeout_s=0.3)
     assert refused.value.code == "too_slow_to_open"
 
 
 def test_memory_is_limited_on_top_of_what_a_child_has() -> None:
-    assert limited(hold, 50 * MB, **QUICK) == 50 * MB
+    assert run(hold, 50 * MB, **QUICK) == 50 * MB
     with pytest.raises(Refused) as refused:
-        limited(hold, 300 * MB, **QUICK)
+        run(hold, 300 * MB, **QUICK)
     assert refused.value.code == "too_large_to_open"
 
 
 def test_a_picture_that_needs_too_much_memory_is_refused() -> None:
     data = png(7000, 7000)
     with pytest.raises(Refused) as refused:
-        limited(render, data, inspect(data), cpu_s=10, memory_bytes=100 * MB, timeout_s=10)
+        run(render, data, inspect(data), cpu_s=10, memory_bytes=100 * MB, timeout_s=10)
     assert refused.value.code == "too_large_to_open"
 
 
 def test_a_process_can_limit_itself() -> None:
-    assert limited(limit_and_hold, 10 * MB, **LIMITS) == 10 * MB
+    assert run(limit_and_hold, 10 * MB, **LIMITS) == 10 * MB
     with pytest.raises(Refused) as refused:
-        limited(limit_and_hold, 100 * MB, **LIMITS)
+        run(limit_and_hold, 100 * MB, **LIMITS)
     assert refused.value.code == "too_large_to_open"
 
 
@@ -136,14 +136,14 @@ def test_a_process_can_limit_itself() -> None:
 )
 def test_b20_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
     with pytest.raises(Refused) as refused:
-        limited(crash, number, **QUICK)
+        run(crash, number, **QUICK)
     assert refused.value.code == code
-    assert limited(len, b"four", **QUICK) == 4
+    assert run(len, b"four", **QUICK) == 4
 
 
 def test_an_answer_that_cannot_travel_is_an_error_not_a_hang() -> None:
     with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
-        limited(answer_with_a_function, **QUICK)
+        run(answer_with_a_function, **QUICK)
 
 
 @pytest.mark.slow
@@ -152,53 +152,53 @@ def test_many_threads_may_call_at_once() -> None:
     picture = inspect(data)
     expected = render(data, picture)
     with ThreadPoolExecutor(16) as pool:
-        calls = [pool.submit(limited, render, data, picture, **LIMITS) for _ in range(12)]
-        crashes = [pool.submit(limited, crash, signal.SIGSEGV, **QUICK) for _ in range(4)]
+        calls = [pool.submit(run, render, data, picture, **LIMITS) for _ in range(12)]
+        crashes = [pool.submit(run, crash, signal.SIGSEGV, **QUICK) for _ in range(4)]
         assert all(call.result() == expected for call in calls)
         assert all(isinstance(call.exception(), Refused) for call in crashes)
-    assert_the_nursery_alone_is_left()
+    assert_the_fork_server_alone_is_left()
 
 
 def test_no_zombie_and_no_descriptor_is_left() -> None:
-    limited(len, b"", **QUICK)
+    run(len, b"", **QUICK)
     open_before = psutil.Process().num_fds()
     for _ in range(20):
-        limited(len, b"", **QUICK)
+        run(len, b"", **QUICK)
     with pytest.raises(Refused):
-        limited(crash, signal.SIGSEGV, **QUICK)
+        run(crash, signal.SIGSEGV, **QUICK)
     assert psutil.Process().num_fds() == open_before
-    assert_the_nursery_alone_is_left()
+    assert_the_fork_server_alone_is_left()
 
 
-def test_a_killed_nursery_is_started_anew() -> None:
-    limited(len, b"", **QUICK)
+def test_a_killed_fork_server_is_started_anew() -> None:
+    run(len, b"", **QUICK)
     for process in children():
         process.kill()
         process.wait(timeout=30)
-    assert limited(len, b"four", **QUICK) == 4
-    assert_the_nursery_alone_is_left()
+    assert run(len, b"four", **QUICK) == 4
+    assert_the_fork_server_alone_is_left()
 
 
-def test_a_forked_process_has_a_nursery_of_its_own() -> None:
+def test_a_forked_process_has_a_fork_server_of_its_own() -> None:
     """As a work-horse has, forked from a worker that had used one."""
-    limited(len, b"", **QUICK)
+    run(len, b"", **QUICK)
     pid = os.fork()
     if pid == 0:
         signal.alarm(60)  # we wait for it without a limit
         try:
-            good = limited(len, b"four", **QUICK) == 4
-            child._leave_home()
+            good = run(len, b"four", **QUICK) == 4
+            sandbox._stop_forkserver()
             os._exit(0 if good else 1)
         finally:
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 0
-    assert limited(len, b"four", **QUICK) == 4
+    assert run(len, b"four", **QUICK) == 4
 
 
 CALLER = """
 import time
-from portal.pixels.child import limited
-limited(time.sleep, 10_000, cpu_s=60, memory_bytes=2**28, timeout_s=10_000)
+from portal.pixels.sandbox import run
+run(time.sleep, 10_000, cpu_s=60, memory_bytes=2**28, timeout_s=10_000)
 """
 
 
@@ -206,19 +206,19 @@ def test_children_die_with_the_process_that_asked_for_them() -> None:
     with started("-c", CALLER) as caller:
         below: list[psutil.Process] = []
 
-        def the_nursery_and_the_sleeper() -> bool:
+        def the_fork_server_and_the_sleeper() -> bool:
             below[:] = psutil.Process(caller.pid).children(recursive=True)
             return len(below) == 2
 
-        until(the_nursery_and_the_sleeper)
+        until(the_fork_server_and_the_sleeper)
         caller.kill()
         until(lambda: not any(lives(process.pid) for process in below))
 
 
 def test_a_call_is_a_fork_of_one_process_that_has_the_decoders_loaded() -> None:
     loaded = "'PIL.JpegImagePlugin' in __import__('sys').modules"
-    assert limited(eval, loaded, **QUICK)
-    assert len({limited(os.getppid, **QUICK) for _ in range(5)}) == 1
+    assert run(eval, loaded, **QUICK)
+    assert len({run(os.getppid, **QUICK) for _ in range(5)}) == 1
 
 
 def main_module() -> str:
@@ -226,5 +226,5 @@ def main_module() -> str:
 
 
 def test_the_callers_main_script_is_not_run_again() -> None:
-    assert limited(main_module, **QUICK) == "none"
-    assert "__mp_main__" not in limited(list, ["x"], **QUICK)
+    assert run(main_module, **QUICK) == "none"
+    assert "__mp_main__" not in run(list, ["x"], **QUICK)

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import NoReturn
 
 STATUS = struct.Struct("i")  # how a child ended, as waitpid says it
-_BIRTH_S = 10  # from fork to the first message, which says how long it may take
+_STARTUP_S = 10  # from fork to the first message, which says how long it may take
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -46,7 +46,7 @@ def serve(control_fd: int) -> None:
                 if key.fileobj is wake:
                     wake.recv(4096)
                     _reap(reports)
-                elif not _bear(control, reports):
+                elif not _fork(control, reports):
                     return
 
 
@@ -64,15 +64,15 @@ def limit_this_process(cpu_s: float, memory_bytes: int) -> None:
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
 
 
-def _bear(control: socket.socket, reports: dict[int, int]) -> bool:
+def _fork(control: socket.socket, reports: dict[int, int]) -> bool:
     message, fds, _, _ = socket.recv_fds(control, 1, 2)
     if not message:
         return False
     connection, report = fds
-    mother = os.getpid()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
-        _live(mother, connection)
+        _run_child(parent, connection)
     os.close(connection)
     reports[child] = report
     return True
@@ -89,13 +89,13 @@ def _reap(reports: dict[int, int]) -> None:
         os.close(report)
 
 
-def _live(mother: int, connection: int) -> NoReturn:
-    """Be a child: whatever happens, don't go on as a second mother."""
+def _run_child(parent: int, connection: int) -> NoReturn:
+    """Be a child: whatever happens, don't go on as a second server."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, _BIRTH_S)
-        _die_with(mother)
+        signal.setitimer(signal.ITIMER_REAL, _STARTUP_S)
+        _die_with(parent)
         _answer(Connection(connection))
     finally:
         os._exit(0)
@@ -114,10 +114,10 @@ def _answer(caller: Connection) -> None:
     caller.send_bytes(answer)
 
 
-def _die_with(mother: int) -> None:
+def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != mother:  # it died before we could ask
+    if os.getppid() != parent:  # it died before we could ask
         os._exit(1)
 
 

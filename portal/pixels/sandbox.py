@@ -13,20 +13,20 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from portal.pixels.nursery import STATUS, limit_this_process
+from portal.pixels.forkserver import STATUS, limit_this_process
 from portal.pixels.refused import Refused, damaged, too_large_to_open, too_slow_to_open
 
-__all__ = ["LARGE_PAGES", "limit_this_process", "limited"]
+__all__ = ["LARGE_PAGES", "limit_this_process", "run"]
 
 T = TypeVar("T")
 
 LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # 5,000 page faults a photo, not 18,000
 _GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to hear of it
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # those for threads would eat the memory limit
-_RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import nursery; nursery.serve({})"
+_RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import forkserver; forkserver.serve({})"
 
 
-def limited(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:
+def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:
     """Run a top-level function in a child with limits; return its result or raise what it raised.
 
     `memory_bytes` come on top of what a child has at birth, `timeout_s` is by the clock. A child that dies
@@ -52,7 +52,7 @@ def limited(function: Callable[..., T], *args: object, cpu_s: float, memory_byte
 
 
 _lock = threading.Lock()
-_home: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+_forkserver: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
 
 def _new_child() -> tuple[Connection, int]:
@@ -61,52 +61,52 @@ def _new_child() -> tuple[Connection, int]:
     report, reporter = os.pipe()
     try:
         with _lock:
-            _ask_for_child([theirs.fileno(), reporter])
+            _request_child([theirs.fileno(), reporter])
     finally:
         theirs.close()
         os.close(reporter)
     return Connection(ours.detach()), report
 
 
-def _ask_for_child(fds: list[int]) -> None:
-    global _home
-    if _home:
+def _request_child(fds: list[int]) -> None:
+    global _forkserver
+    if _forkserver:
         try:
-            socket.send_fds(_home[0], [b"1"], fds)
+            socket.send_fds(_forkserver[0], [b"1"], fds)
             return
-        except OSError:  # the nursery was killed: start another
-            _leave_home()
+        except OSError:  # the fork server was killed: start another
+            _stop_forkserver()
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-c", _RUN.format(theirs.fileno()), *sys.path]
     with theirs:
-        nursery = subprocess.Popen(
+        forkserver = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the caller, who may still wait for a child
             env=LARGE_PAGES | os.environ | _ONE_ARENA,
         )
-    _home = ours, nursery
+    _forkserver = ours, forkserver
     socket.send_fds(ours, [b"1"], fds)
 
 
-def _leave_home() -> None:
-    """End the nursery, which ends its children."""
-    global _home
-    if _home:
-        _home[0].close()
-        _home[1].kill()
-        _home[1].wait()
-    _home = None
+def _stop_forkserver() -> None:
+    """End the fork server, which ends its children."""
+    global _forkserver
+    if _forkserver:
+        _forkserver[0].close()
+        _forkserver[1].kill()
+        _forkserver[1].wait()
+    _forkserver = None
 
 
-def _forget_home() -> None:
-    """A forked process starts its own nursery, and doesn't keep its parent's alive."""
-    global _home, _lock
-    if _home:
-        _home[0].close()
-        _home[1].returncode = 0  # not our child
-    _home, _lock = None, threading.Lock()
+def _forget_forkserver() -> None:
+    """A forked process starts its own fork server, and doesn't keep its parent's alive."""
+    global _forkserver, _lock
+    if _forkserver:
+        _forkserver[0].close()
+        _forkserver[1].returncode = 0  # not our child
+    _forkserver, _lock = None, threading.Lock()
 
 
 def _why_it_died(report: int) -> Refused:
@@ -122,5 +122,5 @@ def _why_it_died(report: int) -> Refused:
             return damaged()
 
 
-atexit.register(_leave_home)
-os.register_at_fork(after_in_child=_forget_home)
+atexit.register(_stop_forkserver)
+os.register_at_fork(after_in_child=_forget_forkserver)
