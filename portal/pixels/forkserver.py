@@ -5,6 +5,7 @@ Not multiprocessing's forkserver: each of its children imports the main script a
 
 import ctypes
 import gc
+import importlib
 import math
 import os
 import pickle
@@ -18,18 +19,21 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
+from PIL import Image
+
 STATUS = struct.Struct("i")  # how a child ended, as waitpid says it
 _STARTUP_S = 10  # from fork to the first message, which says how long it may take
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def serve(control_fd: int) -> None:
-    """Fork a child for each pair (its connection, its report) that arrives, until the caller is gone."""
-    from PIL import Image
+def serve(control_fd: int, *preloaded: str) -> None:
+    """Fork a child for each pair (its connection, its report) that arrives, until the caller is gone.
 
-    from portal.pixels import render  # noqa: F401  (so that no child has to)
-
-    Image.preinit()  # the same for its readers: 3 ms a child
+    The `preloaded` modules are imported before the first fork, so that no child has to.
+    """
+    for name in preloaded:
+        importlib.import_module(name)
+    Image.preinit()  # the same for Pillow's readers: 3 ms a child
 
     control, (wake, woken) = socket.socket(fileno=control_fd), socket.socketpair()
     woken.setblocking(False)

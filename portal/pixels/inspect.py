@@ -1,27 +1,17 @@
 """What are these bytes, and may we open them? Reads headers only; no pixel is decoded."""
 
 import threading
-from dataclasses import dataclass
 
 from portal.errors import TooMany
 from portal.pixels import exif, jpeg, sandbox
 from portal.pixels.opening import opened, split
+from portal.pixels.picture import Picture
 from portal.pixels.refused import Refused, truncated
 from portal.pixels.sniff import sniff
 
-__all__ = ["Picture", "Refused", "inspect"]
+__all__ = ["Refused", "inspect"]
 
 _STANDS_UPRIGHT = {"image/heic", "image/tiff"}  # their decoders turn them
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a file is. `width` and `height` are as displayed; `orientation` is EXIF's, 1-8."""
-
-    type: str
-    width: int
-    height: int
-    orientation: int = 1
 
 
 DECODES_AT_ONCE = 2

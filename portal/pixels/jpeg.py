@@ -66,7 +66,7 @@ def has_all_pixels(pixels: bytes) -> bool:
         return _looks(body + _EOI) == _looks(body + b"\x5a\xa5" * 512 + _EOI)
 
 
-def clean(data: bytes, tags: bytes) -> bytes:
+def strip(data: bytes, tags: bytes) -> bytes:
     """Return the JPEG without what makes neither pixels nor colours; `tags` stand where its EXIF stood.
 
     Nothing trails behind its end marker, which is added where it is missing.

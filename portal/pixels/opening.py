@@ -7,7 +7,7 @@ from io import BytesIO
 import pi_heif
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (registers them)
 
-from portal.pixels import boxes, chunks, jpeg
+from portal.pixels import containers, isobmff, jpeg
 from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX, Refused, refusing, too_many_pixels
 
 _MIN_LIBHEIF = (1, 22)  # older ones read outside their memory on crafted grids: CVE-2026-32740
@@ -23,11 +23,11 @@ _FORMATS = {
 }
 _SPLITS: dict[str, Callable[[bytes], tuple[bytes, bytes]]] = {
     "image/jpeg": jpeg.split,
-    "image/png": chunks.split_png,
-    "image/webp": chunks.split_webp,
-    "image/heic": boxes.split,
-    "image/avif": boxes.split,
-    "image/gif": chunks.split_gif,
+    "image/png": containers.split_png,
+    "image/webp": containers.split_webp,
+    "image/heic": isobmff.split,
+    "image/avif": isobmff.split,
+    "image/gif": containers.split_gif,
 }
 _UNREADABLE_MODES = {"F", "I"}  # numbers without a stated range: measurements, not photos
 

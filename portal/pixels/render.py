@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from portal.pixels.colour import resizable, to_srgb
-from portal.pixels.inspect import Picture
 from portal.pixels.opening import opened, split
+from portal.pixels.picture import Picture
 from portal.pixels.placeholder import placeholder
 from portal.pixels.refused import damaged, refusing
 

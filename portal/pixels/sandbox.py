@@ -23,7 +23,8 @@ T = TypeVar("T")
 LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # 5,000 page faults a photo, not 18,000
 _GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to hear of it
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # those for threads would eat the memory limit
-_RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import forkserver; forkserver.serve({})"
+_RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import forkserver; forkserver.serve({}, {!r})"
+_PRELOADED = "portal.pixels.render"  # by name: it inspects, and what inspects may decode in here
 
 
 def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:
@@ -77,7 +78,7 @@ def _request_child(fds: list[int]) -> None:
         except OSError:  # the fork server was killed: start another
             _stop_forkserver()
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-c", _RUN.format(theirs.fileno()), *sys.path]
+    command = [sys.executable, "-c", _RUN.format(theirs.fileno(), _PRELOADED), *sys.path]
     with theirs:
         forkserver = subprocess.Popen(
             command,

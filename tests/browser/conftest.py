@@ -25,7 +25,8 @@ from portal.images.models import Image, Property
 from portal.infra import jobs, storage
 from portal.listings.models import IntegrationAccount
 from portal.pages import session
-from portal.pixels.inspect import Picture, inspect
+from portal.pixels.inspect import inspect
+from portal.pixels.picture import Picture
 from portal.pixels.render import Rendered, render
 from portal.work import work
 from tests import factories

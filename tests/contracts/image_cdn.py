@@ -42,7 +42,7 @@ class ImageCdn:
     def switch(self, body: Json, provider: str = "HOSTAWAY") -> Json:
         return self.said("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", body)
 
-    def tasks(self) -> None:
+    def sync(self) -> None:
         """Have a listing sync run; its images are queued by it, and not more than that."""
         self.said("POST", f"{DEFINITIONS}/HOSTAWAY/accounts/{self.account['id']}/sync")
         sync.run()

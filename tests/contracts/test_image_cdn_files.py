@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from portal.db import db
 from portal.demo.pms.server import Said
-from portal.pixels.clean import cleaned
+from portal.pixels.strip import strip_metadata
 from tests import factories
 from tests.contracts.image_cdn import ENABLE, ImageCdn, md5, objects
 from tests.contracts.test_property_images_api import padded
@@ -115,7 +115,7 @@ class TestStorageStructure:
         image = cdn.image(1)
         assert (image["failureReason"], image["imageHash"]) == (None, md5(data))
         assert image["cdnURL"].endswith(f"/gallery/1_{md5(data)}.{name}")
-        assert cdn.served(image["cdnURL"]) == cleaned(data, type)
+        assert cdn.served(image["cdnURL"]) == strip_metadata(data, type)
         assert cdn.pictures()[1] == image["cdnURL"]
 
     @pytest.mark.slow
@@ -128,7 +128,7 @@ class TestStorageStructure:
         cdn.cycle()
         passed, skipped = cdn.image(1), cdn.image(2)
         assert (passed["failureReason"], passed["imageHash"]) == (None, md5(largest))
-        assert cdn.served(passed["cdnURL"]) == cleaned(largest, "image/jpeg")
+        assert cdn.served(passed["cdnURL"]) == strip_metadata(largest, "image/jpeg")
         assert (skipped["cdnURL"], skipped["imageHash"]) == (None, None)
         assert skipped["failureReason"] == "Image too large: it exceeds 50 MB"
 

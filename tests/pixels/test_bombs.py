@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from portal.pixels.inspect import Picture, Refused, inspect
+from portal.pixels.inspect import Refused, inspect
+from portal.pixels.picture import Picture
 from portal.pixels.sandbox import run
 from tests.pixels.files import (
     chunk,

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from portal.errors import Invalid
-from portal.pixels.inspect import Picture, Refused, inspect
+from portal.pixels.inspect import Refused, inspect
+from portal.pixels.picture import Picture
 from tests.pixels.files import (
     corpus,
     drawn,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from portal.pixels.inspect import Picture, Refused, inspect
+from portal.pixels.inspect import Refused, inspect
+from portal.pixels.picture import Picture
 from portal.pixels.render import Rendition, render, resize
 from tests.pixels.files import CORPUS, corpus, decoded, difference, drawn, halves, photo
 

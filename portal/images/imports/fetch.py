@@ -16,7 +16,8 @@ from portal.images.imports import schedule
 from portal.images.keys import Place, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
-from portal.pixels.inspect import Picture, inspect
+from portal.pixels.inspect import inspect
+from portal.pixels.picture import Picture
 from portal.remote.large import LargeBodies
 from portal.work import held, lock, work
 

@@ -7,7 +7,8 @@ from uuid import UUID
 from portal.errors import Invalid, Problem
 from portal.images import keys
 from portal.infra import storage
-from portal.pixels.inspect import Picture, inspect
+from portal.pixels.inspect import inspect
+from portal.pixels.picture import Picture
 from portal.work import Work, discard
 
 

@@ -16,7 +16,8 @@ from portal.images import variants
 from portal.images.keys import Place
 from portal.images.variants.lifecycle import Stored
 from portal.infra import storage
-from portal.pixels.inspect import Picture, inspect
+from portal.pixels.inspect import inspect
+from portal.pixels.picture import Picture
 from portal.pixels.render import render
 from portal.pixels.sandbox import run
 from portal.work import Work

@@ -13,8 +13,9 @@ from portal.dispatch import Candidate
 from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.infra import storage
 from portal.listings.models import GALLERY
-from portal.pixels.clean import cleaned
-from portal.pixels.inspect import Picture, inspect
+from portal.pixels.inspect import inspect
+from portal.pixels.picture import Picture
+from portal.pixels.strip import strip_metadata
 from portal.pixels.types import extension_of
 from portal.remote.large import LargeBodies
 
@@ -127,7 +128,7 @@ def _stored(task: Task, fetched: remote.Fetched) -> FetchResult:
     if picture.type not in TYPES:
         raise Invalid(f"The Image CDN takes {', '.join(map(extension_of, TYPES))}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
-    published = cleaned(fetched.data, picture.type)
+    published = strip_metadata(fetched.data, picture.type)
     if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
         raise Invalid("Its metadata can't be told from its pixels.")
     keys, put = _put(task, image_hash, published, picture.type)

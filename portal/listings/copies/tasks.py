@@ -25,7 +25,7 @@ from portal.listings.models import (
     ListingImage,
     prefix_of,
 )
-from portal.pixels.inspect import Picture
+from portal.pixels.picture import Picture
 from portal.pixels.types import type_of
 from portal.work import held, lock, work
 

@@ -38,7 +38,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     return data, b""
 
 
-def clean(data: bytes) -> bytes | None:
+def strip(data: bytes) -> bytes | None:
     """Return the file with zeros for what is no part of a picture; None where we can't tell what is.
 
     Nothing moves, since items name places in the file: EXIF and XMP stay as items that say nothing. We don't

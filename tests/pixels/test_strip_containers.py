@@ -5,10 +5,10 @@ import struct
 import pytest
 from PIL import Image
 
-from portal.pixels import chunks
-from portal.pixels.clean import cleaned
+from portal.pixels import containers
 from portal.pixels.refused import Refused
 from portal.pixels.sandbox import run
+from portal.pixels.strip import strip_metadata
 from tests.pixels.files import LIMITS, chunk, decoded, drawn, halves, jpeg_with, png
 
 
@@ -22,7 +22,7 @@ def box(type: bytes, *inside: bytes) -> bytes:
 
 
 def jpeg(data: bytes) -> bytes:
-    result = cleaned(data, "image/jpeg")
+    result = strip_metadata(data, "image/jpeg")
     assert result
     return result
 
@@ -91,16 +91,16 @@ def test_a_png_keeps_its_colours_and_nothing_written() -> None:
     ]
     private = [chunk(b"caBX", b"who made it"), chunk(b"prVt", b"x"), chunk(b"eXIf", b"MM\0*\0\0\0\x08" + bytes(6))]
     mixed = [part for pair in zip(shown, written, strict=True) for part in pair]
-    assert cleaned(png(9, 9, *mixed, *private), "image/png") == png(9, 9, *shown)
+    assert strip_metadata(png(9, 9, *mixed, *private), "image/png") == png(9, 9, *shown)
 
 
 def test_a_webp_says_no_more_than_it_has() -> None:
     exif = Image.Exif()
     exif[0x010F] = "somebody"
     plain = drawn("WEBP", icc_profile=b"a profile")
-    assert cleaned(drawn("WEBP", icc_profile=b"a profile", exif=exif, xmp=b"<x/>"), "image/webp") == plain
+    assert strip_metadata(drawn("WEBP", icc_profile=b"a profile", exif=exif, xmp=b"<x/>"), "image/webp") == plain
     exif[0x0112] = 8
-    turned = cleaned(drawn("WEBP", exif=exif, xmp=b"<x/>"), "image/webp") or b""
+    turned = strip_metadata(drawn("WEBP", exif=exif, xmp=b"<x/>"), "image/webp") or b""
     assert int.from_bytes(turned[4:8], "little") == len(turned) - 8
     assert turned[20] & 0x0C == 0x08, "it has EXIF, and no XMP"
     assert dict(decoded(turned).getexif()) == {0x0112: 8}
@@ -110,12 +110,12 @@ def test_a_webp_keeps_no_part_that_nobody_knows() -> None:
     plain = drawn("WEBP", halves().convert("RGBA"), icc_profile=b"a profile")
     odd = b"WHO?" + struct.pack("<I", 3) + b"me!\0"
     longer = plain + odd
-    assert cleaned(b"RIFF" + struct.pack("<I", len(longer) - 8) + longer[8:], "image/webp") == plain
+    assert strip_metadata(b"RIFF" + struct.pack("<I", len(longer) - 8) + longer[8:], "image/webp") == plain
 
 
 def test_a_webp_whose_first_part_is_empty_is_refused() -> None:
     with pytest.raises(Refused):
-        cleaned(b"RIFF\x0c\0\0\0WEBPVP8X\0\0\0\0", "image/webp")
+        strip_metadata(b"RIFF\x0c\0\0\0WEBPVP8X\0\0\0\0", "image/webp")
 
 
 def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
@@ -123,8 +123,8 @@ def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
     at = plain.index(b"!\xff\x0bNETSCAPE2.0")
     xmp = b"!\xff\x0bXMP DataXMP<x:xmpmeta/>" + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
     text = b"!\x01\x0c" + bytes(12) + b"\x02hi\0"
-    assert cleaned(plain[:at] + xmp + b"!\xfe\x02hi\0" + text + b"\0\0" + plain[at:], "image/gif") == plain
-    assert cleaned(plain[:-1], "image/gif") == plain
+    assert strip_metadata(plain[:at] + xmp + b"!\xfe\x02hi\0" + text + b"\0\0" + plain[at:], "image/gif") == plain
+    assert strip_metadata(plain[:-1], "image/gif") == plain
 
 
 @pytest.mark.parametrize("left", [12, 15, 40, 50])
@@ -132,14 +132,14 @@ def test_a_gif_that_is_cut_off_is_refused(left: int) -> None:
     data = drawn("GIF")
     assert len(data) > 100
     with pytest.raises(Refused):
-        cleaned(data[:left], "image/gif")
+        strip_metadata(data[:left], "image/gif")
 
 
 def test_a_gif_of_endless_little_pieces_is_refused_soon() -> None:
-    pieces = b",\0\0\0\0@\0 \0\0\x08" + b"\x01a" * 2 * chunks.MAX_GIF_BLOCKS + b"\0;"
+    pieces = b",\0\0\0\0@\0 \0\0\x08" + b"\x01a" * 2 * containers.MAX_GIF_BLOCKS + b"\0;"
     data = drawn("GIF")[:13].replace(b"\x87", b"\x07", 1) + pieces
     with pytest.raises(Refused) as refused:
-        run(cleaned, data, "image/gif", cpu_s=2, memory_bytes=LIMITS["memory_bytes"], timeout_s=100)
+        run(strip_metadata, data, "image/gif", cpu_s=2, memory_bytes=LIMITS["memory_bytes"], timeout_s=100)
     with pytest.raises(Refused) as refused_here:
-        cleaned(data, "image/gif")
+        strip_metadata(data, "image/gif")
     assert refused.value.code == refused_here.value.code != "too_slow_to_open"

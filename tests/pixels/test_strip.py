@@ -12,10 +12,10 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, ImageSequence
 
-from portal.pixels.clean import cleaned
 from portal.pixels.inspect import inspect
 from portal.pixels.refused import Refused
 from portal.pixels.sniff import sniff
+from portal.pixels.strip import strip_metadata
 from tests.pixels.files import corpus, drawn, halves
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
@@ -25,8 +25,8 @@ TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF":
 MOVING = ["PNG", "WEBP", "GIF"]
 
 
-def clean(data: bytes) -> bytes:
-    result = cleaned(data, sniff(data))
+def strip(data: bytes) -> bytes:
+    result = strip_metadata(data, sniff(data))
     assert result is not None
     return result
 
@@ -58,11 +58,11 @@ def assert_says_nothing(data: bytes) -> None:
 @pytest.mark.parametrize("format_", TYPES)
 def test_a_picture_keeps_its_pixels_and_tells_nothing(format_: str) -> None:
     data = told(format_)
-    result = clean(data)
+    result = strip(data)
     assert_says_nothing(result)
     assert frames(result) == frames(data)
     assert inspect(result) == inspect(data)
-    assert clean(result) == result
+    assert strip(result) == result
     with pytest.raises(AssertionError):
         assert_says_nothing(data)
 
@@ -72,7 +72,7 @@ def test_what_has_nothing_to_lose_comes_back_as_it_is(format_: str) -> None:
     profile = {} if format_ == "GIF" else {"icc_profile": b"a profile of colours"}
     for options in ({}, profile):
         data = drawn(format_, **options)
-        assert clean(data) == data
+        assert strip(data) == data
 
 
 @pytest.mark.parametrize("format_", MOVING)
@@ -80,7 +80,7 @@ def test_what_moves_still_moves_as_it_did(format_: str) -> None:
     others = [halves(64, 32).transpose(Image.Transpose.ROTATE_180), Image.effect_noise((64, 32), 90).convert("RGB")]
     moving: dict[str, Any] = {"save_all": True, "append_images": others, "duration": [70, 80, 90], "loop": 3}
     data = told(format_, **moving)
-    result = clean(data)
+    result = strip(data)
     assert_says_nothing(result)
     assert frames(result) == frames(data)
     assert len(frames(result)) == 3
@@ -92,14 +92,14 @@ def test_what_moves_still_moves_as_it_did(format_: str) -> None:
             image.load()
         assert after.info["duration"] == before.info["duration"] == [70, 80, 90][n]
     still = drawn(format_, **moving)
-    assert clean(still) == still
+    assert strip(still) == still
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_b14_it_stands_as_it_stood(format_: str, orientation: int) -> None:
     data = drawn(format_, exif=tags(orientation))
-    result = clean(data)
+    result = strip(data)
     assert_says_nothing(result)
     assert inspect(result) == inspect(data)
     assert inspect(data).orientation == orientation
@@ -111,7 +111,7 @@ def test_b14_it_stands_as_it_stood(format_: str, orientation: int) -> None:
 @pytest.mark.parametrize("path", corpus("exif-orientation/*_[1-8].jpg", by_default=7))
 def test_b14_foreign_photos_stand_as_they_stood(path: Path) -> None:
     data = path.read_bytes()
-    result = clean(data)
+    result = strip(data)
     assert inspect(result) == inspect(data)
     assert frames(result) == frames(data)
     assert len(result) < len(data), "they tell which program turned them"
@@ -121,7 +121,7 @@ def test_b14_foreign_photos_stand_as_they_stood(path: Path) -> None:
 @pytest.mark.parametrize("tail", [b"PK\x03\x04 a ZIP", b"<script>alert(1)</script>", drawn("JPEG"), b"\0"])
 def test_b4_nothing_trails_behind(format_: str, tail: bytes) -> None:
     data = drawn(format_)
-    assert clean(data + tail) == data
+    assert strip(data + tail) == data
 
 
 def strings_in(exif: Image.Exif) -> set[bytes]:
@@ -136,7 +136,7 @@ def strings_in(exif: Image.Exif) -> set[bytes]:
 @pytest.mark.parametrize("path", corpus("photos/*.*", by_default={"c1_cmyk_swop.jpg", "w1_real_1mp_lossless.webp"}))
 def test_b15_a_real_photo_keeps_its_looks_and_tells_nothing(path: Path) -> None:
     data = path.read_bytes()
-    result = clean(data)
+    result = strip(data)
     before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(result))
     assert inspect(result) == inspect(data)
     assert after.tobytes() == before.tobytes()
@@ -162,7 +162,7 @@ def test_b13_b20_what_broke_pillow_is_cleaned_or_refused(path: Path) -> None:
         type = inspect(data).type
     except Refused:
         return
-    result = cleaned(data, type)
+    result = strip_metadata(data, type)
     if type in {"image/bmp", "image/tiff"}:
         assert result is None
     else:
@@ -200,7 +200,7 @@ def test_b20_whatever_is_changed_in_a_file_it_is_cleaned_or_refused(examples: in
             at = int(where**3 * len(changed))  # more often in the headers
             changed[at : at + removed] = put
         try:
-            result = cleaned(bytes(changed), type)
+            result = strip_metadata(bytes(changed), type)
         except Refused:
             return
         assert result is None or len(result) <= len(changed) + 2

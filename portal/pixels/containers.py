@@ -32,7 +32,7 @@ def split_png(data: bytes) -> tuple[bytes, bytes]:
     return b"".join(kept), exif
 
 
-def clean_png(data: bytes, tags: bytes) -> bytes:
+def strip_png(data: bytes, tags: bytes) -> bytes:
     """Return the PNG without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
     whole = memoryview(data)
     kept: list[bytes | memoryview] = [whole[:8]]
@@ -69,7 +69,7 @@ def split_webp(data: bytes) -> tuple[bytes, bytes]:
     return data, exif
 
 
-def clean_webp(data: bytes, tags: bytes) -> bytes:
+def strip_webp(data: bytes, tags: bytes) -> bytes:
     """Return the WebP without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
     whole = memoryview(data)
     kept: list[bytes | memoryview] = []
@@ -119,7 +119,7 @@ def split_gif(data: bytes) -> tuple[bytes, bytes]:
     raise truncated() if at >= len(data) else too_many_parts()
 
 
-def clean_gif(data: bytes) -> bytes:
+def strip_gif(data: bytes) -> bytes:
     """Return the GIF with its frames and how they are played, alone; an end that is missing is added."""
     whole, begin = memoryview(data), _gif_start(data)
     if begin > len(data):

@@ -1,11 +1,11 @@
 """The same picture without what tells of its maker, its place and its time; no pixel is decoded or changed."""
 
-from portal.pixels import boxes, chunks, exif, jpeg
+from portal.pixels import containers, exif, isobmff, jpeg
 from portal.pixels.opening import split
 from portal.pixels.refused import refusing
 
 
-def cleaned(data: bytes, type: str) -> bytes | None:
+def strip_metadata(data: bytes, type: str) -> bytes | None:
     """Return a picture that `inspect` accepted without EXIF, XMP, IPTC, comments, thumbnails and what trails behind.
 
     It looks as before: colours, frames and how it stands are kept, as metadata of nothing but that where need be.
@@ -16,18 +16,18 @@ def cleaned(data: bytes, type: str) -> bytes | None:
     with refusing():
         match type:
             case "image/jpeg":
-                return jpeg.clean(data, _stance(data, type))
+                return jpeg.strip(data, _orientation_exif(data, type))
             case "image/png":
-                return chunks.clean_png(data, _stance(data, type))
+                return containers.strip_png(data, _orientation_exif(data, type))
             case "image/webp":
-                return chunks.clean_webp(data, _stance(data, type))
+                return containers.strip_webp(data, _orientation_exif(data, type))
             case "image/gif":
-                return chunks.clean_gif(data)
+                return containers.strip_gif(data)
             case "image/heic" | "image/avif":
-                return boxes.clean(data)
+                return isobmff.strip(data)
     return None
 
 
-def _stance(data: bytes, type: str) -> bytes:
+def _orientation_exif(data: bytes, type: str) -> bytes:
     """The one thing in EXIF that changes how a picture looks, alone; nothing for an upright one."""
     return exif.only(exif.orientation(split(data, type)[1]))

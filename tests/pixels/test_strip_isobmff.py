@@ -7,17 +7,17 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from portal.pixels import boxes
-from portal.pixels.clean import cleaned
+from portal.pixels import isobmff
 from portal.pixels.inspect import inspect
 from portal.pixels.sandbox import run
+from portal.pixels.strip import strip_metadata
 from tests.pixels.files import LIMITS, decoded, drawn
 
 SECRET = b"Corvid Optics 8675309"
 
 
-def clean(data: bytes) -> bytes | None:
-    return cleaned(data, "image/avif")
+def strip(data: bytes) -> bytes | None:
+    return strip_metadata(data, "image/avif")
 
 
 def box(type: bytes, body: bytes) -> bytes:
@@ -48,7 +48,7 @@ def with_places(data: bytes, iloc: bytes) -> bytes:
 
 def test_nothing_moves_in_a_phones_photo(photo: Callable[[str], bytes]) -> None:
     data = photo("h2_iphone_12mp_gps.heic")
-    result = cleaned(data, "image/heic") or b""
+    result = strip_metadata(data, "image/heic") or b""
     assert len(result) == len(data)
     changed = [n for n, (a, b) in enumerate(zip(data, result, strict=True)) if a != b]
     assert 1000 < changed[-1] - changed[0] < 2144, "its EXIF and no more"
@@ -60,7 +60,7 @@ def test_it_stands_as_its_own_boxes_say(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, SECRET.decode()
     data = drawn("AVIF", exif=exif, xmp=b"<x:xmpmeta/>")
-    result = clean(data) or b""
+    result = strip(data) or b""
     assert SECRET in data and SECRET not in result
     assert inspect(result) == inspect(data)
     assert decoded(result).info["xmp"].strip() == b"<x/>", "what reads it finds XML still"
@@ -70,9 +70,9 @@ def test_it_stands_as_its_own_boxes_say(orientation: int) -> None:
 def test_a_box_that_shows_nothing_is_free_room(type: bytes) -> None:
     plain = drawn("AVIF")
     expected = put_in(plain, b"mdat", box(b"free", bytes(len(SECRET))))
-    assert clean(put_in(plain, b"mdat", box(type, SECRET))) == expected
+    assert strip(put_in(plain, b"mdat", box(type, SECRET))) == expected
     assert decoded(expected).tobytes() == decoded(plain).tobytes()
-    assert clean(plain + box(type, SECRET)) == plain, "behind the picture nothing is left of it"
+    assert strip(plain + box(type, SECRET)) == plain, "behind the picture nothing is left of it"
 
 
 @pytest.mark.parametrize("type", [b"uuid", b"xml ", b"bxml", b"udta"])
@@ -84,7 +84,7 @@ def test_what_is_told_inside_meta_is_free_room_too(type: bytes) -> None:
         data = put_in(plain, b"iprp", extra)
         return data[:at] + struct.pack(">I", int.from_bytes(data[at : at + 4]) + len(extra)) + data[at + 4 :]
 
-    result = clean(grown(box(type, SECRET)))
+    result = strip(grown(box(type, SECRET)))
     assert result == grown(box(b"free", bytes(len(SECRET))))
     assert decoded(result).tobytes() == decoded(plain).tobytes()
 
@@ -96,13 +96,13 @@ def test_what_lies_beside_the_picture_is_zeros() -> None:
     def grown(extra: bytes) -> bytes:
         return plain[:at] + struct.pack(">I", len(plain) - at + len(extra)) + plain[at + 4 :] + extra
 
-    assert clean(grown(SECRET)) == grown(bytes(len(SECRET)))
+    assert strip(grown(SECRET)) == grown(bytes(len(SECRET)))
 
 
 def test_a_film_is_not_followed() -> None:
     film = drawn("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 32), "lime")])
     assert inspect(film).type == "image/avif"
-    assert clean(film) is None
+    assert strip(film) is None
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_a_film_is_not_followed() -> None:
 def test_what_is_built_in_another_way_is_not_touched(old: bytes, new: bytes) -> None:
     data = drawn("AVIF")
     assert old in data
-    assert clean(data.replace(old, new)) is None
+    assert strip(data.replace(old, new)) is None
 
 
 @pytest.mark.parametrize("place", [2**32 - 1, 10_000])
 def test_a_picture_that_lies_outside_of_its_file_is_not_followed(place: int) -> None:
     data = drawn("AVIF")
-    assert clean(data[: where(data)] + struct.pack(">I", place) + data[where(data) + 4 :]) is None
+    assert strip(data[: where(data)] + struct.pack(">I", place) + data[where(data) + 4 :]) is None
 
 
 @pytest.mark.parametrize(
@@ -138,28 +138,28 @@ def test_items_are_followed_in_the_file_and_in_meta_alone(
 ) -> None:
     places = struct.pack(">HHHHHII", 1, 1, counted_from, elsewhere, 1, 2, 5)
     data = with_places(drawn("AVIF"), b"\1\0\0\0\x44\0" + places)
-    assert (clean(data) is not None) == is_understood
+    assert (strip(data) is not None) == is_understood
 
 
 def test_what_lies_in_meta_is_kept_where_a_picture_names_it() -> None:
     places = struct.pack(">HHHHHII", 1, 1, 1, 0, 1, 2, 5)
     data = with_places(drawn("AVIF"), b"\1\0\0\0\x44\0" + places)
     data = data.replace(b"idat" + bytes(9), b"idat" + b"xxGRID1xx")
-    assert b"idat\0\0GRID1\0\0" in (clean(data) or b"")
+    assert b"idat\0\0GRID1\0\0" in (strip(data) or b"")
 
 
 def test_a_file_that_names_itself_again_and_again_costs_no_time() -> None:
     data = put_in(drawn("AVIF"), b"mdat", box(b"free", bytes(10**7)))
     iloc = bytes(4) + b"\x44\0" + struct.pack(">HHHH", 1, 1, 0, 65_535) + struct.pack(">II", 0, 10**7) * 65_535
-    assert len(iloc) < boxes.MAX_TABLE_BYTES
+    assert len(iloc) < isobmff.MAX_TABLE_BYTES
     limits = LIMITS | {"cpu_s": 1, "timeout_s": 100}
-    assert run(cleaned, with_places(data, iloc), "image/avif", **limits) is None
-    assert clean(with_places(data, iloc)) is None
+    assert run(strip_metadata, with_places(data, iloc), "image/avif", **limits) is None
+    assert strip(with_places(data, iloc)) is None
 
 
 def test_a_file_of_a_million_items_is_not_followed() -> None:
     items = struct.pack(">IHHH", 1, 0, 0, 0) * 150_000
-    assert len(items) > boxes.MAX_TABLE_BYTES
+    assert len(items) > isobmff.MAX_TABLE_BYTES
     iloc = b"\2\0\0\0\x44\0" + struct.pack(">I", 150_000)
-    assert clean(with_places(drawn("AVIF"), iloc + items)) is None
-    assert clean(with_places(drawn("AVIF"), iloc[:6] + struct.pack(">I", 9) + items[:90])) is not None
+    assert strip(with_places(drawn("AVIF"), iloc + items)) is None
+    assert strip(with_places(drawn("AVIF"), iloc[:6] + struct.pack(">I", 9) + items[:90])) is not None

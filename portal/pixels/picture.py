@@ -1,0 +1,13 @@
+"""What `inspect` finds out about a file."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The type of a file by its bytes; width and height as displayed, in px; EXIF's orientation, 1 to 8."""
+
+    type: str
+    width: int
+    height: int
+    orientation: int = 1
