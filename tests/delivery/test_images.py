@@ -80,6 +80,18 @@ def test_avif_is_delivered_once_a_worker_has_made_it(
     assert get(client, path(image, 640), WEBP_ONLY).content_type == "image/webp"
 
 
+def test_where_the_bytes_are_missing_no_rendition_is_made(
+    home: Property, client: FlaskClient, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home, factories.jpeg(1600, 1200))
+    work_off()
+    db.session.rollback()
+    storage.cdn.delete(image.large_key or "")
+    renditions.make_avif(image.id, 640)
+    assert db.session.scalars(select(Rendition)).all() == []
+    assert client.get(path(image, 640), headers={"Accept": WEBP_ONLY}).status_code == 404
+
+
 def test_widths_come_from_a_ladder_and_nothing_is_enlarged(
     home: Property, client: FlaskClient, subtests: pytest.Subtests
 ) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
-from portal.images import deletion, gallery, retention, uploads
+from portal.images import deletion, gallery, imports, properties, retention, uploads
 from portal.images.models import Deleted, Image, Property
 from portal.images.variants import renditions
 from portal.infra import storage
@@ -103,3 +103,18 @@ def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[
         db.session.execute(update(Deleted).values(expires_at=now() - timedelta(seconds=1)))
     assert retention.empty_bin() == 3
     assert buckets.listing() == set()
+
+
+def test_what_is_begun_for_a_property_that_has_just_gone_finds_none(home: Property) -> None:
+    announced = uploads.Announced("hall.jpg", "image/jpeg", 9)
+    with work():
+        db.session.execute(delete(Property))
+    for begin in (
+        lambda: uploads.presign(home, [announced]),
+        lambda: imports.start(home, ["https://photos.example/1.jpg"]),
+        lambda: properties.update(home, {"name": "Gone"}),
+        lambda: properties.delete(home),
+    ):
+        with pytest.raises(NotFound) as refused:
+            begin()
+        assert refused.value.code == "property_not_found"
