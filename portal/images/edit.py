@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, Problem
 from portal.images import deletion, gallery, keys, properties, variants
-from portal.images.keys import Place
+from portal.images.keys import StoragePrefix
 from portal.images.models import PENDING, Image, Property, Rendition
 from portal.images.variants import rendering
 from portal.images.variants.rendering import RenderedPhoto, Source
@@ -69,18 +69,18 @@ def apply(property: Property, change: Change) -> None:
     if added:  # before any pixel is made; under the lock once more
         gallery.demand_room(property, added - sum(image.id in change.deleted for image in here))
     sources = [Source(file.read, file.turns) for file in change.added] + list(_remade(change, here))
-    where = Place.of(property)
+    prefix = StoragePrefix.of(property)
     with work() as w:
         # No statement before the lock: the transaction begins there, and the pixels are made by then.
-        made = rendering.render_all(w, where, sources)
+        made = rendering.render_all(w, prefix, sources)
         rows = gallery.hold(property)
         _demand_known(change, rows)
         before = gallery.state_of(rows)
         kept = _delete(w, rows, change.deleted)
         for remade in made[added:]:
-            _renew(w, where, {image.id: image for image in kept}, remade)
+            _renew(w, prefix, {image.id: image for image in kept}, remade)
         done = zip(change.added, made[:added], strict=True)
-        fresh = [_image(w, property, where, file, its, change.added_by) for file, its in done if its]
+        fresh = [_image(w, property, prefix, file, its, change.added_by) for file, its in done if its]
         order = _arrange(property, kept, fresh, change)
         is_renamed = properties.assign(property, values)
         gallery.place(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
@@ -160,7 +160,7 @@ def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
     return [image for image in rows if image.id not in ids]
 
 
-def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
+def _renew(w: Work, prefix: StoragePrefix, here: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
     """Have an image show its new variants. A turn has a new public name, so that no cache shows the old one."""
     if made is None:
         return None
@@ -175,12 +175,14 @@ def _renew(w: Work, where: Place, here: Mapping[int | None, Image], made: Render
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
     image.started_at = None  # of the job before: this was none
-    image.turns, image.version, image.key = made.source.turns, image.version + 1, where.original_key(image.type)
+    image.turns, image.version, image.key = made.source.turns, image.version + 1, prefix.original_key(image.type)
     return variants.swap(w, image, made.variants)
 
 
-def _image(w: Work, property: Property, where: Place, file: Added, made: RenderedPhoto, added_by: str) -> Image:
-    key = where.original_key(made.picture.type)
+def _image(
+    w: Work, property: Property, prefix: StoragePrefix, file: Added, made: RenderedPhoto, added_by: str
+) -> Image:
+    key = prefix.original_key(made.picture.type)
     image = Image(
         uuid=keys.uuid_in(key),
         property_id=property.id,

@@ -11,7 +11,7 @@ LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths that delivery makes
 
 
 @dataclass(frozen=True)
-class Place:
+class StoragePrefix:
     """Where a property's objects lie: plain values, so that naming a key asks the database nothing."""
 
     workspace_uuid: uuid.UUID
@@ -19,7 +19,7 @@ class Place:
     property_id: int
 
     @classmethod
-    def of(cls, property: Property) -> "Place":
+    def of(cls, property: Property) -> "StoragePrefix":
         return cls(property.workspace.uuid, property.uuid, property.id)
 
     @property

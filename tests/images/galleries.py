@@ -37,7 +37,7 @@ def finished(home: Property, count: int) -> list[int]:
 
 def rows_without_pixels(home: Property, count: int) -> list[str]:
     """Add images as rows, with objects of a byte each where their variants would be; return their uuids."""
-    where = keys.Place.of(home)
+    where = keys.StoragePrefix.of(home)
     images = []
     with work() as w:
         for position in range(count):

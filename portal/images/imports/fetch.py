@@ -13,7 +13,7 @@ from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, imports, uploads
 from portal.images.imports import schedule
-from portal.images.keys import Place, uuid_in
+from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
@@ -38,7 +38,7 @@ class _Task:
     candidate: Candidate
     url: str
     copy_key: str | None
-    place: Place
+    prefix: StoragePrefix
     attempts: int
 
 
@@ -96,7 +96,7 @@ def _claim(most: int) -> list[_Task]:
 def _task(item: ImportItem) -> _Task:
     property = item.job.property
     candidate = Candidate(item.id, item.host, property.workspace_id, is_suspect=item.attempts > 1)
-    return _Task(candidate, item.url, item.copy_key, Place.of(property), item.attempts)
+    return _Task(candidate, item.url, item.copy_key, StoragePrefix.of(property), item.attempts)
 
 
 def _fetch(task: _Task) -> _FetchResult:
@@ -153,7 +153,7 @@ def _add(task: _Task, found: _FetchResult, picture: Picture) -> None:
 
 
 def _insert(task: _Task, found: _FetchResult, picture: Picture) -> None:
-    original_key, key = task.place.original_key(picture.type), task.place.original_key(picture.type)
+    original_key, key = task.prefix.original_key(picture.type), task.prefix.original_key(picture.type)
     name = task.url.partition("?")[0].rpartition("/")[2][:255] or "imported"
     with work() as w:
         w.put(storage.uploads, original_key, found.data, picture.type)

@@ -42,10 +42,10 @@ def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = 
     """
     known = _uploads(property, arrivals)
     expected = [_look_up(known, arrived, index) for index, arrived in enumerate(arrivals)]
-    where = keys.Place.of(property)
+    prefix = keys.StoragePrefix.of(property)
     with work() as w:
         # No statement before the lock: the transaction begins there, and the fetching is over by then.
-        received = [receive(w, where, upload, index) for index, upload in enumerate(expected)]
+        received = [receive(w, prefix, upload, index) for index, upload in enumerate(expected)]
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         known = _uploads(property, arrivals)

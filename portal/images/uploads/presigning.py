@@ -57,10 +57,10 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
             raise NotFound("There is no such property.", code="property_not_found")
         limit = gallery.demand_room(property, len(files)).limit
         _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
-        where = keys.Place.of(property)
+        prefix = keys.StoragePrefix.of(property)
         reserved = [
             Reserved(
-                where.upload_key(file.file_name, file.content_type), file.file_name, file.content_type, file.size_bytes
+                prefix.upload_key(file.file_name, file.content_type), file.file_name, file.content_type, file.size_bytes
             )
             for file in files
         ]

@@ -31,7 +31,7 @@ class Received:
     sha256: str
 
 
-def receive(w: Work, where: keys.Place, upload: Expected, index: int) -> Received | Problem | None:
+def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -> Received | Problem | None:
     """Read, inspect and keep the bytes; None for an upload that has been confirmed before.
 
     Missing bytes are a Problem, raised under the lock only: a confirm of the same moment may have had them.
@@ -48,7 +48,7 @@ def receive(w: Work, where: keys.Place, upload: Expected, index: int) -> Receive
     if picture.type != upload.content_type:
         discard(storage.uploads, upload.key)
         raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
-    original_key = where.original_key(picture.type)
+    original_key = prefix.original_key(picture.type)
     w.put(storage.uploads, original_key, data, picture.type)
     return Received(original_key, picture, hashlib.sha256(data).hexdigest())
 

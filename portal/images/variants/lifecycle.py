@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import Invalid, StorageFailed
-from portal.images.keys import Place
+from portal.images.keys import StoragePrefix
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
@@ -39,7 +39,7 @@ class _Seen(NamedTuple):
     version: int
     original_key: str
     turns: int
-    place: Place
+    prefix: StoragePrefix
 
 
 def make(image_id: int) -> None:
@@ -57,7 +57,7 @@ def make(image_id: int) -> None:
             return _fail(image, seen, ORIGINAL_IS_GONE)
         rendered = render(original, inspect(original), seen.turns)
         with work() as w:
-            stored = store(w, seen.place, rendered)
+            stored = store(w, seen.prefix, rendered)
             if not _is_still(image, seen):
                 return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
             swap(w, image, stored)
@@ -97,9 +97,9 @@ def enqueue_missing() -> int:
     return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
 
-def store(w: Work, place: Place, rendered: Rendered) -> Stored:
+def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
     """Put both variants under fresh keys. Nothing shows them yet."""
-    large_key, thumb_key = place.variant_keys()
+    large_key, thumb_key = prefix.variant_keys()
     w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
     w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
     size_bytes = len(rendered.large.data)
@@ -127,8 +127,8 @@ def _start(image: Image) -> _Seen | None:
             return None
         image.attempts += 1
         image.started_at = now()
-        place = Place.of(db.session.get_one(Property, image.property_id))
-        return _Seen(image.version, image.original_key, image.turns, place)
+        prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
+        return _Seen(image.version, image.original_key, image.turns, prefix)
 
 
 def _is_still(image: Image, seen: _Seen) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
-from portal.images.keys import Place
+from portal.images.keys import StoragePrefix
 from portal.images.variants.lifecycle import Stored
 from portal.infra import storage
 from portal.pixels.inspect import inspect
@@ -102,13 +102,13 @@ def in_child(function: Callable[..., T], *args: object) -> T:
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
-def render_all(w: Work, where: Place, sources: Sequence[Source]) -> list[RenderedPhoto | None]:
+def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[Source]) -> list[RenderedPhoto | None]:
     """Make and store variants side by side, as the cores allow; None for one that may fail and did.
 
     Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
     with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
-        futures = [pool.submit(in_this_app(_try), w, where, source, index) for index, source in enumerate(sources)]
+        futures = [pool.submit(in_this_app(_try), w, prefix, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
         finally:  # the first failure is enough: what has not begun never does
@@ -127,16 +127,16 @@ def reader(key: str) -> Callable[[], bytes]:
     return read
 
 
-def _try(w: Work, where: Place, source: Source, index: int) -> RenderedPhoto | None:
+def _try(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto | None:
     try:
-        return _make(w, where, source, index)
+        return _make(w, prefix, source, index)
     except Problem:
         if source.may_fail:
             return None
         raise
 
 
-def _make(w: Work, where: Place, source: Source, index: int) -> RenderedPhoto:
+def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto:
     """Make one, from bytes to objects, in a place of its own: what waits holds no memory."""
     with _held_slot(places()):
         try:
@@ -149,9 +149,9 @@ def _make(w: Work, where: Place, source: Source, index: int) -> RenderedPhoto:
             raise Invalid(refused.message, code=FAILED, details=details) from refused
         original_key = None
         if source.image_id is None:
-            original_key = where.original_key(picture.type)
+            original_key = prefix.original_key(picture.type)
             w.put(storage.uploads, original_key, data, picture.type)
-        stored = variants.store(w, where, rendered)
+        stored = variants.store(w, prefix, rendered)
         sha256 = hashlib.sha256(data).hexdigest()
         return RenderedPhoto(source, picture, stored, original_key, sha256, len(data))
 
