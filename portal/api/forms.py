@@ -83,14 +83,15 @@ def change(added_by: str) -> Change:
         first = error.errors(include_url=False, include_input=False)[0]
         details = {".".join(map(str, first["loc"])): f"{first['msg']}."}
         raise Invalid("Some fields can't be used as they are.", code="fields", details=details) from None
-    turns = body.new_image_rotations
-    if len(turns) > len(photos):
-        raise Invalid(f"newImageRotations has {len(turns)} rotations for {len(photos)} files.", code="rotation")
+    quarters = body.new_image_rotations
+    if len(quarters) > len(photos):
+        raise Invalid(f"newImageRotations has {len(quarters)} rotations for {len(photos)} files.", code="rotation")
     return Change(
         deleted=frozenset(body.images_to_delete),
-        turned={int(image_id): turns for image_id, turns in body.existing_image_rotations.items()},
+        turned={int(image_id): quarters for image_id, quarters in body.existing_image_rotations.items()},
         added=[
-            Added(photo.read, photo.file_name, (turns + [0] * len(photos))[index]) for index, photo in enumerate(photos)
+            Added(photo.read, photo.file_name, (quarters + [0] * len(photos))[index])
+            for index, photo in enumerate(photos)
         ],
         main_added=body.main_new_image_index,
         arranged=None

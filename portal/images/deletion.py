@@ -28,7 +28,7 @@ KEPT_COLUMNS = (
     "alt_text",
     "position",
     "is_main",
-    "turns",
+    "quarter_turns",
     "version",
     "added_by",
 )
@@ -108,6 +108,8 @@ def _kept(image: Image, token: UUID) -> dict[str, Any]:
 
 def _revived(property: Property, deleted: Deleted) -> Image:
     columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
+    if "turns" in columns:  # deleted under the release before
+        columns["quarter_turns"] = columns.pop("turns")
     return Image(property_id=property.id, original_key=deleted.original_key, **columns)
 
 

@@ -27,7 +27,7 @@ class Added:
 
     read: Callable[[], bytes]
     file_name: str
-    turns: int = 0  # on top of what the file's EXIF says
+    quarter_turns: int = 0  # on top of what the file's EXIF says
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def apply(property: Property, change: Change) -> None:
     added = len(change.added)
     if added:  # before any pixel is made; under the lock once more
         gallery.demand_room(property, added - sum(image.id in change.deleted for image in here))
-    sources = [Source(file.read, file.turns) for file in change.added] + list(_remade(change, here))
+    sources = [Source(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, here))
     prefix = StoragePrefix.of(property)
     with work() as w:
         # No statement before the lock: the transaction begins there, and the pixels are made by then.
@@ -86,7 +86,7 @@ def apply(property: Property, change: Change) -> None:
         gallery.place(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
 
 
-def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
+def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
     """Turn some images by clockwise quarters; those that aren't here are skipped. Raises as `apply` does.
 
     Relative, so that two people's turns both hold: where somebody was faster, it is done on top of theirs.
@@ -95,7 +95,7 @@ def turn(property: Property, uuids: Sequence[str], turns: int) -> None:
     for tries_left in (2, 1, 0):
         ids = [image.id for image in gallery.images(property) if image.uuid in wanted]
         try:
-            return apply(property, Change(turned=dict.fromkeys(ids, turns), leaves_waiting=True))
+            return apply(property, Change(turned=dict.fromkeys(ids, quarter_turns), leaves_waiting=True))
         except Problem as problem:
             if not (tries_left and _is_outdated(problem)):
                 raise
@@ -109,8 +109,8 @@ def _is_outdated(problem: Problem) -> bool:
 
 
 def _demand_sense(change: Change) -> None:
-    turns = [*change.turned.values(), *(file.turns for file in change.added)]
-    if any(each not in TURNS for each in turns):
+    quarter_turns = [*change.turned.values(), *(file.quarter_turns for file in change.added)]
+    if any(each not in TURNS for each in quarter_turns):
         raise Invalid("A rotation is 0, 1, 2 or 3 quarters clockwise.", code="rotation")
     if change.main_added is not None and not 0 <= change.main_added < len(change.added):
         raise Invalid("The main image is none of the files that came with the request.", code="main_image")
@@ -146,11 +146,11 @@ def _path(url: str) -> str:
 def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
     """Choose the images whose variants are made: those that turn, and those that wait for a worker."""
     for image in images:
-        turns = change.turned.get(image.id, 0)
+        quarters = change.turned.get(image.id, 0)
         waits = image.variants == PENDING and not change.leaves_waiting
-        if image.id not in change.deleted and (turns or waits):
+        if image.id not in change.deleted and (quarters or waits):
             read = rendering.reader(image.original_key)
-            yield Source(read, (image.turns + turns) % 4, image.id, image.version, may_fail=not turns)
+            yield Source(read, (image.quarter_turns + quarters) % 4, image.id, image.version, may_fail=not quarters)
 
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
@@ -175,7 +175,11 @@ def _renew(w: Work, prefix: StoragePrefix, here: Mapping[int | None, Image], mad
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
     image.started_at = None  # of the job before: this was none
-    image.turns, image.version, image.key = made.source.turns, image.version + 1, prefix.original_key(image.type)
+    image.quarter_turns, image.version, image.key = (
+        made.source.quarter_turns,
+        image.version + 1,
+        prefix.original_key(image.type),
+    )
     return variants.swap(w, image, made.variants)
 
 
@@ -192,7 +196,7 @@ def _image(
         type=made.picture.type,
         size_bytes=made.size_bytes,
         sha256=made.sha256,
-        turns=made.source.turns,
+        quarter_turns=made.source.quarter_turns,
         added_by=added_by,
     )
     variants.swap(w, image, made.variants)

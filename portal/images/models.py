@@ -76,7 +76,7 @@ class Image(Base):
     alt_text: Mapped[str | None] = mapped_column(String(500))
     position: Mapped[int]
     is_main: Mapped[bool] = mapped_column(default=False)
-    turns: Mapped[int] = mapped_column(default=0)  # quarter turns clockwise since the original, 0 to 3
+    quarter_turns: Mapped[int] = mapped_column("turns", default=0)  # clockwise since the original, 0 to 3
     version: Mapped[int] = mapped_column(default=1)  # counts up with each change to the pixels
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
     pending_since: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending

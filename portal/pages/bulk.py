@@ -27,8 +27,8 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
     chosen = request.form.getlist("photo")
     if request.form.get("do") == "describe":
         return _describe(uuid, chosen)
-    if turns := TURNS.get(request.form.get("do", "")):
-        return rotation.turned(uuid, chosen, turns)
+    if quarter_turns := TURNS.get(request.form.get("do", "")):
+        return rotation.turned(uuid, chosen, quarter_turns)
     if request.form.get("do") != "delete":
         return redirect(find_sheet(uuid).address(), 303)
     deleted, token = deletion.delete(property, chosen, undoable=True)

@@ -20,17 +20,17 @@ blueprint = Blueprint("rotation", __name__)
 @signed_in
 def rotate(uuid: UUID) -> ResponseReturnValue:
     """Turn each `photo` by `turns` quarters clockwise."""
-    turns = TURNS.get(request.form.get("turns", "1"))
-    if turns is None:
+    quarter_turns = TURNS.get(request.form.get("turns", "1"))
+    if quarter_turns is None:
         raise Invalid("A photo is turned by 1, 2 or 3 quarters clockwise.", code="rotation")
-    return turned(uuid, request.form.getlist("photo"), turns)
+    return turned(uuid, request.form.getlist("photo"), quarter_turns)
 
 
-def turned(uuid: UUID, chosen: list[str], turns: int) -> ResponseReturnValue:
+def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnValue:
     """Turn the chosen photos, all or none, and answer with their tiles; a refusal says that it was none."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
-        edit.turn(property, chosen, turns)
+        edit.turn(property, chosen, quarter_turns)
     except Problem as refusal:
         refusal.message = f"Nothing was turned. {refusal.message}"
         raise

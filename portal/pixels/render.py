@@ -59,14 +59,14 @@ class Rendered:
     height: int
 
 
-def render(data: bytes, picture: Picture, turns: int = 0) -> Rendered:
+def render(data: bytes, picture: Picture, quarter_turns: int = 0) -> Rendered:
     """Make both variants, WebP, from an original and what `inspect` said of it; raise `Refused`.
 
-    `turns` are clockwise quarters, 0-3, added to the orientation of the file. Call it in a limited process.
+    `quarter_turns`, clockwise, 0 to 3, are added to the orientation of the file. Call it in a limited process.
     """
     with refusing():
-        width, height = _displayed(picture, turns)
-        image = _pixels(data, picture, turns, _fit(width, height, LARGE_PX), ENOUGH)
+        width, height = _displayed(picture, quarter_turns)
+        image = _pixels(data, picture, quarter_turns, _fit(width, height, LARGE_PX), ENOUGH)
         size = _fit(*image.size, THUMB_PX)
         small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
         large = _encoded(image, "image/webp", LARGE)
@@ -74,21 +74,21 @@ def render(data: bytes, picture: Picture, turns: int = 0) -> Rendered:
         return Rendered(large, thumb, placeholder(small), width, height)
 
 
-def resize(data: bytes, picture: Picture, width: int, type: str, turns: int = 0) -> Rendition:
+def resize(data: bytes, picture: Picture, width: int, type: str, quarter_turns: int = 0) -> Rendition:
     """Make one rendition at most `width` px wide, as image/webp, image/jpeg or image/avif; raise `Refused`.
 
     `data` may be an original or a stored variant.
     """
     with refusing():
-        full_width, full_height = _displayed(picture, turns)
+        full_width, full_height = _displayed(picture, quarter_turns)
         width = min(width, full_width)
         size = width, max(1, round(full_height * width / full_width))
-        return _encoded(_pixels(data, picture, turns, size, 1), type, ON_DEMAND[type])
+        return _encoded(_pixels(data, picture, quarter_turns, size, 1), type, ON_DEMAND[type])
 
 
-def _displayed(picture: Picture, turns: int) -> tuple[int, int]:
+def _displayed(picture: Picture, quarter_turns: int) -> tuple[int, int]:
     size = picture.width, picture.height
-    return size if turns % 2 == 0 else size[::-1]
+    return size if quarter_turns % 2 == 0 else size[::-1]
 
 
 def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:
@@ -96,14 +96,14 @@ def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _pixels(data: bytes, picture: Picture, turns: int, size: tuple[int, int], enough: float) -> Image.Image:
+def _pixels(data: bytes, picture: Picture, quarter_turns: int, size: tuple[int, int], enough: float) -> Image.Image:
     """Decode to `size`, or down to `enough` of it where that saves resampling; upright and in sRGB."""
     image = opened(split(data, picture.type)[0], picture.type)
     orientation = picture.orientation
     if sorted(image.size) != sorted((picture.width, picture.height)):
         raise damaged()  # not the file that was inspected
     icc = image.info.get("icc_profile")
-    for _ in range(turns):
+    for _ in range(quarter_turns):
         orientation = _TURNED[orientation]
     image = _shrunk(image, size if orientation < 5 else size[::-1], enough)
     if orientation in _UPRIGHT:

@@ -104,7 +104,10 @@ WRONG = {
     ],
     "imagesToDelete": ['["1"]', "[1.5]", "[true]", "[null]", "[NaN]", "[1e999]", "[[1]]", "1", "{}", "null", '"1"'],
     "existingImageRotations": [
-        *(f'{{"ID":{turns}}}' for turns in ("4", "-1", '"1"', "1.5", "true", "null", "NaN", "1e999", "[1]", 2**63)),
+        *(
+            f'{{"ID":{quarters}}}'
+            for quarters in ("4", "-1", '"1"', "1.5", "true", "null", "NaN", "1e999", "[1]", 2**63)
+        ),
         *(
             '{"0ID":1}',
             '{"00":1}',

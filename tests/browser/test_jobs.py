@@ -80,10 +80,10 @@ def test_all_that_failed_for_one_cause_is_run_again(
 
 @pytest.mark.slow
 def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: Property) -> None:
-    turns = threading.Semaphore(0)  # each lets one more photo go
+    quarter_turns = threading.Semaphore(0)  # each lets one more photo go
 
     def answer(_: Seen) -> Reply:
-        turns.acquire(timeout=20)
+        quarter_turns.acquire(timeout=20)
         return Reply(body=factories.jpeg(300, 200), headers={"Content-Type": "image/jpeg"})
 
     with outside(answer) as host, at_work(jobs.NETWORK):
@@ -91,10 +91,10 @@ def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: 
         page = overview()
         importing = job(page, "Import 3 photos by link")
         for done in (1, 2):
-            turns.release()
+            quarter_turns.release()
             importing.get_by_text(f"{done} of 3 photos").wait_for()
         assert importing.get_by_role("progressbar").get_attribute("aria-valuenow") == "67"
-        turns.release()
+        quarter_turns.release()
         importing.locator(".badge", has_text="Done").wait_for()
     assert page.evaluate("window.isTheSame")
 

@@ -84,10 +84,10 @@ def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
 def test_a_sync_is_seen_page_by_page(
     open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = threading.Semaphore(0)  # each lets one more listing through
+    quarter_turns = threading.Semaphore(0)  # each lets one more listing through
 
     def wait(listing: dict[str, Any]) -> dict[str, Any]:
-        turns.acquire(timeout=15)
+        quarter_turns.acquire(timeout=15)
         return listing
 
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
@@ -97,12 +97,12 @@ def test_a_sync_is_seen_page_by_page(
     with at_work(jobs.SYNC):
         page.get_by_text("Asking for the first page").wait_for()
         for done in (1, 2):
-            turns.release()
+            quarter_turns.release()
             page.get_by_text(f"{done} of 3 listings").wait_for()
             page.locator("tbody tr").nth(done - 1).wait_for()
         assert page.get_by_role("progressbar").get_attribute("aria-valuenow") == "67"
         assert "Syncing now, 67%" in card(page).inner_text()
-        turns.release()
+        quarter_turns.release()
         page.locator(".job .badge", has_text="Synced").wait_for()
         pms.twist = lambda listing: {**listing, "name": f"{listing['name']} renamed"}
         page.get_by_role("button", name="Sync now: Hostaway").focus()

@@ -22,13 +22,13 @@ def photos(home: Property) -> list[Image]:
     return finished(home, *[f"{n}.jpg" for n in range(6)])
 
 
-def turns(home: Property) -> list[int]:
+def quarter_turns(home: Property) -> list[int]:
     db.session.rollback()  # what is read from here on is read anew
-    return [image.turns for image in gallery.images(home)]
+    return [image.quarter_turns for image in gallery.images(home)]
 
 
 def settles(page: Any, home: Property, *expected: int) -> bool:
-    return becomes(page, lambda: turns(home), [*expected]) == [*expected]
+    return becomes(page, lambda: quarter_turns(home), [*expected]) == [*expected]
 
 
 def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
@@ -125,7 +125,7 @@ def test_without_javascript_photos_are_turned_and_added(
     page.goto(f"/properties/{home.uuid}/photos")
     page.locator("#photos .pick input").nth(1).check()
     page.locator(".bulk").get_by_role("button", name="Rotate").click()
-    assert turns(home) == [0, 1, 0, 0, 0, 0]
+    assert quarter_turns(home) == [0, 1, 0, 0, 0, 0]
     (tmp_path / "new.jpg").write_bytes(factories.jpeg(120, 80))
     page.get_by_role("link", name="Add photos").click()
     page.get_by_label("Photos", exact=True).set_input_files(tmp_path / "new.jpg")

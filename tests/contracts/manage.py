@@ -147,7 +147,7 @@ def webp_chunks(data: bytes) -> set[bytes]:
     return found
 
 
-def plainly(data: bytes, turns: int = 0, *, srgb: bool = True) -> Pillow.Image:
+def plainly(data: bytes, quarter_turns: int = 0, *, srgb: bool = True) -> Pillow.Image:
     """The photo as Pillow's own tools show it: upright, in sRGB, then turned clockwise; at most 256 px."""
     image = Pillow.open(BytesIO(data))
     profile = image.info.get("icc_profile")
@@ -157,7 +157,7 @@ def plainly(data: bytes, turns: int = 0, *, srgb: bool = True) -> Pillow.Image:
         held = ImageCms.ImageCmsProfile(BytesIO(profile))
         turned = ImageCms.profileToProfile(image, held, ImageCms.createProfile("sRGB"), outputMode="RGB")
         image = turned or image
-    return image.convert("RGB").rotate(-90 * turns, expand=True)
+    return image.convert("RGB").rotate(-90 * quarter_turns, expand=True)
 
 
 @cache

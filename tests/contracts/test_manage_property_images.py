@@ -103,7 +103,7 @@ def document(
     return Document(Manager(live, alice, home), tmp_path, shown)
 
 
-def shows(url: str, photo: bytes, turns: int) -> None:
+def shows(url: str, photo: bytes, quarter_turns: int) -> None:
     """Both variants are this photo, upright, in sRGB, turned so far and no other way."""
     for image in stored(url).values():
         looks = {}
@@ -111,8 +111,8 @@ def shows(url: str, photo: bytes, turns: int) -> None:
             plain = plainly(photo, other)
             if (image.width > image.height) == (plain.width > plain.height):
                 looks[other] = difference(image.convert("RGB").resize(plain.size, Pillow.Resampling.LANCZOS), plain)
-        assert looks[turns] < 3, looks
-        assert min(looks, key=lambda other: looks[other]) == turns, looks
+        assert looks[quarter_turns] < 3, looks
+        assert min(looks, key=lambda other: looks[other]) == quarter_turns, looks
 
 
 def test_upload_new_images(document: Document, buckets: Buckets) -> None:
@@ -159,8 +159,8 @@ def test_delete_existing_images(document: Document, buckets: Buckets) -> None:
 def test_rotate_existing_images(document: Document) -> None:
     there = document.run(UPLOAD)["imagesMeta"]
     after = document.run(ROTATE, there)["imagesMeta"]
-    for image, name, turns in zip(after, PHOTOS, (1, 2, 0), strict=True):
-        shows(image["url"], document.photo(name), turns)
+    for image, name, quarter_turns in zip(after, PHOTOS, (1, 2, 0), strict=True):
+        shows(image["url"], document.photo(name), quarter_turns)
     assert [image["id"] for image in after] == [image["id"] for image in there]
     assert after[2] == there[2]
 

@@ -304,8 +304,8 @@ def test_while_the_turn_is_taken_the_next_best_is_given(
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(2400, 1600))
     work_off()
-    monkeypatch.setattr(renditions, "WAIT_FOR_TURN_S", 0.05)
-    with renditions._turn((image.id, image.version, 640, "image/webp")):
+    monkeypatch.setattr(renditions, "WAIT_FOR_RENDITION_S", 0.05)
+    with renditions._single_flight((image.id, image.version, 640, "image/webp")):
         response = get(client, path(image, 640), WEBP_ONLY)
         assert pixels(response).width == 2048, "the large variant, since 640 is being made"
         assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", "others have turns of their own"

@@ -24,8 +24,8 @@ def picture(colour: tuple[int, int, int] = GREY) -> bytes:
     return factories.jpeg(16, 12, colour)
 
 
-def added(data: bytes | None = None, turns: int = 0) -> Added:
-    return Added(lambda: data or picture(), "added.jpg", turns)
+def added(data: bytes | None = None, quarter_turns: int = 0) -> Added:
+    return Added(lambda: data or picture(), "added.jpg", quarter_turns)
 
 
 def finished(home: Property, count: int) -> list[int]:

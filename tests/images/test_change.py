@@ -58,7 +58,7 @@ def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, thre
     wanted = Change(
         deleted=frozenset({a}),
         turned={b: 1},
-        added=[added(), added(picture(RED), turns=2)],
+        added=[added(), added(picture(RED), quarter_turns=2)],
         main_added=1,
         arranged=arranged(home, [c]),
         fields={"name": "Barn", "bathrooms": 1.5},
@@ -67,7 +67,7 @@ def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, thre
     edit.apply(home, wanted)
     rows = now_in(home)
     assert [image.id for image in rows[:2]] == [c, b]
-    assert [(image.turns, image.version, image.width) for image in rows] == [
+    assert [(image.quarter_turns, image.version, image.width) for image in rows] == [
         (0, 1, 16),
         (1, 2, 12),
         (0, 1, 16),
@@ -238,7 +238,7 @@ def test_what_others_did_meanwhile_stands_beside_the_change(
     edit.apply(home, Change(deleted=frozenset({a}), turned={b: 1}, added=[meanwhile(others)]))
     rows = now_in(home)
     assert [image.id for image in rows[:3]] == [c, b, waiting]
-    assert (cover(home), rows[1].alt_text, rows[1].turns, rows[2].variants) == (c, "The pool", 1, "ready")
+    assert (cover(home), rows[1].alt_text, rows[1].quarter_turns, rows[2].variants) == (c, "The pool", 1, "ready")
     assert [image.file_name for image in rows[3:]] == ["photo.jpg", "meanwhile.jpg"]
     work_off()
     assert_whole(home, buckets)

@@ -32,14 +32,16 @@ SLOW = pytest.mark.slow
 def everything(home: Property) -> Change:
     """Delete the first of three, turn the second, put the last first, and add one."""
     a, b, c = [image.id for image in gallery.images(home)]
-    return Change(frozenset({a}), {b: 1}, [added(turns=1)], arranged=arranged(home, [c], c), fields={"name": "Barn"})
+    return Change(
+        frozenset({a}), {b: 1}, [added(quarter_turns=1)], arranged=arranged(home, [c], c), fields={"name": "Barn"}
+    )
 
 
 def assert_done(home: Property, ids: list[int]) -> None:
     rows = now_in(home)
     assert [image.id for image in rows[:-1]] == [ids[2], ids[1]]
     assert cover(home) == ids[2]
-    assert [(image.turns, image.version, image.variants) for image in rows] == [
+    assert [(image.quarter_turns, image.version, image.variants) for image in rows] == [
         (0, 1, "ready"),
         (1, 2, "ready"),
         (1, 1, "ready"),

@@ -63,7 +63,7 @@ def test_ten_changes_of_one_gallery_at_once(
     rows = now_in(home)
     assert done >= 7, "only the three turns of one photo may exclude each other"
     assert len(rows) == 3 + done
-    assert next(image.turns for image in rows if image.id == e) <= 1
+    assert next(image.quarter_turns for image in rows if image.id == e) <= 1
     assert_whole(home, buckets)
 
 

@@ -36,7 +36,7 @@ class Photo:
     """What the model knows of an image."""
 
     uuid: str
-    turns: int = 0
+    quarter_turns: int = 0
     alt_text: str | None = None
 
 
@@ -57,8 +57,10 @@ class Model:
         here = [photo.uuid for photo in self.photos]
         self.cover = wanted if wanted in here else next(iter(here), None)
 
-    def turn(self, uuid: str, turns: int) -> None:
-        self.photos = [replace(p, turns=(p.turns + turns) % 4) if p.uuid == uuid else p for p in self.photos]
+    def turn(self, uuid: str, quarters: int) -> None:
+        self.photos = [
+            replace(p, quarter_turns=(p.quarter_turns + quarters) % 4) if p.uuid == uuid else p for p in self.photos
+        ]
 
     def put_first(self, photos: list[Photo]) -> None:
         uuids = [photo.uuid for photo in photos]
@@ -105,8 +107,8 @@ class AnyGallery(RuleBasedStateMachine):
         main_added = data.draw(st.none() | st.integers(0, len(files) - 1)) if files else None
         wanted = Change(
             deleted=frozenset(map(self.id_of, deleted)),
-            turned={self.id_of(photo): turns for photo, turns in turned.items()},
-            added=[added(PHOTO, turns) for turns in files],
+            turned={self.id_of(photo): quarter_turns for photo, quarter_turns in turned.items()},
+            added=[added(PHOTO, quarter_turns) for quarter_turns in files],
             main_added=main_added,
             arranged=named
             if named is None
@@ -118,12 +120,12 @@ class AnyGallery(RuleBasedStateMachine):
             return
         edit.apply(self.home, wanted)
         self.model.remove(deleted)
-        for photo, turns in turned.items():
-            self.model.turn(photo.uuid, turns)
+        for photo, quarter_turns in turned.items():
+            self.model.turn(photo.uuid, quarter_turns)
         self.model.put_first(named or [])
         new = self.come_new(len(files))
-        for uuid, turns in zip(new, files, strict=True):
-            self.model.turn(uuid, turns)
+        for uuid, quarter_turns in zip(new, files, strict=True):
+            self.model.turn(uuid, quarter_turns)
         added_main = None if main_added is None else new[main_added]
         self.model.crown(main.uuid if main else added_main or (self.model.cover if named is None else None))
         assert {image.variants for image in now_in(self.home)} <= {"ready"}
@@ -189,19 +191,19 @@ class AnyGallery(RuleBasedStateMachine):
         gallery.describe(self.home, photo.uuid, text)
         self.model.photos[self.model.photos.index(photo)] = replace(photo, alt_text=text or None)
 
-    @rule(places=st.sets(PLACES, max_size=2), turns=TURNS)
-    def turn(self, places: set[int], turns: int) -> None:
+    @rule(places=st.sets(PLACES, max_size=2), quarter_turns=TURNS)
+    def turn(self, places: set[int], quarter_turns: int) -> None:
         chosen = self.chosen(places)
-        edit.turn(self.home, [photo.uuid for photo in chosen], turns)
+        edit.turn(self.home, [photo.uuid for photo in chosen], quarter_turns)
         for photo in chosen:
-            self.model.turn(photo.uuid, turns)
+            self.model.turn(photo.uuid, quarter_turns)
 
     @invariant()
     def same(self) -> None:
         rows = now_in(self.home)
-        assert [Photo(str(row.uuid), row.turns, row.alt_text) for row in rows] == self.model.photos
+        assert [Photo(str(row.uuid), row.quarter_turns, row.alt_text) for row in rows] == self.model.photos
         assert [str(row.uuid) for row in rows if row.is_main] == ([self.model.cover] if rows else [])
-        assert all((row.width, row.height) == ((6, 8) if row.turns % 2 else (8, 6)) for row in rows)
+        assert all((row.width, row.height) == ((6, 8) if row.quarter_turns % 2 else (8, 6)) for row in rows)
 
     def teardown(self) -> None:
         assert_whole(self.home, self.buckets)

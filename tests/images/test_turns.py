@@ -47,7 +47,7 @@ def dark_side(data: bytes) -> str:
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize(
-    ("turns", "side"),
+    ("quarter_turns", "side"),
     [
         (1, "right"),
         pytest.param(2, "bottom", marks=pytest.mark.slow),
@@ -55,11 +55,11 @@ def dark_side(data: bytes) -> str:
     ],
 )
 def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
-    app: Flask, home: Property, one: Image, buckets: Buckets, turns: int, side: str
+    app: Flask, home: Property, one: Image, buckets: Buckets, quarter_turns: int, side: str
 ) -> None:
     client, before, old_key = app.test_client(), buckets.listing(), one.key
     assert dark_side(client.get(f"/{old_key}", headers={"Accept": "image/webp"}).data) == "top"
-    edit.turn(home, [str(one.uuid)], turns)
+    edit.turn(home, [str(one.uuid)], quarter_turns)
     (image,) = now_in(home)
     gone = before - buckets.listing()
     assert gone == before - {(storage.uploads.name, image.original_key)}, "all but the original"
@@ -68,7 +68,7 @@ def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
     for path in [f"/{image.key}", f"/{image.key}?w=320", f"/cdn/{image.large_key}", f"/cdn/{image.thumb_key}"]:
         shown = client.get(path, headers={"Accept": "image/webp"})
         assert (shown.status_code, dark_side(shown.data)) == (200, side), path
-    assert (image.width, image.height) == ((48, 64) if turns % 2 else (64, 48))
+    assert (image.width, image.height) == ((48, 64) if quarter_turns % 2 else (64, 48))
     assert_whole(home, buckets)
 
 
@@ -77,7 +77,7 @@ def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> N
     for _ in range(4):
         edit.turn(home, [str(one.uuid).upper()], 1)
     (image,) = now_in(home)
-    assert (image.turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
+    assert (image.quarter_turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
 
 
 def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_meanwhile(
@@ -91,7 +91,7 @@ def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_mea
         (lambda: deletion.delete(now_home(home), [str(going.uuid)]),),
     )
     assert not [each for each in said if isinstance(each, Exception)]
-    assert [(image.uuid, image.turns, image.variants) for image in now_in(home)] == [
+    assert [(image.uuid, image.quarter_turns, image.variants) for image in now_in(home)] == [
         (one.uuid, 1, "ready"),
         (waiting.uuid, 0, "pending"),
     ]
@@ -113,7 +113,7 @@ def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_
     image = factories.photo_in(home, WIDE)
     edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
-    assert (image.variants, image.turns, image.pending_since) == ("ready", 1, None)
+    assert (image.variants, image.quarter_turns, image.pending_since) == ("ready", 1, None)
     before, objects = rows_of(home.id), buckets.listing()
     work_off()
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
@@ -132,7 +132,7 @@ def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
     storage.uploads.put(image.original_key, WIDE, "image/jpeg")
     edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
-    assert (image.variants, image.turns, image.failure_reason) == ("ready", 1, None)
+    assert (image.variants, image.quarter_turns, image.failure_reason) == ("ready", 1, None)
     assert_whole(home, buckets)
 
 
@@ -148,7 +148,7 @@ def test_a_turned_photo_that_was_deleted_comes_back_turned(
     assert dark_side(app.test_client().get(f"/{key}").data) == "right", "from its original"
     work_off()
     (image,) = now_in(home)
-    assert (image.key, image.turns, image.width, image.height) == (key, 1, 48, 64)
+    assert (image.key, image.quarter_turns, image.width, image.height) == (key, 1, 48, 64)
     assert dark_side(storage.cdn.get(str(image.large_key)) or b"") == "right"
     assert_whole(home, buckets)
 

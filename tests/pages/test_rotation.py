@@ -55,23 +55,25 @@ def test_chosen_photos_turn_and_their_tiles_come_back(alice: Person, home: Prope
 
 def test_turns_add_up_and_a_whole_one_is_none(alice: Person, home: Property, photos: list[Image]) -> None:
     before = storage.cdn.get(photos[0].large_key or "")
-    for turns in (1, 2, 1):
-        alice.browser().post(url_of(home), data={"photo": str(photos[0].uuid), "turns": str(turns)}, headers=FRAGMENT)
+    for quarters in (1, 2, 1):
+        alice.browser().post(
+            url_of(home), data={"photo": str(photos[0].uuid), "turns": str(quarters)}, headers=FRAGMENT
+        )
     db.session.rollback()
     image = gallery.images(home)[0]
-    assert image.turns == 0 and image.version == 4
+    assert image.quarter_turns == 0 and image.version == 4
     assert storage.cdn.get(image.large_key or "") == before
 
 
 def test_without_htmx_the_buttons_do_the_same(
     alice: Person, home: Property, photos: list[Image], subtests: pytest.Subtests
 ) -> None:
-    for photo, button, turns in ((photos[1], "rotate", [0, 1, 0]), (photos[2], "rotate-left", [0, 1, 3])):
+    for photo, button, quarter_turns in ((photos[1], "rotate", [0, 1, 0]), (photos[2], "rotate-left", [0, 1, 3])):
         with subtests.test(button=button):
             answer = alice.browser().post(url_of(home, "bulk"), data={"do": button, "photo": str(photo.uuid)})
             assert (answer.status_code, answer.location) == (303, f"{url_of(home, '')[:-1]}#p-{photo.uuid}")
             db.session.rollback()
-            assert [image.turns for image in gallery.images(home)] == turns
+            assert [image.quarter_turns for image in gallery.images(home)] == quarter_turns
 
 
 def test_a_photo_that_cannot_be_turned_stays_as_it_is(
@@ -104,9 +106,9 @@ def test_a_turn_that_is_none_changes_nothing(
     alice: Person, home: Property, photos: list[Image], subtests: pytest.Subtests
 ) -> None:
     browser = alice.browser()
-    for turns in ("4", "-1", "many", "", "1.5", "9" * 5000):
-        with subtests.test(turns=turns):
-            data = {"photo": str(photos[0].uuid), "turns": turns}
+    for quarter_turns in ("4", "-1", "many", "", "1.5", "9" * 5000):
+        with subtests.test(quarter_turns=quarter_turns):
+            data = {"photo": str(photos[0].uuid), "turns": quarter_turns}
             answer = browser.post(url_of(home), data=data, headers=FRAGMENT)
             assert (answer.status_code, answer.text) == (422, "A photo is turned by 1, 2 or 3 quarters clockwise.")
             assert sizes(home)[0] == (60, 40)

@@ -19,8 +19,8 @@ def slow(*case: object) -> Any:
     return pytest.param(*case, marks=pytest.mark.slow)
 
 
-def rendered(data: bytes, turns: int = 0) -> tuple[Image.Image, Image.Image]:
-    result = render(data, inspect(data), turns)
+def rendered(data: bytes, quarter_turns: int = 0) -> tuple[Image.Image, Image.Image]:
+    result = render(data, inspect(data), quarter_turns)
     return decoded(result.large.data), decoded(result.thumb.data)
 
 
@@ -94,16 +94,16 @@ def test_b14_every_orientation_comes_out_upright(path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("turns", range(4))
-def test_c11_turns_are_clockwise_and_come_after_exif(orientation: int, turns: int) -> None:
+@pytest.mark.parametrize("quarter_turns", range(4))
+def test_c11_turns_are_clockwise_and_come_after_exif(orientation: int, quarter_turns: int) -> None:
     tags = Image.Exif()
     tags[0x0112] = orientation
     picture = halves()
     picture.paste((30, 220, 30), (0, 16, 64, 32))
     data = drawn("JPEG", picture, exif=tags, quality=95)
-    clockwise = {0: 0, 1: 270, 2: 180, 3: 90}[turns]  # Pillow turns counter-clockwise
+    clockwise = {0: 0, 1: 270, 2: 180, 3: 90}[quarter_turns]  # Pillow turns counter-clockwise
     expected = ImageOps.exif_transpose(decoded(data)).rotate(clockwise, expand=True)
-    result = render(data, inspect(data), turns)
+    result = render(data, inspect(data), quarter_turns)
     assert (result.width, result.height) == expected.size
     assert difference(decoded(result.large.data), expected) < LIKE
 
@@ -201,8 +201,8 @@ def test_a_rendition_can_be_made_from_the_stored_large(type_: str) -> None:
 def test_a_rendition_is_never_enlarged_and_turns_as_told() -> None:
     data = drawn("JPEG", halves(300, 200))
     assert size(resize(data, inspect(data), 5000, "image/jpeg")) == (300, 200)
-    assert size(resize(data, inspect(data), 5000, "image/jpeg", turns=1)) == (200, 300)
-    assert size(resize(data, inspect(data), 100, "image/webp", turns=3)) == (100, 150)
+    assert size(resize(data, inspect(data), 5000, "image/jpeg", quarter_turns=1)) == (200, 300)
+    assert size(resize(data, inspect(data), 100, "image/webp", quarter_turns=3)) == (100, 150)
 
 
 def size(rendition: Rendition) -> tuple[int, int]:

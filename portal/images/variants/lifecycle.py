@@ -38,7 +38,7 @@ class _Seen(NamedTuple):
 
     version: int
     original_key: str
-    turns: int
+    quarter_turns: int
     prefix: StoragePrefix
 
 
@@ -55,7 +55,7 @@ def make(image_id: int) -> None:
         original = storage.uploads.get(seen.original_key)
         if original is None:
             return _fail(image, seen, ORIGINAL_IS_GONE)
-        rendered = render(original, inspect(original), seen.turns)
+        rendered = render(original, inspect(original), seen.quarter_turns)
         with work() as w:
             stored = store(w, seen.prefix, rendered)
             if not _is_still(image, seen):
@@ -128,7 +128,7 @@ def _start(image: Image) -> _Seen | None:
         image.attempts += 1
         image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Seen(image.version, image.original_key, image.turns, prefix)
+        return _Seen(image.version, image.original_key, image.quarter_turns, prefix)
 
 
 def _is_still(image: Image, seen: _Seen) -> bool:

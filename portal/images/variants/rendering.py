@@ -38,7 +38,7 @@ class Source:
     """What variants are made from, as plain values: threads have no session."""
 
     read: Callable[[], bytes]  # as often as it is asked
-    turns: int
+    quarter_turns: int
     image_id: int | None = None  # None: it becomes a new image, whose original is kept
     version: int = 0
     may_fail: bool = False  # nobody asked for it by name: its worker will say so on its row
@@ -143,7 +143,7 @@ def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> Rendere
             data = source.read()
             picture = inspect(data)
             with _held_slot(slots()):
-                rendered = in_child(render, data, picture, source.turns)
+                rendered = in_child(render, data, picture, source.quarter_turns)
         except Invalid as refused:
             details = {"index": index, "reason": refused.code}
             raise Invalid(refused.message, code=FAILED, details=details) from refused

@@ -22,7 +22,7 @@ from portal.work import lock, quietly, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # seed C's large variant, see contract.md C17
-WAIT_FOR_TURN_S = 10
+WAIT_FOR_RENDITION_S = 10
 GONE = "This photo has just been changed or deleted."
 
 
@@ -100,13 +100,13 @@ class _Source:
     version: int
     key: str
     is_original: bool
-    turns: int
+    quarter_turns: int
 
     @classmethod
     def of(cls, image: Image) -> "_Source":
         if image.large_key:
             return cls(image.uuid, image.version, image.large_key, False, 0)
-        return cls(image.uuid, image.version, image.original_key, True, image.turns)
+        return cls(image.uuid, image.version, image.original_key, True, image.quarter_turns)
 
     def bucket_bytes(self) -> bytes | None:
         return (storage.uploads if self.is_original else storage.cdn).get(self.key)
@@ -127,7 +127,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         raise NotFound("This photo could not be processed.", code="image_failed")
     image_id, source = image.id, _Source.of(image)
     release()  # no transaction is held while pixels are made
-    with _turn((image_id, source.version, width, type)) as my_turn:
+    with _single_flight((image_id, source.version, width, type)) as my_turn:
         there = db.session.get(Image, image_id)
         if there is None or there.version != source.version:
             raise NotFound(GONE, code="image_not_found")
@@ -140,7 +140,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The bytes of this photo are missing.", code="image_missing")
-        rendition = rendering.in_child(resize, data, inspect(data), width, type, source.turns)
+        rendition = rendering.in_child(resize, data, inspect(data), width, type, source.quarter_turns)
         return _keep(there, source, width, type, rendition.data)
 
 
@@ -178,7 +178,7 @@ def _next_best(forms: dict[tuple[str, int], Form], width: int, type: str) -> For
     return replace(nearest, lasts=False)
 
 
-class _Turns:
+class _Flights:
     """One rendering at a time for one image and size; in each web process, as many as there are cores."""
 
     def __init__(self) -> None:
@@ -186,17 +186,17 @@ class _Turns:
         self.locks: dict[object, tuple[threading.Lock, int]] = {}
 
 
-_turns = _Turns()
+_flights = _Flights()
 
 
 @contextmanager
-def _turn(what: object) -> Iterator[bool]:
+def _single_flight(what: object) -> Iterator[bool]:
     """Wait for this rendering's turn; True when it is ours, False when the wait was too long, or the queue is."""
-    deadline = time.monotonic() + WAIT_FOR_TURN_S
-    with _turns.guard:
-        crowd = len(_turns.locks) - (what in _turns.locks)
-        mine, waiting = _turns.locks.get(what, (threading.Lock(), 0))
-        _turns.locks[what] = (mine, waiting + 1)
+    deadline = time.monotonic() + WAIT_FOR_RENDITION_S
+    with _flights.guard:
+        crowd = len(_flights.locks) - (what in _flights.locks)
+        mine, waiting = _flights.locks.get(what, (threading.Lock(), 0))
+        _flights.locks[what] = (mine, waiting + 1)
     if crowd >= max(2, settings().web_threads // 2):  # the other threads are for other requests
         deadline = 0
     try:
@@ -207,10 +207,10 @@ def _turn(what: object) -> Iterator[bool]:
             with _acquired(rendering.slots(), deadline) as slot:
                 yield slot
     finally:
-        with _turns.guard:
-            mine, waiting = _turns.locks.pop(what)
+        with _flights.guard:
+            mine, waiting = _flights.locks.pop(what)
             if waiting > 1:
-                _turns.locks[what] = (mine, waiting - 1)
+                _flights.locks[what] = (mine, waiting - 1)
 
 
 @contextmanager
