@@ -8,7 +8,7 @@ from flask_openapi.models.tag import Tag
 from pydantic import Field
 
 from portal.api import auth, bodies, dialects
-from portal.api.bodies import ERRORS, ERRORS_A, Path
+from portal.api.bodies import ERRORS, IMAGE_CDN_ERRORS, Path
 
 V1, UNVERSIONED = "/api/v1", "/api/properties"  # seeds A and B; C
 
@@ -19,7 +19,7 @@ class PropertyPath(Path):
 
 def speaking_a(name: str, path: str, tag: Tag) -> APIBlueprint:
     """Make a blueprint of seed A under /api/v1, at a path that this dialect owns."""
-    blueprint = _speaking(dialects.A, name, V1 + path, tag, ERRORS_A)
+    blueprint = _speaking(dialects.IMAGE_CDN, name, V1 + path, tag, IMAGE_CDN_ERRORS)
     auth.guard(blueprint, auth.INTEGRATIONS_READ_SCOPE, auth.INTEGRATIONS_WRITE_SCOPE)
     blueprint.before_request(bodies.read)
     return blueprint
@@ -29,7 +29,7 @@ def speaking_b(
     name: str, path: str, tag: Tag, *, read: str = auth.READ_SCOPE, write: str = auth.WRITE_SCOPE
 ) -> APIBlueprint:
     """Make a blueprint under /api/v1; `read` and `write` are the scopes that a key needs for them."""
-    blueprint = _speaking(dialects.B, name, V1 + path, tag, ERRORS)
+    blueprint = _speaking(dialects.PROPERTY_IMAGES, name, V1 + path, tag, ERRORS)
     auth.guard(blueprint, read, write)
     blueprint.before_request(bodies.read)
     return blueprint
@@ -37,7 +37,7 @@ def speaking_b(
 
 def speaking_c(name: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
     """Make the blueprint of seed C, for admins' keys. Its bodies are forms: each route reads its own."""
-    blueprint = _speaking(dialects.C, name, UNVERSIONED, tag, failures)
+    blueprint = _speaking(dialects.MANAGE_IMAGES, name, UNVERSIONED, tag, failures)
     auth.guard(blueprint, admins_only=True)
     return blueprint
 

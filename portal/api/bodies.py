@@ -110,7 +110,7 @@ class ErrorAnswer(BaseModel):
 STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
 ERRORS: dict[Any, Any] = dict.fromkeys(STATUSES, ErrorAnswer)
 """Every failure has the same form, whoever found it (contract.md, B23)."""
-ERRORS_A: dict[Any, Any] = dict.fromkeys(STATUSES, Error)
+IMAGE_CDN_ERRORS: dict[Any, Any] = dict.fromkeys(STATUSES, Error)
 """The same bare, as all of seed A's answers are."""
 
 

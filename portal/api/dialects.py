@@ -64,34 +64,34 @@ class Dialect:
         return response
 
 
-def _status_a(problem: Problem) -> int:
+def _image_cdn_status(problem: Problem) -> int:
     """Seed A names no status: what is not there is a 404, whatever was to be done with it."""
     return status_of(problem, {Problem: 422})
 
 
-def _body_a(failure: Failure) -> dict[str, Any]:
+def _image_cdn_body(failure: Failure) -> dict[str, Any]:
     """Seed A's answers are bare objects, and so are its failures (contract.md, X2)."""
     return {"code": failure.code, "message": failure.message, "details": failure.details}
 
 
-A = Dialect(("/api/v1/integration-definition", "/api/v1/listings"), _status_a, _body_a)
+IMAGE_CDN = Dialect(("/api/v1/integration-definition", "/api/v1/listings"), _image_cdn_status, _image_cdn_body)
 
 
-def _status_b(problem: Problem) -> int:
+def _property_images_status(problem: Problem) -> int:
     """Seed B: 422 for a property not found, a type and a quota; on reads an absence is a 404 (X3)."""
     is_read = request.method in READS
     return status_of(problem, {Problem: 422, errors.NotFound: 404 if is_read else 422})
 
 
-def _body_b(failure: Failure) -> dict[str, Any]:
+def _property_images_body(failure: Failure) -> dict[str, Any]:
     """contract.md, B23."""
     return {"error": {"code": failure.code, "message": failure.message, "details": failure.details}}
 
 
-B = Dialect(("/api",), _status_b, _body_b)
+PROPERTY_IMAGES = Dialect(("/api",), _property_images_status, _property_images_body)
 
 
-def _status_c(problem: Problem) -> int:
+def _manage_images_status(problem: Problem) -> int:
     """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3).
 
     Idempotency-Key is no word of seed C's: whoever knows the header knows its statuses, 422 too (B6).
@@ -103,7 +103,7 @@ def _status_c(problem: Problem) -> int:
     return status_of(problem, {Problem: 400, errors.Invalid: 400, errors.OverQuota: 400, errors.StorageFailed: 500})
 
 
-def _body_c(failure: Failure) -> dict[str, Any]:
+def _manage_images_body(failure: Failure) -> dict[str, Any]:
     """Three keys, but for the 500 of a change: its two are the document's to the letter.
 
     There is no place for details, so the sentence names the fields that are wrong.
@@ -116,8 +116,8 @@ def _body_c(failure: Failure) -> dict[str, Any]:
 
 
 UPDATE_FAILED = {"image_not_found", rendering.FAILED}
-C = Dialect(("/api/properties",), _status_c, _body_c)
-ALL = (A, C, B)  # the narrower prefixes first
+MANAGE_IMAGES = Dialect(("/api/properties",), _manage_images_status, _manage_images_body)
+ALL = (IMAGE_CDN, MANAGE_IMAGES, PROPERTY_IMAGES)  # the narrower prefixes first
 
 
 def init_app(app: OpenAPI) -> None:

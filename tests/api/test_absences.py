@@ -37,11 +37,11 @@ def path_of(rule: str, provider: str) -> str:
 
 def code_of(path: str, body: dict[str, Any]) -> str | None:
     """The word for programs; none at /api/properties/{id}, whose contract has no place for one."""
-    if dialects.C.owns(path):
+    if dialects.MANAGE_IMAGES.owns(path):
         assert set(body) in ({"success", "message", "data"}, {"success", "message"})
         assert body["success"] is False and body["message"]
         return None
-    failure = body if dialects.A.owns(path) else body["error"]
+    failure = body if dialects.IMAGE_CDN.owns(path) else body["error"]
     assert set(failure) == {"code", "message", "details"}
     assert re.fullmatch("[a-z][a-z_]+", failure["code"]), failure
     return str(failure["code"])
