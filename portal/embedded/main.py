@@ -146,7 +146,7 @@ def _web(settings: Settings) -> Part:
         settings,
         "gunicorn",
         "--config",
-        "python:portal.embedded.web",
+        "python:portal.server",
         is_ready=lambda: http_answers(f"http://{host}:{port}/readyz"),
     )
 

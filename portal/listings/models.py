@@ -1,6 +1,6 @@
 """IntegrationDefinition, IntegrationAccount, SyncPage, Listing, ListingImage: columns and constraints."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
 from portal.infra.encrypted import EncryptedText
 
 THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # seed A's enum
+
+VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change
 
 
 class IntegrationDefinition(Base):

@@ -3,10 +3,10 @@
 from flask import Flask
 from htmx_flask import Htmx
 
-from portal.infra import compression
 from portal.pages import (
     assets,
     bulk,
+    compression,
     errors,
     gallery,
     imports,

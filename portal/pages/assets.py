@@ -8,8 +8,8 @@ import rjsmin
 from flask import Blueprint, Flask, Response, abort, current_app, request, send_from_directory, url_for
 from werkzeug.security import safe_join
 
-from portal.infra import compression
 from portal.infra.storage import IMMUTABLE
+from portal.pages import compression
 
 TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
 

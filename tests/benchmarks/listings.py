@@ -35,10 +35,9 @@ from portal.embedded import start_valkey
 from portal.infra import storage
 from portal.listings import integrations, providers, removal, sync
 from portal.listings.copies import schedule
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
-from portal.listings.providers.account import Account
+from portal.listings.models import VERIFY_EVERY, IntegrationAccount, IntegrationDefinition, ListingImage
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Field, FoundListing, Page, Picture, Provider
-from portal.listings.sync.detection import VERIFY_EVERY
 from portal.work import work
 from tests import factories
 from tests.benchmarks.routes import ask
@@ -54,10 +53,10 @@ class Many(Provider):
 
     key, name, base_url, fields, limits = "MANY", "Many", "http://many.invalid", (Field("listings", "Listings"),), ()
 
-    def sign_in(self, account: Account) -> None:
+    def sign_in(self, account: HttpAccount) -> None:
         return None
 
-    def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
+    def pages(self, account: HttpAccount, cursor: str | None) -> Iterator[Page]:
         first, size = int(cursor or 0), int(account.credentials["listings"])
         end = min(first + PER_PAGE, size)
         yield Page(tuple(listing(n) for n in range(first, end)), str(end) if end < size else None, size)

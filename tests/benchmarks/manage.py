@@ -156,7 +156,7 @@ class Site:
             storage.cdn.prepare()
             workspace = access.create_workspace("Bench", "pro")
             self.key = access.create_api_key(workspace, "Bench", admin=True).secret
-        command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.embedded.web"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.server"]
         self.gunicorn = subprocess.Popen(tied_to_us(command), cwd=ROOT, env=self.env)
         while not answers():
             time.sleep(0.1)

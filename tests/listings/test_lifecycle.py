@@ -13,7 +13,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.garbage import Garbage
 from portal.infra import storage
 from portal.listings import copies, removal
-from portal.listings.models import IntegrationAccount, ListingImage
+from portal.listings.models import VERIFY_EVERY, IntegrationAccount, ListingImage
 from portal.listings.sync import detection
 from portal.work import work
 from tests import factories
@@ -99,7 +99,7 @@ def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     stays.synced(account)
     first = stays.gallery()[0]
     assert first.next_at
-    assert timedelta(days=6) < first.next_at - now() <= detection.VERIFY_EVERY
+    assert timedelta(days=6) < first.next_at - now() <= VERIFY_EVERY
     checked_at, there = first.last_checked_at, stays.objects()
     stays.all_at_once()
     copies.run()

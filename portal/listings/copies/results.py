@@ -12,8 +12,7 @@ from portal.garbage import LEASE, Garbage
 from portal.infra import storage
 from portal.listings import counts
 from portal.listings.copies.fetch import Copy, FetchResult, Task
-from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
-from portal.listings.sync.detection import VERIFY_EVERY
+from portal.listings.models import VERIFY_EVERY, WITH_ACCOUNT, Listing, ListingImage
 from portal.webhooks import events
 from portal.work import Work, held, lock, work
 

@@ -11,13 +11,10 @@ from urllib.parse import urlencode
 
 from portal import remote
 from portal.errors import TooMany
-from portal.listings.providers.base import Provider, Token
+from portal.listings.providers.base import Headers, Params, Provider, Token
 from portal.ratelimit import outbound
 from portal.ratelimit.outbound import Pace
 from portal.remote import Refused, Unreachable
-
-Params = Mapping[str, Any] | None
-Headers = Mapping[str, str] | None
 
 MAX_ANSWER_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one answer; 20 MB of `{},{},…` would become 450 MB in memory, and take seconds
@@ -34,7 +31,7 @@ def base_url_of(provider: Provider, credentials: Mapping[str, str]) -> str:
     return credentials.get("baseUrl") or credentials.get("url") or provider.base_url
 
 
-class Account:
+class HttpAccount:
     """Plain values and no database: it is used in threads. `deadline_s` is for all that one page needs.
 
     No error of it has a credential, a token, an address or a word of the PMS in it.

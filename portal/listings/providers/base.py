@@ -1,11 +1,13 @@
 """What every adapter to a PMS gives: its listings in one shape, page by page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from portal.listings.providers.account import Account
+from portal.remote import Unreachable
+
+Params = Mapping[str, Any] | None
+Headers = Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ class Limit(NamedTuple):
     per: str = "account"
 
 
+class Account(Protocol):
+    """One account's way to its PMS, as an adapter uses it: `account.HttpAccount` in production."""
+
+    provider: "Provider"
+    credentials: Mapping[str, str]
+    token: Token | None
+
+    def begin_page(self) -> None: ...
+    def get(self, path: str, params: Params = None, headers: Headers = None) -> Any: ...
+    def get_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any]: ...
+    def find_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any] | None: ...
+    def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]: ...
+    def bearer(self) -> dict[str, str]: ...
+    def bad_answer(self, why: str = ...) -> Unreachable: ...
+
+
 class Provider(Protocol):
     """An adapter to one PMS. It has no state: what it needs it finds in the account."""
 
@@ -80,11 +98,11 @@ class Provider(Protocol):
     limits: tuple[Limit, ...]
     uploads_per_sync: int = 20_000  # new pictures; the rest waits for the next ones (contract.md, A18)
 
-    def sign_in(self, account: "Account") -> Token | None:
+    def sign_in(self, account: Account) -> Token | None:
         """Ask for a token, in one call; None where the credentials themselves go with each call."""
         ...
 
-    def pages(self, account: "Account", cursor: str | None) -> Iterator[Page]:
+    def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
         """Yield the listings page by page, from a cursor that an earlier page gave, else from the first.
 
         Ask for a unique order if the PMS has one; otherwise pages overlap, and the list is read several times.

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from portal.listings.providers import normal, paging
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import Field, FoundListing, Limit, Page, Picture, Provider
+from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Picture, Provider
 from portal.listings.providers.fields import BASE_URL, header_value
 
 PER_PAGE = 10  # hotels: 21 calls

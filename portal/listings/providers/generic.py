@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from portal.listings.providers import normal, paging
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import Field, FoundListing, Limit, Page, Provider
+from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Provider
 from portal.listings.providers.fields import address, header_name, header_value
 
 PATHS = {

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from portal.listings.providers import normal, oauth, paging
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import FoundListing, Limit, Page, Provider, Token
+from portal.listings.providers.base import Account, FoundListing, Limit, Page, Provider, Token
 from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100

@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from portal.listings.providers import normal, paging
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import Field, FoundListing, Limit, Page, Provider
+from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Provider
 from portal.listings.providers.fields import BASE_URL, header_value
 
 PER_PAGE = 20  # 21 calls: a page fits its minute with a server that takes two seconds

@@ -10,8 +10,7 @@ from itertools import islice
 from math import inf, isnan
 from typing import Any
 
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import FoundListing, Picture
+from portal.listings.providers.base import Account, FoundListing, Picture
 
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500

@@ -2,8 +2,8 @@
 
 import time
 
-from portal.listings.providers.account import PAGE_DEADLINE_S, Account
-from portal.listings.providers.base import Field, Token
+from portal.listings.providers.account import PAGE_DEADLINE_S
+from portal.listings.providers.base import Account, Field, Token
 
 LIVES_S = 3600.0  # where the PMS doesn't say
 LONGEST = 8_000  # characters; a JWT has about a thousand

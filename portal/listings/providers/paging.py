@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from portal.db import is_storable
-from portal.listings.providers.account import Account
-from portal.listings.providers.base import FoundListing, Page
+from portal.listings.providers.base import Account, FoundListing, Page
 from portal.remote import Refused
 
 MAX_ON_A_PAGE = 100  # listings; what a PMS gives more of is handed on in parts

@@ -12,10 +12,9 @@ from portal.config import settings
 from portal.db import db, now
 from portal.infra import jobs, storage
 from portal.listings import providers
-from portal.listings.models import GALLERY, THUMBNAIL, IntegrationAccount, Listing, ListingImage
+from portal.listings.models import GALLERY, THUMBNAIL, VERIFY_EVERY, IntegrationAccount, Listing, ListingImage
 from portal.work import Work
 
-VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change (contract.md, A6)
 AS_IT_IS = "surrogateescape"  # bytes that are no UTF-8: %E8 and %E9 are two names
 SIGNED_WITH = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
 SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure: from when and until when

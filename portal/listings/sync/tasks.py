@@ -21,7 +21,7 @@ from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.infra import jobs
 from portal.listings import counts, providers
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, SyncPage
-from portal.listings.providers.account import PAGE_DEADLINE_S, Account
+from portal.listings.providers.account import PAGE_DEADLINE_S, HttpAccount
 from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
 from portal.work import Work, held, lock, work
@@ -148,7 +148,7 @@ def _ask(task: _Task) -> _FetchResult:
     """Ask for a token where there is none that is good, else for a page: never both, so that no token is lost."""
     provider, at = providers.ALL[task.provider], now().timestamp()
     token = task.token if task.token and task.token.good_until > at + PAGE_DEADLINE_S else None
-    account = Account(provider, task.credentials, token)
+    account = HttpAccount(provider, task.credentials, token)
     try:
         if token is None and (fresh := provider.sign_in(account)):
             return _FetchResult(token=fresh)
@@ -173,7 +173,7 @@ _rest: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]]
 _rest_lock = threading.Lock()
 
 
-def _page(account: Account, task: _Task) -> Page:
+def _page(account: HttpAccount, task: _Task) -> Page:
     """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
     with _rest_lock:
         pages = _rest.pop((task.candidate.id, task.began_at, task.passes, task.cursor), None)

@@ -10,7 +10,7 @@ from portal.demo.pms.catalogue import FakeListing
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import FakePms
 from portal.listings.providers import ALL
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import FoundListing, Picture, Token
 from tests.listings.fakes.cloudbeds import FakeCloudbeds
 from tests.listings.fakes.feed import FakeFeed
@@ -76,11 +76,11 @@ def key_of(pms: FakePms) -> str:
     return next(key for key, known in KNOWN.items() if isinstance(pms, known.make))
 
 
-def account_of(pms: FakePms, deadline_s: float = 60, **changed: str) -> Account:
+def account_of(pms: FakePms, deadline_s: float = 60, **changed: str) -> HttpAccount:
     """An account that is signed in already, where that is needed."""
     if isinstance(pms, FakeHostaway):
         pms.tokens[TOKEN] = 0.0
     if isinstance(pms, FakeGuesty):
         pms.tokens.add(TOKEN)
     token = Token(TOKEN, 0, 2e9) if hasattr(pms, "tokens") else None
-    return Account(ALL[key_of(pms)], pms.credentials | changed, token, deadline_s=deadline_s)
+    return HttpAccount(ALL[key_of(pms)], pms.credentials | changed, token, deadline_s=deadline_s)

@@ -13,7 +13,7 @@ import pytest
 from portal.demo.pms.server import Said
 from portal.errors import Problem
 from portal.listings.providers import ALL, account
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Token
 from portal.remote import Refused, Unreachable
 from tests.listings.fakes.feed import FakeFeed
@@ -22,7 +22,7 @@ from tests.outside import Reply, outside
 from tests.servers import free_port
 
 
-def secrets_of(mine: Account) -> set[str]:
+def secrets_of(mine: HttpAccount) -> set[str]:
     names = {field.name for field in mine.provider.fields if field.is_secret}
     return {text for name, text in mine.credentials.items() if name in names} | {TOKEN}
 
@@ -35,7 +35,7 @@ def said_of(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
-def failures(mine: Account) -> list[Said | int]:
+def failures(mine: HttpAccount) -> list[Said | int]:
     """What a PMS may say that repeats what we sent."""
     echo = json.dumps({"sent": sorted(secrets_of(mine))})
     loud = {"X-Echo": " ".join(secrets_of(mine)), "Location": f"/?token={TOKEN}", "Retry-After": TOKEN}
@@ -74,7 +74,9 @@ def test_a_secret_that_can_not_be_sent_is_refused_and_not_said_aloud(known: Know
         mine = account_of(pms)
         secret = next(field.name for field in mine.provider.fields if field.is_secret)
         for odd in ("two\r\nX-Header: lines", "ünicode", "nul\0", "tab\t"):
-            mine = Account(mine.provider, pms.credentials | {secret: odd}, Token(odd, 0, 2e9) if mine.token else None)
+            mine = HttpAccount(
+                mine.provider, pms.credentials | {secret: odd}, Token(odd, 0, 2e9) if mine.token else None
+            )
             with pytest.raises(Refused) as raised:
                 list(mine.provider.pages(mine, None))
             assert raised.value.code == "credentials", repr(odd)
@@ -84,7 +86,7 @@ def test_a_secret_that_can_not_be_sent_is_refused_and_not_said_aloud(known: Know
 
 def test_a_page_has_a_deadline_for_all_of_its_calls() -> None:
     with outside(lambda seen: Reply(body=b"{}", after_s=0.3)) as slow:
-        mine = Account(ALL["GENERIC"], {"url": slow.url}, deadline_s=0.8)
+        mine = HttpAccount(ALL["GENERIC"], {"url": slow.url}, deadline_s=0.8)
         with pytest.raises(Unreachable) as raised:
             for _ in range(9):
                 mine.get(slow.url)
@@ -95,7 +97,7 @@ def test_a_page_has_a_deadline_for_all_of_its_calls() -> None:
 def test_a_call_has_no_more_time_than_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "CALL_DEADLINE_S", 300)
     with outside(lambda seen: Reply(after_s=300)) as slow:
-        mine = Account(ALL["GENERIC"], {"url": slow.url}, deadline_s=0.5)
+        mine = HttpAccount(ALL["GENERIC"], {"url": slow.url}, deadline_s=0.5)
         with pytest.raises(Unreachable) as raised:
             mine.get(slow.url)
         assert raised.value.code == "timeout"
@@ -112,7 +114,7 @@ def test_each_page_has_the_whole_time() -> None:
 def test_a_single_call_has_twenty_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "CALL_DEADLINE_S", 0.2)
     with outside(lambda seen: Reply(after_s=300)) as slow:
-        mine = Account(ALL["GENERIC"], {"url": slow.url})
+        mine = HttpAccount(ALL["GENERIC"], {"url": slow.url})
         with pytest.raises(Unreachable) as raised:
             mine.get(slow.url)
         assert raised.value.code == "timeout"
@@ -122,7 +124,7 @@ def test_an_answer_has_twenty_megabytes_at_most() -> None:
     largest = b"[" + b" " * (20 * 1024 * 1024 - 2) + b"]"
     for body, is_good in ((largest, True), (largest + b" ", False)):
         with outside(lambda seen, body=body: Reply(body=body)) as host:
-            mine = Account(ALL["GENERIC"], {"url": host.url})
+            mine = HttpAccount(ALL["GENERIC"], {"url": host.url})
             if is_good:
                 assert mine.get(host.url) == []
                 continue
@@ -133,14 +135,14 @@ def test_an_answer_has_twenty_megabytes_at_most() -> None:
 
 def test_an_answer_that_broke_off_may_come_whole_another_time() -> None:
     with outside(lambda seen: Reply(body=b"{}", headers={"Content-Length": "9"})) as host:
-        mine = Account(ALL["GENERIC"], {"url": host.url}, deadline_s=0.5)
+        mine = HttpAccount(ALL["GENERIC"], {"url": host.url}, deadline_s=0.5)
         with pytest.raises(Unreachable):
             mine.get(host.url)
 
 
 def test_what_is_asked_is_asked_as_json_from_below_the_base_url() -> None:
     with outside(lambda seen: Reply(body=b"{}")) as host:
-        mine = Account(ALL["CLOUDBEDS"], {"apiKey": "k", "baseUrl": f"{host.url}/proxy/v1/"})
+        mine = HttpAccount(ALL["CLOUDBEDS"], {"apiKey": "k", "baseUrl": f"{host.url}/proxy/v1/"})
         mine.get("/getHotels", {"pageNumber": 1, "q": "a b&c"}, {"X-One": "1"})
         assert (host.seen[0].method, host.seen[0].path) == ("GET", "/proxy/v1/getHotels?pageNumber=1&q=a+b%26c")
         assert host.seen[0].headers["accept"] == "application/json"
@@ -149,7 +151,7 @@ def test_what_is_asked_is_asked_as_json_from_below_the_base_url() -> None:
 
 def test_the_usual_address_is_the_providers() -> None:
     for provider in ALL.values():
-        assert Account(provider, {}).base_url == provider.base_url
+        assert HttpAccount(provider, {}).base_url == provider.base_url
         assert provider.base_url.startswith("https://") or provider.key == "GENERIC"
 
 

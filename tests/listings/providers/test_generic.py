@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from portal.demo.pms.server import Said, as_json
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page, Picture
 from portal.remote import Unreachable
 from tests.listings.fakes.feed import FakeFeed
@@ -17,7 +17,7 @@ from tests.outside import Reply, Seen, outside
 pytestmark = pytest.mark.usefixtures("unlimited")
 
 
-def all_of(account: Account) -> list[Page]:
+def all_of(account: HttpAccount) -> list[Page]:
     return list(account.provider.pages(account, None))
 
 

@@ -12,7 +12,7 @@ import pytest
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Said, as_json
 from portal.listings import providers
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
 from portal.listings.providers.normal import DISAGREES
 from portal.remote import Refused, Unreachable
@@ -29,15 +29,15 @@ def pms() -> Iterator[FakeHostaway]:
         yield pms
 
 
-def all_of(account: Account) -> list[Page]:
+def all_of(account: HttpAccount) -> list[Page]:
     return list(HOSTAWAY.pages(account, None))
 
 
 def test_a_token_is_waited_for_until_it_is_good(pms: FakeHostaway) -> None:
-    account = Account(HOSTAWAY, pms.credentials)
+    account = HttpAccount(HOSTAWAY, pms.credentials)
     account.token = HOSTAWAY.sign_in(account)
     assert account.token
-    hasty = Account(HOSTAWAY, pms.credentials, account.token._replace(good_from=0))
+    hasty = HttpAccount(HOSTAWAY, pms.credentials, account.token._replace(good_from=0))
     with pytest.raises(Refused):
         all_of(hasty)
     assert len(all_of(account)[0].listings) == 3
@@ -77,14 +77,14 @@ def test_a_token_that_is_over_is_told_as_credentials_that_are_not_good(pms: Fake
 def test_an_answer_without_a_token_that_can_be_sent_is_none(pms: FakeHostaway, said: Said) -> None:
     pms.fail_next(1, said)
     with pytest.raises(Unreachable) as raised:
-        HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+        HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert raised.value.code == "bad_answer"
 
 
 @pytest.mark.parametrize("lives_s", [None, "long", -1, 0, True, 1e300, 10**30])
 def test_a_token_whose_life_is_not_said_is_good_for_an_hour(pms: FakeHostaway, lives_s: Any) -> None:
     pms.fail_next(1, as_json({"access_token": "x", "expires_in": lives_s}))
-    token = HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+    token = HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert token
     assert 3590 < token.good_until - time.time() <= 3600
 
@@ -93,7 +93,7 @@ def test_a_token_whose_life_is_not_said_is_good_for_an_hour(pms: FakeHostaway, l
 def test_signing_in_may_fail_for_now_or_for_good(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
     pms.fail_next(1, Said(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
     with pytest.raises(kind) as raised:
-        HOSTAWAY.sign_in(Account(HOSTAWAY, pms.credentials))
+        HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert raised.value.code == "http_error"
     assert getattr(raised.value, "retry_after_s", 3) == 3
 

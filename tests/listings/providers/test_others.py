@@ -10,7 +10,7 @@ import pytest
 
 from portal.demo.pms.server import Said, as_json
 from portal.listings.providers import ALL
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
 from portal.listings.providers.normal import DISAGREES, GONE
 from portal.remote import Unreachable
@@ -22,14 +22,14 @@ from tests.listings.fakes.known import account_of
 pytestmark = pytest.mark.usefixtures("unlimited")
 
 
-def all_of(account: Account) -> list[Page]:
+def all_of(account: HttpAccount) -> list[Page]:
     return list(account.provider.pages(account, None))
 
 
 def test_guesty_gives_five_tokens_a_day() -> None:
     guesty = ALL["GUESTY"]
     with FakeGuesty() as pms:
-        account = Account(guesty, pms.credentials)
+        account = HttpAccount(guesty, pms.credentials)
         tokens = [guesty.sign_in(account) for _ in range(5)]
         assert len({token.secret for token in tokens if token}) == 5
         with pytest.raises(Unreachable) as raised:
@@ -42,7 +42,7 @@ def test_guesty_gives_five_tokens_a_day() -> None:
 
 def test_guestys_token_is_good_at_once_and_for_a_day() -> None:
     with FakeGuesty() as pms:
-        token = ALL["GUESTY"].sign_in(Account(ALL["GUESTY"], pms.credentials))
+        token = ALL["GUESTY"].sign_in(HttpAccount(ALL["GUESTY"], pms.credentials))
         assert token
         assert token.good_from <= time.time() < token.good_until - 86_390
 
@@ -51,7 +51,7 @@ def test_a_token_that_is_over_before_a_page_is_read_is_none() -> None:
     with FakeGuesty() as pms:
         pms.fail_next(1, as_json({"access_token": "short", "expires_in": 30}), below="/oauth2/token")
         with pytest.raises(Unreachable) as raised:
-            ALL["GUESTY"].sign_in(Account(ALL["GUESTY"], pms.credentials))
+            ALL["GUESTY"].sign_in(HttpAccount(ALL["GUESTY"], pms.credentials))
         assert raised.value.code == "bad_answer"
 
 

@@ -18,7 +18,7 @@ from portal.demo.pms.server import Window
 from portal.errors import TooMany
 from portal.infra.circuit_breaker import breaker
 from portal.listings.providers import ALL
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Limit
 from portal.ratelimit import outbound, storage
 from portal.ratelimit.outbound import Pace
@@ -29,7 +29,7 @@ from tests.listings.fakes.known import account_of
 HOSTAWAY = ALL["HOSTAWAY"]
 
 
-def ask(account: Account, times: int = 1) -> None:
+def ask(account: HttpAccount, times: int = 1) -> None:
     for _ in range(times):
         account.get_object("/listings", {"limit": 1}, account.bearer())
 
@@ -97,8 +97,8 @@ def test_a_hosts_limit_is_shared_by_all_accounts_and_an_accounts_is_not(monkeypa
 def test_the_same_account_connected_twice_shares_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 60, "account"),))
     with FakeHostaway() as pms:
-        one = Account(HOSTAWAY, pms.credentials, account_of(pms).token)
-        again = Account(HOSTAWAY, dict(reversed(pms.credentials.items())), one.token, deadline_s=6)
+        one = HttpAccount(HOSTAWAY, pms.credentials, account_of(pms).token)
+        again = HttpAccount(HOSTAWAY, dict(reversed(pms.credentials.items())), one.token, deadline_s=6)
         ask(one)
         refused(lambda: ask(again))
 
@@ -134,7 +134,7 @@ def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another
 def test_signing_in_counts_as_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ALL["GUESTY"], "limits", (Limit(1, 60),))
     with FakeGuesty() as pms:
-        account = Account(ALL["GUESTY"], pms.credentials, deadline_s=6)
+        account = HttpAccount(ALL["GUESTY"], pms.credentials, deadline_s=6)
         ALL["GUESTY"].sign_in(account)
         refused(lambda: ALL["GUESTY"].sign_in(account) and None)
 

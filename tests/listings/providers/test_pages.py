@@ -10,7 +10,7 @@ import pytest
 
 from portal.demo.pms.server import Asked, FakePms, Said, as_json
 from portal.errors import Problem
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
 from portal.remote import Refused, Unreachable
 from tests.listings.fakes.feed import FakeFeed
@@ -19,7 +19,7 @@ from tests.listings.fakes.known import KNOWN, Known, account_of
 pytestmark = pytest.mark.usefixtures("unlimited")
 
 
-def walked(account: Account, cursor: str | None = None) -> list[Page]:
+def walked(account: HttpAccount, cursor: str | None = None) -> list[Page]:
     return list(account.provider.pages(account, cursor))
 
 
@@ -78,7 +78,7 @@ def test_the_same_page_for_ever_ends(known: Known) -> None:
             assert raised.value.code == "bad_answer"
 
 
-def code_of(kind: type[Problem] | tuple[type[Problem], ...], account: Account, cursor: str | None = None) -> str:
+def code_of(kind: type[Problem] | tuple[type[Problem], ...], account: HttpAccount, cursor: str | None = None) -> str:
     """What is wrong with an account's pages."""
     with pytest.raises(kind) as raised:
         walked(account, cursor)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.listings.providers import ALL, paging
-from portal.listings.providers.account import Account
+from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import FoundListing, Page, Picture
 from portal.remote import Refused, Unreachable
 
-ACCOUNT = Account(ALL["HOSTAWAY"], {})
+ACCOUNT = HttpAccount(ALL["HOSTAWAY"], {})
 
 
 def page(*ids: object, then: str | None) -> Page:
