@@ -47,7 +47,7 @@ def code_of(path: str, body: dict[str, Any]) -> str | None:
     return str(failure["code"])
 
 
-def test_every_failure_of_every_route_has_the_form_of_its_dialect(app: Flask, alice: Person) -> None:
+def test_every_failure_of_every_route_has_its_dialects_form(app: Flask, alice: Person) -> None:
     rules = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/api/")}
     failures = 0
     for rule in rules:
@@ -62,7 +62,7 @@ def test_every_failure_of_every_route_has_the_form_of_its_dialect(app: Flask, al
     assert failures > 300
 
 
-def test_what_is_absent_is_named_by_the_code(alice: Person, subtests: pytest.Subtests) -> None:
+def test_the_error_code_names_what_is_missing(alice: Person, subtests: pytest.Subtests) -> None:
     """Plain `not_found` is for addresses that no route has: a program must not take a typing error for an absence."""
     for route in ROUTES:
         if "<" not in route or IN_C in route:

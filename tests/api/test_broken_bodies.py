@@ -59,7 +59,7 @@ def assert_nothing_happened(response: TestResponse, home: Property, buckets: Buc
 
 
 @each_body
-def test_a_whole_body_is_taken(alice: Person, home: Property, body: str) -> None:
+def test_a_complete_body_is_accepted(alice: Person, home: Property, body: str) -> None:
     data = BODIES[body][3]
     for stream, length in ((BytesIO(data), len(data)), (in_chunks(chunk(data), b"0\r\n\r\n"), None)):
         assert send(alice, home, body, stream, length).status_code == 200
@@ -68,7 +68,7 @@ def test_a_whole_body_is_taken(alice: Person, home: Property, body: str) -> None
 
 
 @each_body
-def test_a_body_that_is_shorter_than_it_was_said_to_be_is_refused(
+def test_a_body_shorter_than_its_content_length_is_refused(
     alice: Person, home: Property, buckets: Buckets, body: str
 ) -> None:
     """Even where what came makes sense: nobody knows what else there was."""
@@ -77,7 +77,7 @@ def test_a_body_that_is_shorter_than_it_was_said_to_be_is_refused(
 
 
 @each_body
-def test_chunks_that_break_off_are_refused(
+def test_truncated_chunks_are_refused(
     alice: Person, home: Property, buckets: Buckets, body: str, subtests: pytest.Subtests
 ) -> None:
     for rest in (b"", b"400\r\nthe beginning", b"0\r\n", b"no number\r\n"):

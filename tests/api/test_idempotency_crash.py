@@ -104,7 +104,7 @@ def assert_a_retry_makes_it_good(alice: Person, home: Property, path: str, body:
     ],
 )
 @pytest.mark.parametrize("route", [pytest.param("create", marks=pytest.mark.slow), "confirm"])
-def test_g12_killed_at_any_moment_the_retry_has_one_effect_and_its_answer(
+def test_a_retry_after_a_kill_at_a_named_moment_has_one_effect(
     alice: Person, home: Property, route: str, moment: str
 ) -> None:
     path, body = wanted(route, home)
@@ -115,9 +115,7 @@ def test_g12_killed_at_any_moment_the_retry_has_one_effect_and_its_answer(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_g12_killed_at_any_step_the_retry_has_one_effect_and_its_answer(
-    alice: Person, route: str, steps: Steps
-) -> None:
+def test_a_retry_after_a_kill_at_any_step_has_one_effect(alice: Person, route: str, steps: Steps) -> None:
     deaths = 0
     for step in steps:
         home = factories.home_of(alice.workspace, f"Step {step}")  # a gallery with room

@@ -39,7 +39,7 @@ def world(alice: Person, bob: Person, charlie: Person, home: Property) -> World:
     return furnished(alice, bob, charlie, home)
 
 
-def test_no_route_escapes(app: Flask) -> None:
+def test_every_route_is_covered(app: Flask) -> None:
     there = {
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()
@@ -49,11 +49,11 @@ def test_no_route_escapes(app: Flask) -> None:
     assert there == set(ROUTES), "give each new route a line in ROUTES"
 
 
-def test_its_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
+def test_the_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
     succeeds(world, world.alice, sorted(ROUTES, key=turn), subtests)
 
 
-def test_an_editors_key_may_do_the_same(world: World, subtests: pytest.Subtests) -> None:
+def test_an_editors_key_succeeds_on_all_but_admin_routes(world: World, subtests: pytest.Subtests) -> None:
     succeeds(world, world.bob, sorted([route for route in ROUTES if IN_C not in route], key=turn), subtests)
 
 
@@ -65,7 +65,7 @@ def succeeds(world: World, person: Person, routes: list[str], subtests: pytest.S
             assert status < 300, body
 
 
-def test_a_foreign_one_is_an_absent_one(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_id_is_answered_like_an_absent_one(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in PROPERTY_ROUTES:
         mine, inner = world.outer(route)[0], world.inner(route)[0]
@@ -77,7 +77,7 @@ def test_a_foreign_one_is_an_absent_one(world: World, buckets: Buckets, subtests
     assert everything(buckets) == before
 
 
-def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_parent_of_an_own_child_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in INNER_ROUTES:
         with subtests.test(route=route):
@@ -86,7 +86,7 @@ def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, buckets: Buck
     assert everything(buckets) == before
 
 
-def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_child_of_an_own_parent_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in INNER_ROUTES:
         _, den, neighbour = (each.uuid for each in world.outer(route))
@@ -100,7 +100,7 @@ def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, buckets: Buck
     assert everything(buckets) == before
 
 
-def test_d8_foreign_photos_are_skipped(world: World, buckets: Buckets) -> None:
+def test_foreign_images_are_skipped_by_deletes(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     for route in (f"DELETE {ONE}/images", f"POST {ONE}/images/delete"):
         status, body, _ = ask(world, world.charlie, route, world.den.uuid)
@@ -108,7 +108,7 @@ def test_d8_foreign_photos_are_skipped(world: World, buckets: Buckets) -> None:
     assert everything(buckets) == before
 
 
-def test_without_a_key_nothing_is_told(
+def test_without_a_key_nothing_is_revealed(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
@@ -116,7 +116,7 @@ def test_without_a_key_nothing_is_told(
     refused(world, dict.fromkeys(ROUTES, nobody), 401, buckets, subtests)
 
 
-def test_a_revoked_key_is_as_none(
+def test_a_revoked_key_reveals_nothing(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
@@ -125,7 +125,7 @@ def test_a_revoked_key_is_as_none(
     refused(world, dict.fromkeys(ROUTES, world.alice), 401, buckets, subtests)
 
 
-def test_a_key_of_the_wrong_scope_is_told_only_that(
+def test_a_key_of_the_wrong_scope_learns_only_that(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     workspace = world.alice.workspace
@@ -143,7 +143,9 @@ def test_a_key_of_the_wrong_scope_is_told_only_that(
     refused(world, {route: halves[another_scope(route)] for route in ROUTES}, 403, buckets, subtests)
 
 
-def test_x11_in_c_an_editors_key_is_told_only_that(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_an_editors_key_learns_only_that_a_route_needs_an_admin(
+    world: World, buckets: Buckets, subtests: pytest.Subtests
+) -> None:
     refused(world, dict.fromkeys(ROUTES_OF_C, world.bob), 403, buckets, subtests)
 
 
@@ -160,7 +162,7 @@ def refused(world: World, people: dict[str, Person], status: int, buckets: Bucke
     assert everything(buckets) == before
 
 
-def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, buckets: Buckets) -> None:
+def test_foreign_images_are_unknown_to_rotations_and_metadata(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     for field in ("existingImageRotations", "imagesMeta"):
         said = []
@@ -175,7 +177,7 @@ def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, bucket
     assert everything(buckets) == before
 
 
-def test_d9_foreign_photos_are_skipped_when_deleted(world: World, buckets: Buckets) -> None:
+def test_foreign_images_to_delete_are_skipped(world: World, buckets: Buckets) -> None:
     body = {"imagesToDelete": [world.photo.id, int(ABSENT_NUMBER)]}
     world.charlie.api("PUT", f"/api/properties/{world.den.id}", json={})  # its own photo's variants
     before = everything(buckets)
@@ -183,14 +185,14 @@ def test_d9_foreign_photos_are_skipped_when_deleted(world: World, buckets: Bucke
     assert everything(buckets) == before
 
 
-def test_what_charlie_creates_is_his(world: World) -> None:
+def test_a_new_property_belongs_to_its_creators_workspace(world: World) -> None:
     made = world.charlie.api("POST", "/api/v1/properties", json={"name": "Nest"}).json["data"]["id"]
     assert world.alice.api("GET", f"/api/v1/properties/{made}").status_code == 404
     theirs = [item["name"] for item in world.charlie.api("GET", "/api/v1/properties").json["data"]]
     assert theirs == ["Nest", "Corvid Loft"]
 
 
-def test_d3_a_foreign_key_is_unknown_in_ones_own_property(world: World, buckets: Buckets) -> None:
+def test_a_foreign_upload_key_is_unknown(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     route = f"POST {ONE}/images/confirm"
     foreign = ask(world, world.charlie, route, world.den.uuid)
@@ -199,7 +201,7 @@ def test_d3_a_foreign_key_is_unknown_in_ones_own_property(world: World, buckets:
     assert everything(buckets) == before
 
 
-def test_d16_an_idempotency_key_of_another_workspace_is_ones_own(world: World) -> None:
+def test_idempotency_keys_of_two_workspaces_are_independent(world: World) -> None:
     headers = {"Idempotency-Key": "the same"}
     made = [
         person.api("POST", "/api/v1/properties", json={"name": "Barn"}, headers=headers).json["data"]["id"]

@@ -87,7 +87,7 @@ NO_JSON = ["", "[", "{", "nonsense", "[1,]", "{'a':1}", "[" * 10_000, '{"a":' * 
 FIELDS = ["mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingImageRotations", "imagesMeta"]
 
 
-def test_k13_a_field_that_is_no_json_is_named(
+def test_a_field_that_is_not_json_is_named(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     for field in FIELDS:
@@ -138,7 +138,7 @@ WRONG = {
 }
 
 
-def test_k13_a_value_of_another_kind_changes_nothing_in_either_encoding(
+def test_an_invalid_value_changes_nothing_in_either_encoding(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     first, second = there
@@ -161,7 +161,7 @@ FIELDS_OF_THE_PROPERTY = {
 }
 
 
-def test_a_property_field_that_cant_be_used_is_named(
+def test_an_invalid_property_field_is_named(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     for field in FIELDS_OF_THE_PROPERTY:
@@ -170,18 +170,18 @@ def test_a_property_field_that_cant_be_used_is_named(
                 assert field in refused(put(alice, home, images=[PHOTO], **{field: value}), 400)
 
 
-def test_k12_a_body_that_is_no_json_object(alice: Person, home: Property, there: Any) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_400(alice: Person, home: Property, there: Any) -> None:
     for body in (b"", b"{", b"nonsense", b"\xff\xfe", b"[" * 10_000, b"[]", b"null", b'"x"', b"1"):
         refused(put_raw(alice, home, body, "application/json"), 400)
 
 
-def test_c1_files_in_json_are_refused_with_a_hint(alice: Person, home: Property, there: Any) -> None:
+def test_files_in_json_are_refused_with_a_hint(alice: Person, home: Property, there: Any) -> None:
     for images in ("5", "true", '"a.jpg"', '["a.jpg"]', "[{}]", '[null, ""]', '{"a": null}', "[[]]"):
         message = refused(put_raw(alice, home, f'{{"images":{images}}}'.encode(), "application/json"), 400)
         assert "multipart/form-data" in message
 
 
-def test_c1_no_files_in_json_are_none(alice: Person, home: Property, there: Any) -> None:
+def test_json_may_carry_an_empty_images_field(alice: Person, home: Property, there: Any) -> None:
     for images in ("null", "[]", "[null]", "[null, null]", '""'):
         assert put_raw(alice, home, f'{{"images":{images}}}'.encode(), "application/json").status_code == 200
 
@@ -211,7 +211,7 @@ NO_FORMS = [
 ]
 
 
-def test_k11_a_form_that_broke_off_or_is_none_is_a_400(
+def test_a_truncated_or_malformed_form_is_a_400(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     for type, body in NO_FORMS:
@@ -219,7 +219,7 @@ def test_k11_a_form_that_broke_off_or_is_none_is_a_400(
             refused(put_raw(alice, home, body, type), 400)
 
 
-def test_c19_an_empty_form_changes_nothing(alice: Person, home: Property, there: Any) -> None:
+def test_an_empty_form_changes_nothing(alice: Person, home: Property, there: Any) -> None:
     response = put_raw(alice, home, b"--x--\r\n", "multipart/form-data; boundary=x")
     assert (response.status_code, response.json["data"]["imagesMeta"]) == (200, there)
 
@@ -230,7 +230,7 @@ def test_unknown_fields_and_files_of_other_names_are_ignored(alice: Person, home
     assert (response.status_code, response.json["data"]["imagesMeta"]) == (200, there)
 
 
-def test_twenty_files_and_an_input_that_was_left_empty(alice: Person, home: Property) -> None:
+def test_twenty_files_and_an_empty_file_input_are_accepted(alice: Person, home: Property) -> None:
     files = [(BytesIO(PHOTO), f"{n}.jpg") for n in range(20)] + [(BytesIO(), "")]
     response = alice.api("PUT", f"/api/properties/{home.id}", data={"images": files})
     assert (response.status_code, len(response.json["data"]["images"])) == (200, 20)
@@ -244,7 +244,7 @@ def test_more_than_twenty_files_are_refused(
             assert "20" in refused(put(alice, home, images=[PHOTO] * count), 400)
 
 
-def test_more_parts_than_any_form_has_are_a_413(alice: Person, home: Property, there: Any) -> None:
+def test_a_form_with_too_many_parts_is_a_413(alice: Person, home: Property, there: Any) -> None:
     refused(put(alice, home, **{f"field{n}": "x" for n in range(250)}), 413)
 
 
@@ -260,15 +260,15 @@ def padded(size_bytes: int) -> bytes:
     return PHOTO + b"\0" * (size_bytes - len(PHOTO))
 
 
-def test_c20_a_file_past_max_file_mb_is_a_413(alice: Person, home: Property, there: Any, one_megabyte: int) -> None:
+def test_a_file_over_max_file_mb_is_a_413(alice: Person, home: Property, there: Any, one_megabyte: int) -> None:
     refused(put_raw(alice, home, *form("x", PHOTO, padded(one_megabyte + 1))), 413)
 
 
-def test_x7_a_file_of_max_file_mb_is_a_photo(alice: Person, home: Property, one_megabyte: int) -> None:
+def test_a_file_of_exactly_max_file_mb_is_accepted(alice: Person, home: Property, one_megabyte: int) -> None:
     assert put_raw(alice, home, *form("x", padded(one_megabyte))).status_code == 200
 
 
-def test_c20_a_body_past_all_of_its_files_is_a_413_before_it_is_read(
+def test_an_oversized_body_is_a_413_before_it_is_read(
     alice: Person, home: Property, there: Any, one_megabyte: int
 ) -> None:
     too_much = 20 * one_megabyte + multipart.MAX_FIELD_BYTES + multipart.ROOM_FOR_HEADERS + 1
@@ -276,14 +276,14 @@ def test_c20_a_body_past_all_of_its_files_is_a_413_before_it_is_read(
     refused(response, 413)
 
 
-def test_c20_texts_past_their_room_are_a_413(alice: Person, home: Property, there: Any) -> None:
+def test_oversized_text_fields_are_a_413(alice: Person, home: Property, there: Any) -> None:
     long = "x" * (multipart.MAX_FIELD_BYTES + 1)
     refused(put(alice, home, name=long), 413)
     refused(put_raw(alice, home, json.dumps({"name": long}).encode(), "application/json"), 413)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux says which files are open")
-def test_nothing_is_left_of_the_files_whatever_became_of_them(alice: Person, home: Property, one_megabyte: int) -> None:
+def test_no_temporary_file_is_left_behind(alice: Person, home: Property, one_megabyte: int) -> None:
     before = spooled()  # pytest's own
     for body, status in (
         (form("x", PHOTO, padded(one_megabyte)), 200),
@@ -303,7 +303,7 @@ def spooled() -> set[str]:
     return {link for link in links if link.startswith(tempfile.gettempdir()) and link.endswith("(deleted)")}
 
 
-def test_b21_a_file_name_is_kept_as_text_and_names_nothing(
+def test_a_file_name_is_stored_as_text_and_never_used_as_a_path(
     alice: Person, home: Property, subtests: pytest.Subtests
 ) -> None:
     for name in ("../../etc/passwd", "C:\\photos\\a.jpg", "a\0b.jpg", "x" * 400, "é‮.jpg", "'\";"):

@@ -38,7 +38,7 @@ OTHER = "a-secret-that-is-theirs-no-more"
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_credentials_and_tokens_are_told_nowhere(
+def test_credentials_and_tokens_appear_nowhere(
     alice: Person, pms: FakeHostaway, work_off: Callable[[], int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -60,9 +60,7 @@ def test_credentials_and_tokens_are_told_nowhere(
     assert b"image_cdn_upload" in rung
 
 
-def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
-    alice: Person, account: IntegrationAccount, settings: Settings
-) -> None:
+def test_repr_never_shows_a_secret(alice: Person, account: IntegrationAccount, settings: Settings) -> None:
     """A traceback, a debugger and a careless log show values as `repr` has them."""
     (task,) = tasks._claim(1)
     secret = "so-very-secret"

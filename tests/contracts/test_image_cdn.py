@@ -32,7 +32,7 @@ class TestIntroduction:
                 assert stored
                 assert stored.type == requests.head(url, timeout=30).headers["Content-Type"] == "image/jpeg"
 
-    def test_they_are_there_while_the_pms_is_not(self, cdn: ImageCdn) -> None:
+    def test_copies_are_served_while_the_pms_is_down(self, cdn: ImageCdn) -> None:
         """Many Property Management Systems host listing images on their own servers, which can result in slow load
         times and unreliable availability."""
         cdn.switch(ENABLE)
@@ -58,7 +58,7 @@ class TestIntroduction:
         cdn.cycle()
         assert cdn.downloads == 15, "nothing is new, and nothing changed"
 
-    def test_what_has_no_copy_yet_has_its_pms_url(self, cdn: ImageCdn) -> None:
+    def test_an_image_without_a_copy_keeps_its_pms_url(self, cdn: ImageCdn) -> None:
         """Listing API responses are then transparently enhanced with CDN URLs, falling back to original PMS URLs if
         a CDN copy is not yet available."""
         cdn.switch(ENABLE)
@@ -70,7 +70,7 @@ class TestIntroduction:
         cdn.wait_for_its_time()
         assert not {cdn.pms_url(n) for n in range(4)} & set(cdn.pictures())
 
-    def test_it_is_off_until_it_is_switched_on_for_the_provider(self, cdn: ImageCdn) -> None:
+    def test_it_is_off_until_enabled_for_the_provider(self, cdn: ImageCdn) -> None:
         """Image CDN is an opt-in feature controlled at the integration definition level. It is disabled by default
         and must be explicitly enabled per provider."""
         (definition,) = cdn.said("GET", DEFINITIONS)

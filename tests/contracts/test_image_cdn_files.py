@@ -85,7 +85,7 @@ class TestStorageStructure:
         assert all(KEY.fullmatch(key) for key in objects())
         assert {cdn.key(image["cdnURL"]) for n in (1, 2, 3) for image in cdn.images(n)} == expected
 
-    def test_the_same_image_again_lies_at_the_same_key(self, cdn: ImageCdn) -> None:
+    def test_the_same_image_uploaded_again_keeps_its_key(self, cdn: ImageCdn) -> None:
         """The content hash in the filename enables automatic deduplication — if the same image is uploaded again, it
         overwrites the existing file at the same key."""
         cdn.cycle()
@@ -105,7 +105,7 @@ class TestStorageStructure:
             self.comes_through(one, f"1/photo.html?format={name}", "text/html", name, type, drawing())
 
     @pytest.mark.parametrize("path", HEIC)
-    def test_heic_too(self, one: ImageCdn, path: Path) -> None:
+    def test_heic(self, one: ImageCdn, path: Path) -> None:
         self.comes_through(one, "1/photo.jpg", "image/jpeg", "heic", "image/heic", path.read_bytes())
 
     def comes_through(self, cdn: ImageCdn, address: str, stated: str, name: str, type: str, data: bytes) -> None:
@@ -119,7 +119,7 @@ class TestStorageStructure:
         assert cdn.pictures()[1] == image["cdnURL"]
 
     @pytest.mark.slow
-    def test_fifty_megabytes_are_not_larger_than_50_mb(self, cdn: ImageCdn) -> None:
+    def test_exactly_50_mb_is_accepted_and_one_byte_more_is_skipped(self, cdn: ImageCdn) -> None:
         """Images larger than 50 MB are skipped."""
         photo = factories.jpeg()
         largest = padded(photo, LIMIT)
@@ -191,7 +191,7 @@ class TestErrorHandling:
             logging.WARNING
         ]
 
-    def test_s3_upload_fails_and_then_works(self, one: ImageCdn) -> None:
+    def test_s3_upload_recovers(self, one: ImageCdn) -> None:
         """The task is retried automatically."""
         with bucket_behind_a_proxy() as front:
             front.answer = lambda request: 403 if request.method == "PUT" else None

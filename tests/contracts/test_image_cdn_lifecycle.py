@@ -73,7 +73,7 @@ class TestLifecycle:
         (kept,) = [image for image in cdn.images() if image["id"] == original["id"]]
         assert kept == original | {"updatedAt": kept["updatedAt"]}
 
-    def test_an_account_is_removed_with_all_that_came_of_it(self, cdn: ImageCdn) -> None:
+    def test_removing_an_account_removes_its_listings_records_and_copies(self, cdn: ImageCdn) -> None:
         """When listings are deleted (for example, when removing an integration account), associated CDN images are
         cleaned up from both S3 and the database."""
         shown = [cdn.listing(n)["thumbnailURL"] for n in (1, 2, 3)]
@@ -86,7 +86,7 @@ class TestLifecycle:
         assert db.session.query(ListingImage).count() == 0
         assert objects() == set()
 
-    def test_a_listing_that_the_pms_has_no_more(self, cdn: ImageCdn) -> None:
+    def test_a_listing_deleted_in_the_pms_loses_its_copies(self, cdn: ImageCdn) -> None:
         """When listings are deleted …, associated CDN images are cleaned up from both S3 and the database."""
         gone = f"{cdn.person.workspace.uuid}/{cdn.listing(2)['id']}/"
         cdn.pms.catalogue.remove(2)
@@ -97,7 +97,7 @@ class TestLifecycle:
         assert not [key for key in objects() if key.startswith(gone)]
         assert len(objects()) == 10, "the others' are there"
 
-    def test_records_go_with_their_listing(self, cdn: ImageCdn) -> None:
+    def test_records_cascade_with_their_listing(self, cdn: ImageCdn) -> None:
         """The ListingImage records cascade-delete when the parent listing is removed."""
         with work():
             db.session.query(Listing).filter(Listing.external_id == "2").delete()  # the database's own cascade

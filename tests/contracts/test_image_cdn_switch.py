@@ -17,7 +17,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class TestEnabling:
-    def test_the_toggle_answers_the_updated_definition(self, cdn: ImageCdn) -> None:
+    def test_the_toggle_returns_the_updated_definition(self, cdn: ImageCdn) -> None:
         """To enable Image CDN for a specific provider in your workspace, use the toggle endpoint: … A successful
         response returns the updated integration definition"""
         body = '{\n"enableImagesCDN": true\n}'  # as the document has it
@@ -33,13 +33,13 @@ class TestEnabling:
         assert definition["updatedAt"] >= definition["createdAt"]
         assert cdn.said("GET", DEFINITIONS) == [definition]
 
-    def test_what_was_switched_says_when(self, cdn: ImageCdn) -> None:
+    def test_updated_at_changes_only_with_the_switch(self, cdn: ImageCdn) -> None:
         on, off = cdn.switch(ENABLE), cdn.switch(DISABLE)
         assert off == on | {"enableImagesCDN": False, "updatedAt": off["updatedAt"]}
         assert off["updatedAt"] > on["updatedAt"] > on["createdAt"]
         assert cdn.switch(DISABLE) == off, "it was off"
 
-    def test_the_next_sync_of_any_of_its_accounts_queues(self, cdn: ImageCdn) -> None:
+    def test_the_next_sync_of_any_account_queues_uploads(self, cdn: ImageCdn) -> None:
         """Once enabled, the next listing sync for any integration account under that provider will begin queueing
         image uploads automatically."""
         again = {"name": "Again", "credentials": {**cdn.pms.credentials, "baseUrl": f"{cdn.pms.base_url}/"}}
@@ -52,7 +52,7 @@ class TestEnabling:
         assert all(cdn.key(listing["thumbnailURL"]) in objects() for listing in cdn.listings())
 
 
-def test_a12_the_provider_in_any_case(cdn: ImageCdn) -> None:
+def test_the_provider_may_be_written_in_any_case(cdn: ImageCdn) -> None:
     for provider in ("HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"):
         on = cdn.switch(ENABLE, provider)
         assert (on["provider"], on["enableImagesCDN"]) == ("HOSTAWAY", True), provider
@@ -60,13 +60,13 @@ def test_a12_the_provider_in_any_case(cdn: ImageCdn) -> None:
         cdn.switch(DISABLE)
 
 
-def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn) -> None:
+def test_an_unknown_provider_is_a_404(cdn: ImageCdn) -> None:
     for provider in ("nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"):
         response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
         assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"]), provider
 
 
-def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn) -> None:
+def test_a_non_boolean_value_is_a_422(cdn: ImageCdn) -> None:
     cdn.switch(ENABLE)
     for value in ("false", 0, None, [], {}, ""):
         response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
@@ -95,7 +95,7 @@ class TestDisabling:
         assert (cdn.images(4), cdn.downloads) == ([], downloads)
         assert cdn.pictures()[2] == cdn.pms_url(2), "the listing itself is synced as ever"
 
-    def test_existing_cdn_urls_are_served(self, cdn: ImageCdn, copied: list[Any]) -> None:
+    def test_existing_cdn_urls_are_still_served(self, cdn: ImageCdn, copied: list[Any]) -> None:
         """Existing CDN URLs remain valid and continue to be served until they expire or are cleaned up."""
         for listing in copied:
             fake = cdn.pms.catalogue.listings[int(listing["externalID"])]
@@ -103,7 +103,7 @@ class TestDisabling:
             for picture, shown in zip(fake.pictures, listing["pictures"], strict=True):
                 assert cdn.served(shown["url"]) == picture.bytes()
 
-    def test_answers_have_the_pms_urls_again(self, cdn: ImageCdn, copied: list[Any]) -> None:
+    def test_listings_return_the_pms_urls_again(self, cdn: ImageCdn, copied: list[Any]) -> None:
         """Listing API responses revert to returning original PMS image URLs."""
         for listing in cdn.listings():
             urls = [cdn.pms_url(n, int(listing["externalID"])) for n in range(4)]
@@ -149,7 +149,7 @@ class TestListingResponse:
         assert shape(after) == shape(before)
         assert after != before
 
-    def test_a13_only_the_text_of_urls_differs(self, cdn: ImageCdn) -> None:
+    def test_only_the_urls_differ_between_on_and_off(self, cdn: ImageCdn) -> None:
         """The response schema does not change."""
         cdn.switch(ENABLE)
         cdn.cycle()
@@ -160,7 +160,7 @@ class TestListingResponse:
         assert [without_urls(listing) for listing in enabled] == [without_urls(listing) for listing in disabled]
         assert shape(enabled) == shape(disabled)
 
-    def test_a18_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
+    def test_copying_may_take_several_syncs(self, cdn: ImageCdn) -> None:
         """Image uploads are processed asynchronously. After enabling CDN for the first time, it may take one or more
         sync cycles before all images are available on the CDN."""
         cdn.switch(ENABLE)
@@ -173,7 +173,7 @@ class TestListingResponse:
             available.append(sum(image["cdnURL"] is not None for image in cdn.images()))
         assert available == [0, 0, 5]
 
-    def test_a18_each_sync_has_a_budget_of_uploads(self, cdn: ImageCdn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_sync_has_an_upload_budget(self, cdn: ImageCdn, monkeypatch: pytest.MonkeyPatch) -> None:
         """The same sentence: what is over the budget of one sync is uploaded when the next ones are due."""
         monkeypatch.setattr(providers.ALL["HOSTAWAY"], "uploads_per_sync", 2)
         cdn.switch(ENABLE)

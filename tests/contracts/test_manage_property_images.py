@@ -132,7 +132,7 @@ def test_upload_new_images(document: Document, buckets: Buckets) -> None:
     assert (len(published), len(buckets.listing()), events()) == (6, 9, 1)
 
 
-def test_a_photo_in_another_colour_space_is_shown_in_srgb(document: Document) -> None:
+def test_photos_are_converted_to_srgb(document: Document) -> None:
     photo = document.photo(PHOTOS[0])
     image = stored(document.run(UPLOAD)["images"][0])["lg"].convert("RGB").resize(plainly(photo).size)
     assert difference(image, plainly(photo)) < difference(image, plainly(photo, srgb=False))
@@ -200,9 +200,7 @@ def test_combined_operations(document: Document, buckets: Buckets) -> None:
     assert events() == before + 1
 
 
-def test_the_generated_command_as_it_stands_has_examples_that_no_request_can_have(
-    document: Document, buckets: Buckets
-) -> None:
+def test_the_generated_command_as_printed_is_a_400(document: Document, buckets: Buckets) -> None:
     """contract.md, C1: a rotation of 123 quarters, and metadata of no image; a 400 names the first of them."""
     there = document.furnish()
     filled = {
@@ -216,7 +214,7 @@ def test_the_generated_command_as_it_stands_has_examples_that_no_request_can_hav
     assert document.manager.get()["imagesMeta"] == there
 
 
-def test_the_generated_command_with_values_of_its_types(document: Document) -> None:
+def test_the_generated_command_with_valid_values(document: Document) -> None:
     first, second, third = document.furnish()
     entry = f'{{"id": {third["id"]}, "url": "{third["url"]}", "orderIndex": 0, "isMain": true}}'
     command = GENERATED.replace('"mainNewImageIndex": 123', '"mainNewImageIndex": null').replace("{}\n  ]", f"{entry}]")

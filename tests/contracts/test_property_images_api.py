@@ -63,7 +63,7 @@ def padded(jpeg: bytes, size_bytes: int) -> bytes:
     return jpeg[:2] + comments + jpeg[2:]
 
 
-def test_the_three_calls_of_the_document(
+def test_presign_upload_and_confirm_as_documented(
     live: str,
     alice: Person,
     home: Property,
@@ -123,7 +123,7 @@ def listed(live: str, person: Person, home: Property) -> Any:
         ("h2_iphone_12mp_gps.heic", "image/heic"),
     ],
 )
-def test_the_other_three_types_too(
+def test_the_other_three_types(
     live: str, alice: Person, home: Property, photo: Callable[[str], bytes], name: str, type: str
 ) -> None:
     """contract.md, B25: a HEIC is kept as it is and shown as something that browsers know."""
