@@ -21,7 +21,7 @@ from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.api.test_manage_images_bodies import PHOTO, Unread, form, put, put_raw, refused
+from tests.api.manage_images import PHOTO, Unread, form, put, put_raw, refused
 from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy

@@ -8,7 +8,7 @@ import pytest
 
 from portal.images import gallery
 from portal.images.models import Property
-from tests.api.test_manage_images_bodies import FIELDS, PHOTO, put_raw, refused
+from tests.api.manage_images import FIELDS, PHOTO, put_raw, refused
 from tests.factories import Person
 
 NAME = "Ünder den Linden"
