@@ -20,7 +20,7 @@ FIELDS = ["mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingI
 
 @pytest.fixture
 def there(alice: Person, home: Property, buckets: Buckets) -> Iterator[Any]:
-    """Two photos in the gallery; what they are and where they lie is the same at the end."""
+    """Two photos in the gallery; at the end of the test both are checked to be unchanged."""
     made = put(alice, home, images=[PHOTO, PHOTO])
     assert made.status_code == 200
     before, objects = made.json["data"], buckets.listing()
@@ -41,7 +41,7 @@ def put_raw(person: Person, home: Property, body: bytes, type: str | None, **kwa
 
 
 def form(boundary: str, *photos: bytes, **fields: str) -> tuple[bytes, str]:
-    """A multipart body and its type."""
+    """Return a multipart body and its content type."""
     parts = [f'name="{name}"\r\n\r\n{text}'.encode() for name, text in fields.items()]
     parts += [b'name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + photo for photo in photos]
     joined = b"".join(b"--%b\r\nContent-Disposition: form-data; %b\r\n" % (boundary.encode(), part) for part in parts)
@@ -49,7 +49,7 @@ def form(boundary: str, *photos: bytes, **fields: str) -> tuple[bytes, str]:
 
 
 class Unread(BytesIO):
-    """A body that nobody may read."""
+    """A body that fails the test when it is read."""
 
     @classmethod
     def body(cls, size_bytes: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Unread(BytesIO):
 
 
 def refused(response: TestResponse, status: int) -> str:
-    """The sentence of a refusal in seed C's envelope."""
+    """Check for a refusal in the envelope of the Manage Property Images contract; return its message."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Who may call the API, and how often (reliability.md, E1 to E4, E12, H1 to H4)."""
+"""Authentication and rate limits of the API (tests/contracts/README.md, "Authentication", "Rate limits")."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_valid_key_is_accepted(app: Flask, alice: Person) -> None:
     assert call(app, headers={"Authorization": f"bearer {alice.key}"}).status_code == 200
 
 
-NO_GOOD_KEYS = [
+INVALID_KEYS = [
     None,
     "",
     "Bearer",
@@ -47,7 +47,7 @@ NO_GOOD_KEYS = [
 
 
 def test_a_missing_or_invalid_key_is_a_401(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
-    for authorization in NO_GOOD_KEYS:
+    for authorization in INVALID_KEYS:
         with subtests.test(authorization=authorization):
             headers = {} if authorization is None else {"Authorization": authorization.replace("KEY", alice.key)}
             response = call(app, headers=headers)

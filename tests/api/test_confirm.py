@@ -1,4 +1,4 @@
-"""POST …/images/confirm: an uploaded file becomes an image (seed B, "Confirm Upload")."""
+"""POST …/images/confirm: an uploaded file becomes an image (Property Images API, "Confirm Upload")."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def confirm(person: Person, home: Property, body: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def arrived(home: Property) -> Arrived:
-    """A photo that has been PUT and waits for its confirm."""
+    """A photo that has been PUT and is not confirmed yet."""
     return factories.uploaded(home, factories.jpeg())
 
 
@@ -128,7 +128,7 @@ def test_an_invalid_field_is_a_422_and_changes_nothing(
 def test_every_foreign_or_malformed_key_gets_the_same_response(
     alice: Person, charlie: Person, home: Property, arrived: Arrived
 ) -> None:
-    """reliability.md, C4."""
+    """tests/contracts/README.md, "What a confirm checks"."""
     neighbour = factories.home_of(alice.workspace, "Birch Barn")
     foreign = factories.home_of(charlie.workspace, "Corvid Loft")
     prefix = arrived.key.rpartition("/")[0]

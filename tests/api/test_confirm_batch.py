@@ -1,4 +1,4 @@
-"""POST …/images/confirm-batch (seed B, "Confirm Batch"; contract.md, B2 to B5, B12)."""
+"""POST …/images/confirm-batch (Property Images API, "Confirm Batch")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_all_become_images_in_the_order_sent(alice: Person, home: Property, thre
     three[0]["altText"] = "Kitchen"
     response = confirm(alice, home, three)
     assert response.status_code == 201
-    assert "Location" not in response.headers, "B12"
+    assert "Location" not in response.headers
     assert [list(each) for each in response.json["data"]] == [["id", "url", "altText", "order"]] * 3
     assert [each["altText"] for each in response.json["data"]] == ["Kitchen", None, None]
     assert [each["order"] for each in response.json["data"]] == [0, 1, 2]
@@ -83,7 +83,7 @@ def test_an_invalid_item_is_named_and_nothing_is_confirmed(
             assert response.json["error"]["details"]["index"] == 1
             assert photos(home) == 0
             assert buckets.listing() == before
-    assert confirm(alice, home, three).status_code == 201, "what was right can be confirmed again"
+    assert confirm(alice, home, three).status_code == 201, "valid items can still be confirmed"
 
 
 def test_a_missing_or_fake_file_stops_the_whole_batch(alice: Person, home: Property, three: Any) -> None:

@@ -1,4 +1,4 @@
-"""DELETE …/images and POST …/images/delete (seed B, "Delete Images"; contract.md, B13 to B15)."""
+"""DELETE …/images and POST …/images/delete (Property Images API, "Delete Images")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/api/openapi.json and /api/docs: complete, on their own, and without a cookie."""
+"""/api/openapi.json and /api/docs: complete, self-contained, and without a cookie."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_route_is_described_with_its_errors_and_its_key(app: Flask) -> Non
             assert operation["summary"]
             names = [each["name"] for each in operation["parameters"]]
             assert ("Idempotency-Key" in names) == (method != "get"), path
-            assert ("409" in operation["responses"]) == (method != "get"), "nothing that only reads is in a conflict"
+            assert ("409" in operation["responses"]) == (method != "get"), "only writes can conflict"
     assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
 
 
@@ -62,7 +62,7 @@ def test_the_manage_images_put_is_described_in_both_encodings(app: Flask) -> Non
     assert form["schema"]["properties"] == plain["schema"]["properties"]
     names = {"mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingImageRotations", "imagesMeta"}
     assert names < set(plain["schema"]["properties"])
-    assert names < set(form["encoding"]), "JSON in texts"
+    assert names < set(form["encoding"]), "JSON in text fields"
     failed = operation["responses"]["500"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     said = {"success": False, "message": "Failed to update property"}
     schema = document["components"]["schemas"][failed]
@@ -71,7 +71,7 @@ def test_the_manage_images_put_is_described_in_both_encodings(app: Flask) -> Non
 
 
 def test_no_two_models_share_a_name(app: Flask) -> None:
-    """The library would describe one dialect's answers with the other's."""
+    """The library would describe one dialect's responses by the other's model."""
     schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
     ours = [model for model in models(BaseModel) if model.__module__.startswith("portal.api.")]
     named = Counter(model.__name__ for model in ours if model.__name__ in schemas)
@@ -93,7 +93,7 @@ def test_it_has_the_contracts_examples(app: Flask) -> None:
 
 
 def test_each_response_example_is_valid(app: Flask) -> None:
-    """But for the documents' own: their ids are no UUIDs."""
+    """Except the contracts' own examples, whose ids are not UUIDs."""
     for model in (AccountData, ListingsAnswer, ListingImageData):
         (example,) = model.model_json_schema(by_alias=True)["examples"]
         assert json.loads(model.model_validate_json(json.dumps(example)).model_dump_json(by_alias=True)) == example

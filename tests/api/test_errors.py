@@ -1,4 +1,4 @@
-"""Every failure under /api/v1 has B's form, whoever raised it (contract.md, X2 and B23)."""
+"""Every failure under /api/v1 has the form of the Property Images API, whoever raised it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/api/v1/properties"
 
 
 def said(response: Any) -> tuple[int, str]:
-    """The status and the code of an answer that has B's form and headers."""
+    """Check a failure's form and headers; return its status and code."""
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -53,7 +53,7 @@ def test_405_lists_the_allowed_methods(alice: Person, subtests: pytest.Subtests)
     assert said(alice.api("GET", f"{PATH}/1/images/presign/x")) == (404, "not_found")
 
 
-NO_JSON = [
+NOT_JSON = [
     b"",
     b"{",
     b"nonsense",
@@ -66,7 +66,7 @@ NO_JSON = [
 
 
 def test_400_for_a_body_that_is_not_json(alice: Person, subtests: pytest.Subtests) -> None:
-    for body in NO_JSON:
+    for body in NOT_JSON:
         with subtests.test(body=body):
             assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (400, "bad_request")
 
@@ -119,7 +119,7 @@ def test_503_while_the_database_is_unreachable(
 
 def test_500_does_not_reveal_its_cause(alice: Person, home: Property) -> None:
     with work():
-        alice.workspace.plan_name = "a secret"  # that no release knows: what reads it breaks
+        alice.workspace.plan_name = "a secret"  # unknown to every release, so reading it crashes
     body = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
     response = alice.api("POST", f"{PATH}/{home.uuid}/images/presign", json=body)
     assert said(response) == (500, "internal_server_error")

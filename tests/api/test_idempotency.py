@@ -1,4 +1,4 @@
-"""Idempotency-Key on the writes (contract.md, B6; reliability.md, G1 to G13)."""
+"""Idempotency-Key on writes (tests/contracts/README.md, "Idempotency keys")."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def homes() -> int:
 
 
 def grow_old(**columns: timedelta) -> None:
-    """Let time pass for every record."""
+    """Set columns of every record to so long ago."""
     with work():
         for name, age in columns.items():
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
@@ -107,7 +107,7 @@ def test_another_request_under_the_key_is_a_422(alice: Person, home: Property, s
 
 
 def test_a_repeat_while_the_first_request_runs_is_a_409(alice: Person) -> None:
-    with work():  # as another process has claimed it
+    with work():  # claimed by another process
         create_record(alice)
     response = create(alice)
     assert (response.status_code, response.json["error"]["code"]) == (409, "idempotency_in_flight")
@@ -124,7 +124,7 @@ def test_the_key_of_a_dead_process_is_free_after_a_minute(alice: Person) -> None
 
 
 def create_record(person: Person) -> None:
-    """A claim of the very request that `create` sends, still running."""
+    """Add the claim of the request that `create` sends, as another process would that still runs it."""
     asked = f"POST {PATH}?\n".encode() + b'{"name": "Barn"}'
     db.session.add(
         IdempotencyRecord(
@@ -189,7 +189,7 @@ def test_a_server_error_has_no_effect_and_frees_its_key(
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ours = config.settings()
-    no_credentials = replace(ours, s3_access_key=None, s3_secret_key=None)  # the URL is signed after the row was made
+    no_credentials = replace(ours, s3_access_key=None, s3_secret_key=None)  # the URL is signed after the row was added
     no_address = replace(ours, s3_public_endpoint_url="http://[")
     try:
         for theirs, status in ((no_credentials, 503), (no_address, 500)):
@@ -238,7 +238,7 @@ def test_idempotency_keys_are_shared_within_a_workspace_only(
 
 
 def a_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL is signed to the second."""
+    """Move the clock by a second, which is the precision of signed URLs."""
 
     class Later(datetime):
         @classmethod

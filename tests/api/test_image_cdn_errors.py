@@ -1,4 +1,4 @@
-"""Failures of seed A's routes are bare objects, whoever raised them; and who may call them (contract.md, X2, X11)."""
+"""Failures of the Image CDN routes are bare objects, whoever raised them; and which keys may call these routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CREDENTIALS = {"clientId": "1", "clientSecret": "a secret"}
 
 
 def said(response: Any) -> tuple[int, str]:
-    """The status and the code of an answer that has A's form and headers."""
+    """Check a failure's form and headers; return its status and code."""
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -87,7 +87,7 @@ def test_422_for_json_that_is_not_an_object(alice: Person, subtests: pytest.Subt
             assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (422, "fields")
 
 
-NO_BOOLEANS = [
+NOT_BOOLEANS = [
     {},
     {"enableImagesCDN": None},
     {"enableImagesCDN": "true"},
@@ -100,7 +100,7 @@ NO_BOOLEANS = [
 
 
 def test_a_non_boolean_is_a_422_that_names_the_field(alice: Person, subtests: pytest.Subtests) -> None:
-    for body in NO_BOOLEANS:
+    for body in NOT_BOOLEANS:
         with subtests.test(body=body):
             response = alice.api("PATCH", SWITCH, json=body)
             assert said(response) == (422, "fields")
@@ -232,7 +232,7 @@ def test_503_while_the_database_is_unreachable(
 def test_500_does_not_reveal_its_cause(alice: Person) -> None:
     account = stays.connected(alice.workspace, CREDENTIALS)
     with work():
-        account.definition.provider = "A SECRET"  # that no release knows: what reads it breaks
+        account.definition.provider = "A SECRET"  # unknown to every release, so reading it crashes
     response = alice.api("GET", PATH)
     assert said(response) == (500, "internal_server_error")
     assert "SECRET" not in response.text

@@ -1,4 +1,4 @@
-"""POST …/images/import and its poll (seed B, "Import Images by URL"; contract.md, B16 to B21)."""
+"""POST …/images/import and its poll (Property Images API, "Import Images by URL" and "Poll Import Job")."""
 
 from __future__ import annotations
 

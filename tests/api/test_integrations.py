@@ -1,4 +1,4 @@
-"""/api/v1/integration-definition: the switch, the accounts and their syncs (contract.md, A12, A17)."""
+"""/api/v1/integration-definition: the switch, the accounts and their syncs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def connect(person: Person, credentials: Any = None, **more: Any) -> Any:
     return person.api("POST", ACCOUNTS, json={"credentials": credentials or CREDENTIALS, **more}, headers=headers)
 
 
-def rung_for() -> list[str]:
-    """The jobs that wait in the queue of the syncs."""
+def enqueued() -> list[str]:
+    """Return the job ids in the queue of syncs."""
     return list(jobs.queue(jobs.SYNC).get_job_ids())
 
 
@@ -72,7 +72,7 @@ def test_connecting_an_account_enqueues_its_sync(alice: Person) -> None:
         "error": None,
         "note": None,
     }
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     assert alice.api("GET", response.headers["Location"]).json == account
     assert alice.api("GET", ACCOUNTS).json == [account]
     (definition,) = alice.api("GET", PATH).json
@@ -108,7 +108,7 @@ def test_a_sync_on_demand_starts_immediately(alice: Person, pms: FakeHostaway) -
     assert response.status_code == 202
     assert list(response.json) == FIELDS
     assert (response.json["syncing"], response.json["nextSyncAt"]) == (True, None)
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     sync.run()
     assert alice.api("GET", at).json["syncing"] is False
     assert pms.count("/v1/listings") == 2
@@ -143,7 +143,7 @@ def test_replacing_credentials_starts_a_sync(alice: Person, pms: FakeHostaway) -
     assert response.status_code == 200
     changed = {"name": "Sea Stays", "error": None, "syncing": True, "nextSyncAt": None}
     assert response.json == {**before, **changed}
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     sync.run()
     after = alice.api("GET", at).json
     assert (after["error"], after["progress"]["listings"]) == (None, 3)
@@ -218,7 +218,7 @@ def test_the_same_account_cannot_be_connected_twice(alice: Person, charlie: Pers
     connect(alice)
     response = connect(alice, name="Again")
     assert (response.status_code, response.json["code"]) == (409, "connected_already")
-    assert connect(charlie).status_code == 201, "in his workspace it is another"
+    assert connect(charlie).status_code == 201, "his workspace has an account of its own"
 
 
 def test_a_provider_has_at_most_fifty_accounts(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Foreign equals absent, on every route of the API that there is (reliability.md, D)."""
+"""A foreign row is answered like an absent one, on every route of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.api.world import (
     ABSENT,
     ABSENT_NUMBER,
     HOOKS,
-    IN_C,
+    MANAGED,
     ONE,
     ROUTES,
     World,
@@ -21,7 +21,7 @@ from tests.api.world import (
     ask,
     everything,
     furnished,
-    is_in_a,
+    is_image_cdn,
     named,
     renew,
     turn,
@@ -30,7 +30,7 @@ from tests.buckets import Buckets
 from tests.factories import Person
 
 PROPERTY_ROUTES = [route for route in ROUTES if "<id>" in route]
-ROUTES_OF_C = [route for route in ROUTES if IN_C in route]
+MANAGED_ROUTES = [route for route in ROUTES if MANAGED in route]
 INNER_ROUTES = [route for route in ROUTES if route.replace("<provider>", "").count("<") == 2]
 
 
@@ -46,7 +46,7 @@ def test_every_route_is_covered(app: Flask) -> None:
         if rule.rule.startswith("/api/") and rule.rule not in ("/api/openapi.json", "/api/docs")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert there == set(ROUTES), "give each new route a line in ROUTES"
+    assert there == set(ROUTES), "add each new route to ROUTES"
 
 
 def test_the_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
@@ -54,7 +54,7 @@ def test_the_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
 
 
 def test_an_editors_key_succeeds_on_all_but_admin_routes(world: World, subtests: pytest.Subtests) -> None:
-    succeeds(world, world.bob, sorted([route for route in ROUTES if IN_C not in route], key=turn), subtests)
+    succeeds(world, world.bob, sorted([route for route in ROUTES if MANAGED not in route], key=turn), subtests)
 
 
 def succeeds(world: World, person: Person, routes: list[str], subtests: pytest.Subtests) -> None:
@@ -96,7 +96,9 @@ def test_a_foreign_child_of_an_own_parent_is_absent(world: World, buckets: Bucke
             assert absent[0] == absence(route)
             for inner in (foreign.uuid, foreign.id, own.id, "1"):
                 assert ask(world, world.charlie, route, den, inner) == absent
-            assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, "of a neighbour's too"
+            assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, (
+                "and the child of another own parent"
+            )
     assert everything(buckets) == before
 
 
@@ -137,7 +139,7 @@ def test_a_key_of_the_wrong_scope_learns_only_that(
     }
 
     def another_scope(route: str) -> str:
-        noun = "integrations" if is_in_a(route) else "images"
+        noun = "integrations" if is_image_cdn(route) else "images"
         return f"{noun}:write" if route.startswith("GET") or HOOKS in route else f"{noun}:read"
 
     refused(world, {route: halves[another_scope(route)] for route in ROUTES}, 403, buckets, subtests)
@@ -146,11 +148,11 @@ def test_a_key_of_the_wrong_scope_learns_only_that(
 def test_an_editors_key_learns_only_that_a_route_needs_an_admin(
     world: World, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
-    refused(world, dict.fromkeys(ROUTES_OF_C, world.bob), 403, buckets, subtests)
+    refused(world, dict.fromkeys(MANAGED_ROUTES, world.bob), 403, buckets, subtests)
 
 
 def refused(world: World, people: dict[str, Person], status: int, buckets: Buckets, subtests: pytest.Subtests) -> None:
-    """One answer for what is one's own, foreign and absent; `people` says who asks each route."""
+    """Check that own, foreign and absent rows get one answer; `people` maps each route to its caller."""
     before = everything(buckets)
     for route, person in people.items():
         (mine, foreign, _), (inner, foreign_inner) = world.outer(route), world.inner(route)
@@ -179,7 +181,7 @@ def test_foreign_images_are_unknown_to_rotations_and_metadata(world: World, buck
 
 def test_foreign_images_to_delete_are_skipped(world: World, buckets: Buckets) -> None:
     body = {"imagesToDelete": [world.photo.id, int(ABSENT_NUMBER)]}
-    world.charlie.api("PUT", f"/api/properties/{world.den.id}", json={})  # its own photo's variants
+    world.charlie.api("PUT", f"/api/properties/{world.den.id}", json={})  # renders his photo's variants
     before = everything(buckets)
     assert world.charlie.api("PUT", f"/api/properties/{world.den.id}", json=body).status_code == 200
     assert everything(buckets) == before

@@ -1,7 +1,6 @@
-"""How often a key may call: on every route, whoever asks, and exactly so often (reliability.md, H1, H3, H4).
+"""Rate limits: every route counts, the limit is exact, and nothing evades it.
 
-What one key and one address may do is in test_auth.py; here: no route and no way around it. Redis that hangs (H2)
-is in tests/test_redis_hangs.py.
+Limits of one key and of one address are in test_auth.py, a Redis that hangs in tests/test_redis_hangs.py.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def test_every_route_is_counted(few: None, alice: Person, subtests: pytest.Subte
         method, path = route.split(" ")
         for name in ("<id>", "<imageId>", "<jobId>", "<deliveryId>"):
             path = path.replace(name, ABSENT)
-        jobs.connection().flushall()  # nothing is counted yet
+        jobs.connection().flushall()  # resets the counters
         with subtests.test(route=route):
             answers = [alice.api(method, path) for _ in range(6)]
             assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True]
@@ -51,7 +50,7 @@ def test_every_route_is_counted(few: None, alice: Person, subtests: pytest.Subte
 def test_exactly_as_many_concurrent_writes_as_the_limit_have_an_effect(
     few: None, alice: Person, home: Property, at_once: Callable[..., list[Any]]
 ) -> None:
-    ref = home.uuid  # read here: a thread of its own can't read a row of this one
+    ref = home.uuid  # read here: another thread cannot load this session's row
     codes = [answer.status_code for answer in at_once(lambda: presign(alice, ref), *[()] * 20)]
     assert (codes.count(200), codes.count(429)) == (5, 15)
     assert db.session.query(Upload).count() == 5
@@ -103,11 +102,11 @@ def test_the_documentation_needs_no_key_and_has_no_limit(few: None, app: Flask) 
 
 
 def test_a_call_makes_one_round_trip_to_redis(app: Flask, alice: Person, home: Property) -> None:
-    """Counting, how many are left and when the window ends: one round trip in all."""
-    alice.api("GET", "/api/v1/usage")  # the script is known from here on
+    """Counting the call, what is left and when the window ends take one script."""
+    alice.api("GET", "/api/v1/usage")  # loads the script
     before = jobs.connection().info("stats")["total_reads_processed"]
     for n in range(1, 6):
         answer = alice.api("GET", f"/api/v1/properties/{home.uuid}/images")
         assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, str(600 - 1 - n))
-    asked = jobs.connection().info("stats")["total_reads_processed"] - before - 1  # INFO is one itself
+    asked = jobs.connection().info("stats")["total_reads_processed"] - before - 1  # INFO is a round trip itself
     assert asked == 5

@@ -1,4 +1,4 @@
-"""GET …/images and …/images/:imageId, PATCH of the alt text (seed B, "List Images"; contract.md, B22)."""
+"""GET …/images and …/images/:imageId, PATCH of the alternative text (Property Images API, "List Images")."""
 
 from __future__ import annotations
 

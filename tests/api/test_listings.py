@@ -1,4 +1,4 @@
-"""/api/v1/listings: pages, filters, one listing and its images (issue "Image CDN"; contract.md, A13, A17)."""
+"""/api/v1/listings: pages, filters, one listing and its images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIELDS = ["id", "externalID", "name", "provider", "accountID", "thumbnailURL", "
 
 @pytest.fixture
 def distant(alice: Person) -> IntegrationAccount:
-    """An account of Alice's in a PMS that isn't there; the Image CDN is on."""
+    """An account of Alice's in a PMS that does not answer; the Image CDN is on."""
     return stays.connected(alice.workspace, {"clientId": "1", "clientSecret": "s"})
 
 
@@ -98,7 +98,7 @@ def test_paging_continues_after_a_deleted_listing(alice: Person, distant: Integr
 
 
 def test_cursors_are_opaque_and_belong_to_one_list(alice: Person, distant: IntegrationAccount) -> None:
-    """As in the list of properties; and a cursor of that one is none of this."""
+    """Row ids and cursors of the list of properties are refused."""
     told = stays.told(distant, 2)
     for number in range(2):
         factories.home_of(alice.workspace, f"Home {number}")
@@ -110,7 +110,7 @@ def test_cursors_are_opaque_and_belong_to_one_list(alice: Person, distant: Integ
         assert (response.status_code, response.json["code"]) == (422, "cursor")
 
 
-NO_SENSE = [
+INVALID_QUERIES = [
     "limit=0",
     "limit=101",
     "limit=x",
@@ -128,7 +128,7 @@ NO_SENSE = [
 
 
 def test_an_invalid_query_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
-    for query in NO_SENSE:
+    for query in INVALID_QUERIES:
         with subtests.test(query=query):
             response = alice.api("GET", f"{PATH}?{query}")
             assert (response.status_code, list(response.json)) == (422, ["code", "message", "details"])
@@ -184,7 +184,7 @@ def test_listings_are_searched_by_words_of_name_and_id(
 def test_listings_are_filtered_by_the_state_of_their_pictures(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    """The first is copied, of the second a picture fails, of the third one more waits, the fourth waits whole."""
+    """The first is copied; the second has a failure; the third has one and a picture that waits; the fourth waits."""
     pms.catalogue.add(1)
     for status, name in ((404, "2/2"), (404, "3/2"), (503, "3/3"), (503, "4/1")):
         pms.fail_next(1, status, below=f"/pictures/{name}.jpg")
@@ -272,6 +272,6 @@ def test_a_page_takes_a_fixed_number_of_statements(
     alice: Person, distant: IntegrationAccount, statements: Callable[..., int]
 ) -> None:
     stays.told(distant, 60, pictures=3)
-    alice.api("GET", PATH)  # notes that the key was used
+    alice.api("GET", PATH)  # updates the key's time of use
     one, fifty = (statements(alice.api, "GET", f"{PATH}?limit={limit}") for limit in (1, 50))
     assert one == fifty

@@ -10,7 +10,7 @@ from portal.images.models import Property
 from tests.api.manage_images import FIELDS, PHOTO, put, put_raw, refused
 from tests.factories import Person
 
-NO_JSON = ["", "[", "{", "nonsense", "[1,]", "{'a':1}", "[" * 10_000, '{"a":' * 10_000, "1" * 5_000, "\0", "é"]
+NOT_JSON = ["", "[", "{", "nonsense", "[1,]", "{'a':1}", "[" * 10_000, '{"a":' * 10_000, "1" * 5_000, "\0", "é"]
 
 
 def test_a_field_that_is_not_json_is_named(
@@ -18,7 +18,7 @@ def test_a_field_that_is_not_json_is_named(
 ) -> None:
     for field in FIELDS:
         with subtests.test(field=field):
-            for text in NO_JSON:
+            for text in NOT_JSON:
                 assert refused(put(alice, home, images=[PHOTO], **{field: text}), 400).startswith(field)
 
 

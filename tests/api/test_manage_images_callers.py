@@ -1,4 +1,4 @@
-"""PUT /api/properties/:id: who may, what is there, and the same request twice, all in seed C's envelope."""
+"""PUT and GET /api/properties/:id: callers, errors and idempotency in the Manage Property Images envelope."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_429_says_when_to_retry(app: Flask, alice: Person, home: Property, monke
 
 @pytest.fixture
 def told(alice: Person) -> Callable[[], int]:
-    """How many events there were."""
+    """Counts the events so far."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
 
     def count() -> int:
@@ -170,7 +170,7 @@ def test_a_key_used_on_the_property_images_api_is_taken_here_too(alice: Person, 
 
 def test_a_repeat_during_the_first_run_is_a_409_and_a_dead_run_frees_the_key(alice: Person, home: Property) -> None:
     send(alice, home, form("x", PHOTO))
-    with work():  # as if it had not ended yet
+    with work():  # as if it were still running
         unanswered = {"status": None, "body": None, "answered_at": None, "claim": uuid4(), "claimed_at": now()}
         db.session.execute(update(IdempotencyRecord).values(unanswered))
     response = send(alice, home, form("y", PHOTO))

@@ -26,7 +26,7 @@ PART = b'Content-Disposition: form-data; name="images"; filename="a.jpg"\r\nCont
 TEXT = b'Content-Disposition: form-data; name="name"\r\n\r\nElm'
 
 
-NO_FORMS = [
+BROKEN_FORMS = [
     ("multipart/form-data", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
     ("multipart/form-data; boundary=", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
     ("multipart/form-data; boundary=y", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
@@ -44,7 +44,7 @@ NO_FORMS = [
 def test_a_truncated_or_malformed_form_is_a_400(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
-    for type, body in NO_FORMS:
+    for type, body in BROKEN_FORMS:
         with subtests.test(type=type):
             refused(put_raw(alice, home, body, type), 400)
 
@@ -86,7 +86,7 @@ def one_megabyte(app: Flask) -> Iterator[int]:
 
 
 def padded(size_bytes: int) -> bytes:
-    """A photo in a file of exactly this size: zeros behind its end, as some cameras leave them."""
+    """Return a photo in a file of exactly this size, padded with trailing zeros as some cameras do."""
     return PHOTO + b"\0" * (size_bytes - len(PHOTO))
 
 
@@ -114,7 +114,7 @@ def test_oversized_text_fields_are_a_413(alice: Person, home: Property, there: A
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux says which files are open")
 def test_no_temporary_file_is_left_behind(alice: Person, home: Property, one_megabyte: int) -> None:
-    before = spooled()  # pytest's own
+    before = spooled()  # pytest's
     for body, status in (
         (form("x", PHOTO, padded(one_megabyte)), 200),
         (form("x", PHOTO, name=""), 400),
@@ -128,7 +128,7 @@ def test_no_temporary_file_is_left_behind(alice: Person, home: Property, one_meg
 
 
 def spooled() -> set[str]:
-    """Open files that have no name and lie where temporary files do."""
+    """Return the open temporary files that have no name."""
     links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     return {link for link in links if link.startswith(tempfile.gettempdir()) and link.endswith("(deleted)")}
 

@@ -1,4 +1,4 @@
-"""PUT /api/properties/:id: the texts of its form are UTF-8, and come as texts."""
+"""PUT /api/properties/:id: text fields of the form are UTF-8 and are not sent as files."""
 
 from __future__ import annotations
 

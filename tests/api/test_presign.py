@@ -1,4 +1,4 @@
-"""POST …/images/presign: a key and a URL for one file (seed B, "Get Presigned Upload URL")."""
+"""POST …/images/presign: a key and a URL for one file (Property Images API, "Get Presigned Upload URL")."""
 
 from __future__ import annotations
 

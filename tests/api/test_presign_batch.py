@@ -1,4 +1,4 @@
-"""POST …/images/presign-batch (seed B, "Presign Batch"; contract.md, B1, B3, B10, B11)."""
+"""POST …/images/presign-batch (Property Images API, "Presign Batch")."""
 
 from __future__ import annotations
 

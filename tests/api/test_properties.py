@@ -1,4 +1,4 @@
-"""/api/v1/properties: created, listed, changed and deleted in B's dialect (ext)."""
+"""/api/v1/properties: create, list, change and delete, an extension in the form of the Property Images API."""
 
 from __future__ import annotations
 
@@ -146,7 +146,6 @@ def test_foreign_properties_cannot_be_seen_or_changed(charlie: Person, home: Pro
 
 
 def test_a_foreign_cursor_reveals_nothing(alice: Person, charlie: Person) -> None:
-    """reliability.md, D15."""
     for n in range(3):
         factories.home_of(alice.workspace, f"Home {n}")
     cursor = alice.api("GET", "/api/v1/properties?limit=1").json["nextCursor"]

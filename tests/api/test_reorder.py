@@ -1,4 +1,4 @@
-"""PATCH …/images/reorder, and the ETag of the list that If-Match names (contract.md, B14)."""
+"""PATCH …/images/reorder, and the ETag that If-Match names (Property Images API, "Reorder Images")."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_unnamed_images_keep_their_order_after_the_named_ones(alice: Person, hom
     reorder(alice, home, [c])
     assert order_of(alice, home) == [c, a, b]
     cover = next(image for image in gallery.images(home) if image.is_main)
-    assert str(cover.uuid) == a, "X6: B never changes the cover"
+    assert str(cover.uuid) == a, "reordering never changes the main image"
 
 
 def test_duplicate_and_foreign_ids_are_a_422(alice: Person, home: Property, three: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""GET /api/v1/usage (ext): each number that can block a request, and when it frees."""
+"""GET /api/v1/usage (an extension): each number that can block a request, and when it is freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/api/v1/webhooks (ext; issue "Webhooks"; reliability.md, F)."""
+"""/api/v1/webhooks (an extension): endpoints, secrets, test events and the delivery log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seed A's gaps A1 to A12, about pictures and the switch, as contract.md settles them: a test for each."""
+"""How the Image CDN contract's gaps are settled: keys, records and the switch (README, "Image CDN contract")."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SIZE = 1, 4  # one listing of four pictures
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on, and everything copied."""
+    """The client, with the Image CDN on and everything copied."""
     cdn.switch(ENABLE)
     cdn.cycle()
     return cdn
 
 
 def signed(cdn: ImageCdn, **query: str) -> None:
-    """Have the PMS sign its URLs, so that each sync tells others."""
+    """Have the PMS sign its URLs."""
     url_of = type(cdn.pms).url_of
     tail = "&".join(f"{name}={value}" for name, value in query.items())
     cdn.pms.url_of = lambda picture: f"{url_of(cdn.pms, picture)}?{tail}"  # type: ignore[method-assign]
@@ -59,7 +59,7 @@ def test_reordering_changes_positions_but_no_gallery_object(cdn: ImageCdn) -> No
             assert (moved["position"], moved["cdnURL"]) == (3 - image["position"], image["cdnURL"])
     assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
     assert cdn.downloads == downloads
-    assert len(objects() - keys) == 1, "another thumbnail, copied from the gallery's"
+    assert len(objects() - keys) == 1, "a new thumbnail, copied from the gallery's object"
 
 
 def test_identical_pictures_of_a_listing_share_one_object(cdn: ImageCdn) -> None:
@@ -99,14 +99,14 @@ def test_a_superseded_record_is_used_only_for_its_own_url(cdn: ImageCdn) -> None
     cdn.cycle()
     assert cdn.image(2)["id"] == old["id"]
     assert cdn.pictures()[2] == old["cdnURL"]
-    assert cdn.downloads == downloads, "its copy is still there"
+    assert cdn.downloads == downloads, "its copy was kept"
 
 
 def test_changed_bytes_behind_a_url_are_found_when_it_is_reverified(cdn: ImageCdn) -> None:
     before = cdn.image(1)
     picture = cdn.pms.catalogue.change_bytes(1, 1)
     cdn.cycle()
-    assert cdn.image(1) == before, "no sync looks at bytes"
+    assert cdn.image(1) == before, "a sync does not look at bytes"
     cdn.wait_for_its_time()
     after = cdn.image(1)
     assert after["imageHash"] == picture.md5 != before["imageHash"]
@@ -114,7 +114,7 @@ def test_changed_bytes_behind_a_url_are_found_when_it_is_reverified(cdn: ImageCd
     assert cdn.pictures()[1] == after["cdnURL"]
     assert cdn.served(after["cdnURL"]) == picture.bytes()
     assert cdn.key(before["cdnURL"]) not in objects()
-    assert cdn.pms.count("/pictures/", 304) == 3, "the others were asked for with a condition"
+    assert cdn.pms.count("/pictures/", 304) == 3, "the others were verified by conditional requests"
 
 
 def test_a_new_signature_does_not_make_a_new_picture(cdn: ImageCdn) -> None:
@@ -195,7 +195,7 @@ def test_a_download_in_progress_when_the_cdn_is_switched_off_is_not_kept(cdn: Im
     stored, answer = objects(), cdn.pms.answer
 
     def answer_late(asked: Any) -> Said:
-        with cdn.person.app.app_context():  # the PMS's own thread has none
+        with cdn.person.app.app_context():  # the PMS's thread has no context
             cdn.switch(DISABLE)
         return answer(asked)
 

@@ -1,4 +1,4 @@
-"""Seed A's gaps A14 to A20, about failures and the workers' part, as contract.md settles them."""
+"""How the Image CDN contract's gaps are settled: failures and the workers' part (README, "Image CDN contract")."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SIZE = 1, 3  # one listing of three pictures
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on, and everything copied."""
+    """The client, with the Image CDN on and everything copied."""
     cdn.switch(ENABLE)
     cdn.cycle()
     return cdn
 
 
 class TestRetries:
-    """Which failures are final, and which are tried again."""
+    """Which failures are final and which are retried."""
 
     def after(self, cdn: ImageCdn, *said: Said | int) -> list[Any]:
-        """The reasons of new pictures, which the PMS answered so once, each with another; none has a copy."""
+        """Return the failure reasons of new pictures, each of which the PMS answered once as given; none has a copy."""
         cdn.pms.catalogue.add(len(said))
         for number, each in enumerate(said):
             cdn.fail(number, each, listing=2)
@@ -56,13 +56,13 @@ class TestRetries:
         cdn.cycle()
         assert cdn.pms.count("/pictures/2/") == len(reasons)
         assert [cdn.image(number, listing=2)["failureReason"] for number in range(len(reasons))] == reasons
-        assert cdn.downloads > downloads, "others were verified"
+        assert cdn.downloads > downloads, "other pictures were verified"
 
     def test_temporary_failures_are_retried(self, cdn: ImageCdn) -> None:
         said = (429, 500, 502, 503, 504, 408)
         assert self.after(cdn, *said) == [None] * len(said)
         cdn.upload()
-        assert cdn.pms.count("/pictures/2/") == len(said), "in their time"
+        assert cdn.pms.count("/pictures/2/") == len(said), "not before their pause is over"
         cdn.wait_for_its_time()
         images = {each: cdn.image(number, listing=2) for number, each in enumerate(said)}
         became = {each: (image["failureReason"], bool(image["cdnURL"])) for each, image in images.items()}

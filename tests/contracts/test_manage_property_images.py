@@ -1,4 +1,4 @@
-"""Seed C, "Manage Property Images": each of its curl commands, against the running server, with real photos."""
+"""Manage Property Images contract: each of its curl commands, against the running server, with real photos."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.contracts.manage import Manager, Photo, curl, done, events, failed, p
 from tests.factories import Person
 from tests.pixels.files import difference
 
-# Verbatim from the document; host, token, numbers, file names and URLs are filled in below. Its pages hide
-# `images=@photo1.jpg` as if it were an e-mail address (contract.md, C2).
+# Verbatim from the contract; host, token, numbers, file names and URLs are filled in below. Where it shows an e-mail
+# placeholder, `images=@photo1.jpg` is meant (README, "The file field").
 HEAD = """curl -X PUT "https://api.example.com/api/properties/123" \\
   -H "Authorization: Bearer YOUR_ADMIN_TOKEN" \\
 """
@@ -65,7 +65,7 @@ PHOTOS = ("j09_iphone_12mp_or6_gps_p3.jpg", "j13_s90_10mp.jpg", "p1_real_3mp.png
 
 
 class Document:
-    """The document's commands with a real property, real images and real files in them."""
+    """The contract's commands, filled in with a real property, images and files."""
 
     def __init__(self, manager: Manager, folder: Path, photo: Photo) -> None:
         self.manager, self.folder, self.photo = manager, folder, photo
@@ -73,7 +73,7 @@ class Document:
             (folder / name).write_bytes(photo(name))
 
     def furnish(self) -> list[Any]:
-        """Three images, for which the document's 456, 457 and 458 stand."""
+        """Add three images, which stand for the contract's 456, 457 and 458."""
         small = [factories.jpeg(640, 480, colour) for colour in ((250, 20, 20), (20, 250, 20), (20, 20, 250))]
         return self.manager.add(*small)
 
@@ -97,14 +97,14 @@ class Document:
 def document(
     request: pytest.FixtureRequest, live: str, alice: Person, home: Property, tmp_path: Path, photo: Photo
 ) -> Document:
-    """With photos of a megapixel; in the slow tier with all their twelve."""
+    """The commands with photos of one megapixel; in the slow tier with all twelve."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     shown = photo if request.param else lambda name: smaller(photo(name))
     return Document(Manager(live, alice, home), tmp_path, shown)
 
 
 def shows(url: str, photo: bytes, quarter_turns: int) -> None:
-    """Both variants are this photo, upright, in sRGB, turned so far and no other way."""
+    """Check that both variants are this photo, upright, in sRGB, rotated by exactly these quarters."""
     for image in stored(url).values():
         looks = {}
         for other in range(4):
@@ -177,7 +177,7 @@ def test_reorder_images_and_set_main(document: Document) -> None:
 
 
 def meta(*images: Any) -> str:
-    """imagesMeta in this order, its first image the main one."""
+    """Return imagesMeta in this order, with the first image as the main one."""
     entries = [
         f'{{"id":{image["id"]},"url":"{image["url"]}","orderIndex":{n},"isMain":{str(n == 0).lower()}}}'
         for n, image in enumerate(images)
@@ -196,12 +196,12 @@ def test_combined_operations(document: Document, buckets: Buckets) -> None:
     shows(first["url"], document.photo(PHOTOS[0]), 0)
     shows(second["url"], document.photo(PHOTOS[1]), 1)
     assert stored(rotated["url"])["lg"].size == (480, 640)
-    assert len(buckets.listing()) == 4 * 3, "an original and two variants of each, and of the others nothing"
+    assert len(buckets.listing()) == 4 * 3, "an original and two variants of each, and nothing of the deleted image"
     assert events() == before + 1
 
 
 def test_the_generated_command_as_printed_is_a_400(document: Document, buckets: Buckets) -> None:
-    """contract.md, C1: a rotation of 123 quarters, and metadata of no image; a 400 names the first of them."""
+    """It has a rotation of 123 and metadata without an image; the message names the first (README, "JSON and forms")."""
     there = document.furnish()
     filled = {
         "https://api.example.com/api/properties/:id": document.manager.url,
@@ -231,7 +231,7 @@ def test_the_generated_command_with_valid_values(document: Document) -> None:
 
 
 def test_upload_failed(document: Document, buckets: Buckets, caplog: pytest.LogCaptureFixture) -> None:
-    """X3: exactly that body, nothing changed, and in the log a warning with an id instead of a crash."""
+    """The documented body, nothing changed, and a warning with the error id in the log instead of a crash."""
     there = document.furnish()
     before, told = buckets.listing(), events()
     caplog.clear()

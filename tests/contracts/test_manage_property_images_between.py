@@ -1,4 +1,4 @@
-"""Seed C beside the other two (contract.md, section 1): one gallery, whichever API it is seen through."""
+"""The Manage Property Images contract and the Property Images API on one gallery (README, "All three contracts")."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_ids_are_numbers_here_and_uuids_in_the_property_images_api(manager: Mana
     assert (data["id"], image["id"]) == (str(manager.home.id), row.id)
     assert str(row.uuid) not in json.dumps(data)
     assert str(manager.home.uuid) not in json.dumps(data)
-    (seen,) = manager.seen_in_b()
+    (seen,) = manager.listed_by_the_other_api()
     assert UUID(seen["id"]) == row.uuid
     by_uuid = f"{manager.host}/api/properties/{manager.home.uuid}"
     assert requests.put(by_uuid, json={}, headers=manager.headers, timeout=30).status_code == 404
@@ -44,12 +44,12 @@ def test_ids_are_numbers_here_and_uuids_in_the_property_images_api(manager: Mana
 
 def test_the_put_renders_variants_that_are_still_missing(manager: Manager) -> None:
     image = factories.photo_in(manager.home, factories.jpeg(900, 600))
-    assert manager.get()["images"] == [], "no URL of an object that isn't there (X16)"
+    assert manager.get()["images"] == [], "no URL before its object is stored"
     told = events()
     (meta,) = done(manager.put_json({}))["imagesMeta"]
     assert (meta["id"], meta["orderIndex"], meta["isMain"]) == (image.id, 0, True)
     assert stored(meta["url"])["lg"].size == (900, 600)
-    assert events() == told, "its variants are no news"
+    assert events() == told, "rendering variants emits no event"
 
 
 def test_variants_rendered_by_the_put_are_not_rendered_again(
@@ -63,7 +63,7 @@ def test_variants_rendered_by_the_put_are_not_rendered_again(
 
 def test_an_unrendered_photo_can_be_rotated_arranged_and_deleted(manager: Manager, work_off: Callable[[], int]) -> None:
     first, second, third = (factories.photo_in(manager.home, factories.jpeg(640, 320)) for _ in range(3))
-    url = manager.seen_in_b()[1]["url"]
+    url = manager.listed_by_the_other_api()[1]["url"]
     body = {
         "imagesToDelete": [third.id],
         "existingImageRotations": {str(first.id): 1},
@@ -78,7 +78,7 @@ def test_an_unrendered_photo_can_be_rotated_arranged_and_deleted(manager: Manage
 
 def test_an_uploaded_photo_is_listed_and_served_by_the_property_images_api(manager: Manager) -> None:
     manager.add(factories.jpeg(640, 320), factories.jpeg(320, 640))
-    seen = manager.seen_in_b()
+    seen = manager.listed_by_the_other_api()
     assert [(image["order"], image["altText"]) for image in seen] == [(0, None), (1, None)]
     for image, size in zip(seen, [(640, 320), (320, 640)], strict=True):
         shown = requests.get(image["url"], timeout=60)
@@ -88,10 +88,10 @@ def test_an_uploaded_photo_is_listed_and_served_by_the_property_images_api(manag
 
 def test_a_rotated_photo_has_a_new_url_in_the_property_images_api(manager: Manager) -> None:
     (image,) = manager.add(factories.jpeg(640, 320))
-    (before,) = manager.seen_in_b()
+    (before,) = manager.listed_by_the_other_api()
     requests.get(f"{before['url']}?w=320", timeout=60)
     done(manager.put_json({"existingImageRotations": {str(image["id"]): 1}}))
-    (after,) = manager.seen_in_b()
+    (after,) = manager.listed_by_the_other_api()
     assert (after["id"], after["url"] == before["url"]) == (before["id"], False)
     for query in ("", "?w=320"):
         shown = requests.get(after["url"] + query, timeout=60)
@@ -104,11 +104,13 @@ def test_both_apis_share_one_order_and_one_main_image(manager: Manager) -> None:
     entries = [third | {"orderIndex": 0, "isMain": False}, first | {"orderIndex": 1, "isMain": True}]
     data = done(manager.put_json({"imagesMeta": entries}))
     uuids = {row.id: str(row.uuid) for row in manager.rows()}
-    assert [image["id"] for image in manager.seen_in_b()] == [uuids[each["id"]] for each in data["imagesMeta"]]
+    assert [image["id"] for image in manager.listed_by_the_other_api()] == [
+        uuids[each["id"]] for each in data["imagesMeta"]
+    ]
     order.reorder(manager.home, [uuids[second["id"]]])
     seen = [(image["id"], image["isMain"]) for image in manager.get()["imagesMeta"]]
     assert seen == [(second["id"], False), (third["id"], False), (first["id"], True)]
-    assert [image["id"] for image in manager.seen_in_b()] == [uuids[number] for number, _ in seen]
+    assert [image["id"] for image in manager.listed_by_the_other_api()] == [uuids[number] for number, _ in seen]
 
 
 def test_each_contract_has_its_own_key_layout_and_bucket(manager: Manager) -> None:
@@ -127,7 +129,7 @@ def test_any_common_format_is_accepted(manager: Manager) -> None:
     formats = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"]
     photos = [drawn(format_, halves(320, 160)) for format_ in formats]
     urls = done(manager.put(*photos, newImageRotations=str([1] * len(formats))))["images"]
-    for format_, url, seen in zip(formats, urls, manager.seen_in_b(), strict=True):
+    for format_, url, seen in zip(formats, urls, manager.listed_by_the_other_api(), strict=True):
         large = stored(url)["lg"].convert("RGB")
         assert large.size == (160, 320), format_
         top, bottom = large.getpixel((80, 10)), large.getpixel((80, 310))

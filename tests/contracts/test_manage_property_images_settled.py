@@ -1,4 +1,4 @@
-"""Seed C's gaps as contract.md settles them: a test for each, named by it."""
+"""How the gaps of the Manage Property Images contract are settled (README, "Manage Property Images contract")."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def manager(live: str, alice: Person, home: Property) -> Manager:
 
 
 def meta(*images: Any, **changes: Any) -> list[Any]:
-    """imagesMeta in this order; none is the main one unless `changes` say so."""
+    """Return imagesMeta in this order, without a main image unless `changes` set one."""
     return [image | {"orderIndex": n, "isMain": False} | changes for n, image in enumerate(images)]
 
 
@@ -42,7 +42,7 @@ def main_of(data: Any) -> int:
 
 
 def corners(url: str) -> list[str]:
-    """Which of the two colours of `halves` stands top left and bottom right of the large."""
+    """Return which of the colours of `halves` is top left and bottom right in the large variant."""
     image = stored(url)["lg"].convert("RGB")
     spots = [(2, 2), (image.width - 3, image.height - 3)]
     return ["red" if image.getpixel(spot)[0] > 128 else "blue" for spot in spots]  # type: ignore[index]
@@ -83,11 +83,11 @@ def test_the_response_lists_all_images_with_new_ones_last_in_upload_order(manage
 @pytest.mark.parametrize(
     ("named", "new", "main"),
     [
-        ([], None, "first"),  # "all images … are first set to isMain: false"
+        ([], None, "first"),  # the metadata clears every flag first
         ([], 1, "new"),
         ([2], None, "third"),
         ([2], 1, "third"),
-        ([2, 1], None, "second"),  # of several the one that stands first
+        ([2, 1], None, "second"),  # of several, the lowest orderIndex
     ],
 )
 def test_the_main_image_is_named_by_metadata_else_by_upload_else_the_first(
@@ -141,7 +141,7 @@ def test_rotation_stores_new_objects_and_deletes_the_old(manager: Manager, bucke
     assert after["id"] == image["id"]
     assert requests.get(image["url"], timeout=30).status_code == 404
     kept = before & buckets.listing()
-    assert {bucket for bucket, _ in kept} == {storage.uploads.name}, "the original stays, both variants are others"
+    assert {bucket for bucket, _ in kept} == {storage.uploads.name}, "the original stays, both variants are new"
     assert len(buckets.listing()) == 3
 
 
@@ -218,7 +218,7 @@ def test_variants_fit_2048_and_480_px_and_are_never_enlarged(manager: Manager, b
     sizes = [{name: image.size for name, image in stored(url).items()} for url in data["images"]]
     assert sizes == [{"lg": (2048, 512), "thumb": (480, 120)}, {"lg": (200, 100), "thumb": (200, 100)}]
     kept = [storage.uploads.get(key) for bucket, key in buckets.listing() if bucket == storage.uploads.name]
-    assert sorted(filter(None, kept)) == sorted([large, small]), "the originals as they came"
+    assert sorted(filter(None, kept)) == sorted([large, small]), "the originals, unchanged"
 
 
 def test_other_fields_are_updated_and_unknown_ones_ignored(manager: Manager) -> None:
@@ -246,7 +246,7 @@ def test_a_request_without_changes_emits_no_event(manager: Manager, buckets: Buc
 
 
 def test_a_property_over_its_plans_limit_can_be_managed_but_not_extended(manager: Manager, alice: Person) -> None:
-    """Case C14 of reliability.md: a plan that shrank leaves what is there."""
+    """A smaller plan keeps the images that are there (README, "Count limits")."""
     change_plan(alice, "pro")
     there = manager.add(*[factories.jpeg(64, 48)] * 12) and manager.add(*[factories.jpeg(64, 48)] * 12)
     change_plan(alice, "free")
