@@ -42,7 +42,7 @@ def send(person: Person, home: Property, body: str, stream: IO[bytes], length: i
 
 
 def in_chunks(*sent: bytes) -> IO[bytes]:
-    """Return the stream that gunicorn reads of a chunked body of which this much arrived."""
+    """Return the stream that gunicorn makes of a chunked body as far as it arrived."""
     request = SimpleNamespace(limit_request_field_size=0, max_buffer_headers=0)
     return Body(ChunkedReader(request, IterUnreader(sent)))  # type: ignore[no-any-return]
 

@@ -45,7 +45,7 @@ def homes() -> int:
 
 
 def grow_old(**columns: timedelta) -> None:
-    """Set columns of every record to so long ago."""
+    """Move these times of every record this far into the past."""
     with work():
         for name, age in columns.items():
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
@@ -124,7 +124,7 @@ def test_the_key_of_a_dead_process_is_free_after_a_minute(alice: Person) -> None
 
 
 def create_record(person: Person) -> None:
-    """Add the claim of the request that `create` sends, as another process would that still runs it."""
+    """Add a claim, not answered yet, of the very request that `create` sends."""
     asked = f"POST {PATH}?\n".encode() + b'{"name": "Barn"}'
     db.session.add(
         IdempotencyRecord(

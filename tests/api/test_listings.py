@@ -184,7 +184,7 @@ def test_listings_are_searched_by_words_of_name_and_id(
 def test_listings_are_filtered_by_the_state_of_their_pictures(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    """The first is copied; the second has a failure; the third has one and a picture that waits; the fourth waits."""
+    """One is copied, one has a failed picture, one a failed and a waiting picture, and one waits."""
     pms.catalogue.add(1)
     for status, name in ((404, "2/2"), (404, "3/2"), (503, "3/3"), (503, "4/1")):
         pms.fail_next(1, status, below=f"/pictures/{name}.jpg")

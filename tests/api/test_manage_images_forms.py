@@ -80,7 +80,7 @@ def test_a_form_with_too_many_parts_is_a_413(alice: Person, home: Property, ther
 
 @pytest.fixture
 def one_megabyte(app: Flask) -> Iterator[int]:
-    """MAX_FILE_MB is 1."""
+    """Set MAX_FILE_MB to 1; return it in bytes."""
     config.use(replace(config.settings(), max_file_mb=1))
     return MEGABYTE
 

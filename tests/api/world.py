@@ -198,8 +198,8 @@ def ask(world: World, person: Person, route: str, outer: Any = "", inner: Any = 
     return response.status_code, response.data, headers
 
 
-def turn(route: str) -> tuple[int, bool]:
-    """Sort key for routes sharing one world, so that each still finds its rows: deletions come last."""
+def deletions_last(route: str) -> tuple[int, bool]:
+    """Sort routes that share one world, so that each still finds its rows: deletions come last."""
     method, path = route.split(" ")
     return ["GET", "POST", "PUT", "PATCH", "DELETE"].index(method), path == ONE
 

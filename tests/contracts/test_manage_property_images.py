@@ -93,11 +93,11 @@ class Document:
         return done(curl(command, self.folder, filled))
 
 
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["smaller", "as they are"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["reduced", "original"])
 def document(
     request: pytest.FixtureRequest, live: str, alice: Person, home: Property, tmp_path: Path, photo: Photo
 ) -> Document:
-    """The commands with photos of one megapixel; in the slow tier with all twelve."""
+    """The commands with photos reduced to one megapixel; in the slow tier also with the originals."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     shown = photo if request.param else lambda name: smaller(photo(name))
     return Document(Manager(live, alice, home), tmp_path, shown)
@@ -201,7 +201,7 @@ def test_combined_operations(document: Document, buckets: Buckets) -> None:
 
 
 def test_the_generated_command_as_printed_is_a_400(document: Document, buckets: Buckets) -> None:
-    """It has a rotation of 123 and metadata without an image; the message names the first (README, "JSON and forms")."""
+    """It has a rotation of 123 and metadata without an image; the message names one (README, "JSON and forms")."""
     there = document.furnish()
     filled = {
         "https://api.example.com/api/properties/:id": document.manager.url,
