@@ -11,8 +11,7 @@ from flask import Flask
 
 from portal.accounts import access
 from portal.db import db
-from portal.listings import removal
-from portal.listings.copies import tasks
+from portal.listings import copies, removal
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.work import work
 from tests.factories import Person
@@ -195,7 +194,7 @@ def test_404_for_an_account_removed_during_the_request(
 
     listing = stays.listed(alice.workspace)
     path = f"{LISTINGS}/{listing.uuid}/images/{stays.images(listing)[0].uuid}/retry"
-    monkeypatch.setattr(tasks, "try_again", remove)
+    monkeypatch.setattr(copies, "try_again", remove)
     assert said(alice.api("POST", path)) == (404, "not_found")
 
 
