@@ -192,8 +192,8 @@ def test_a_server_error_has_no_effect_and_frees_its_key(
     no_credentials = replace(ours, s3_access_key=None, s3_secret_key=None)  # the URL is signed after the row was added
     no_address = replace(ours, s3_public_endpoint_url="http://[")
     try:
-        for theirs, status in ((no_credentials, 503), (no_address, 500)):
-            storage.connect(theirs)
+        for changed, status in ((no_credentials, 503), (no_address, 500)):
+            storage.connect(changed)
             assert presign(alice, home).status_code == status
             assert db.session.query(Upload).count() == 0
             assert db.session.query(IdempotencyRecord).count() == 0
