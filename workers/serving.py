@@ -42,7 +42,7 @@ def get_ready() -> None:
 
 
 def _rehearse() -> None:
-    """Run the jobs that take a row's id for a row that doesn't exist, so that the models are configured before a fork."""
+    """Run each job that takes a row's id, for a row that doesn't exist, so that forks find the models configured."""
     with app().app_context():
         try:
             for job in jobs.examples():
