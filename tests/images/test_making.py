@@ -36,7 +36,7 @@ def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
             thread = threading.Thread(target=wait, args=(number,))
             thread.start()
             threads.callback(thread.join, timeout=60)
-            until(lambda number=number: len(places._line) == number + 1)  # type: ignore[misc]
+            until(lambda number=number: len(places._waiting) == number + 1)  # type: ignore[misc]
         yield served
 
 

@@ -95,7 +95,7 @@ def slots() -> FairSemaphore:
 
 
 @cache
-def places() -> FairSemaphore:
+def photo_slots() -> FairSemaphore:
     """Return this process's slots for photos in memory: more than for rendering, as some are being read or stored."""
     return FairSemaphore(IN_HAND * settings().pixel_workers)
 
@@ -141,7 +141,7 @@ def _try(w: Work, prefix: StoragePrefix, source: Source, index: int) -> Rendered
 
 def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto:
     """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
-    with _held_slot(places()):
+    with _held_slot(photo_slots()):
         try:
             data = source.read()
             picture = inspect(data)
