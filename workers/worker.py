@@ -169,7 +169,7 @@ class TunedWorker(Worker):
         return self._shutdown_requested_date is not None
 
     def subscribe(self) -> None:
-        """Don't listen for commands: that needs a thread, which fork() doesn't tolerate, and anyone could send them."""
+        """Don't listen for commands: it needs a thread, which is unsafe with fork(), and anyone could send them."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Extend the worker's lifetime, and register it again, in case of a FLUSHALL."""
