@@ -1,4 +1,4 @@
-"""The soft gradient shown before a photo: one 20-bit integer, decoded by the rule for --lqip in app.css."""
+"""The soft gradient shown before a photo: one 20-bit integer, decoded by static/css/placeholder.css."""
 
 from PIL import Image
 
