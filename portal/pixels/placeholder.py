@@ -1,4 +1,4 @@
-"""The gradient shown while a photo loads: a 20-bit integer, decoded by the stylesheet's rule for --lqip."""
+"""The gradient shown while a photo loads: one 20-bit integer, decoded by static/css/placeholder.css."""
 
 from PIL import Image
 
