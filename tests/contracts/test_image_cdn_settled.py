@@ -158,7 +158,7 @@ def test_a9_a_failure_after_a_success_keeps_the_copy(cdn: ImageCdn, caplog: pyte
     assert (after["cdnURL"], after["lastCheckedAt"]) == (before["cdnURL"], before["lastCheckedAt"])
     assert cdn.pictures()[1] == before["cdnURL"]
     assert cdn.served(before["cdnURL"])
-    assert f"no copy of listing image {before['id']}" in caplog.text
+    assert f"copy failed: listing_image={before['id']}" in caplog.text
 
 
 def test_a10_off_no_answer_has_the_copies_and_on_again_all_have_them_at_once(cdn: ImageCdn) -> None:

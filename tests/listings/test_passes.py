@@ -240,7 +240,7 @@ def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     found = tasks._ask(task)
     with work():
         account.passes = 1
-    tasks._note([(task, found)])
+    tasks._record([(task, found)])
     assert account.pages == 0
 
 
