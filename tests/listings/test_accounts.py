@@ -47,7 +47,7 @@ def test_with_good_credentials_again_it_syncs_at_once_and_keeps_its_copies(
     integrations.change(account, credentials={"clientSecret": "expired"})
     sync.run()
     db.session.rollback()
-    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (account.error, account.failures) == ("Hostaway rejected these credentials.", 1)
     integrations.change(account, credentials={"clientSecret": pms.credentials["clientSecret"]})
     assert (account.error, account.failures, account.token, account.started_at) == (None, 0, None, None)
     assert integrations.is_syncing(account)

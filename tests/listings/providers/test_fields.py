@@ -53,7 +53,7 @@ def test_every_field_that_is_wrong_is_told_at_once() -> None:
         "colour": "Hostaway has no such field.",
         "clientId": "At most 2,000 characters.",
         "clientSecret": "API key is missing.",
-        "baseUrl": "An address begins with https:// or http://.",
+        "baseUrl": "The address must start with https:// or http://.",
     }
 
 
