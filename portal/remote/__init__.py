@@ -146,7 +146,7 @@ def _fetched(reply: Reply, url: Url, limit: _SizeLimit, *, is_conditional: bool)
     if reply.status not in _GOOD and not is_unchanged:
         _raise_for_status(reply)
     if reply.is_encoded:
-        raise Refused("The response is compressed, which was not requested.", code="encoded")
+        raise Refused("The response is compressed, though not requested.", code="encoded")
     data, is_admitted = io.BytesIO(), False
     for piece in () if is_unchanged else reply.body(limit.max_bytes):
         data.write(piece)

@@ -192,8 +192,6 @@ def _coarse_errors(code: str) -> Iterator[None]:
             raise Unreachable("The response was truncated.", code=code) from None
         raise Refused("The server's certificate or encryption can't be trusted.", code="tls") from None
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
-        is_truncated = code == "truncated"
-        message = (
-            "The response was truncated." if is_truncated else "The server can't be reached, or isn't a web server."
-        )
-        raise Unreachable(message, code=code) from None
+        if code == "truncated":
+            raise Unreachable("The response was truncated.", code=code) from None
+        raise Unreachable("The server can't be reached, or isn't a web server.", code=code) from None

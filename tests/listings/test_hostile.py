@@ -23,7 +23,7 @@ NOT_AN_IMAGE = "Invalid image format: "
 TOO_LARGE = "Image too large: it exceeds 50 MB"
 NOT_FETCHED = "PMS image can't be fetched: "
 TOO_SLOW = f"{NOT_FETCHED}The server took too long to answer."
-BLOCKED = f"{NOT_FETCHED}That host has no public address."
+BLOCKED = f"{NOT_FETCHED}This host has no public address."
 REDIRECTED = f"{NOT_FETCHED}The redirect leads to an address that isn't allowed."
 PHOTO = factories.jpeg(640, 480)
 

@@ -70,8 +70,8 @@ WRONG: dict[str, tuple[Said, str]] = {
         "Hostaway's response contains too many values.",
     ),
     "too much": (Said(200, b'{"status": "' + b"x" * MAX_BYTES + b'"}'), "The response is too large."),
-    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The response is compressed, which was not requested."),
-    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "That host has no public address."),
+    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The response is compressed, though not requested."),
+    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "This host has no public address."),
     "a 500": (Said(500, b"Traceback: secret"), "The server answered 500."),
     "a 418": (Said(418), "The server answered 418."),
 }
