@@ -16,7 +16,7 @@ from portal.ratelimit import outbound
 from portal.ratelimit.outbound import Pace
 from portal.remote import Refused, Unreachable
 
-MAX_RESPONSE_BYTES = 20 * 1024 * 1024
+MAX_ANSWER_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one response; 20 MB of `{},{},…` would take 450 MB of memory and seconds to parse
 CALL_DEADLINE_S = 20
 PAGE_DEADLINE_S = 60.0  # for all calls of one page
@@ -65,7 +65,7 @@ class HttpAccount:
         with self._refusing():
             fetched = remote.fetch(
                 url,
-                max_bytes=MAX_RESPONSE_BYTES,
+                max_bytes=MAX_ANSWER_BYTES,
                 headers=self._sendable({"Accept": "application/json", **(headers or {})}),
                 deadline_s=self._wait_s(),
             )
