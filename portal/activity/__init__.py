@@ -79,8 +79,8 @@ def page(
     demand_known("state", state, STATES)
     limit = max(1, min(limit, MAX_PAGE))
     before = dict(zip(KINDS, _positions(after), strict=True))
-    wanted = KINDS if kind is None else (kind,)
-    lists = [SOURCES[each].page(workspace, state, search, before[each], limit + 1) for each in wanted]
+    kinds = KINDS if kind is None else (kind,)
+    lists = [SOURCES[each].page(workspace, state, search, before[each], limit + 1) for each in kinds]
     jobs = list(merge(*lists, key=lambda job: job.at, reverse=True))
     if len(jobs) <= limit:
         return Page(jobs, None)

@@ -34,8 +34,8 @@ class Imports(Source[ImportJob]):
         return select(ImportJob).options(joinedload(ImportJob.property), ITEMS)
 
     def failures(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        mine = self.mine(query.join(ImportJob, ImportItem.job_id == ImportJob.id), workspace)
-        return mine.where(ImportJob.completed_at > now() - CONCERNS_FOR, imports.FAILED_ITEM)
+        failures = self.mine(query.join(ImportJob, ImportItem.job_id == ImportJob.id), workspace)
+        return failures.where(ImportJob.completed_at > now() - CONCERNS_FOR, imports.FAILED_ITEM)
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return ImportJob.completed_at

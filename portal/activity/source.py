@@ -91,8 +91,8 @@ class Source(ABC, Generic[R]):
         at = now()
         states, done_at = self.states(at), self.done_at()
         is_recent = false() if done_at is None else done_at > at - DONE_SINCE
-        wanted = (states[RUNNING], states[WAITING], states[FAILED], and_(states[DONE], is_recent))
-        sums = select(*(func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted))
+        conditions = (states[RUNNING], states[WAITING], states[FAILED], and_(states[DONE], is_recent))
+        sums = select(*(func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in conditions))
         return Counts(*map(int, db.session.execute(self.listed(sums, workspace)).one()))
 
     def failed(self, workspace: Workspace) -> Select[int]:

@@ -26,8 +26,8 @@ class Syncs(Source[IntegrationAccount]):
 
     def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         query = query.where(IntegrationAccount.removed_at.is_(None))  # explicit, because this becomes part of a UNION
-        mine = query.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
-        return mine.where(IntegrationDefinition.workspace_id == workspace.id)
+        accounts = query.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        return accounts.where(IntegrationDefinition.workspace_id == workspace.id)
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return IntegrationAccount.synced_at

@@ -56,8 +56,8 @@ class Photos(Source[Image]):
         at = now()
         states = self.states(at)
         was_done = and_(states[DONE], Image.ready_at > at - DONE_SINCE)
-        wanted = (states[RUNNING], states[WAITING], states[FAILED], was_done)
-        sums = [self.mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in wanted]
+        conditions = (states[RUNNING], states[WAITING], states[FAILED], was_done)
+        sums = [self.mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in conditions]
         return Counts(*db.session.execute(select(*sums)).one())
 
     def causes(self, workspace: Workspace) -> list[Cause]:

@@ -18,7 +18,7 @@ from portal.embedded.process import CannotStart, Part, Server, start
 
 LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes on Linux, 103 on macOS
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our 127.0.0.1 is not reachable through a proxy
-S3_MEMORY = "384MiB"  # measured: 230 MB after bursts, without it gigabytes; 256 MiB costs half the CPU
+S3_MEMORY = "384MiB"  # measured: 230 MB after bursts, without it gigabytes; 256 MiB: half its CPU in GC
 S3_PORTS = range(18000, 22700, 10)  # these ports, and those 10,000 above, are below the ephemeral range
 
 

@@ -51,15 +51,15 @@ def connect(
     workspace: Workspace, provider: str, credentials: Mapping[str, Any], *, name: str = ""
 ) -> IntegrationAccount:
     """Add an account and start its first sync. Raises NotFound for an unknown provider, Invalid, Conflict."""
-    known = providers.find(provider)
-    checked, name = providers.checked(known, credentials), _name(known, name)
-    definition = _definition(workspace, known)
+    adapter = providers.find(provider)
+    checked, name = providers.checked(adapter, credentials), _name(adapter, name)
+    definition = _definition(workspace, adapter)
     with work() as w:
         lock(definition)
         if len(accounts(definition)) >= MAX_ACCOUNTS:
             raise Conflict(f"A provider can have at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
         account = IntegrationAccount(definition_id=definition.id, name=name)
-        _set_credentials(account, definition, known, checked)
+        _set_credentials(account, definition, adapter, checked)
         db.session.add(account)
         w.enqueue(jobs.sync_listings())
     return account
@@ -73,14 +73,14 @@ def change(
     New credentials discard the token and start a sync. If they belong to another account at the PMS, that account's
     listings replace the present ones. Raises Invalid, Conflict, NotFound.
     """
-    definition, known = account.definition, providers.ALL[account.definition.provider]
+    definition, adapter = account.definition, providers.ALL[account.definition.provider]
     with work() as w:
         if not lock(definition) or not _hold(account):  # the same order as a sync, against deadlocks
             raise NotFound("There is no such account.", code="account_not_found")
         if name is not None:
-            account.name = _name(known, name)
+            account.name = _name(adapter, name)
         if credentials is not None:
-            _set_credentials(account, definition, known, _merged(account, known, credentials))
+            _set_credentials(account, definition, adapter, _merged(account, adapter, credentials))
             sync.begin_anew(w, account)
     return account
 

@@ -55,16 +55,10 @@ class IntegrationAccount(Base):
     removed_at: Mapped[Moment | None] = mapped_column(index=True)  # hides the account and its listings
     name: Mapped[str] = mapped_column(String(120))
     # Deferred, so that loading an account doesn't decrypt its secrets
-    credentials: Mapped[str | None] = mapped_column(
-        EncryptedText, deferred=True
-    )  # JSON object; None after a change of SECRET_KEY
-    token: Mapped[str | None] = mapped_column(
-        EncryptedText, deferred=True
-    )  # access token; some PMSs issue only a few a day
+    credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: SECRET_KEY has changed
+    token: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # some PMSs issue only a few a day
     host: Mapped[str] = mapped_column(String(255))  # concurrent requests to a host are limited
-    next_at: Mapped[datetime | None] = mapped_column(
-        MomentOrNever, default=now
-    )  # when to sync, or to fetch the next page
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # of the next sync or page
     syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
     started_at: Mapped[Moment | None]  # of the running sync; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page

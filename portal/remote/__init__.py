@@ -1,4 +1,4 @@
-"""All outgoing HTTP to addresses from outside: GET and POST, to public addresses only, with limits and deadlines.
+"""All outgoing HTTP to user-supplied URLs: GET and POST, to public addresses only, with limits and deadlines.
 
 URLs of imports, PMSs and webhooks may point into our own network or to servers that stall (SSRF, slowloris). Each URL
 is therefore parsed strictly (`urls`), resolved once with every address checked (`addresses`), and the connection goes

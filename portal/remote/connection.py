@@ -80,7 +80,7 @@ class Reply:
 
 @contextmanager
 def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Reply]:
-    """Send a request and give its answer, as soon as its headers are there. Raises Refused, Unreachable."""
+    """Send a request and yield the reply once its headers have arrived. Raises Refused, Unreachable."""
     addresses = resolve(url.host, url.port, timeout_s=deadline.left_s())
     connection = _connection(url, addresses, deadline)
     with closing(connection):

@@ -133,7 +133,7 @@ def _stored(task: Task, fetched: remote.Fetched) -> FetchResult:
         return FetchResult(is_unchanged=True) if is_whole else _fetched(replace(task, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
-        raise Invalid(f"The Image CDN takes {', '.join(map(extension_of, TYPES))}.")
+        raise Invalid(f"The Image CDN supports {', '.join(map(extension_of, TYPES))}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
     published = strip_metadata(fetched.data, picture.type)
     if published is None:  # a film, or an unusual box order: never publish a location

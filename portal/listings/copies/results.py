@@ -81,10 +81,10 @@ def _is_being_deleted(keys: Sequence[str]) -> bool:
 
 def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task, result: FetchResult) -> None:
     """Record a result on its rows. If the Image CDN was switched off meanwhile, skip it without a failure."""
-    wanted = {target.image_id for target in task.targets}
+    target_ids = {target.image_id for target in task.targets}
     is_on = listing.account.definition.enable_images_cdn
     for image in images:
-        if image.id not in wanted:
+        if image.id not in target_ids:
             continue
         image.fetching_until = None
         if is_on:

@@ -156,13 +156,13 @@ def _listings(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
         .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         .where(Listing.id.in_(ids))
     )
-    found = {
+    facts = {
         row[0]: _ListingFacts(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)
     }
-    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(found))
+    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(facts))
     for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
-        found[listing_id].keys.add(key or "")
-    return found
+        facts[listing_id].keys.add(key or "")
+    return facts
 
 
 def _started(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> Task | None:

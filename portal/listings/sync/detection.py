@@ -15,7 +15,7 @@ from portal.listings import providers
 from portal.listings.models import GALLERY, THUMBNAIL, VERIFY_EVERY, IntegrationAccount, Listing, ListingImage
 from portal.work import Work
 
-AS_IT_IS = "surrogateescape"  # for bytes that aren't UTF-8: %E8 and %E9 stay different names
+KEEP_BYTES = "surrogateescape"  # keeps bytes that aren't UTF-8, so that different escapes stay different names
 SIGNED_WITH = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
 SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure's start and expiry times
 MAX_SUPERSEDED = 300  # rows kept of a listing: a PMS may change every URL at each sync
@@ -160,13 +160,13 @@ def host_of(url: str) -> str:
 def _unsigned(url: str) -> str:
     parts = _parts(url)
     if parts.query:
-        kept = [(name, value) for name, value in _parameters(parts.query) if not _signs(name)]
-        parts = parts._replace(query=urlencode(kept, errors=AS_IT_IS))
+        unsigned = [(name, value) for name, value in _parameters(parts.query) if not _signs(name)]
+        parts = parts._replace(query=urlencode(unsigned, errors=KEEP_BYTES))
     return urlunsplit(parts._replace(fragment=""))
 
 
 def _parameters(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, errors=AS_IT_IS)
+    return parse_qsl(query, keep_blank_values=True, errors=KEEP_BYTES)
 
 
 def _parts(url: str) -> SplitResult:

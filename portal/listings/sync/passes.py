@@ -22,7 +22,7 @@ class Pass:
 
     listing_ids: frozenset[int]
     given: int  # listings returned, repeats included
-    total: int | None  # listings that the PMS counts, as of the last page that says so
+    total: int | None  # listings according to the last page that has a total
     pages: int
 
     @property
@@ -32,7 +32,7 @@ class Pass:
 
 
 def add(account: IntegrationAccount, page: Page, listing_ids: Sequence[int]) -> list[Pass]:
-    """Record a page and return the passes of the sync so far, this page included. Under the account's lock."""
+    """Record a page and return the passes of the sync so far, including this page. Call it under the account's lock."""
     db.session.add(
         SyncPage(
             account_id=account.id,
@@ -102,9 +102,9 @@ def shortfall(account: IntegrationAccount, passes: Sequence[Pass]) -> str:
 
 def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
     """Return the progress of the running syncs, from 0 to 1, or None if the PMS doesn't count its listings."""
-    found = sum(account.found for account in accounts if account.started_at)
+    read = sum(account.found for account in accounts if account.started_at)
     total = sum(account.total or 0 for account in accounts if account.started_at)
-    return min(1.0, found / total) if total else None
+    return min(1.0, read / total) if total else None
 
 
 def _passes(account: IntegrationAccount) -> list[Pass]:
