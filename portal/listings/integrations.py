@@ -22,7 +22,7 @@ MAX_ACCOUNTS = 50  # of one provider
 
 
 def definitions(workspace: Workspace) -> list[IntegrationDefinition]:
-    """Return the providers that a workspace has connected or switched on, sorted by key."""
+    """Return the providers that a workspace has connected or configured, sorted by key."""
     query = select(IntegrationDefinition).where(IntegrationDefinition.workspace_id == workspace.id)
     return list(db.session.scalars(query.order_by(IntegrationDefinition.provider)))
 

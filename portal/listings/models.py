@@ -34,7 +34,7 @@ class IntegrationDefinition(Base):
     uuid: Mapped[PublicId]
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
     provider: Mapped[str] = mapped_column(String(20))  # "HOSTAWAY"
-    enable_images_cdn: Mapped[bool] = mapped_column(default=False)  # Image CDN contract, "Introduction"
+    enable_images_cdn: Mapped[bool] = mapped_column(default=False)  # off by default: Image CDN contract
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
@@ -62,7 +62,7 @@ class IntegrationAccount(Base):
     syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
     started_at: Mapped[Moment | None]  # of the running sync; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page
-    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # the PMS rejected a cursor; the next time fails
+    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # the PMS rejected a cursor; the second time fails
     passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in the running or last sync
     pages: Mapped[int] = mapped_column(default=0)  # stored in the running or last sync
     found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages
