@@ -95,13 +95,13 @@ _large = LargeBodies(MAX_LARGE, LARGE_PATIENCE_S)
 def perform(task: Task) -> FetchResult:
     """Download, check, strip and store a picture.
 
-    Client errors, too large and invalid pictures fail at once; 429, 5xx, timeouts and S3 errors are retried.
+    Client errors, too large and invalid pictures fail immediately; 429, 5xx, timeouts and S3 errors are retried.
     Reasons use the wording of the Image CDN contract, "Error Handling and Fallbacks", where it has one.
     """
     if task.attempts > MAX_ATTEMPTS:
         return FetchResult(reason="The download was interrupted each time")
     try:
-        return _copied_again(task, task.copy) if task.copy else _fetched(task)
+        return _copy_again(task, task.copy) if task.copy else _fetch(task)
     except remote.Unreachable as error:
         return _later(task, _reason(error), error.retry_after_s)
     except remote.Refused as error:
@@ -114,7 +114,7 @@ def perform(task: Task) -> FetchResult:
         return _later(task, "S3 upload fails")
 
 
-def _fetched(task: Task) -> FetchResult:
+def _fetch(task: Task) -> FetchResult:
     with _large.admitting() as admit:
         fetched = remote.fetch(
             task.url,
@@ -124,13 +124,13 @@ def _fetched(task: Task) -> FetchResult:
             usual_bytes=USUAL_BYTES,
             admit=admit,
         )
-        return _stored(task, fetched)
+        return _store(task, fetched)
 
 
-def _stored(task: Task, fetched: remote.Fetched) -> FetchResult:
+def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
     if fetched.status == 304:
         is_whole = all(storage.cdn.head(target.held or "") for target in task.targets)
-        return FetchResult(is_unchanged=True) if is_whole else _fetched(replace(task, condition={}))
+        return FetchResult(is_unchanged=True) if is_whole else _fetch(replace(task, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
         raise Invalid(f"The Image CDN supports {', '.join(map(extension_of, TYPES))}.")
@@ -150,12 +150,12 @@ def _validator(validator: str | None, most: int) -> str | None:
     return validator if is_usable else None
 
 
-def _copied_again(task: Task, copy: Copy) -> FetchResult:
+def _copy_again(task: Task, copy: Copy) -> FetchResult:
     """Store a picture that this listing already has under another key, without downloading it again."""
     (key,) = copy.keys.values()
     data = storage.cdn.get(key)
     if data is None:
-        return _fetched(task)
+        return _fetch(task)
     keys, put = _put(task, copy.image_hash, data, copy.picture.type)
     return FetchResult(replace(copy, keys=keys, put=put))
 

@@ -49,7 +49,7 @@ def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator
     here: _Cursor | None = _read(account, cursor, first) if cursor else _Cursor(first)
     while here:
         account.begin_page()
-        for page, following in _parts(account, here, _fetched(account, here, ask, is_resumed=bool(cursor))):
+        for page, following in _parts(account, here, _fetch(account, here, ask, is_resumed=bool(cursor))):
             yield replace(page, next_cursor=str(following) if following else None)
         here, cursor = following, None
 
@@ -78,7 +78,7 @@ def _read(account: Account, cursor: str, first: str) -> _Cursor:
     return here
 
 
-def _fetched(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
+def _fetch(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
     try:
         return ask(here.start)
     except Refused as refused:
