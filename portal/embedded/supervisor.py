@@ -27,7 +27,7 @@ class Child:
         self._backoff.started()
         self._start_at: float | None = None
         self.process = spawn(self.part, output=subprocess.PIPE)
-        threading.Thread(target=self._tell, args=(self.process.stdout,), daemon=True).start()
+        threading.Thread(target=self._forward, args=(self.process.stdout,), daemon=True).start()
 
     def look(self) -> None:
         """Restart it if it died, after a pause that doubles while it keeps dying; reap parts that run once."""
@@ -45,7 +45,7 @@ class Child:
         for line in self._last:
             self._log.line(self.part.name, line)
 
-    def _tell(self, output: IO[bytes]) -> None:
+    def _forward(self, output: IO[bytes]) -> None:
         for raw in output:
             line = raw.decode(errors="replace").rstrip()
             if self.part.is_worth_showing(line):
