@@ -43,7 +43,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     began = time.monotonic()
     try:
         settings = config.from_environment()
-        with _hold(settings.data_dir):
+        with _lock(settings.data_dir):
             _demand_port(settings)
             try:
                 _run(supervisor, settings, create_app, began)
@@ -156,7 +156,7 @@ def _workers(settings: Settings) -> Part:
     queues = [jobs.PIXELS] * settings.pixel_workers + [jobs.NETWORK] * settings.network_workers
     # Two each: one takes over while the other, out of time, waits for hanging calls.
     queues += [jobs.WEBHOOKS, jobs.SYNC, jobs.CDN] * 2 + [jobs.SCHEDULE]
-    # Huge pages take 7 % less CPU per photo (measured).
+    # measured: huge pages save 7 % of the CPU time per photo
     pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
     return _part("workers", settings, "workers.pool", *queues, env=pages)
 
@@ -173,7 +173,7 @@ def _stop(supervisor: Supervisor) -> None:
     supervisor.stop(("",), STOP_WITHIN_S / 2)
 
 
-def _hold(data_dir: Path) -> IO[str]:
+def _lock(data_dir: Path) -> IO[str]:
     """Lock the data directory until the file is closed. Raises Refused if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     file = open(data_dir / "lock", "w")  # noqa: SIM115 (the caller's `with`)
