@@ -119,7 +119,10 @@ def named_in_cdn(keys: Sequence[str]) -> set[str]:
 
 
 def state_of(image: ListingImage) -> str:
-    """Return an image's state. A failure after a success counts as failed, though the earlier copy is served."""
+    """Return an image's state. A failure after a success counts as failed, though the earlier copy is served.
+
+    See tests/contracts/README.md, "Failures after a success".
+    """
     if image.failure_reason:
         return FAILED
     return COPIED if image.key else WAITING

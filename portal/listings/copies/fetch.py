@@ -40,7 +40,7 @@ class Target:
     def key(self, prefix: str, image_hash: str, extension: str) -> str:
         """Return the key of the copy (Image CDN contract, "Image Storage Structure").
 
-        A copy keeps its key when the picture moves in the gallery.
+        A copy keeps its key when the picture moves in the gallery: tests/contracts/README.md, "Keys and deduplication".
         """
         if self.held and self.held.endswith(f"_{image_hash}.{extension}"):
             return self.held

@@ -80,7 +80,10 @@ def _is_being_deleted(keys: Sequence[str]) -> bool:
 
 
 def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task, result: FetchResult) -> None:
-    """Record a result on its rows. If the Image CDN was switched off meanwhile, skip it without a failure."""
+    """Record a result on its rows. If the Image CDN was switched off meanwhile, skip it without a failure.
+
+    See tests/contracts/README.md, "Switching off".
+    """
     target_ids = {target.image_id for target in task.targets}
     is_on = listing.account.definition.enable_images_cdn
     for image in images:

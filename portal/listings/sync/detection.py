@@ -38,7 +38,10 @@ class Wanted(NamedTuple):
 
 
 def url_sha256(url: str) -> str:
-    """Return the hash of a URL without signature parameters, so that re-signing doesn't make a picture look new."""
+    """Return the hash of a URL without signature parameters, so that re-signing doesn't make a picture look new.
+
+    See tests/contracts/README.md, "Signed URLs".
+    """
     return hashlib.sha256(_unsigned(url).encode()).hexdigest()
 
 
@@ -77,7 +80,7 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
 def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
     """Schedule uploads within the provider's budget per sync; the rest is due that many syncs later.
 
-    Pictures that were already waiting use up the budget first.
+    Pictures that were already waiting use up the budget first. See tests/contracts/README.md, "Budget of a sync".
     """
     budget = providers.ALL[account.definition.provider].uploads_per_sync
     for nth, row in enumerate(due, account.uploads):
