@@ -1,7 +1,7 @@
 """Idempotency keys: a repeated write runs once, and its answer is replayed.
 
 A key belongs to a workspace and keeps status, headers and body for 24 hours. The same key with another method, path or
-body is refused, and so is a repeat while the first request is running. See tests/contracts/README.md, "Idempotency keys".
+body is refused, and so is a repeat while the first request is running: tests/contracts/README.md, "Idempotency keys".
 """
 
 from datetime import datetime, timedelta
