@@ -106,7 +106,7 @@ class AccountData(DataA):
     next_sync_at: Moment | None = Field(description="null during a sync.")
     syncing: bool = Field(description="Whether a sync is running or queued.")
     progress: ProgressData
-    error: str | None = Field(description="Why the last sync failed or was interrupted.")
+    error: str | None = Field(description="Why the last sync failed, or why the current one is paused.")
     note: str | None = Field(
         description="What was unusual in the PMS's responses, or why the last sync was incomplete."
     )

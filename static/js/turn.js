@@ -27,7 +27,7 @@ export function turn(list, by = 1) {
     todo.set(tile.id, quarters((todo.get(tile.id) ?? 0) + by));
     draw(tile, quarters(+(tile.dataset.turn ?? 0) + by));
   }
-  say(list.length === 1 ? `Turned ${nameOf(list[0])}` : `Turning ${list.length} photos`);
+  say(list.length === 1 ? `Rotated ${nameOf(list[0])}` : `Rotating ${list.length} photos`);
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE_MS);
 }
@@ -50,7 +50,7 @@ async function send() {
   isSending = false;
   if (done.length < 2) return;
   const undo = () => done.forEach(([id, by]) => tileBy(id) && turn([tileBy(id)], -by));
-  toast(`Turned ${done.length} photos.`, { undo });
+  toast(`Rotated ${done.length} photos.`, { undo });
 }
 
 async function ask(ids, by) {
