@@ -116,13 +116,13 @@ def with_good_urls(kept: Answer) -> Answer:
     """Re-sign the upload URLs of a stored presign response if they have expired. The r2Keys stay the same."""
     if now() - kept.at < URL_REPEATED_FOR:
         return kept
-    said = json.loads(kept.body)
+    body = json.loads(kept.body)
     property = properties.find(auth.workspace(), (request.view_args or {})["id"])
-    for presigned in said["data"] if isinstance(said["data"], list) else [said["data"]]:
+    for presigned in body["data"] if isinstance(body["data"], list) else [body["data"]]:
         upload = uploads.find_upload(property, presigned["r2Key"])
         if upload and not upload.confirmed_at:
             presigned["uploadUrl"] = uploads.url_of(upload)
-    return kept._replace(body=json.dumps(said))
+    return kept._replace(body=json.dumps(body))
 
 
 @blueprint.post("/presign", responses={200: PresignAnswer})

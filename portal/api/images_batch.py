@@ -126,7 +126,7 @@ def delete(path: PropertyPath, body: DeleteBody) -> Response:
 @blueprint.post("/delete", responses={200: DeleteAnswer})
 @idempotent
 def delete_by_post(path: PropertyPath, body: DeleteBody) -> Response:
-    """Delete images permanently, from behind a proxy that drops the body of a DELETE."""
+    """Delete images permanently, as an alternative for clients whose proxy drops the body of a DELETE."""
     return _delete(path, body)
 
 

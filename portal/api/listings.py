@@ -74,7 +74,7 @@ class ListingsQuery(Query):
         description="`failed` or `waiting`: listings with at least one such picture. `copied`: listings whose pictures "
         "are all copied. Matches only listings whose Image CDN is enabled.",
     )
-    q: Text = Field("", description="Words to find in the name or the PMS's ID of the listing.")
+    q: Text = Field("", description="Words to find in the name or the listing's ID at the PMS.")
 
 
 class PictureData(DataA):
@@ -89,7 +89,7 @@ class PictureData(DataA):
 class ListingData(DataA):
     model_config = example(LISTING)
     id: UUID
-    external_id: str = Field(description="The PMS's ID of the listing.")
+    external_id: str = Field(description="The listing's ID at the PMS.")
     name: str
     provider: str
     account_id: UUID

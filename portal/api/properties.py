@@ -22,7 +22,7 @@ UPDATED = "Property updated successfully"  # verbatim from the contract, "Respon
 
 
 class Failed(BaseModel):
-    """Any error except a failed update."""
+    """Any error other than a failed update."""
 
     success: Literal[False]
     message: str

@@ -1,4 +1,4 @@
-"""Usage, an extension of the Property Images API: every limit that can block a request, and what is used of it."""
+"""Usage, an extension of the Property Images API: every limit that can block a request, with its current usage."""
 
 from uuid import UUID
 

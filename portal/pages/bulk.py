@@ -55,7 +55,7 @@ def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
     if not request.htmx:
         return redirect(sheet.url, 303)
     toast = {"text": f"Restored {photos(found)}.", "life": 4000}
-    return make_response(render_template("gallery/_sheet_anew.html", sheet=sheet), trigger={"toast": toast})
+    return make_response(render_template("gallery/_sheet_reloaded.html", sheet=sheet), trigger={"toast": toast})
 
 
 def _describe(uuid: UUID, chosen: list[str]) -> ResponseReturnValue:

@@ -106,7 +106,7 @@ def progress(uuid: UUID) -> ResponseReturnValue:
 
 def _ended(property: Property) -> str:
     """Return a sentence for each completed import that the page still shows as running."""
-    said = []
+    sentences = []
     for uuid in request.args.getlist("importing")[:9]:
         try:
             job = imports.find(property, uuid)
@@ -114,9 +114,9 @@ def _ended(property: Property) -> str:
             continue
         if job.completed_at:
             progress = imports.progress(job, imports.items(job))
-            of = f" of {progress.total}" if progress.failed else ""
-            said.append(f"Imported {progress.imported}{of} {'photo' if progress.total == 1 else 'photos'}.")
-    return " ".join(said)
+            of_total = f" of {progress.total}" if progress.failed else ""
+            sentences.append(f"Imported {progress.imported}{of_total} {'photo' if progress.total == 1 else 'photos'}.")
+    return " ".join(sentences)
 
 
 def _describe_again(uuid: UUID, image: Image, text: str, error: Invalid) -> ResponseReturnValue:

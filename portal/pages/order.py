@@ -32,7 +32,7 @@ def move(uuid: UUID) -> ResponseReturnValue:
     except Conflict as conflict:
         if not request.htmx:
             raise
-        current = render_template("gallery/_sheet_anew.html", sheet=find_sheet(uuid))
+        current = render_template("gallery/_sheet_reloaded.html", sheet=find_sheet(uuid))
         return make_response(current, 409, trigger={"toast": {"text": conflict.message}})
     sheet = find_sheet(uuid)
     if not request.htmx:

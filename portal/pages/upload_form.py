@@ -39,7 +39,7 @@ def upload(uuid: UUID) -> ResponseReturnValue:
     except multipart.FileTooLarge:
         return _form(uuid, f"No photo was added. A photo can be up to {config.settings().max_file_mb} MB.", 413)
     except RequestEntityTooLarge:
-        return _form(uuid, "No photo was added. That is too much at once: add fewer photos at a time.", 413)
+        return _form(uuid, "No photo was added. The upload is too large: add fewer photos at a time.", 413)
     except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as problem:
         return _form(uuid, f"No photo was added. {problem.message}", status_of(problem), headers_of(problem))
     return redirect(sheet.url, 303)
