@@ -67,8 +67,8 @@ class AccountChangeBody(BodyA):
     name: Text | None = Field(None, description="Max 120 characters. An empty string resets it to the provider's name.")
     credentials: dict[str, Text] | None = Field(
         None,
-        description="Fields that are sent replace the stored ones; an empty value removes an optional field. If the address "
-        "(`baseUrl`, `url`) changes, the secrets must be sent again. Never returned.",
+        description="Fields that are sent replace the stored ones; an empty value removes an optional field. If the "
+        "address (`baseUrl`, `url`) changes, the secrets must be sent again. Never returned.",
     )
 
 
