@@ -1,4 +1,4 @@
-"""Photos are put in order: by mouse, by touch, by keyboard, by number."""
+"""Photos are reordered by mouse, touch, keyboard and number."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[
 
 
 @pytest.mark.slow
-def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
+def test_dragging_to_the_first_position_sets_the_cover_and_undo_reverts_it(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -61,7 +61,7 @@ def touch(finger: Any, type: str, *points: tuple[float, float]) -> None:
 
 
 @pytest.mark.slow
-def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
+def test_a_photo_is_dragged_by_touch_and_scrolling_is_no_drag(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
@@ -127,7 +127,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
-def test_rapid_moves_are_all_saved_in_their_order(
+def test_rapid_moves_are_all_saved_in_order(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -138,7 +138,7 @@ def test_rapid_moves_are_all_saved_in_their_order(
         page.keyboard.press("Enter")
     assert shows(page, names, "4560123")
     assert settles(page, home, "4560123")
-    go_on(page)  # what the versions would bring, had they not been understood
+    go_on(page)  # what the versions would deliver if they were misread
     assert shows(page, names, "4560123")
 
 
@@ -170,7 +170,7 @@ def test_a_photo_is_moved_to_a_position_and_by_one(
 
 
 @pytest.mark.slow
-def test_several_are_moved_together_and_back(
+def test_several_photos_are_moved_together_and_back(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)

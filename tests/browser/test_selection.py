@@ -1,4 +1,4 @@
-"""Photos are selected, deleted and brought back; and described many in a row."""
+"""Photos are selected, deleted and restored, and described in a row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def focused(page: Any) -> Any:
     return page.evaluate("document.activeElement.closest('.tile')?.id.slice(2)")
 
 
-def test_a_range_is_selected_deleted_and_brought_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_a_range_is_selected_deleted_and_restored(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(1).click()
@@ -59,12 +59,12 @@ def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, p
     page.locator("#photos a.shot").first.focus()
     page.keyboard.press("Delete")
     assert focused(page) == str(photos[1].uuid)
-    assert page.locator("#photos .tile").first.get_attribute("data-cover") is not None  # the cover went to the next
+    assert page.locator("#photos .tile").first.get_attribute("data-cover") is not None  # the next photo became the cover
     assert settles(page, home, "123456")
 
 
 @pytest.mark.slow
-def test_what_cannot_be_deleted_comes_back(
+def test_photos_that_cannot_be_deleted_reappear(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -73,7 +73,7 @@ def test_what_cannot_be_deleted_comes_back(
     page.keyboard.press("Delete")
     page.locator("#photos .tile").nth(6).wait_for()
     assert stored(home) == "0123456"
-    complaints.clear()  # an answer with 503
+    complaints.clear()  # a 503 response
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_selected_photos_are_described_in_a_row(sheet: Sheet, home: Property, ph
 
 
 @pytest.mark.slow
-def test_without_javascript_photos_are_selected_deleted_and_brought_back(
+def test_without_javascript_photos_are_selected_deleted_and_restored(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, home: Property, photos: list[Image]
 ) -> None:
     page = tab(java_script_enabled=False)

@@ -1,4 +1,4 @@
-"""Photos are turned by key, menu, button and many at once; and added without JavaScript."""
+"""Photos are rotated by key, menu, button and in bulk; and added without JavaScript."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photos(home: Property) -> list[Image]:
 
 
 def quarter_turns(home: Property) -> list[int]:
-    db.session.rollback()  # what is read from here on is read anew
+    db.session.rollback()  # end the transaction, to read fresh rows
     return [image.quarter_turns for image in gallery.images(home)]
 
 
@@ -32,7 +32,7 @@ def settles(page: Any, home: Property, *expected: int) -> bool:
 
 
 def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
-    """Wait until a tile shows its real picture, of that shape, and is no longer turned by hand."""
+    """Wait until a tile shows its real picture in that shape, no longer rotated by CSS."""
     page.wait_for_function(
         """([nth, width, height]) => {
           const tile = document.querySelectorAll('#photos .tile')[nth], image = tile.querySelector('img');
@@ -43,7 +43,7 @@ def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
     )
 
 
-def test_r_turns_at_once_and_then_for_good(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_r_rotates_immediately_and_then_permanently(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     tile = page.locator("#photos .tile").nth(1)
     tile.locator("a.shot").focus()
@@ -59,7 +59,7 @@ def test_r_turns_at_once_and_then_for_good(sheet: Sheet, home: Property, photos:
 
 
 @pytest.mark.slow
-def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_many_photos_rotate_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(0).click()
@@ -74,10 +74,10 @@ def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[
 
 
 @pytest.mark.slow
-def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
+def test_after_a_refusal_undo_reverts_exactly_the_photos_that_were_rotated(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
-    """Four are asked for at a time: the second request is refused as a whole."""
+    """Four photos per request: the second request is refused as a whole."""
     storage.uploads.delete(photos[5].original_key)
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
@@ -98,7 +98,7 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
 
 
 @pytest.mark.slow
-def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_the_menu_and_the_opened_photo_rotate_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.locator("#photos .tile").nth(2).hover()
     page.locator("#photos .more").nth(2).click()
@@ -112,7 +112,7 @@ def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, ph
 
 
 @pytest.mark.slow
-def test_without_javascript_photos_are_turned_and_added(
+def test_without_javascript_photos_are_rotated_and_added(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
