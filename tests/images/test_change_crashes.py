@@ -1,4 +1,4 @@
-"""Kill -9 at every step of a change of many parts: all of it or nothing, and it can be done again."""
+"""SIGKILL at every step of an edit: it is done completely or not at all, and can be repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def change_everything(property_id: int) -> None:
 
 
 def sweep(buckets: Buckets) -> None:
-    """What was on its way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
+    """Objects on their way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
 
     def is_swept() -> bool:
         db.session.rollback()  # the rows as they are now: the sweep must know of what was committed before the kill
@@ -33,7 +33,7 @@ def sweep(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
+def test_an_edit_killed_at_any_step_is_done_or_can_be_repeated(
     home: Property, buckets: Buckets, steps: Steps
 ) -> None:
     ids, deaths = anew(home), 0

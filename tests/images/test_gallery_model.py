@@ -1,7 +1,6 @@
-"""A gallery against a model of one: any order of changes, from any entrance, ends where the model ends.
+"""A gallery against a model: any order of changes, from any entrance, ends where the model ends.
 
-`EXAMPLES=500 pytest -m storm tests/images/test_gallery_model.py` tries that many, other ones each time.
-"""
+`EXAMPLES=500 pytest -m storm tests/images/test_gallery_model.py` tries that many, different ones each time."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from tests.factories import Person
 from tests.images.galleries import added, arranged, assert_whole, now_in
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
-MOST = 5  # the plan's number: small, so that it is met
+MOST = 5  # the plan's limit: small, so that it is reached
 PHOTO = factories.jpeg(8, 6)
 PLACES = st.integers(0, MOST - 1)
 TURNS = st.integers(1, 3)
@@ -33,7 +32,7 @@ TURNS = st.integers(1, 3)
 
 @dataclass(frozen=True)
 class Photo:
-    """What the model knows of an image."""
+    """What the model knows about an image."""
 
     uuid: str
     quarter_turns: int = 0
@@ -41,7 +40,7 @@ class Photo:
 
 
 class Model:
-    """Photos in order, one of them the cover, and what can be brought back."""
+    """Photos in order, one of them the cover, and deletions that can be undone."""
 
     def __init__(self) -> None:
         self.photos: list[Photo] = []
@@ -52,8 +51,8 @@ class Model:
         self.photos = [photo for photo in self.photos if photo not in gone]
         self.crown(self.cover)
 
-    def crown(self, wanted: str | None) -> None:
-        """Where the wanted one is gone it is the first."""
+    def set_cover(self, wanted: str | None) -> None:
+        """Make the wanted photo the cover, or the first one if that is gone."""
         here = [photo.uuid for photo in self.photos]
         self.cover = wanted if wanted in here else next(iter(here), None)
 
@@ -88,8 +87,8 @@ class AnyGallery(RuleBasedStateMachine):
     def id_of(self, photo: Photo) -> int:
         return gallery.find(self.home, photo.uuid).id
 
-    def come_new(self, count: int) -> list[str]:
-        """Take up the names of those that must have come, at the end."""
+    def take_new(self, count: int) -> list[str]:
+        """Record the new images at the end of the gallery."""
         known = {photo.uuid for photo in self.model.photos}
         new = [str(image.uuid) for image in now_in(self.home) if str(image.uuid) not in known]
         assert len(new) == count
@@ -98,7 +97,7 @@ class AnyGallery(RuleBasedStateMachine):
 
     @rule(data=st.data(), gone=st.sets(PLACES, max_size=2), files=st.lists(st.integers(0, 3), max_size=2))
     def put(self, data: st.DataObject, gone: set[int], files: list[int]) -> None:
-        """Seed C's PUT, any parts of it at once."""
+        """PUT /api/properties/:id of the Manage Property Images contract, any of its parts together."""
         deleted = self.chosen(gone)
         kept = [photo for photo in self.model.photos if photo not in deleted]
         turned = {photo: data.draw(TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
