@@ -117,7 +117,9 @@ def test_a_bucket_with_too_many_unknown_objects_belongs_to_another_database(
     assert ("is this its database?" in caplog.text) is not is_ours
 
 
-def test_known_garbage_does_not_count_towards_the_unknown_share(owned: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_garbage_does_not_count_towards_the_unknown_share(
+    owned: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)

@@ -74,7 +74,9 @@ def test_a_block_that_raises_rolls_back_its_change_and_skips_the_rider(
     assert not writing.get()
 
 
-def test_the_last_change_is_rolled_back_with_its_objects(alice: Person, rider: Callable[[], None], buckets: Buckets) -> None:
+def test_the_last_change_is_rolled_back_with_its_objects(
+    alice: Person, rider: Callable[[], None], buckets: Buckets
+) -> None:
     with pytest.raises(ZeroDivisionError), riding(rider):
         with work() as w:
             w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")

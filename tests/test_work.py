@@ -116,7 +116,9 @@ def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once:
 
 
 @matrix
-def test_a_job_that_cannot_be_enqueued_does_not_fail_the_change(home: Property, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_that_cannot_be_enqueued_does_not_fail_the_change(
+    home: Property, caplog: pytest.LogCaptureFixture
+) -> None:
     with work() as w:
         assert lock(home)
         home.name = "Birch House"

@@ -140,7 +140,9 @@ def test_one_of_twenty_simultaneous_requests_gets_the_claim(alice: Person, at_on
 
 
 @both
-def test_one_of_twenty_simultaneous_requests_takes_over_a_dead_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+def test_one_of_twenty_simultaneous_requests_takes_over_a_dead_claim(
+    alice: Person, at_once: Callable[..., list[Any]]
+) -> None:
     claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))
     id = alice.workspace.id

@@ -30,7 +30,8 @@ from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
 from portal.infra import storage
 from tests.browser import connected, furnished
-from tests.browser.conftest import QUIET, until
+from tests.browser.conftest import QUIET
+from tests.browser.pages import until
 
 IN_SIGHT = "(image) => image.getBoundingClientRect().top < innerHeight"
 SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as on phones

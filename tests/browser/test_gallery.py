@@ -11,7 +11,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
-from tests.browser.conftest import Sheet, until
+from tests.browser.pages import Sheet, until
 from tests.factories import Person
 
 AT = "[...document.querySelectorAll('#photos .tile')].indexOf(document.activeElement.closest('.tile'))"
@@ -53,9 +53,7 @@ def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, phot
 
 
 @pytest.mark.slow
-def test_a_photo_has_an_address_and_can_open_in_a_new_tab(
-    sheet: Sheet, home: Property, photos: list[Image]
-) -> None:
+def test_a_photo_has_an_address_and_can_open_in_a_new_tab(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     with page.context.expect_page() as opened:
         page.locator(f"#p-{photos[2].uuid} a.shot").click(modifiers=["ControlOrMeta"])

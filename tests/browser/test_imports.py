@@ -14,7 +14,7 @@ from portal.images import gallery
 from portal.images.imports import fetch
 from portal.images.models import Property
 from tests import factories
-from tests.browser.conftest import Sheet
+from tests.browser.pages import Sheet
 from tests.outside import Outside, Reply, Seen, outside
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -101,9 +101,7 @@ def test_an_invalid_line_is_named_and_the_text_stays(sheet: Sheet, home: Propert
 
 
 @pytest.mark.slow
-def test_a_hidden_import_continues(
-    sheet: Sheet, home: Property, world: Outside, importer: threading.Event
-) -> None:
+def test_a_hidden_import_continues(sheet: Sheet, home: Property, world: Outside, importer: threading.Event) -> None:
     page = sheet(home)
     paste(page, f"{world.url}/1.jpg")
     page.get_by_role("button", name="Hide this import, it goes on").click()

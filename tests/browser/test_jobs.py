@@ -16,7 +16,7 @@ from portal.images.models import FAILED, Image, Property
 from portal.infra import jobs
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import at_work, finished
+from tests.browser.pages import at_work, finished
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, Seen, outside

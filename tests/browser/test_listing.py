@@ -11,7 +11,7 @@ import pytest
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import jobs
 from portal.listings.models import IntegrationAccount
-from tests.browser.conftest import at_work, go_on
+from tests.browser.pages import at_work, go_on
 from tests.factories import Person
 from tests.listings import stays
 

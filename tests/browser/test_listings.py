@@ -15,8 +15,8 @@ from portal.infra import jobs
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers import hostaway
-from tests.browser.conftest import at_work, go_on
-from tests.browser.test_looks import LOOKS, NOTHING, WHOLE, barriers, found_by_axe, resize
+from tests.browser.pages import at_work, go_on
+from tests.browser.test_every_page import LOOKS, NOTHING, WHOLE, barriers, found_by_axe, resize
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
@@ -42,9 +42,7 @@ def card(page: Any) -> Any:
     return page.locator("#int-hostaway")
 
 
-def test_an_account_is_connected_and_its_copies_appear_live(
-    open_page: Callable[[str], Any], pms: FakeHostaway
-) -> None:
+def test_an_account_is_connected_and_its_copies_appear_live(open_page: Callable[[str], Any], pms: FakeHostaway) -> None:
     page = open_page("/properties")
     page.get_by_role("link", name="Listings", exact=True).click()
     connect(page, pms)
@@ -220,7 +218,7 @@ def flip(page: Any) -> None:
 def nothing(page: Any) -> None: ...
 
 
-STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_looks.py
+STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_every_page.py
     "listings": ("/listings", nothing, WHOLE),
     "integration": ("/listings?provider=hostaway", nothing, "main"),
     "nothing found": ("/listings?q=nowhere", nothing, NOTHING),

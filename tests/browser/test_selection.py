@@ -10,7 +10,7 @@ import pytest
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.conftest import Sheet, settles, stored
+from tests.browser.pages import Sheet, becomes_stored, stored
 from tests.factories import Person
 
 
@@ -35,11 +35,11 @@ def test_a_range_is_selected_deleted_and_restored(sheet: Sheet, home: Property, 
     assert focused(page) == str(photos[5].uuid)
     assert page.locator(".bulk").is_hidden()
     page.locator(".toast", has_text="Deleted 4 photos.").wait_for()
-    assert settles(page, home, "056")
+    assert becomes_stored(page, home, "056")
     assert page.locator("#chips [data-photo-count]").inner_text() == "3"
     page.keyboard.press("Control+z")
     page.locator("#photos .tile").nth(6).wait_for()
-    assert settles(page, home, "0123456")
+    assert becomes_stored(page, home, "0123456")
     page.locator(".toast", has_text="Brought back 4 photos.").wait_for()
 
 
@@ -59,8 +59,10 @@ def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, p
     page.locator("#photos a.shot").first.focus()
     page.keyboard.press("Delete")
     assert focused(page) == str(photos[1].uuid)
-    assert page.locator("#photos .tile").first.get_attribute("data-cover") is not None  # the next photo became the cover
-    assert settles(page, home, "123456")
+    assert (
+        page.locator("#photos .tile").first.get_attribute("data-cover") is not None
+    )  # the next photo became the cover
+    assert becomes_stored(page, home, "123456")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import Sheet, becomes, finished, go_on, hurry
+from tests.browser.pages import Sheet, becomes, finished, go_on, hurry
 from tests.conftest import Buckets
 from tests.factories import Person
 
@@ -200,9 +200,7 @@ def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None
     page.unroute_all(behavior="ignoreErrors")
 
 
-def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(
-    sheet: Sheet, home: Property, buckets: Buckets
-) -> None:
+def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(sheet: Sheet, home: Property, buckets: Buckets) -> None:
     """The server has confirmed it, and the page doesn't know yet."""
     page = sheet(home)
     held: list[Any] = []
@@ -243,9 +241,7 @@ def test_a_confirm_after_the_cancel_adds_nothing(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_uploads_wait_while_offline(
-    sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
-) -> None:
+def test_uploads_wait_while_offline(sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]) -> None:
     page = sheet(home, on=own_tab)
     page.context.set_offline(True)
     add(page, jpeg("hall.jpg"))

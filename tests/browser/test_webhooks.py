@@ -16,7 +16,7 @@ from portal.infra import jobs
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery, Endpoint
 from portal.work import work
-from tests.browser.conftest import at_work, becomes
+from tests.browser.pages import at_work, becomes
 from tests.factories import Person
 from tests.outside import Outside, Reply, outside
 

@@ -68,7 +68,9 @@ def test_an_attempt_is_given_back_when_our_bucket_failed(home: Property, buckets
     assert len(buckets.listing()) == 1
 
 
-def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A JPEG without its end marker is decoded before it is accepted, a few at a time."""
     monkeypatch.setattr(inspecting, "WAIT_FOR_DECODE_S", 0.01)
     with outside(lambda _: Reply(body=factories.jpeg()[:-2])) as host:

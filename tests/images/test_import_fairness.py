@@ -68,9 +68,7 @@ def import_once(others_are_at_it: Callable[[], bool], property_id: int, urls: li
     assert imports.progress(job, imports.items(job)).imported == len(urls)
 
 
-def test_one_slow_host_delays_no_other_import(
-    alice: Person, charlie: Person, while_fetching: WhileFetching
-) -> None:
+def test_one_slow_host_delays_no_other_import(alice: Person, charlie: Person, while_fetching: WhileFetching) -> None:
     home = factories.home_of(charlie.workspace)
     with outside(lambda _: Reply(after_s=100)) as slow, outside(photo) as host:
         for n in range(3):

@@ -23,9 +23,7 @@ def foreign_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_every_malformed_file_becomes_a_photo_or_a_typed_reason(
-    home: Property, buckets: Buckets, stride: int
-) -> None:
+def test_every_malformed_file_becomes_a_photo_or_a_typed_reason(home: Property, buckets: Buckets, stride: int) -> None:
     files = foreign_files()[::stride]
     if not files:
         pytest.skip(f"needs the corpus of foreign images: {CORPUS} is missing")

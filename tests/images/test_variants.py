@@ -32,7 +32,9 @@ def corrupted(home: Property) -> Image:
     return image
 
 
-def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(home: Property, work_off: Callable[[], int]) -> None:
+def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(
+    home: Property, work_off: Callable[[], int]
+) -> None:
     image = factories.photo_in(home, factories.jpeg(2100, 1400))
     assert work_off() == 1
     db.session.rollback()

@@ -156,7 +156,9 @@ def test_a_change_that_cannot_connect_is_not_saved(account: IntegrationAccount, 
 
 
 @on_both
-def test_an_account_cannot_be_changed_into_an_existing_one(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_an_account_cannot_be_changed_into_an_existing_one(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     other = integrations.connect(alice.workspace, "hostaway", {**pms.credentials, "clientId": "6"})
     with pytest.raises(Conflict):
         integrations.change(other, credentials={"clientId": pms.credentials["clientId"]})
@@ -164,9 +166,7 @@ def test_an_account_cannot_be_changed_into_an_existing_one(account: IntegrationA
     integrations.change(other, credentials=kept(other))
 
 
-def test_unreadable_credentials_must_be_typed_completely(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_unreadable_credentials_must_be_typed_completely(account: IntegrationAccount, pms: FakeHostaway) -> None:
     with work():
         account.credentials, account.next_at = None, now()
     sync.run()

@@ -175,9 +175,7 @@ def test_a_run_out_of_time_enqueues_its_successor(
 
 
 @on_both
-def test_two_workers_can_clean_up_concurrently(
-    account: IntegrationAccount, at_once: Callable[..., list[Any]]
-) -> None:
+def test_two_workers_can_clean_up_concurrently(account: IntegrationAccount, at_once: Callable[..., list[Any]]) -> None:
     stays.synced(account)
     removal.remove_account(account)
     outcomes = at_once(removal.clear_leftovers, (), (), ())

@@ -100,9 +100,7 @@ def test_a_picture_is_retried_on_request(account: IntegrationAccount, alice: Per
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_all_failures_are_retried_on_request(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
-) -> None:
+def test_all_failures_are_retried_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     pms.fail_next(2, 404, below="/pictures/")
     stays.synced(account)
     assert copies.try_all_again(select(ListingImage.id)) == 3
@@ -112,7 +110,9 @@ def test_all_failures_are_retried_on_request(
     assert copies.try_all_again(select(ListingImage.id)) == 0
 
 
-def test_disabled_or_removed_pictures_are_not_retried(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_disabled_or_removed_pictures_are_not_retried(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
     failed = stays.images()[1]

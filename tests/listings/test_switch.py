@@ -147,9 +147,7 @@ def test_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     assert len(stays.objects()) == 6
 
 
-def test_hidden_copies_send_no_event_until_the_switch_is_on_again(
-    account: IntegrationAccount, alice: Person
-) -> None:
+def test_hidden_copies_send_no_event_until_the_switch_is_on_again(account: IntegrationAccount, alice: Person) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
     stays.synced_only(account)
     *some, last = [task for task in tasks._claim(99) if task.listing_id == stays.listings()[0].id]

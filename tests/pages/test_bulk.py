@@ -84,7 +84,9 @@ def test_selected_photos_are_described_in_a_row(alice: Person, home: Property, p
     assert "Save and next" not in browser.get(saved.location).text
 
 
-def test_photos_without_a_description_are_described_in_a_row(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_photos_without_a_description_are_described_in_a_row(
+    alice: Person, home: Property, photos: list[Image]
+) -> None:
     gallery.describe(home, str(photos[2].uuid), "A garden")
     url = f"{sheet_of(home)}/{photos[1].uuid}?f=alt"
     answer = alice.browser().post(url, data={"alt": "A hall", "then": "next"}, headers=FRAGMENT)

@@ -23,7 +23,9 @@ def test_a_page_is_compressed(alice: Person, home: Property) -> None:
     assert plain.vary.as_set() >= {"accept-encoding"}
 
 
-def test_a_response_that_another_site_may_have_requested_is_not_compressed(alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_response_that_another_site_may_have_requested_is_not_compressed(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
     for site in ("cross-site", "same-site", None):
         with subtests.test(site=site):
             browser = alice.browser()

@@ -172,9 +172,7 @@ def test_a_failed_photo_is_retried(alice: Person, home: Property, image: Image) 
     assert gallery.find(home, str(image.uuid)).variants == PENDING
 
 
-def test_the_number_of_statements_does_not_grow_with_the_photos(
-    alice: Person, home: Property, image: Image
-) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_photos(alice: Person, home: Property, image: Image) -> None:
     browser, address = alice.browser(), sheet_of(home)
     counts = []
     for _ in range(2):
@@ -193,9 +191,7 @@ def _note(asked: list[str], _connection: object, _cursor: object, statement: str
     asked.append(statement)
 
 
-def test_charlie_cannot_tell_alices_gallery_from_a_missing_one(
-    charlie: Person, home: Property, image: Image
-) -> None:
+def test_charlie_cannot_tell_alices_gallery_from_a_missing_one(charlie: Person, home: Property, image: Image) -> None:
     browser, nowhere = charlie.browser(), "00000000-0000-4000-8000-000000000000"
     for method, path in [
         ("GET", "/properties/{home}/photos"),

@@ -75,9 +75,7 @@ def test_errors_are_shown_in_place(alice: Person, home: Property, subtests: pyte
                 assert ("<html" in answer.text) is not bool(headers)
 
 
-def test_links_over_quota_are_refused_in_place(
-    alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_over_quota_are_refused_in_place(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
     for _ in range(2):
         factories.photo_in(home, factories.jpeg(30, 20))

@@ -153,7 +153,9 @@ def test_a_file_name_is_escaped(alice: Person, home: Property) -> None:
     assert "<img src=x" not in page and "<b>Damaged" not in page
 
 
-def test_the_duration_of_a_job_is_read_from_the_rows(alice: Person, home: Property, work_off: Callable[[], int]) -> None:
+def test_the_duration_of_a_job_is_read_from_the_rows(
+    alice: Person, home: Property, work_off: Callable[[], int]
+) -> None:
     photo_in(home)
     work_off()
     db.session.rollback()

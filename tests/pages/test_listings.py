@@ -21,6 +21,7 @@ from tests.listings import stays
 
 HTMX = {"HX-Request": "true"}
 HTML_BUDGET = 12 * 1024  # bytes, gzipped
+Statements = Callable[..., int]
 SWITCH = "/listings/integrations/hostaway/switch"
 
 
@@ -261,7 +262,7 @@ def test_charlie_sees_and_changes_nothing(alice: Person, charlie: Person, listin
     assert switches == {alice.workspace.id: True, charlie.workspace.id: False}
 
 
-def test_the_number_of_statements_does_not_grow_with_the_listings(alice: Person, listing: Listing, statements: Callable[..., int]) -> None:
+def test_statements_do_not_grow_with_the_listings(alice: Person, listing: Listing, statements: Statements) -> None:
     browser = alice.browser()
     paths = ("/listings", "/listings?provider=hostaway&state=failed&q=o")
     few = [statements(browser.get, path, headers=HTMX) for path in paths]

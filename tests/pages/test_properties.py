@@ -71,9 +71,7 @@ def test_a_new_property_redirects_to_its_gallery(alice: Person) -> None:
     assert made.workspace_id == alice.workspace.id
 
 
-def test_typed_text_stays_next_to_its_error(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
+def test_typed_text_stays_next_to_its_error(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for path in ("/properties/new", "edit"):
         with subtests.test(path=path):
             path = f"/properties/{home.uuid}/edit" if path == "edit" else path

@@ -42,7 +42,9 @@ def stored_size(image: Image) -> tuple[int, int]:
     return Pillow.open(BytesIO(storage.cdn.get(image.large_key or "") or b"")).size
 
 
-def test_selected_photos_are_rotated_and_their_tiles_returned(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_selected_photos_are_rotated_and_their_tiles_returned(
+    alice: Person, home: Property, photos: list[Image]
+) -> None:
     chosen, old_url = [str(photos[0].uuid), str(photos[2].uuid)], photos[0].key
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
     assert answer.status_code == 200
@@ -123,7 +125,9 @@ def test_an_unknown_photo_is_skipped_and_not_reflected_in_the_address(
     assert sizes(home) == [(60, 40), (40, 60), (60, 40)]
 
 
-def test_photos_of_other_workspaces_stay_as_they_are(charlie: Person, alice: Person, home: Property, photos: list[Image]) -> None:
+def test_photos_of_other_workspaces_stay_as_they_are(
+    charlie: Person, alice: Person, home: Property, photos: list[Image]
+) -> None:
     den = factories.home_of(charlie.workspace)
     chosen = {"photo": str(photos[0].uuid), "turns": "1"}
     assert charlie.browser().post(url_of(home), data=chosen, headers=FRAGMENT).status_code == 404

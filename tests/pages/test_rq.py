@@ -49,7 +49,9 @@ def test_an_editor_is_refused_and_an_anonymous_visitor_redirected_to_sign_in(app
 TIDIER = [("/rq", "/rq/"), ("/rq//0/data/queues.json", "/rq/0/data/queues.json"), ("/sign-in//link", "/sign-in/link")]
 
 
-def test_a_normalised_path_does_not_redirect_to_a_host_that_the_request_names(alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_normalised_path_does_not_redirect_to_a_host_that_the_request_names(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
     for path, tidier in TIDIER:
         with subtests.test(path=path, tidier=tidier):
             browser = alice.browser()

@@ -16,7 +16,7 @@ from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
-from tests.images.test_making import no_room
+from tests.images.test_rendering import no_room
 
 PHOTO = factories.jpeg(60, 40)
 

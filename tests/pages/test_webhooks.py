@@ -203,7 +203,9 @@ def test_bob_can_look_but_not_manage(bob: Person, endpoint: Endpoint) -> None:
         assert word not in page
 
 
-def test_a_delivery_of_alices_is_not_found_under_charlies_webhook(alice: Person, charlie: Person, endpoint: Endpoint) -> None:
+def test_a_delivery_of_alices_is_not_found_under_charlies_webhook(
+    alice: Person, charlie: Person, endpoint: Endpoint
+) -> None:
     (hers,) = called(endpoint, 500)
     own = endpoints.create(charlie.workspace, "https://corvid.example/", ["property.updated"])
     answer = charlie.browser().post(f"{where(own)}/deliveries/{hers.uuid}/send-again")
@@ -211,7 +213,9 @@ def test_a_delivery_of_alices_is_not_found_under_charlies_webhook(alice: Person,
     assert hers.state == "failed"
 
 
-def test_the_number_of_statements_does_not_grow_with_the_webhooks(alice: Person, endpoint: Endpoint, statements: Callable[..., int]) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_webhooks(
+    alice: Person, endpoint: Endpoint, statements: Callable[..., int]
+) -> None:
     called(endpoint, 200)
     browser = alice.browser()
     paths = ("/settings/webhooks", where(endpoint))
@@ -232,9 +236,7 @@ def test_a_delivery_without_a_response_says_why(alice: Person, endpoint: Endpoin
     assert delivery.DEADLINE_S == 15 and one
 
 
-def test_a_delivery_read_while_in_flight_is_redrawn_with_its_response(
-    alice: Person, endpoint: Endpoint
-) -> None:
+def test_a_delivery_read_while_in_flight_is_redrawn_with_its_response(alice: Person, endpoint: Endpoint) -> None:
     """Its details are kept as long as they have the same id, so that what is open stays open."""
     called(endpoint, 500)
     details = re.compile(r'<details id="([^"]+)"[^>]*><summary>([^<]+)')

@@ -94,9 +94,7 @@ def test_each_hostile_host_has_its_reason_and_good_pictures_are_copied(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_private_and_invalid_addresses_have_reasons_too(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_private_and_invalid_addresses_have_reasons_too(account: IntegrationAccount, pms: FakeHostaway) -> None:
     odd = [
         "http://10.0.0.1/1.jpg",
         "http://169.254.169.254/latest/meta-data/",

@@ -18,7 +18,7 @@ from portal.pages import assets
 from portal.work import work
 from tests import factories
 from tests.browser import furnished
-from tests.browser.conftest import finished
+from tests.browser.pages import finished
 from tests.factories import Person
 
 HERE = Path(__file__).parent
@@ -148,7 +148,9 @@ def open_details(page: Any) -> None:
         summary.click()
 
 
-STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # the address, how to reach the state, and what is new in it
+STATES: dict[
+    str, tuple[str, Callable[[Any], None], str]
+] = {  # the address, how to reach the state, and what is new in it
     "gallery": ("/properties/{rooms}/photos", nothing, WHOLE),
     "select": ("/properties/{rooms}/photos", select, ".bulk"),
     "menu": ("/properties/{rooms}/photos", menu, "#tile-menu"),

@@ -87,9 +87,7 @@ def test_a_pending_photo_stays_pending_when_there_is_no_room(
 
 
 @pytest.mark.parametrize("method", ["PUT", pytest.param("GET", marks=pytest.mark.slow)])
-def test_a_pending_photo_stays_pending_when_the_bucket_fails(
-    home: Property, buckets: Buckets, method: str
-) -> None:
+def test_a_pending_photo_stays_pending_when_the_bucket_fails(home: Property, buckets: Buckets, method: str) -> None:
     waiting = factories.photo_in(home)
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == method else None

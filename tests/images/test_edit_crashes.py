@@ -12,7 +12,7 @@ from tests.buckets import collect_orphans
 from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 from tests.images.galleries import assert_whole, named, rows_of
-from tests.images.test_change_faults import anew, assert_done, everything
+from tests.images.test_edit_faults import assert_done, everything, fresh
 from tests.processes import until
 
 
@@ -33,10 +33,8 @@ def sweep(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_an_edit_killed_at_any_step_is_done_or_can_be_repeated(
-    home: Property, buckets: Buckets, steps: Steps
-) -> None:
-    ids, deaths = anew(home), 0
+def test_an_edit_killed_at_any_step_is_done_or_can_be_repeated(home: Property, buckets: Buckets, steps: Steps) -> None:
+    ids, deaths = fresh(home), 0
     for step in steps:
         before, objects = rows_of(home.id), buckets.listing()
         lived = dies_at(step, config.settings(), change_everything, home.id)
@@ -46,7 +44,7 @@ def test_an_edit_killed_at_any_step_is_done_or_can_be_repeated(
         else:
             assert_done(home, ids)
             assert_whole(home, buckets)
-            ids = anew(home)
+            ids = fresh(home)
         if lived:
             break
         deaths += 1

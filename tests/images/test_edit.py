@@ -244,9 +244,7 @@ def test_concurrent_changes_survive_the_edit(
     assert_whole(home, buckets)
 
 
-def test_a_missing_original_leaves_everything_as_it_was(
-    home: Property, three: list[int], buckets: Buckets
-) -> None:
+def test_a_missing_original_leaves_everything_as_it_was(home: Property, three: list[int], buckets: Buckets) -> None:
     a, b, c = three
     storage.uploads.delete(gallery.images(home)[1].original_key)
     before, objects = rows_of(home.id), buckets.listing()

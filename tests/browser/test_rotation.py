@@ -13,7 +13,7 @@ from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
-from tests.browser.conftest import Sheet, becomes, finished
+from tests.browser.pages import Sheet, becomes, finished
 from tests.factories import Person
 
 
@@ -27,7 +27,7 @@ def quarter_turns(home: Property) -> list[int]:
     return [image.quarter_turns for image in gallery.images(home)]
 
 
-def settles(page: Any, home: Property, *expected: int) -> bool:
+def becomes_rotated(page: Any, home: Property, *expected: int) -> bool:
     return becomes(page, lambda: quarter_turns(home), [*expected]) == [*expected]
 
 
@@ -50,10 +50,10 @@ def test_r_rotates_immediately_and_then_permanently(sheet: Sheet, home: Property
     for _ in range(3):
         page.keyboard.press("r")
     page.locator("#photos .tile[data-turn='3']").wait_for()
-    assert settles(page, home, 0, 3, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 3, 0, 0, 0, 0)
     is_drawn(page, 1, 200, 300)
     page.keyboard.press("Shift+R")
-    assert settles(page, home, 0, 2, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 2, 0, 0, 0, 0)
     is_drawn(page, 1, 300, 200)
     assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
 
@@ -65,11 +65,11 @@ def test_many_photos_rotate_together_and_back(sheet: Sheet, home: Property, phot
     boxes.nth(0).click()
     boxes.nth(4).click(modifiers=["Shift"])
     page.locator(".bulk").get_by_role("button", name="Rotate").click()
-    assert settles(page, home, 1, 1, 1, 1, 1, 0)
+    assert becomes_rotated(page, home, 1, 1, 1, 1, 1, 0)
     for nth in range(5):
         is_drawn(page, nth, 200, 300)
     page.locator(".toast", has_text="Turned 5 photos.").get_by_role("button", name="Undo").click()
-    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 4, 300, 200)
 
 
@@ -87,11 +87,11 @@ def test_after_a_refusal_undo_reverts_exactly_the_photos_that_were_rotated(
     page.locator(".toast", has_text="Nothing was turned. The original of this photo is missing").wait_for()
     toast = page.locator(".toast", has_text="Turned 4 photos.")
     toast.wait_for()
-    assert settles(page, home, 1, 1, 1, 1, 0, 0)
+    assert becomes_rotated(page, home, 1, 1, 1, 1, 0, 0)
     for nth, width, height in ((0, 200, 300), (4, 300, 200), (5, 300, 200)):
         is_drawn(page, nth, width, height)
     toast.get_by_role("button", name="Undo").click()
-    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 3, 300, 200)
     assert ["422" in complaint for complaint in complaints] == [True]
     complaints.clear()
@@ -103,11 +103,11 @@ def test_the_menu_and_the_opened_photo_rotate_too(sheet: Sheet, home: Property, 
     page.locator("#photos .tile").nth(2).hover()
     page.locator("#photos .more").nth(2).click()
     page.get_by_role("menuitem", name="Rotate right").click()
-    assert settles(page, home, 0, 0, 1, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 1, 0, 0, 0)
     is_drawn(page, 2, 200, 300)
     page.locator("#photos a.shot").nth(0).click()
     page.locator("#photo").get_by_role("button", name="Rotate left").click()
-    assert settles(page, home, 3, 0, 1, 0, 0, 0)
+    assert becomes_rotated(page, home, 3, 0, 1, 0, 0, 0)
     is_drawn(page, 0, 200, 300)
 
 

@@ -15,7 +15,7 @@ from portal.images import gallery
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import READY, Image, Property
 from portal.work import work
-from tests.browser.conftest import becomes
+from tests.browser.pages import becomes
 from tests.factories import Person
 
 PHOTOS = 312

@@ -78,9 +78,7 @@ def test_concurrent_syncs_and_copies_reach_the_same_result(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_listing_sends_one_event_per_change(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
-) -> None:
+def test_a_listing_sends_one_event_per_change(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
 
     def told() -> list[str]:

@@ -146,9 +146,7 @@ def test_a_pms_that_counts_too_many_is_reread_only_once_and_removals_still_work(
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_failing_pages_do_not_count_as_removed_listings(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_failing_pages_do_not_count_as_removed_listings(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     say = type(pms).say
 
@@ -167,9 +165,7 @@ def test_failing_pages_do_not_count_as_removed_listings(
     assert (missing(), account.note) == ([], None)
 
 
-def test_an_empty_list_with_a_higher_count_removes_nothing(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_an_empty_list_with_a_higher_count_removes_nothing(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     pms.say = lambda _: as_json({"status": "success", "result": [], "count": 4})  # type: ignore[method-assign]
     for _ in range(3):
@@ -187,9 +183,7 @@ def test_a_pms_that_counts_a_hundred_million_is_read_to_an_end(account: Integrat
     assert account.note == "Hostaway counts 100,000,004 listings but returned 4. Nothing was removed."
 
 
-def test_a_row_that_is_no_listing_does_not_prevent_removals(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_a_row_that_is_no_listing_does_not_prevent_removals(account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.twist = lambda listing: listing if listing["id"] != 2 else {"name": "A draft, without an id"}
     stays.synced(account)
     pms.catalogue.remove(4)

@@ -42,9 +42,7 @@ def refused(call: Callable[[], None]) -> Unreachable:
 
 
 @pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.storm)])
-def test_two_threads_with_separate_accounts_never_exceed_the_limit(
-    monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
+def test_two_threads_with_separate_accounts_never_exceed_the_limit(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Nor do they wait so long that one of them misses its page's deadline."""
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(8, 1, "host"), Limit(10, 1, "account")))
     with FakeHostaway() as pms:

@@ -83,7 +83,9 @@ def test_a_bucket_that_refuses_any_single_request(home: Property, buckets: Bucke
                 continue
             reached = len(front.asked) >= step
             assert_done(home, ids)
-            assert len(collect_orphans()) in ((1, 4) if reached else (0,)), "exactly the objects that could not be dropped"
+            assert len(collect_orphans()) in ((1, 4) if reached else (0,)), (
+                "exactly the objects that could not be dropped"
+            )
             assert_whole(home, buckets)
             if not reached:
                 break
@@ -118,9 +120,7 @@ def test_every_request_is_cut_off_once(home: Property, buckets: Buckets, answer:
         *(pytest.param("PUT", answer, marks=SLOW) for answer in (500, "reset", "hang")),
     ],
 )
-def test_a_bucket_that_breaks_and_stays_broken(
-    home: Property, buckets: Buckets, method: str, answer: Answer
-) -> None:
+def test_a_bucket_that_breaks_and_stays_broken(home: Property, buckets: Buckets, method: str, answer: Answer) -> None:
     """Even the clean-up fails: the sweep collects what is left."""
     with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
         fresh(home)
@@ -159,7 +159,9 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, ste
             failed += 1
             assert rows_of(home_id) == before, taken
             left = collect_orphans()
-            assert not left or taken[-1] == "COMMIT", "after a failed commit the sweep decides; otherwise nothing is left"
+            assert not left or taken[-1] == "COMMIT", (
+                "after a failed commit the sweep decides; otherwise nothing is left"
+            )
             assert buckets.listing() == objects, taken
             continue
         assert_done(home, ids)

@@ -10,7 +10,7 @@ import pytest
 from portal.images import deletion, gallery, order
 from portal.images.models import Image, Property
 from tests import factories
-from tests.browser.conftest import SHOWN, Sheet, centre, go_on, shown, stored, until
+from tests.browser.pages import SHOWN, Sheet, centre, go_on, shown, stored, until
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
