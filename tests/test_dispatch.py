@@ -89,7 +89,7 @@ BROKEN = -1
 
 
 @pytest.fixture
-def patient(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_retries(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app, and a recorder that retries soon, with the usual number of attempts."""
     monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
     monkeypatch.setattr(dispatch, "LOOK_EVERY_S", 0.02)
@@ -99,7 +99,7 @@ def locked() -> OperationalError:
     return OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_a_result_that_cannot_be_recorded_blocks_no_other(caplog: pytest.LogCaptureFixture) -> None:
     class OneIsBad(Rows):
         def record(self, results: Results[Task, int]) -> None:
@@ -113,7 +113,7 @@ def test_a_result_that_cannot_be_recorded_blocks_no_other(caplog: pytest.LogCapt
     assert "a result can't be recorded: tests.test_dispatch, row 3" in caplog.text
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_related_results_are_recorded_in_one_transaction() -> None:
     rows = Rows(6)
     rows.run(together=lambda task: task.candidate.id % 2)
@@ -121,7 +121,7 @@ def test_related_results_are_recorded_in_one_transaction() -> None:
     assert apart == {frozenset({0}), frozenset({1})}
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("failures", [1, len(recorder.AGAIN_AFTER_S)])
 def test_a_result_is_recorded_again_when_the_database_refused_briefly(failures: int) -> None:
     class Locked(Rows):
@@ -138,7 +138,7 @@ def test_a_result_is_recorded_again_when_the_database_refused_briefly(failures: 
     assert sorted(chain(*rows.recorded)) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_a_result_that_can_never_be_recorded_is_replaced_by_the_callers_fallback() -> None:
     class Refused(Rows):
         def record(self, results: Results[Task, int]) -> None:
@@ -151,7 +151,7 @@ def test_a_result_that_can_never_be_recorded_is_replaced_by_the_callers_fallback
     assert sorted(chain(*rows.recorded)) == [0, 2, 100]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_a_failing_claim_ends_the_run_and_started_tasks_are_recorded() -> None:
     class Failing(Rows):
         def claim(self, most: int) -> list[Task]:
@@ -169,7 +169,7 @@ def test_a_failing_claim_ends_the_run_and_started_tasks_are_recorded() -> None:
     assert sorted(chain(*rows.recorded)) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_a_task_that_raises_fails_alone() -> None:
     class Breaking(Rows):
         def perform(self, task: Task) -> int:
@@ -180,7 +180,7 @@ def test_a_task_that_raises_fails_alone() -> None:
     assert sorted(chain(*rows.recorded)) == [-1, BROKEN, 0, 1]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_hanging_tasks_keep_their_threads_but_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two end only after the other two, and would wait forever if those needed their slots."""
     monkeypatch.setattr(dispatch, "QUICK_S", 0.05)
@@ -196,7 +196,7 @@ def test_hanging_tasks_keep_their_threads_but_no_slot(monkeypatch: pytest.Monkey
     assert sorted(chain(*rows.recorded[:2])) == [2, 3]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_no_more_tasks_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "QUICK_S", 0)
 
@@ -217,7 +217,7 @@ def test_no_more_tasks_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatc
     assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_place=1, per_workspace=4)) == 20
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 def test_of_two_runs_out_of_time_one_continues_while_the_other_waits_for_hanging_tasks(
     at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

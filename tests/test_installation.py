@@ -173,9 +173,9 @@ def test_nothing_is_deleted_while_the_owner_of_the_bucket_is_unknown(app: Flask,
         front.answer = lambda asked: 503 if storage.OWNER_KEY in asked.path else None
         deletion.delete(home, [str(image.uuid)])
         assert not [asked for asked in front.asked if asked.method == "POST"]
-        told = len(front.asked)
+        asked_before = len(front.asked)
         assert not installation.owns_buckets()
-        assert len(front.asked) == told, "a bucket that doesn't answer is not asked each time"
+        assert len(front.asked) == asked_before, "a bucket that doesn't answer is not asked each time"
     assert len(Buckets().listing()) == 1
     assert installation.check()
     assert collect_orphans() == [image.original_key]

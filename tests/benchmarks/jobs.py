@@ -62,7 +62,7 @@ def main(paths: list[str]) -> None:
     print(f"  worker : in process, CPU      {there[1] / statistics.median(c for _, c in here):.2f}")
     latencies.sort()
     middle, last = statistics.median(latencies), latencies[-1]
-    print(f"  rung → both variants, idle worker: median {middle:.2f} s, slowest {last:.2f} s")
+    print(f"  enqueued → both variants, idle worker: median {middle:.2f} s, slowest {last:.2f} s")
 
 
 def _here(image_id: int) -> tuple[float, float]:

@@ -121,9 +121,9 @@ def test_a_gallery_over_its_plan_can_still_be_reordered(
 
 
 WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
-    "too many turns": (lambda a, url: Change(turned={a: 4}), Invalid),
-    "turns a stranger": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
-    "turns what it deletes": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
+    "too many quarter turns": (lambda a, url: Change(turned={a: 4}), Invalid),
+    "rotates an unknown photo": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
+    "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
     "places what it deletes": (
         lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
         NotFound,

@@ -27,7 +27,7 @@ EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 MOST = 5  # the plan's limit: small, so that it is reached
 PHOTO = factories.jpeg(8, 6)
 PLACES = st.integers(0, MOST - 1)
-TURNS = st.integers(1, 3)
+QUARTER_TURNS = st.integers(1, 3)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class AnyGallery(RuleBasedStateMachine):
         """PUT /api/properties/:id of the Manage Property Images contract, any of its parts together."""
         deleted = self.chosen(gone)
         kept = [photo for photo in self.model.photos if photo not in deleted]
-        turned = {photo: data.draw(TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
+        turned = {photo: data.draw(QUARTER_TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
         named = data.draw(st.none() | st.permutations(kept).map(lambda mixed: mixed[: len(kept) // 2 + 1]))
         main = data.draw(st.sampled_from([None, *named])) if named else None
         main_added = data.draw(st.none() | st.integers(0, len(files) - 1)) if files else None
@@ -190,7 +190,7 @@ class AnyGallery(RuleBasedStateMachine):
         gallery.describe(self.home, photo.uuid, text)
         self.model.photos[self.model.photos.index(photo)] = replace(photo, alt_text=text or None)
 
-    @rule(places=st.sets(PLACES, max_size=2), quarter_turns=TURNS)
+    @rule(places=st.sets(PLACES, max_size=2), quarter_turns=QUARTER_TURNS)
     def turn(self, places: set[int], quarter_turns: int) -> None:
         chosen = self.chosen(places)
         edit.turn(self.home, [photo.uuid for photo in chosen], quarter_turns)

@@ -150,13 +150,13 @@ def test_a_job_and_people_who_reorder_and_describe_do_not_deadlock(
 
     def do(kind: int, property_id: int) -> None:
         mine = db.session.get_one(Property, property_id)
-        for turn in range(4):
+        for step in range(4):
             if kind % 3 == 0:
-                variants.make(ids[(kind + turn) % 5])
+                variants.make(ids[(kind + step) % 5])
             elif kind % 3 == 1:
-                order.reorder(mine, five[turn:] + five[:turn])
+                order.reorder(mine, five[step:] + five[:step])
             else:
-                gallery.describe(mine, five[turn], f"{kind} {turn}")
+                gallery.describe(mine, five[step], f"{kind} {step}")
 
     answers = at_once(do, *[(kind, home.id) for kind in range(9)])
     assert answers == [None] * 9

@@ -23,7 +23,7 @@ from tests.processes import until
 
 
 @contextmanager
-def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
+def queueing(places: FairSemaphore, count: int) -> Iterator[list[int]]:
     """Let `count` threads queue for the semaphore; yields the numbers of those that acquired it, in order."""
     served: list[int] = []
 
@@ -43,7 +43,7 @@ def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
 def test_the_semaphore_is_first_come_first_served() -> None:
     places = FairSemaphore(1)
     assert places.acquire(timeout=0)
-    with in_line(places, 5) as served:
+    with queueing(places, 5) as served:
         for number in range(5):
             places.release()
             assert not places.acquire(timeout=0), "a thread that just released it queues behind those that wait"

@@ -33,7 +33,7 @@ def test_a_picture_being_fetched_is_not_fetched_by_a_second_worker(
 ) -> None:
     """A person retries meanwhile, which enqueues a second worker."""
 
-    def impatient() -> None:
+    def retry_meanwhile() -> None:
         try:
             stays.until_busy()
             copies.try_again(stays.images()[0])
@@ -44,7 +44,7 @@ def test_a_picture_being_fetched_is_not_fetched_by_a_second_worker(
     with outside(lambda _: Reply(body=drawn("JPEG"), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copies.run,), (impatient,)) == [1, None]
+        assert at_once(lambda do: do(), (copies.run,), (retry_meanwhile,)) == [1, None]
     assert len(host.seen) == 1
     assert len(stays.objects()) == 2
 
@@ -65,14 +65,14 @@ def test_concurrent_workers_download_nothing_twice(
 def test_concurrent_syncs_and_copies_reach_the_same_result(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
-    for turn in range(4):
+    for attempt in range(4):
         with pms.lock:
             pms.catalogue.add(6)
             pms.catalogue.change_url(1, 1)
             pms.catalogue.listings[1].pictures.reverse()
         integrations.sync_now(account)
         outcomes = at_once(lambda do: do(), (sync.run,), (copies.run,), (sync.run,), (copies.run,))
-        assert not [each for each in outcomes if isinstance(each, Exception)], turn
+        assert not [each for each in outcomes if isinstance(each, Exception)], attempt
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)
 
@@ -81,7 +81,7 @@ def test_concurrent_syncs_and_copies_reach_the_same_result(
 def test_a_listing_sends_one_event_per_change(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
 
-    def told() -> list[str]:
+    def sent() -> list[str]:
         found = list(db.session.scalars(select(Delivery).order_by(Delivery.id)))
         bodies = [one.body for one in found]
         with work():
@@ -92,30 +92,30 @@ def test_a_listing_sends_one_event_per_change(account: IntegrationAccount, alice
     pms.catalogue.add(3)
     stays.synced(account)
     uuids = [str(listing.uuid) for listing in stays.listings()]
-    first = told()
+    first = sent()
     assert sorted(uuid for body in first for uuid in uuids if uuid in body) == sorted(uuids)
     assert len(first) == 2
     stays.synced(account)
-    assert told() == [], "nothing changed"
+    assert sent() == [], "nothing changed"
     pms.catalogue.change_url(1, 0)
     pms.catalogue.change_url(1, 1)
     pms.fail_next(1, 503, below="/pictures/1/2")
     stays.synced(account)
-    assert told() == [], "one of its pictures is still waiting"
+    assert sent() == [], "one of its pictures is still waiting"
     stays.run_due()
-    assert len(told()) == 1
+    assert len(sent()) == 1
     stays.run_due()
-    assert told() == [], "verified, and unchanged"
+    assert sent() == [], "verified, and unchanged"
     pms.catalogue.change_bytes(1, 1)
     stays.run_due()
-    assert len(told()) == 1
+    assert len(sent()) == 1
     pms.catalogue.change_url(1, 0)
     pms.catalogue.change_url(1, 1)
     pms.fail_next(1, 503, below="/pictures/1/2")
     stays.synced(account)
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
-    assert len(told()) == 1, "the waiting picture is gone"
+    assert len(sent()) == 1, "the waiting picture is gone"
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)
@@ -129,7 +129,7 @@ def test_a_sync_locks_listings_in_the_common_order_whatever_the_pms_sends(
         with work() as w:
             mine = db.session.get_one(IntegrationAccount, account_id)
             lock(mine)
-            upsert.take_in(w, mine, [FoundListing(external_id, "Anew", None, ()) for external_id in ("2", "1")])
+            upsert.take_in(w, mine, [FoundListing(external_id, "Again", None, ()) for external_id in ("2", "1")])
 
     def hold_the_first() -> None:
         with work():

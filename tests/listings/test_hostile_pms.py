@@ -37,7 +37,7 @@ def page(*listings: dict[str, Any], count: int | None = None) -> dict[str, Any]:
     return {"status": "success", "result": listings, "count": count}
 
 
-def says(pms: FakeHostaway, *said: Said) -> None:
+def answering(pms: FakeHostaway, *said: Said) -> None:
     """Make the PMS answer these in order, and the last one forever."""
     answers = itertools.chain(said, itertools.repeat(said[-1]))
     pms.say = lambda _: next(answers)  # type: ignore[method-assign]
@@ -103,7 +103,7 @@ def test_an_unusable_response_ends_the_sync_with_a_sentence_and_removes_nothing(
     stays.synced(account)
     there, seen = stays.objects(), {}
     for case, (said, _) in WRONG.items():
-        says(pms, said)
+        answering(pms, said)
         errors = [end_of_sync(account) for _ in range(2)]  # a listing that two complete syncs missed is removed
         seen[case] = errors, [(one.external_id, one.missing_since) for one in stays.listings()]
     kept = [("1", None), ("2", None), ("3", None)]
@@ -148,7 +148,7 @@ def test_an_endlessly_repeated_page_ends(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 2)
-    says(pms, as_json(page(listing(1), listing(2), count=10**8)))
+    answering(pms, as_json(page(listing(1), listing(2), count=10**8)))
     assert end_of_sync(account) == "What Hostaway says comes again, page after page."
     assert len(stays.listings()) == 2
 
@@ -156,7 +156,7 @@ def test_an_endlessly_repeated_page_ends(
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_ten_thousand_pictures_of_one_listing_are_truncated(account: IntegrationAccount, pms: FakeHostaway) -> None:
     images = [{"url": f"{pms.url}/pictures/{n}.jpg", "sortOrder": n} for n in range(10_000)]
-    says(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
+    answering(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
     stays.synced_only(account)
     assert account.error is None
     assert len(stays.listings()[0].pictures) == normal.MAX_PICTURES
@@ -174,7 +174,7 @@ def test_texts_that_no_database_stores_are_repaired(account: IntegrationAccount,
         {"url": "javascript:alert(1)"},
     ]
     body = json.dumps(page(listing(1, name=odd, listingImages=images), listing(2), count=2))
-    says(pms, Said(200, body.encode()))
+    answering(pms, Said(200, body.encode()))
     stays.synced(account)
     assert account.error is None
     first = stays.listings()[0]

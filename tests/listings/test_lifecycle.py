@@ -151,12 +151,12 @@ def test_a_lost_copy_is_made_again_on_verification(
 def test_a_failed_link_is_fetched_again_when_its_signature_changes(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    url_of, turn = pms.url_of, 1
-    pms.url_of = lambda picture: f"{url_of(picture)}?Expires={turn}&Signature={turn}"  # type: ignore[method-assign]
+    url_of, signature = pms.url_of, 1
+    pms.url_of = lambda picture: f"{url_of(picture)}?Expires={signature}&Signature={signature}"  # type: ignore[method-assign]
     pms.fail_next(1, 403, below="/pictures/1/2.jpg")
     stays.synced(account)
     assert stays.gallery()[1].failure_reason == "PMS image returns 403"
-    turn = 2
+    signature = 2
     stays.synced(account)
     assert stays.gallery()[1].failure_reason is None
     stays.assert_copied(pms, alice.workspace)

@@ -43,13 +43,13 @@ class Storm:
     kills: int
     away_s: float  # how long S3 answers 503
     pause_s: float  # the longest time that a worker may work before it is killed
-    is_patient: bool  # leases and pauses expire in real time
+    is_in_real_time: bool  # leases and pauses expire in real time
     within_s: float = 60
 
 
-SMALL = Storm(listings=10, kills=6, away_s=2, pause_s=0.2, is_patient=False)
-WHOLE = Storm(listings=60, kills=12, away_s=5, pause_s=0.5, is_patient=False, within_s=300)
-PATIENT = Storm(listings=20, kills=3, away_s=10, pause_s=1, is_patient=True, within_s=400)
+SMALL = Storm(listings=10, kills=6, away_s=2, pause_s=0.2, is_in_real_time=False)
+WHOLE = Storm(listings=60, kills=12, away_s=5, pause_s=0.5, is_in_real_time=False, within_s=300)
+REAL_TIME = Storm(listings=20, kills=3, away_s=10, pause_s=1, is_in_real_time=True, within_s=400)
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
 
@@ -62,7 +62,7 @@ def pms(storm: Storm) -> Iterator[FakeHostaway]:
 
 @pytest.mark.parametrize(
     ("storm", "database"),
-    [(storm, database) for storm in (SMALL, WHOLE) for database in BOTH] + [(PATIENT, BOTH[1])],
+    [(storm, database) for storm in (SMALL, WHOLE) for database in BOTH] + [(REAL_TIME, BOTH[1])],
     ids=lambda value: value if isinstance(value, str) else f"{value.kills} kills",
     indirect=["database"],
 )
@@ -76,7 +76,7 @@ def test_a_first_sync_in_a_storm_ends_as_without(
         with pool(settings, app, *QUEUES, S3_ENDPOINT_URL=front.url) as workers:
             rage(workers.pid, front, storm)
             done = lambda: copied() == wanted and has_ended(account)  # noqa: E731
-            if not storm.is_patient:
+            if not storm.is_in_real_time:
                 kill(descendants(workers.pid))
                 stays.all_at_once()
                 hurry(retries=True)
@@ -101,7 +101,7 @@ def rage(pool_id: int, front: Front, storm: Storm) -> None:
         time.sleep(chance.uniform(0, storm.pause_s))
         with suppress(ValueError):  # it ended in this very moment
             kill(chance.choice([[horse], [parent_of(horse)], [horse, parent_of(horse)]]))
-        if not storm.is_patient:
+        if not storm.is_in_real_time:
             hurry(retries=not back.is_alive())
     back.join(timeout=2 * storm.away_s)
 

@@ -174,12 +174,12 @@ def test_a_sync_restarts_immediately_when_the_pms_rejects_its_cursor(
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     stays.synced(account)
     asked = pms.count("/v1/listings")
-    forgets(pms, 2, status)
+    rejects_page(pms, 2, status)
     stays.synced_only(account)
     assert (account.error, account.failures, account.pages, account.found) == (None, 0, 3, 3)
     assert pms.count("/v1/listings") == asked + 2 + 3
     assert [listing.missing_since for listing in stays.listings()] == [None, None, None]
-    forgets(pms, 2, status)
+    rejects_page(pms, 2, status)
     stays.synced_only(account)
     assert (account.error, account.failures) == (None, 0), "once per sync"
 
@@ -190,17 +190,17 @@ def test_a_sync_fails_when_its_cursor_is_rejected_again(
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     stays.synced(account)
     asked = pms.count("/v1/listings")
-    forgets(pms, 2, 410, times=2)
+    rejects_page(pms, 2, 410, times=2)
     stays.synced_only(account)
     assert (account.error, account.failures) == ("Hostaway doesn't know where we stopped any more.", 1)
     assert pms.count("/v1/listings") == asked + 2 + 2
     assert account.next_at and account.next_at > now() + timedelta(minutes=14)
-    forgets(pms, 2, 410)
+    rejects_page(pms, 2, 410)
     stays.synced_only(account)
     assert (account.error, account.failures, account.pages) == (None, 0, 3)
 
 
-def forgets(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> None:
+def rejects_page(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> None:
     """Refuse this page that many times, whatever is requested before and after it."""
     left = [times]
     say = type(pms).say

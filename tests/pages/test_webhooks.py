@@ -123,11 +123,11 @@ def test_a_test_appears_and_its_result_follows(alice: Person, work_off: Callable
         tag = {"HX-PTag": seen.headers["HX-PTag"], **HTMX}
         assert browser.get(where(endpoint), headers=tag).status_code == 304
         work_off()
-    settled = browser.get(where(endpoint), headers=tag)
-    assert settled.status_code == 200
+    finished = browser.get(where(endpoint), headers=tag)
+    assert finished.status_code == 200
     for words in ("Arrived", "Answered 200 in", "1 attempt", "This is a test.", "thanks &lt;b&gt;a lot&lt;/b&gt;"):
-        assert words in settled.text
-    assert '<span class="badge" data-s="live"><i aria-hidden="true"></i>On</span>' in settled.text
+        assert words in finished.text
+    assert '<span class="badge" data-s="live"><i aria-hidden="true"></i>On</span>' in finished.text
 
 
 def test_a_test_from_the_list_returns_the_list(alice: Person, endpoint: Endpoint) -> None:

@@ -95,7 +95,7 @@ from portal.pixels.inspect import inspect
 from portal.pixels.render import render
 data = open(sys.argv[1], "rb").read()
 result = render(data, inspect(data))
-# VmHWM (proc(5)) begins anew at exec; ru_maxrss remembers how large the process was that forked us
+# VmHWM (proc(5)) restarts at exec; ru_maxrss keeps the size of the process that forked us
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
 

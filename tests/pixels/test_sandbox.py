@@ -61,9 +61,9 @@ def children() -> list[psutil.Process]:
     return ours
 
 
-def _is_ours(process: psutil.Process, nurseries: set[int]) -> bool:
+def _is_ours(process: psutil.Process, fork_servers: set[int]) -> bool:
     if process.status() == psutil.STATUS_ZOMBIE:  # no longer has a command line
-        return process.ppid() in nurseries
+        return process.ppid() in fork_servers
     return "import forkserver" in " ".join(process.cmdline())
 
 

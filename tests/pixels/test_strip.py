@@ -39,7 +39,7 @@ def tags(orientation: int = 1) -> Image.Exif:
     return exif
 
 
-def told(format_: str, **options: Any) -> bytes:
+def with_all_metadata(format_: str, **options: Any) -> bytes:
     """A picture with all the metadata that its type can hold."""
     said = {"GIF": {"comment": SECRET}, "PNG": {"exif": tags()}}.get(format_, {"exif": tags(), "xmp": SECRET})
     return drawn(format_, Image.effect_noise((64, 32), 60).convert("RGB"), **said, **options)
@@ -50,21 +50,21 @@ def frames(data: bytes) -> list[bytes]:
         return [frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(image)]
 
 
-def assert_says_nothing(data: bytes) -> None:
+def assert_no_metadata(data: bytes) -> None:
     assert not [word for word in (b"Corvid", b"8675309", b"xmpmeta", b"50.1 N") if word in data]
     assert not Image.open(io.BytesIO(data)).getexif().get_ifd(GPS)
 
 
 @pytest.mark.parametrize("format_", TYPES)
 def test_a_picture_keeps_its_pixels_and_loses_its_metadata(format_: str) -> None:
-    data = told(format_)
+    data = with_all_metadata(format_)
     result = strip(data)
-    assert_says_nothing(result)
+    assert_no_metadata(result)
     assert frames(result) == frames(data)
     assert inspect(result) == inspect(data)
     assert strip(result) == result
     with pytest.raises(AssertionError):
-        assert_says_nothing(data)
+        assert_no_metadata(data)
 
 
 @pytest.mark.parametrize("format_", TYPES)
@@ -79,9 +79,9 @@ def test_a_file_without_metadata_comes_back_unchanged(format_: str) -> None:
 def test_an_animation_still_plays_as_before(format_: str) -> None:
     others = [halves(64, 32).transpose(Image.Transpose.ROTATE_180), Image.effect_noise((64, 32), 90).convert("RGB")]
     moving: dict[str, Any] = {"save_all": True, "append_images": others, "duration": [70, 80, 90], "loop": 3}
-    data = told(format_, **moving)
+    data = with_all_metadata(format_, **moving)
     result = strip(data)
-    assert_says_nothing(result)
+    assert_no_metadata(result)
     assert frames(result) == frames(data)
     assert len(frames(result)) == 3
     before, after = (Image.open(io.BytesIO(one)) for one in (data, result))
@@ -100,7 +100,7 @@ def test_an_animation_still_plays_as_before(format_: str) -> None:
 def test_the_orientation_is_kept(format_: str, orientation: int) -> None:
     data = drawn(format_, exif=tags(orientation))
     result = strip(data)
-    assert_says_nothing(result)
+    assert_no_metadata(result)
     assert inspect(result) == inspect(data)
     assert inspect(data).orientation == orientation
     assert not dict(Image.open(io.BytesIO(result)).getexif()).keys() - {ORIENTATION}
@@ -177,7 +177,7 @@ def looks(data: bytes) -> bytes | None:
     return None
 
 
-WHOLE = [told(format_, **({"save_all": True} if format_ in MOVING else {})) for format_ in TYPES]
+WHOLE = [with_all_metadata(format_, **({"save_all": True} if format_ in MOVING else {})) for format_ in TYPES]
 
 
 @pytest.mark.parametrize("examples", [300, pytest.param(EXAMPLES or 5000, id="many", marks=pytest.mark.storm)])

@@ -96,10 +96,10 @@ class Names:
             at += 1 + length
         name, question = ".".join(labels).lower(), query[12 : at + 5]
         kind = {A: "A", AAAA: "AAAA"}.get(struct.unpack("!H", query[at + 1 : at + 3])[0], "other")
-        turn = self.asked.count((name, kind))
+        number = self.asked.count((name, kind))
         self.asked.append((name, kind))
-        told = self.answers.get(name, self.answers.get("*", ["NXDOMAIN"]))
-        records = told[min(turn, len(told) - 1)]
+        answers = self.answers.get(name, self.answers.get("*", ["NXDOMAIN"]))
+        records = answers[min(number, len(answers) - 1)]
         if records == "silence":
             return None
         if isinstance(records, str):

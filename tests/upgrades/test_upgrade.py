@@ -79,8 +79,8 @@ def upgraded(release: Path) -> Iterator[Upgraded]:
         data = directory / "data"
         about = json.loads((data / ABOUT).read_text())
         passed = timedelta(seconds=time.time() - about["left_at"] - 60)
-        _let_time_stand_still_in_sqlite(data / "frontage.db", passed)
-        _let_time_stand_still_in_valkey(data / "valkey", passed)
+        _shift_times_in_sqlite(data / "frontage.db", passed)
+        _shift_times_in_valkey(data / "valkey", passed)
         with (
             FakeHostaway(listings=2, pictures=2, port=PMS_PORT),
             outside(lambda _: Reply(204), port=HOOKS_PORT) as hooks,
@@ -91,7 +91,7 @@ def upgraded(release: Path) -> Iterator[Upgraded]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _let_time_stand_still_in_sqlite(database: Path, passed: timedelta) -> None:
+def _shift_times_in_sqlite(database: Path, passed: timedelta) -> None:
     """Move every timestamp in a database, so that no lease, link or upload of its day has expired."""
 
     def moved(moment: str | None) -> str | None:
@@ -108,7 +108,7 @@ def _let_time_stand_still_in_sqlite(database: Path, passed: timedelta) -> None:
     connection.close()
 
 
-def _let_time_stand_still_in_valkey(directory: Path, passed: timedelta) -> None:
+def _shift_times_in_valkey(directory: Path, passed: timedelta) -> None:
     """Move the expiry of keys, in milliseconds."""
 
     def moved(moment: re.Match[bytes]) -> bytes:

@@ -46,7 +46,7 @@ def failures(mine: HttpAccount) -> list[Said | int]:
 @pytest.mark.usefixtures("unlimited")
 def test_no_error_and_no_log_contains_a_secret(known: Known, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    told: list[str] = []
+    texts: list[str] = []
     with known.make() as pms:
         for said in failures(account_of(pms)):
             for call in ("pages", "sign_in"):
@@ -55,16 +55,16 @@ def test_no_error_and_no_log_contains_a_secret(known: Known, caplog: pytest.LogC
                 with pytest.raises(Problem) as raised:
                     found = mine.provider.sign_in(mine) if call == "sign_in" else list(mine.provider.pages(mine, None))
                     raise Problem(f"{type(found)}")  # it needs no token
-                told += said_of(raised.value)
+                texts += said_of(raised.value)
                 pms._failures.clear()
         for closed in (f"http://127.0.0.1:{free_port()}/", "http://nowhere.invalid/", "http://10.1.2.3/", "http://[/"):
             mine = account_of(pms, baseUrl=closed, url=closed)
             with pytest.raises(Problem) as raised:
                 list(mine.provider.pages(mine, None))
-            told += said_of(raised.value)
+            texts += said_of(raised.value)
     secrets = secrets_of(mine)
     assert len(secrets) == 2
-    for text in [*told, caplog.text, repr(mine), repr(mine.token)]:
+    for text in [*texts, caplog.text, repr(mine), repr(mine.token)]:
         assert not [secret for secret in secrets if secret in text], text
 
 
