@@ -43,7 +43,7 @@ class Person:
     key: str
 
     def browser(self) -> FlaskClient:
-        """A test client that is signed in and sends the Origin of its requests as browsers do."""
+        """A test client that is signed in and sends Sec-Fetch-Site as browsers do."""
         client = self.app.test_client()
         client.environ_base["HTTP_SEC_FETCH_SITE"] = "same-origin"
         client.environ_base["HTTP_ACCEPT"] = "text/html"

@@ -10,7 +10,7 @@ from portal.config import WrongSetting, embedded_file, from_environment
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_setting_stands_in_the_readme() -> None:
+def test_every_setting_is_documented() -> None:
     names = set(re.findall(r'env(?:, |\.get\()"([A-Z0-9_]+)"', (ROOT / "portal/config.py").read_text()))
     readme = (ROOT / "README.md").read_text()
     table = readme.partition("## Point it at real services")[2].partition("\n## ")[0]

@@ -41,7 +41,7 @@ def test_charlies_people_are_absent(alice: Person, charlie: Person, uuid: str) -
         people.find(alice.workspace, str(charlie.user.uuid) if uuid == "theirs" else uuid)
 
 
-def test_two_workspaces_may_have_the_same_name(alice: Person) -> None:
+def test_a_workspace_needs_a_valid_and_unique_name(alice: Person) -> None:
     with pytest.raises(Conflict):
         access.create_workspace("Alma Stays")
     for name, plan in [("  ", "free"), ("x" * 121, "free"), ("New", "golden")]:

@@ -49,7 +49,7 @@ class Model:
 
     def remove(self, gone: list[Photo]) -> None:
         self.photos = [photo for photo in self.photos if photo not in gone]
-        self.crown(self.cover)
+        self.set_cover(self.cover)
 
     def set_cover(self, wanted: str | None) -> None:
         """Make the wanted photo the cover, or the first one if that is gone."""
@@ -79,7 +79,7 @@ class AnyGallery(RuleBasedStateMachine):
         self.home = factories.home_of(self.workspace)
         self.model = Model()
         edit.apply(self.home, Change(added=[added(PHOTO)] * 3, main_added=1))
-        self.model.cover = self.come_new(3)[1]
+        self.model.cover = self.take_new(3)[1]
 
     def chosen(self, places: set[int]) -> list[Photo]:
         return [photo for place, photo in enumerate(self.model.photos) if place in places]
@@ -122,19 +122,19 @@ class AnyGallery(RuleBasedStateMachine):
         for photo, quarter_turns in turned.items():
             self.model.turn(photo.uuid, quarter_turns)
         self.model.put_first(named or [])
-        new = self.come_new(len(files))
+        new = self.take_new(len(files))
         for uuid, quarter_turns in zip(new, files, strict=True):
             self.model.turn(uuid, quarter_turns)
         added_main = None if main_added is None else new[main_added]
-        self.model.crown(main.uuid if main else added_main or (self.model.cover if named is None else None))
+        self.model.set_cover(main.uuid if main else added_main or (self.model.cover if named is None else None))
         assert {image.variants for image in now_in(self.home)} <= {"ready"}
 
     @rule()
     def confirm(self) -> None:
         if len(self.model.photos) < MOST:
             uploads.confirm(self.home, [factories.uploaded(self.home, PHOTO)])
-            self.come_new(1)
-            self.model.crown(self.model.cover)
+            self.take_new(1)
+            self.model.set_cover(self.model.cover)
 
     @rule(places=st.sets(PLACES, max_size=2))
     def delete(self, places: set[int]) -> None:
@@ -163,7 +163,7 @@ class AnyGallery(RuleBasedStateMachine):
         del self.model.bin[token]
         for place, photo in gone:
             self.model.photos.insert(place, photo)
-        self.model.crown(cover or self.model.cover)
+        self.model.set_cover(cover or self.model.cover)
 
     @precondition(lambda self: self.model.photos)
     @rule(data=st.data())
@@ -181,7 +181,7 @@ class AnyGallery(RuleBasedStateMachine):
         order.move(self.home, moved.uuid, after and after.uuid)
         others.insert(others.index(after) + 1 if after else 0, moved)
         self.model.photos = others
-        self.model.crown(others[0].uuid if moved.uuid in (self.model.cover, others[0].uuid) else self.model.cover)
+        self.model.set_cover(others[0].uuid if moved.uuid in (self.model.cover, others[0].uuid) else self.model.cover)
 
     @precondition(lambda self: self.model.photos)
     @rule(data=st.data(), text=st.sampled_from(["The pool", ""]))

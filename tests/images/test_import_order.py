@@ -145,7 +145,7 @@ def test_photos_keep_their_order_with_many_workers(
     assert names(home) == "00*" + "".join(f"{n:02}" for n in range(1, 12))
 
 
-def test_out_of_order_photos_send_one_event_each_and_one_for_the_import(
+def test_photos_out_of_order_send_one_event_and_count_one_change_each(
     alice: Person, home: Property, links: list[str]
 ) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1/hook", ["property.updated"])

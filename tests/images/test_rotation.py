@@ -97,9 +97,7 @@ def test_rotation_leaves_other_photos_to_their_workers_and_skips_deleted_ones(
     ]
 
 
-def test_a_rotation_is_not_counted_as_a_job_as_long_as_the_photo_is_old(
-    home: Property, work_off: Callable[[], int]
-) -> None:
+def test_a_rotation_clears_the_measured_duration_of_the_job(home: Property, work_off: Callable[[], int]) -> None:
     image = factories.photo_in(home, WIDE)
     work_off()
     assert image.started_at and image.ready_at

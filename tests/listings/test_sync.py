@@ -96,7 +96,7 @@ def test_a_sync_resumes_from_its_cursor(
     assert (len(stays.listings()), account.pages, account.error) == (4, 4, None)
 
 
-def test_a_sync_may_only_add_as_many_pictures_as_are_not_waiting(
+def test_a_sync_queues_pictures_up_to_the_limit_minus_those_waiting(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def due() -> int:
@@ -117,14 +117,14 @@ def test_refetched_pictures_count_like_new_ones(
 ) -> None:
     """A PMS that signs its links again at each sync, although thousands of them are dead."""
 
-    def signed_anew(listing: dict[str, Any]) -> dict[str, Any]:
+    def signed_again(listing: dict[str, Any]) -> dict[str, Any]:
         images = [image | {"url": f"{image['url']}?signature=new"} for image in listing["listingImages"]]
         return listing | {"listingImages": images}
 
     pms.fail_next(99, 404, below="/pictures/")
     stays.synced(account)
     monkeypatch.setattr(hostaway.Hostaway, "uploads_per_sync", 10)
-    pms.twist = signed_anew
+    pms.twist = signed_again
     stays.synced_only(account)
     due = [image for image in stays.images() if image.next_at and image.next_at <= now()]
     assert (len(due), account.uploads) == (10, 15)

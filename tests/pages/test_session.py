@@ -115,7 +115,7 @@ def test_signing_in_again_ends_the_previous_session(client: FlaskClient) -> None
     assert sessions() == 1
 
 
-def test_a_planted_session_is_never_adopted(client: FlaskClient) -> None:
+def test_a_planted_session_is_never_reused(client: FlaskClient) -> None:
     client.set_cookie("frontage", "planted")
     sign_in(client)
     cookie = client.get_cookie("frontage")

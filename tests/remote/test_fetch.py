@@ -41,7 +41,7 @@ def test_an_existing_file_is_fetched(serve: Serve) -> None:
     ],
     ids=["chunked", "until the end", "HTTP/1.0", "after 100 Continue"],
 )
-def test_bodies_may_have_many_encodings(serve: Serve, reply: bytes) -> None:
+def test_bodies_may_be_framed_in_several_ways(serve: Serve, reply: bytes) -> None:
     assert fetch(serve(reply).url, max_bytes=5).data == b"photo"
 
 

@@ -53,7 +53,7 @@ def silence(client: socket.socket, _: bytes) -> None:
 
 
 CASES: dict[str, tuple[Script | bytes, str]] = {
-    # bodies that are too large
+    # encoded, which we never ask for
     "gzip": (OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB, "encoded"),
     "gzip, endless": (flood(OK + b"Content-Encoding: gzip\r\n\r\n", BOMB), "encoded"),
     "deflate": (OK + b"Content-Encoding: deflate\r\n\r\nx", "encoded"),
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Script | bytes, str]] = {
     "zstd": (OK + b"Content-Encoding: zstd\r\n\r\nx", "encoded"),
     "identity, gzip": (OK + b"Content-Encoding: identity, gzip\r\n\r\nx", "encoded"),
     "transfer gzip": (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\nx", "encoded"),
-    # compressed
+    # too large
     "10 GB announced": (flood(OK + b"Content-Length: 10000000000\r\n\r\n", b"x"), "too_large"),
     "endless chunks": (flood(CHUNKED, b"5\r\nhello\r\n"), "too_large"),
     "endless, no length": (flood(OK + b"\r\n", b"x"), "too_large"),
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[Script | bytes, str]] = {
     "an endless chunk size": (flood(CHUNKED, b"0"), "truncated"),
     "an endless chunk extension": (flood(CHUNKED + b"1;", b"x"), "truncated"),
     "endless trailers": (flood(CHUNKED + b"0\r\n", b"a: b\r\n"), "too_large"),
-    # encodings
+    # truncated
     "short body": (OK + b"Content-Length: 10\r\n\r\nshort", "truncated"),
     "no body": (OK + b"Content-Length: 10\r\n\r\n", "truncated"),
     "short chunk": (CHUNKED + b"a\r\nshort", "truncated"),

@@ -146,7 +146,7 @@ def test_a_name_that_moves_between_hops_is_caught(internet: Internet) -> None:
         "",
     ],
 )
-def test_a_redirect_to_another_scheme_or_port_is_not_followed(internet: Internet, location: str) -> None:
+def test_a_redirect_to_a_forbidden_address_is_not_followed(internet: Internet, location: str) -> None:
     answer = internet.fetch(to(location), names=NAMES)
     assert (answer["code"], answer["dialled"]) == ("redirect", [(OURS, 80)])
 

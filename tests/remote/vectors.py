@@ -36,7 +36,7 @@ REFUSED = [
     ("http://[::1%25lo]/", "host"),
     ("http://[::1%lo]/", "host"),
     ("http://[fe80::1%251]/", "host"),
-    # dots and labels
+    # localhost and trailing dots
     ("http://localhost/", "host"),
     ("http://LOCALHOST/", "host"),
     ("http://LocalHost:80/", "host"),
