@@ -6,7 +6,7 @@ Three ways alternate on one embedded Valkey. Each imports once and forks its wor
 
 - ours: `workers.pool`.
 - RQ's: a WorkerPool for each queue, because a worker of two queues loses a job when it is killed between them.
-Its worker_class is TunedWorker, behind the arguments that RQ passes.
+  Its worker_class is TunedWorker, behind the arguments that RQ passes.
 - bent: the same pools, but their workers ignore what RQ asks of them and call our `serve`.
 
 WorkerPool.start() blocks and takes over the signals of its process. The pools share one process all the same: a loop
@@ -87,7 +87,7 @@ def run_rqs(worker_class: Any, queues: list[str]) -> None:
         time.sleep(pool.LOOK_EVERY_S)
 
 
-WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the lines of ours that this takes
+WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the code of ours that it takes
     "ours": (pool.main, [pool.Pool]),
     "RQ's": (partial(run_rqs, RqsWorker), [RqsWorker, run_rqs]),
     "bent": (partial(run_rqs, BentWorker), [BentWorker, run_rqs]),
@@ -138,7 +138,7 @@ def _measured(way: str, redis: Redis) -> Iterator[tuple[str, float]]:
         pids |= _tree(process)
         began = time.monotonic()
         process.terminate()
-        with suppress(subprocess.TimeoutExpired):  # then the row says so
+        with suppress(subprocess.TimeoutExpired):  # the figure shows it
             process.wait(WITHIN_S)
         yield "seconds until SIGTERM has ended the pool", time.monotonic() - began
         time.sleep(2)

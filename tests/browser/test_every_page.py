@@ -78,7 +78,7 @@ def barriers(page: Any, theme: str, part: str | None) -> list[str]:
     found = []
     for width in [1440] if part else WIDTHS:
         resize(page, width)
-        page.evaluate("scrollTo(0, 0)")  # what lies half under a sticky bar is no small target
+        page.evaluate("scrollTo(0, 0)")  # a target half under a sticky bar isn't a small one
         found += [f"{width} px: {barrier}" for barrier in found_by_axe(page, theme, part or WHOLE)]
         found += [f"{width} px: scrolls sideways"] if scrolls_sideways(page) else []
     if part == WHOLE:

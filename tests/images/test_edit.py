@@ -124,7 +124,7 @@ WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
     "too many quarter turns": (lambda a, url: Change(turned={a: 4}), Invalid),
     "rotates an unknown photo": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
     "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
-    "places what it deletes": (
+    "places a deleted photo": (
         lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
         NotFound,
     ),

@@ -25,7 +25,7 @@ def sweep(buckets: Buckets) -> None:
     """Objects on their way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
 
     def is_swept() -> bool:
-        db.session.rollback()  # the rows as they are now: the sweep must know of what was committed before the kill
+        db.session.rollback()  # fresh rows, with what was committed before the kill
         collect_orphans()
         return buckets.listing() == named()
 

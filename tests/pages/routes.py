@@ -72,7 +72,7 @@ class Things:
 
     @classmethod
     def of(cls, person: Person, home: Property, image: Image) -> Things:
-        """What there is of each; from the webhook on, they are made here."""
+        """The existing things; those from the webhook on are created here."""
         key = access.api_keys(person.workspace)[-1]
         endpoint = endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
         delivery = endpoints.send_test(endpoint)
@@ -94,7 +94,7 @@ class Things:
         return {"home": self.home, "webhook": self.webhook, "listing": self.listing}
 
     def path(self, rule: Rule) -> str:
-        """Fill in a rule's address. A KeyError here means that a new route has a parameter which is missing above."""
+        """Fill in a rule's address. A KeyError here means that a new route has a parameter that is missing here."""
         places: dict[str, dict[str, object]] = {
             "/properties/": {"uuid": self.home, "photo": self.photo, "token": self.deletion, "job": self.job},
             "/listings/accounts/": {"uuid": self.account},

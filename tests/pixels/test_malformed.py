@@ -100,7 +100,7 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
 
 
-# Pillow's one way to read WebP keeps two canvases and a copy beside the picture
+# Pillow reads WebP into two canvases and a copy besides the picture
 @pytest.mark.parametrize(
     ("format_", "peak_mb"),
     [("JPEG", 600), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("PNG", 600), ("WEBP", 1024)))],
