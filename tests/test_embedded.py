@@ -127,7 +127,7 @@ class TestInstallation:
         until(lambda: running.state()[0] == 200)
         _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)
         os.kill(worker, signal.SIGKILL)
-        until(lambda: running.has_said("pixels-1 ended (-9); again in 0.5 s"))
+        until(lambda: running.has_said("worker restarts in 0.5 s: name=pixels-1"))
         for part in ("valkey-server", "gunicorn"):  # all parts are watched in the same way
             (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
             os.kill(pid, signal.SIGKILL)

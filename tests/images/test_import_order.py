@@ -98,7 +98,7 @@ def test_a_cover_chosen_by_people_stays_the_cover(home: Property, links: list[st
     arrive(links[2], links[1])
     with work():
         rows = gallery.hold(home)
-        gallery._crown(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first image
+        gallery._set_cover(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first image
     arrive(links[0])
     assert names(home) == "012*"
 

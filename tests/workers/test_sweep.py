@@ -45,7 +45,7 @@ def test_a_failing_step_does_not_prevent_others_from_enqueuing(
         sweep.sweep()
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "a step before it"
     assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and a step after it"
-    assert "images.imports.fetch.enqueue_missing failed" in caplog.text
+    assert "step failed: images.imports.fetch.enqueue_missing" in caplog.text
 
 
 def test_a_failing_step_does_not_prevent_others_from_cleaning_up(alice: Person, home: Property) -> None:
