@@ -1,4 +1,4 @@
-"""Apps on parts that are really away: a fixture for the tests of the entrances."""
+"""Apps whose servers are really down: a fixture for tests of the entrances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests import factories
 
 @pytest.fixture
 def apart(app: Flask) -> Iterator[Callable[..., Flask]]:
-    """Make a second app with other settings: on a server that a test may stop, or on one that isn't there."""
+    """Make a second app with other settings, for example on a server that a test stops or that doesn't exist."""
     ours, made = config.settings(), list[Flask]()
 
     def make(**others: Any) -> Flask:

@@ -1,4 +1,4 @@
-"""Both buckets at once, and what becomes of the objects there that no row names."""
+"""Both buckets together, and the collection of objects that no row names."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from portal.garbage import Garbage
 from portal.infra import storage
 from portal.work import work
 
-AT_ONCE = timedelta(seconds=-5)  # objects from the future are old enough too: the bucket's clock is another one
+AT_ONCE = timedelta(seconds=-5)  # the bucket's clock may be ahead: objects from the future are old enough too
 
 
 class Buckets:
-    """Both buckets at once, for comparing what was there before and after."""
+    """A snapshot of both buckets, to compare before and after."""
 
     def listing(self) -> set[tuple[str, str]]:
         return {(b.name, stored.key) for b in (storage.uploads, storage.cdn) for stored in b.list()}
 
 
 def collect_orphans() -> list[str]:
-    """Delete what no row names, as it would be in some days; return the keys of what went."""
+    """Delete the objects that no row names, as the sweep would within days; return the deleted keys."""
     before = Buckets().listing()
     orphans.find(AT_ONCE, kept=timedelta())
     with work():

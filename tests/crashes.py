@@ -1,4 +1,4 @@
-"""A process that is killed with -9 at the nth step of what it does: before or after any statement or S3 call."""
+"""Processes killed with SIGKILL at the nth step: before or after any statement or S3 call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORKSERVER.set_forkserver_preload(["tests.crashes"])
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps at which an action is killed, for a caller that goes through them until the action lives to its end."""
+    """The steps at which an action is killed; iterate until the action survives to its end."""
 
     numbers: Sequence[int]
 
@@ -36,7 +36,7 @@ class Steps:
         raise AssertionError("it never lived to the end")
 
     def assert_found(self, deaths: int, *, at_least: int) -> None:
-        """Assert that the action has so many steps: else nothing was killed, and nothing shown."""
+        """Assert that the action has that many steps; otherwise nothing was killed, and nothing shown."""
         assert deaths >= TIMES * sum(step < at_least for step in self.numbers), "the steps were not found"
 
 
@@ -45,10 +45,9 @@ EVERY_STEP = Steps(range(1, 400))
 
 
 def dies_at(step: int, settings: Settings, action: Callable[..., Any], *args: Any) -> bool:
-    """Run `action(*args)` in a process of its own; True when it lived to the end.
+    """Run `action(*args)` in another process; return True if it survived to the end.
 
-    It is killed at its nth step, so a caller counts up until one lives.
-    """
+    It is killed at its nth step, so a caller counts up until one survives."""
     host = _host(settings)
     host.send((step, action, args))
     assert host.poll(HANGS_AFTER_S + 10), f"step {step}: it hangs"
@@ -59,7 +58,7 @@ def dies_at(step: int, settings: Settings, action: Callable[..., Any], *args: An
 
 @cache
 def _host(settings: Settings) -> Connection:
-    """Return the way to a process that has an app ready, and forks what is to die: an app takes half a second."""
+    """Return the channel to a process that has an app ready and forks what is to die: an app takes half a second."""
     ours, theirs = FORKSERVER.Pipe()
     FORKSERVER.Process(target=_serve, args=(settings, theirs), daemon=True).start()
     return ours
@@ -80,7 +79,7 @@ def _serve(settings: Settings, caller: Connection) -> None:
 
 
 def _die_at(step: int) -> None:
-    """Have this process kill itself at its nth step."""
+    """Make this process kill itself at its nth step."""
     left = step
 
     def count_down(*_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""The cast, and the things they own: made through the domain's own verbs."""
+"""The people of the tests and their things, made through the domain's own functions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 
 class OwnContext(FlaskClient):
-    """Requests as a server runs them: none sees the app context of the test, its session or its `g`."""
+    """Requests as a server runs them: they don't see the app context of the test, its session or its `g`."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response: TestResponse = Context().run(super().open, *args, **kwargs)
         if has_app_context():
-            db.session.rollback()  # the test's own reading ends, so that it sees what the request did
+            db.session.rollback()  # end the test's transaction, so that it sees what the request did
         return response
 
 
 @dataclass
 class Person:
-    """Somebody of the cast: in the browser, and with an API key."""
+    """One of the people: in the browser, and with an API key."""
 
     app: Flask
     user: User
@@ -43,7 +43,7 @@ class Person:
     key: str
 
     def browser(self) -> FlaskClient:
-        """A test client that is signed in, and says where its requests come from as browsers do."""
+        """A test client that is signed in and sends Sec-Fetch-Site as browsers do."""
         client = self.app.test_client()
         client.environ_base["HTTP_SEC_FETCH_SITE"] = "same-origin"
         client.environ_base["HTTP_ACCEPT"] = "text/html"
@@ -71,7 +71,7 @@ def home_of(workspace: Workspace, name: str = "Alder Cottage") -> Property:
 
 
 def jpeg(width: int = 640, height: int = 480, colour: tuple[int, int, int] = (180, 120, 60), **options: Any) -> bytes:
-    """A small real JPEG: a gradient, so that it isn't one flat colour."""
+    """A small real JPEG: a gradient, not one flat colour."""
     image = Pillow.linear_gradient("L").resize((width, height))
     photo = Pillow.merge("RGB", [image.point(lambda v, c=channel: v * c // 255) for channel in colour])
     file = BytesIO()

@@ -1,4 +1,4 @@
-"""Real failures at the nth step: a bucket behind a proxy that misbehaves, a database that refuses or hangs up."""
+"""Real failures at the nth step: a bucket behind a misbehaving proxy, a database that refuses or hangs up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.servers import Handler, serving
 
 @dataclass
 class Request:
-    """What the bucket is asked: the nth thing since the proxy stands, boto's own repeats included."""
+    """A request to the bucket, the nth since the proxy started; boto's retries count too."""
 
     number: int
     method: str
@@ -36,7 +36,7 @@ Answer = int | str | bytes | None
 
 @dataclass
 class Front:
-    """The proxy: what it does to each request may be changed at any time."""
+    """The proxy's behaviour; it can be changed at any time."""
 
     url: str
     answer: Callable[[Request], Answer] = lambda _: None
@@ -46,10 +46,9 @@ class Front:
 
 @contextmanager
 def bucket_behind_a_proxy(read_timeout_s: float = 3) -> Iterator[Front]:
-    """Have all of this process' S3 calls go through a proxy, until the block ends.
+    """Route all S3 calls of this process through a proxy until the block ends.
 
-    A call that hangs is given up after 3 × `read_timeout_s`.
-    """
+    A call that hangs is given up after 3 × `read_timeout_s`."""
     front, guard = Front(""), threading.Lock()
     behind = urlsplit(config.settings().s3_endpoint_url or "").netloc
 
@@ -100,10 +99,9 @@ def bucket_behind_a_proxy(read_timeout_s: float = 3) -> Iterator[Front]:
 
 @contextmanager
 def database_failing_at(step: int) -> Iterator[list[str]]:
-    """Have the database refuse this process' nth statement or commit; yields what they were, as they come.
+    """Make the database refuse this process's nth statement or commit; yields those statements as they come.
 
-    SQLite's own authorizer says no, once; PostgreSQL ends the session, as a failover does.
-    """
+    SQLite's authorizer denies it, once; PostgreSQL ends the session, as a failover does."""
     steps: list[str] = []
 
     def count(connection: Any, what: str) -> None:
@@ -126,7 +124,7 @@ def database_failing_at(step: int) -> Iterator[list[str]]:
 
 @contextmanager
 def commit_without_an_answer() -> Iterator[None]:
-    """Have PostgreSQL do the commit of a change, and hang up before it says so."""
+    """Make PostgreSQL perform the commit of a change, and hang up before it answers."""
 
     def commit(connection: Any) -> None:
         if writing.get():

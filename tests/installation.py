@@ -1,4 +1,4 @@
-"""A whole installation: `python app.py` with data of its own, and what it says; and a bad start for any command."""
+"""A whole installation: `python app.py` with a fresh data folder, its output, and a bad start for any command."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Installation:
         self._listener.start()
 
     def wait(self) -> None:
-        """Return once it says that it is ready."""
+        """Return once it reports that it is ready."""
         until(lambda: self.has_said("Frontage is ready") or self.process.poll() is not None, SECONDS_TO_START)
         assert self.process.poll() is None, self.said
 
@@ -61,7 +61,7 @@ class Installation:
         return any(words in line for line in self.said)
 
     def state(self) -> tuple[int, dict[str, str]]:
-        """What /readyz says: its status, and how each part is."""
+        """What /readyz reports: its status, and that of each part."""
         response = requests.get(f"{self.url}/readyz", timeout=10)
         return response.status_code, response.json()["parts"]
 
@@ -87,7 +87,7 @@ class Installation:
 
 @contextmanager
 def installation(directory: Path, *, before: tuple[str, ...] = (), **env: str) -> Iterator[Installation]:
-    """Run one until the block ends; `before` stands before its command, `env` are settings of its own."""
+    """Run one until the block ends; `before` precedes its command, `env` adds settings."""
     made = Installation(directory, before=before, **env)
     try:
         made.wait()

@@ -1,4 +1,4 @@
-"""The world outside, on loopback: an HTTP server whose answers a test decides."""
+"""The outside world, on loopback: an HTTP server whose answers a test decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers import Handler, serving
 
 @dataclass
 class Seen:
-    """A request as the server got it."""
+    """A request as the server received it."""
 
     method: str
     path: str
@@ -22,18 +22,18 @@ class Seen:
 
 @dataclass
 class Reply:
-    """What is answered to it."""
+    """The response to it."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     after_s: float = 0
-    is_reset: bool = False  # no answer at all: the connection breaks off
+    is_reset: bool = False  # no answer at all: the connection is closed
 
 
 @dataclass
 class Outside:
-    """A host out there: its address, and what it was asked."""
+    """A host on the internet: its address, and the requests it got."""
 
     url: str
     seen: list[Seen]

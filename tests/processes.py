@@ -1,4 +1,4 @@
-"""Processes that a test starts: each is gone when its block ends, however that ends."""
+"""Processes that a test starts; each is gone when its block ends, however that ends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ WITHIN_S = 60.0
 
 @contextmanager
 def started(*command: str, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python program, `-m module …` or a file, beside the test; what it says is one text, `stdout`.
+    """Run a Python program, `-m module …` or a file, alongside the test; its output is one text, `stdout`.
 
-    It dies with this process too, and whoever runs it needs no clean-up of his own.
-    """
+    It dies with this process too, so callers need no clean-up."""
     process = subprocess.Popen(
         tied_to_us([sys.executable, *command]),
         cwd=options.pop("cwd", ROOT),
@@ -40,15 +39,15 @@ def started(*command: str, env: Mapping[str, str] | None = None, **options: Any)
 
 
 def kill(process: subprocess.Popen[Any]) -> None:
-    """End a process at once, and read its pipes to their end."""
+    """Kill a process, and read its pipes to the end."""
     if process.poll() is None:
-        process.send_signal(signal.SIGCONT)  # a stopped one is killed too, but its children wait for their turn
+        process.send_signal(signal.SIGCONT)  # a stopped one is killed too, but its children would wait for it
         process.kill()
     process.communicate(timeout=WITHIN_S)
 
 
 def until(holds: Callable[[], Any], within_s: float = WITHIN_S, every_s: float = 0.02) -> None:
-    """Wait until something holds; the limit is there so that nothing hangs, and says nothing of how fast it is."""
+    """Wait until something holds; the generous limit only prevents hanging, and promises no speed."""
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end, f"not within {within_s} s"
@@ -66,7 +65,7 @@ def parent_of(pid: int) -> int:
 
 
 def descendants(of: int) -> dict[int, str]:
-    """Process id → command line, of all that a process started."""
+    """Process id → command line, of all descendants of a process."""
     command = ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="]
     rows = [line.split(None, 3) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]
     found: dict[int, str] = {}

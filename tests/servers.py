@@ -1,4 +1,4 @@
-"""What the HTTP servers of the tests have in common: on loopback, in threads, silent, gone with the block."""
+"""What the HTTP servers of the tests have in common: on loopback, threaded, silent, gone with the block."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def hang_up(self) -> None:
-        """Break the connection off, without an answer or an end."""
+        """Close the connection, without a complete response."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self.connection.shutdown(socket.SHUT_RD)  # what the server would still read
         self.connection.close()
@@ -43,11 +43,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        pass  # somebody hung up: that is what some tests are about
+        pass  # a client hung up, which some tests are about
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens at this moment."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

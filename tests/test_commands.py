@@ -1,4 +1,4 @@
-"""The command line of an operator."""
+"""The operator's command line."""
 
 import re
 
@@ -12,7 +12,7 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_workspace_a_person_and_a_key_are_made_in_turn(app: Flask) -> None:
+def test_a_workspace_a_person_and_a_key_are_created_in_turn(app: Flask) -> None:
     assert run(app, "create-workspace", "Alma Stays", "--plan", "pro")[0] == 0
     code, link = run(app, "create-user", "Alice@Alma.example", "--workspace", "Alma Stays", "--admin")
     assert code == 0
@@ -23,16 +23,16 @@ def test_a_workspace_a_person_and_a_key_are_made_in_turn(app: Flask) -> None:
     assert (user.email, user.is_admin, user.workspace.plan.name) == ("alice@alma.example", True, "pro")
     code, key = run(app, "create-api-key", "--workspace", "Alma Stays", "--admin")
     assert code == 0
-    assert re.fullmatch(r"fr_live_\S{32}\n", key), "the key alone"
+    assert re.fullmatch(r"fr_live_\S{32}\n", key), "only the key"
     assert access.key_of_secret(key.strip()).is_admin
 
 
-def test_the_buckets_can_be_prepared_again_and_again(app: Flask) -> None:
+def test_the_buckets_can_be_prepared_repeatedly(app: Flask) -> None:
     for _ in range(2):
         assert run(app, "prepare-buckets") == (0, "Both buckets are ready.\n")
 
 
-def test_what_cannot_be_done_is_a_sentence_and_a_status(app: Flask) -> None:
+def test_an_error_is_a_sentence_and_an_exit_status(app: Flask) -> None:
     run(app, "create-workspace", "Alma Stays")
     for arguments in (
         ("create-workspace", "Alma Stays"),

@@ -1,4 +1,4 @@
-"""Settings: read once, refused with a sentence that names the variable."""
+"""Settings: read once; an invalid one is refused with a sentence that names the variable."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from portal.config import WrongSetting, embedded_file, from_environment
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_setting_stands_in_the_readme() -> None:
+def test_every_setting_is_documented() -> None:
     names = set(re.findall(r'env(?:, |\.get\()"([A-Z0-9_]+)"', (ROOT / "portal/config.py").read_text()))
     readme = (ROOT / "README.md").read_text()
     table = readme.partition("## Point it at real services")[2].partition("\n## ")[0]
@@ -18,7 +18,7 @@ def test_every_setting_stands_in_the_readme() -> None:
     assert names - {"AWS_DEFAULT_REGION"} <= set(re.findall(r"`([A-Z0-9_]+)`", table))
 
 
-def test_the_defaults_are_a_machine_of_its_own(tmp_path: Path) -> None:
+def test_the_defaults_describe_a_single_machine(tmp_path: Path) -> None:
     settings = from_environment({"DATA_DIR": str(tmp_path)})
     assert (settings.host, settings.port, settings.public_url) == ("127.0.0.1", 8000, "http://localhost:8000")
     assert settings.database_url == f"sqlite:///{tmp_path / 'frontage.db'}"
@@ -57,20 +57,20 @@ def test_a_data_dir_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         from_environment({"DATA_DIR": str(tmp_path / "file" / "data")})
 
 
-def test_a_secret_key_is_made_once_and_kept_for_our_eyes_only(tmp_path: Path) -> None:
+def test_a_secret_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     first, second = (from_environment({"DATA_DIR": str(tmp_path)}).secret_key for _ in range(2))
     assert first == second
     assert len(first) >= 32
     assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_command_line_finds_what_the_embedded_parts_left(tmp_path: Path) -> None:
+def test_the_command_line_finds_the_running_embedded_servers(tmp_path: Path) -> None:
     embedded_file(tmp_path).write_text('{"redis_url": "unix:///x.sock", "s3_endpoint_url": "http://127.0.0.1:1"}')
     assert from_environment({"DATA_DIR": str(tmp_path)}).redis_url == "unix:///x.sock"
     named = from_environment({"DATA_DIR": str(tmp_path), "REDIS_URL": "redis://other"})
-    assert named.redis_url == "redis://other", "whatever the environment names is used instead"
+    assert named.redis_url == "redis://other", "settings from the environment take precedence"
 
 
-def test_the_spelling_of_some_hosts_is_understood(tmp_path: Path) -> None:
+def test_every_spelling_of_the_wildcard_host_is_understood(tmp_path: Path) -> None:
     settings = from_environment({"DATA_DIR": str(tmp_path), "DATABASE_URL": "postgres://u:p@db/x"})
     assert settings.database_url == "postgresql://u:p@db/x"

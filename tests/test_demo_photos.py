@@ -1,4 +1,4 @@
-"""The demo photos: what a newcomer's gallery is filled with."""
+"""The demo photos that fill a newcomer's gallery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portal.demo import photos
 from portal.demo.photos import PHOTOS, Photo
 
 
-def test_the_folder_has_exactly_these_files_and_2_mb_at_most() -> None:
+def test_the_folder_has_exactly_these_files_and_at_most_2_mb() -> None:
     files = [path for path in Path(photos.__file__).parent.iterdir() if path.suffix in (".jpg", ".webp")]
     assert sorted(path.name for path in files) == sorted(photo.file_name for photo in PHOTOS)
     assert sum(path.stat().st_size for path in files) <= 2_000_000
@@ -20,15 +20,15 @@ def test_the_folder_has_exactly_these_files_and_2_mb_at_most() -> None:
 
 
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.file_name)
-def test_each_opens_as_what_it_says(photo: Photo) -> None:
+def test_each_photo_opens_with_its_documented_type(photo: Photo) -> None:
     with Image.open(BytesIO(photo.read())) as image:
         image.load()
         assert (Image.MIME[image.format or ""], image.mode, image.size) == (photo.type, "RGB", (2048, 1365))
     assert 0 < len(photo.alt_text) <= 120
 
 
-def test_the_portrait_lies_on_its_side_and_is_upright_once_turned() -> None:
-    """Sky in the arch above, stone below: a wrong sense of rotation would swap them."""
+def test_the_portrait_is_stored_sideways_and_upright_once_rotated() -> None:
+    """Sky in the arch above, stone below: a wrong direction of rotation would swap them."""
     with Image.open(BytesIO(PHOTOS[-1].read())) as image:
         upright = ImageOps.exif_transpose(image)
     assert upright.size == (1365, 2048)

@@ -1,4 +1,4 @@
-"""Due rows are picked fairly, and one fault stays one fault."""
+"""Due rows are picked fairly, and one failure stays one failure."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ FIRST = [Candidate(id, "cdn.example", 1, is_suspect=False) for id in range(100)]
 LATER = [Candidate(id, "cdn.example", 2, is_suspect=False) for id in range(100, 105)]
 
 
-def test_who_came_first_with_much_does_not_keep_a_place_to_himself() -> None:
+def test_an_early_backlog_does_not_keep_every_slot() -> None:
     chosen = LIMITS.pick(FIRST + LATER, [], 16)
     assert sorted(chosen) == [0, 1, 2, 100, 101, 102]
 
 
-def test_a_place_that_becomes_free_goes_to_whom_has_the_least() -> None:
+def test_a_free_slot_goes_to_the_owner_with_the_fewest_tasks() -> None:
     assert LIMITS.pick(FIRST[5:] + LATER, FIRST[:5], 16) == [100]
 
 
-def test_nobody_has_more_than_a_share_and_no_place_either() -> None:
+def test_nobody_exceeds_their_share_and_no_host_does_either() -> None:
     due = [Candidate(id, f"{id % 4}.example", id % 3, is_suspect=False) for id in range(200)]
     limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=4, per_workspace=5)
     chosen = limits.pick(due, [], 100)
@@ -40,7 +40,7 @@ def test_nobody_has_more_than_a_share_and_no_place_either() -> None:
     assert Counter(due[id].workspace_id for id in chosen) == {0: 5, 1: 5, 2: 5}
 
 
-def test_of_what_failed_before_there_is_half_at_most_and_the_rest_passes_by() -> None:
+def test_failed_rows_get_half_of_the_slots_at_most() -> None:
     due = [Candidate(id, id, id % 2, is_suspect=id < 60) for id in range(100)]
     limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=16)
     chosen = limits.pick(due, [], 16)
@@ -48,8 +48,8 @@ def test_of_what_failed_before_there_is_half_at_most_and_the_rest_passes_by() ->
     assert sum(due[id].is_suspect for id in chosen) == 8
 
 
-def test_where_there_is_room_for_one_each_has_it_in_the_end_and_gives_it_to_what_waits_longest() -> None:
-    """Six who were here long before, each with no end of wishes, leave it to the seventh too."""
+def test_with_one_slot_everybody_is_served_and_the_oldest_row_goes_first() -> None:
+    """Six owners with endless rows leave the slot to a seventh too."""
     due = [Candidate(n * 100 + id, "cdn.example", n, is_suspect=False) for n in range(7) for id in range(100)]
     chosen = Counter(LIMITS.pick(due, [], 1)[0] for _ in range(500))
     assert set(chosen) == {n * 100 for n in range(7)}
@@ -60,7 +60,7 @@ class Task(NamedTuple):
 
 
 class Rows:
-    """Rows that are due, each claimed once, and what was recorded of them; performing one answers with its id."""
+    """Due rows, each claimed once, and their recorded results; performing a task returns its id."""
 
     def __init__(self, count: int) -> None:
         self.due = [Task(Candidate(id, id, 1, is_suspect=False)) for id in range(count)]
@@ -89,8 +89,8 @@ BROKEN = -1
 
 
 @pytest.fixture
-def patient(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app, and a recorder that tries again soon, in as many tries as ever."""
+def quick_retries(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app, and a recorder that retries soon, with the usual number of attempts."""
     monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
     monkeypatch.setattr(dispatch, "LOOK_EVERY_S", 0.02)
 
@@ -99,8 +99,8 @@ def locked() -> OperationalError:
     return OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_result_that_can_not_be_recorded_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_result_that_cannot_be_recorded_blocks_no_other(caplog: pytest.LogCaptureFixture) -> None:
     class OneIsBad(Rows):
         def record(self, results: Results[Task, int]) -> None:
             if any(outcome == 3 for _, outcome in results):
@@ -113,17 +113,17 @@ def test_a_result_that_can_not_be_recorded_keeps_no_other_from_it(caplog: pytest
     assert "recording a result failed: module=tests.test_dispatch row=3" in caplog.text
 
 
-@pytest.mark.usefixtures("patient")
-def test_what_belongs_together_is_recorded_in_one_change() -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_related_results_are_recorded_in_one_transaction() -> None:
     rows = Rows(6)
     rows.run(together=lambda task: task.candidate.id % 2)
     apart = {frozenset(id % 2 for id in change) for change in rows.recorded}
     assert apart == {frozenset({0}), frozenset({1})}
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("failures", [1, len(recorder.AGAIN_AFTER_S)])
-def test_a_result_is_recorded_again_where_the_database_said_no_for_a_moment(failures: int) -> None:
+def test_a_result_is_recorded_again_when_the_database_refused_briefly(failures: int) -> None:
     class Locked(Rows):
         left = failures
 
@@ -138,8 +138,8 @@ def test_a_result_is_recorded_again_where_the_database_said_no_for_a_moment(fail
     assert sorted(chain(*rows.recorded)) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("patient")
-def test_what_can_never_be_recorded_is_replaced_by_what_the_caller_makes_of_the_error() -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_result_that_can_never_be_recorded_is_replaced_by_the_callers_fallback() -> None:
     class Refused(Rows):
         def record(self, results: Results[Task, int]) -> None:
             if any(outcome == 1 for _, outcome in results):
@@ -151,8 +151,8 @@ def test_what_can_never_be_recorded_is_replaced_by_what_the_caller_makes_of_the_
     assert sorted(chain(*rows.recorded)) == [0, 2, 100]
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_claim_that_fails_ends_the_run_and_what_was_begun_is_recorded() -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_failing_claim_ends_the_run_and_started_tasks_are_recorded() -> None:
     class Failing(Rows):
         def claim(self, most: int) -> list[Task]:
             if claimed := super().claim(most):
@@ -169,8 +169,8 @@ def test_a_claim_that_fails_ends_the_run_and_what_was_begun_is_recorded() -> Non
     assert sorted(chain(*rows.recorded)) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_task_that_breaks_fails_alone() -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_task_that_raises_fails_alone() -> None:
     class Breaking(Rows):
         def perform(self, task: Task) -> int:
             return 1 // (task.candidate.id - 1)
@@ -180,9 +180,9 @@ def test_a_task_that_breaks_fails_alone() -> None:
     assert sorted(chain(*rows.recorded)) == [-1, BROKEN, 0, 1]
 
 
-@pytest.mark.usefixtures("patient")
-def test_tasks_that_hang_keep_their_threads_and_no_place_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first two end only when the other two have: they would wait for ever for a place."""
+@pytest.mark.usefixtures("quick_retries")
+def test_hanging_tasks_keep_their_threads_but_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two end only after the other two, and would wait forever if those needed their slots."""
     monkeypatch.setattr(dispatch, "QUICK_S", 0.05)
 
     class Hanging(Rows):
@@ -196,8 +196,8 @@ def test_tasks_that_hang_keep_their_threads_and_no_place_side_by_side(monkeypatc
     assert sorted(chain(*rows.recorded[:2])) == [2, 3]
 
 
-@pytest.mark.usefixtures("patient")
-def test_no_more_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_no_more_tasks_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "QUICK_S", 0)
 
     class Counting(Rows):
@@ -217,11 +217,11 @@ def test_no_more_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> 
     assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_place=1, per_workspace=4)) == 20
 
 
-@pytest.mark.usefixtures("patient")
-def test_of_two_runs_whose_time_is_up_one_goes_on_while_the_other_waits_for_what_hangs(
+@pytest.mark.usefixtures("quick_retries")
+def test_of_two_runs_out_of_time_one_continues_while_the_other_waits_for_hanging_tasks(
     at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is due by then would have to wait for calls that hang, if both ended at once."""
+    """If both ended together, rows that become due would wait for hanging calls."""
     monkeypatch.setattr(dispatch, "RUN_FOR_S", 0.2)
     late, over = Rows(1), threading.Event()
 

@@ -1,4 +1,4 @@
-"""The PMS to try things with: its pictures, what tests change in it, and the command that starts it."""
+"""The PMS for trying things out: its pictures, changes that tests make to it, and the command that starts it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def got(pms: FakeHostaway, picture: FakePicture, **headers: str) -> requests.Res
     return requests.get(pms.url_of(picture), headers=named, timeout=5)
 
 
-def test_each_picture_has_its_own_bytes_and_always_the_same(pms: FakeHostaway) -> None:
+def test_each_picture_has_distinct_and_stable_bytes(pms: FakeHostaway) -> None:
     pictures = list(pms.catalogue.served.values())
     assert len(pictures) == 3 * 4 + 2, "the first listing's thumbnail is its first picture"
     bodies = [got(pms, picture).content for picture in pictures]
@@ -58,7 +58,7 @@ def test_a_picture_is_a_jpeg_without_metadata(pms: FakeHostaway) -> None:
     assert not re.findall(rb"\xff[\xe1-\xef\xfe]", data[: data.index(b"\xff\xda")])
 
 
-def test_a_picture_that_is_known_is_not_sent_again(pms: FakeHostaway) -> None:
+def test_an_unchanged_picture_is_not_sent_again(pms: FakeHostaway) -> None:
     picture = pms.catalogue.listings[1].pictures[0]
     first = got(pms, picture)
     tag, moment = first.headers["ETag"], first.headers["Last-Modified"]
@@ -74,7 +74,7 @@ def test_a_picture_that_is_known_is_not_sent_again(pms: FakeHostaway) -> None:
     assert pms.count("/pictures/", 304) == 2
 
 
-def test_a_picture_moves_and_a_listing_goes(pms: FakeHostaway) -> None:
+def test_a_picture_can_be_moved_and_a_listing_removed(pms: FakeHostaway) -> None:
     picture = pms.catalogue.listings[2].pictures[1]
     old, data = pms.url_of(picture), picture.bytes()
     for moved in ("2/2-2.jpg", "2/2-3.jpg"):
@@ -86,7 +86,7 @@ def test_a_picture_moves_and_a_listing_goes(pms: FakeHostaway) -> None:
     assert {got(pms, one).status_code for one in (*gone.pictures, gone.thumbnail)} == {404}
 
 
-def test_the_next_requests_fail_as_they_are_told(pms: FakeHostaway) -> None:
+def test_the_next_requests_fail_as_configured(pms: FakeHostaway) -> None:
     picture = pms.catalogue.listings[1].pictures[0]
     pms.fail_next(2, Said(503, b"busy", {"Retry-After": "9"}), below="/pictures/")
     pms.fail_next(1, 500, below="/v1/")
@@ -97,7 +97,7 @@ def test_the_next_requests_fail_as_they_are_told(pms: FakeHostaway) -> None:
     assert requests.get(f"{pms.base_url}/listings", timeout=5).status_code == 500
 
 
-def test_the_api_keeps_to_its_limits_and_the_pictures_have_none(pms: FakeHostaway) -> None:
+def test_the_api_enforces_its_limits_and_the_pictures_have_none(pms: FakeHostaway) -> None:
     codes = [requests.get(f"{pms.base_url}/listings", timeout=5).status_code for _ in range(16)]
     assert codes == [403] * 15 + [429]
     limited = requests.get(f"{pms.base_url}/listings", timeout=5)
@@ -107,7 +107,7 @@ def test_the_api_keeps_to_its_limits_and_the_pictures_have_none(pms: FakeHostawa
     assert {got(pms, pms.catalogue.listings[1].pictures[0]).status_code for _ in range(20)} == {200}
 
 
-def test_a_token_is_not_good_before_its_second_is_over(pms: FakeHostaway) -> None:
+def test_a_token_is_not_valid_before_its_second_has_passed(pms: FakeHostaway) -> None:
     pms.good_after_s = 600
     form = {"grant_type": "client_credentials", "scope": "general", "client_id": "12345"}
     form["client_secret"] = pms.credentials["clientSecret"]
@@ -120,14 +120,14 @@ def test_a_token_is_not_good_before_its_second_is_over(pms: FakeHostaway) -> Non
     assert [(one["id"], one["listingImages"]) for one in listed["result"]] == [(2, []), (3, [])], "without resources"
 
 
-def test_a_window_lets_so_many_through_and_says_how_long_to_wait() -> None:
+def test_a_window_allows_its_number_of_calls_and_says_how_long_to_wait() -> None:
     window = Window(2, 60)
     assert [window.wait_s("a"), window.wait_s("a"), window.wait_s("b")] == [0, 0, 0]
     assert 0 < window.wait_s("a") <= 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_command_prints_what_to_type_and_serves_it(tmp_path: Path, number: signal.Signals) -> None:
     port, said = str(free_port()), tmp_path / "said"
     command = (*DEAF, "-m", "flask", "--app", "app", "fake-pms", "hostaway", "--pictures", "1", "--port", port)
     with said.open("w") as output, started(*command, env={"DATA_DIR": str(tmp_path)}, stdout=output) as process:
@@ -138,13 +138,13 @@ def test_the_command_says_what_to_type_and_serves_it(tmp_path: Path, number: sig
             ["Account", "ID", "clientId", "12345"],
             ["API", "key", "clientSecret", "a-secret-for-trying-things"],
             ["Address", "baseUrl", f"http://127.0.0.1:{port}/v1"],
-        ], "by the names of the page and of the API"
+        ], "by the field names of the page and of the API"
         assert requests.get(f"http://127.0.0.1:{port}/pictures/2/1.jpg", timeout=30).content == painted(2, 0)
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
 
 
-def test_a_port_that_is_taken_is_told(app: Flask) -> None:
+def test_a_port_in_use_is_reported(app: Flask) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = app.test_cli_runner().invoke(args=["fake-pms", "hostaway", "--port", str(port)])

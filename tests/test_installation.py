@@ -1,4 +1,4 @@
-"""Whose buckets they are: a restored copy of the database deletes nothing of the live installation's."""
+"""Which installation owns the buckets: a restored copy of the database deletes nothing of the live one."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
 
 @contextmanager
 def restored(app: Flask, settings: Settings, directory: Path) -> Iterator[Flask]:
-    """A copy of the database as it is now, at another place, and the same buckets."""
-    installation.check()  # as at the start of each: the buckets have the live one's mark
+    """A copy of the current database at another address, with the same buckets."""
+    installation.check()  # as at each start: the buckets carry the mark of the live one
     db.session.rollback()
     url = app.config["SQLALCHEMY_DATABASE_URI"]
     if url.startswith("sqlite"):
@@ -80,14 +80,14 @@ def _on_the_side(url: str, *statements: str) -> None:
 
 @pytest.fixture
 def account(app: Flask, alice: Person) -> Iterator[IntegrationAccount]:
-    """An account of hers whose two listings have their copies."""
+    """Alice's account with two copied listings."""
     with FakeHostaway(listings=2, pictures=2) as pms:
         pms.is_limited = False
         yield stays.synced(stays.connected(alice.workspace, pms))
 
 
 def _everything_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a month pass for whatever waits for its end."""
+    """Let a month pass for everything that expires."""
     later: Callable[[], datetime] = lambda: now() + timedelta(days=40)  # noqa: E731
     for module in (orphans, garbage, retention, removal):
         monkeypatch.setattr(module, "now", later)
@@ -128,11 +128,11 @@ def test_a_restored_copy_deletes_nothing_of_the_live_installation(
         assert Buckets().listing() == live
         assert not installation.is_foreign(db.engine)
         properties.delete(home)
-        assert Buckets().listing() < live, "the live one deletes what is its own"
+        assert Buckets().listing() < live, "the live one deletes its own objects"
 
 
 @on_both
-def test_an_operator_makes_the_copy_the_live_one(
+def test_an_operator_can_make_the_copy_the_live_one(
     app: Flask, settings: Settings, home: Property, tmp_path: Path
 ) -> None:
     factories.photo_in(home)
@@ -146,12 +146,12 @@ def test_an_operator_makes_the_copy_the_live_one(
             assert installation.owns_buckets()
             collect_orphans()
             assert not Buckets().listing()
-        assert installation.check() is False, "who had them before deletes nothing any more"
+        assert installation.check() is False, "the previous owner no longer deletes anything"
         installation.claim_buckets()
 
 
-def test_a_dump_that_is_restored_in_place_is_a_copy(app: Flask, settings: Settings, tmp_path: Path) -> None:
-    """The live database at its own address again, but as it was yesterday."""
+def test_a_dump_restored_in_place_counts_as_a_copy(app: Flask, settings: Settings, tmp_path: Path) -> None:
+    """The live database at its usual address, but as it was yesterday."""
     with restored(app, settings, tmp_path) as copy, copy.app_context():
         installation.claim_buckets()
         assert installation.owns_buckets()
@@ -164,8 +164,8 @@ def test_a_dump_that_is_restored_in_place_is_a_copy(app: Flask, settings: Settin
     installation.claim_buckets()
 
 
-def test_nothing_is_deleted_while_it_is_not_known_whose_bucket_it_is(app: Flask, home: Property) -> None:
-    """What is dropped meanwhile is deleted when it is known."""
+def test_nothing_is_deleted_while_the_owner_of_the_bucket_is_unknown(app: Flask, home: Property) -> None:
+    """Objects dropped meanwhile are deleted once it is known."""
     image = factories.photo_in(home)
     with work():
         db.session.execute(update(Installation).values(checked_at=None))
@@ -173,15 +173,15 @@ def test_nothing_is_deleted_while_it_is_not_known_whose_bucket_it_is(app: Flask,
         front.answer = lambda asked: 503 if storage.OWNER_KEY in asked.path else None
         deletion.delete(home, [str(image.uuid)])
         assert not [asked for asked in front.asked if asked.method == "POST"]
-        told = len(front.asked)
+        asked_before = len(front.asked)
         assert not installation.owns_buckets()
-        assert len(front.asked) == told, "a bucket that doesn't answer is not asked each time"
+        assert len(front.asked) == asked_before, "a bucket that doesn't answer is not asked each time"
     assert len(Buckets().listing()) == 1
     assert installation.check()
     assert collect_orphans() == [image.original_key]
 
 
-def test_operators_are_told_where_the_buckets_are_not_theirs(alice: Person, bob: Person) -> None:
+def test_admins_are_told_when_the_buckets_belong_to_another_installation(alice: Person, bob: Person) -> None:
     """Nobody else is: they can't do anything about it."""
     with work():
         db.session.execute(update(Installation).values(owns_buckets=False, checked_at=now()))
@@ -194,7 +194,7 @@ def test_operators_are_told_where_the_buckets_are_not_theirs(alice: Person, bob:
     assert alice.app.test_client().get("/readyz").json["warnings"] == []
 
 
-def test_a_bucket_that_is_nobodys_is_claimed(app: Flask) -> None:
+def test_an_unclaimed_bucket_is_claimed(app: Flask) -> None:
     storage.cdn.delete(storage.OWNER_KEY)
     assert installation.check()
     mine = db.session.scalar(select(Installation.uuid))

@@ -19,7 +19,7 @@ from workers.worker import AllowedJob
 
 @pytest.mark.parametrize("make", jobs.ALL, ids=lambda make: make.__name__)
 class TestEachJob:
-    def test_its_function_is_there_with_the_same_name_and_parameters(self, make: Callable[..., Job]) -> None:
+    def test_its_function_exists_with_the_same_name_and_parameters(self, make: Callable[..., Job]) -> None:
         module, _, name = _made(make).name.rpartition(".")
         function = getattr(importlib.import_module(module), name)
         assert name == make.__name__
@@ -28,14 +28,14 @@ class TestEachJob:
     def test_its_queue_has_a_worker(self, make: Callable[..., Job]) -> None:
         assert _made(make).queue in jobs.QUEUES
 
-    def test_its_id_is_one_that_rq_takes(self, make: Callable[..., Job]) -> None:
+    def test_its_id_is_valid_for_rq(self, make: Callable[..., Job]) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_-]+", _made(make).id)
 
     def test_its_arguments_are_plain_data_in_the_order_of_its_parameters(self, make: Callable[..., Job]) -> None:
         values = range(7, 7 + len(inspect.signature(make).parameters))
         assert make(*values).args == tuple(values)
 
-    def test_it_ends_some_time(self, make: Callable[..., Job]) -> None:
+    def test_it_has_a_timeout(self, make: Callable[..., Job]) -> None:
         assert 0 < _made(make).timeout_s <= 3600
 
 
@@ -45,7 +45,7 @@ def _made(make: Callable[..., Job]) -> Job:
 
 
 def test_a_job_that_waits_again_does_not_expire_with_its_last_result(app: Flask) -> None:
-    """Else what waits for longer than a result is kept is taken from its queue, and nothing is left of it."""
+    """Otherwise a job that waits longer than its last result is kept would vanish from its queue."""
     jobs.enqueue(jobs.tidy())
     jobs.queue(jobs.NETWORK).pop_job_id()
     jobs.connection().expire("rq:job:tidy", jobs.RESULT_TTL_S)  # as RQ does at its end
@@ -53,7 +53,7 @@ def test_a_job_that_waits_again_does_not_expire_with_its_last_result(app: Flask)
     assert jobs.connection().ttl("rq:job:tidy") == -1
 
 
-def test_a_job_that_is_rung_for_while_it_runs_does_not_expire_either(app: Flask) -> None:
+def test_a_job_enqueued_while_it_runs_does_not_expire_either(app: Flask) -> None:
     jobs.enqueue(jobs.tidy())
     running = AllowedJob.fetch("tidy", connection=jobs.connection(), serializer=JSONSerializer)
     jobs.queue(jobs.NETWORK).pop_job_id()
@@ -64,22 +64,22 @@ def test_a_job_that_is_rung_for_while_it_runs_does_not_expire_either(app: Flask)
     assert jobs.connection().ttl("rq:job:tidy") == -1
 
 
-def test_a_job_of_which_nothing_but_its_place_is_left_is_written_anew(app: Flask) -> None:
+def test_a_job_of_which_only_the_queue_entry_is_left_is_written_again(app: Flask) -> None:
     jobs.enqueue(jobs.tidy())
     jobs.connection().delete("rq:job:tidy")
     jobs.enqueue(jobs.tidy())
     assert jobs.connection().exists("rq:job:tidy")
 
 
-def test_a_luxury_is_enqueued_once_in_a_while(app: Flask, at_once: Callable[..., list[Any]]) -> None:
+def test_an_optional_job_is_enqueued_once_per_period(app: Flask, at_once: Callable[..., list[Any]]) -> None:
     at_once(jobs.enqueue_once, *[(jobs.make_avif(7, 640),)] * 10)
     assert jobs.queue(jobs.PIXELS).get_job_ids() == ["make_avif-7-640"]
     assert 0 < jobs.connection().ttl("frontage:enqueued:make_avif-7-640") <= 3600
 
 
-def test_a_luxury_whose_enqueuing_broke_off_is_not_taken_for_enqueued(app: Flask) -> None:
+def test_an_optional_job_whose_enqueuing_failed_does_not_count_as_enqueued(app: Flask) -> None:
     class Seven:
-        """Reads as the id 7, but can't be written down."""
+        """Formats as the id 7, but can't be serialised."""
 
         __str__ = lambda self: "7"  # noqa: E731
 

@@ -1,4 +1,4 @@
-"""Files of a form on disk: whole or refused, under no name, and gone with the form."""
+"""Uploaded files of a form, on disk: complete or refused, without a name, and gone with the form."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def request_of(*files: bytes) -> Request:
     return Request(EnvironBuilder(method="PUT", data=sent).get_environ())
 
 
-def test_files_are_read_as_they_were_sent_and_have_no_name(app: Flask) -> None:
+def test_files_are_read_as_sent_and_have_no_name_on_disk(app: Flask) -> None:
     folder = config.settings().data_dir / "spool"
     photos = [os.urandom(SIZE), b"", os.urandom(7)]
     with multipart.spooled(request_of(*photos), max_files=3, max_file_bytes=SIZE) as form:
         assert [file.read() for file in form.files] == photos
-        assert form.files[0].read() == photos[0], "as often as it is asked"
+        assert form.files[0].read() == photos[0], "it can be read repeatedly"
         assert os.listdir(folder) == []
     with pytest.raises(ValueError, match="closed"):
         form.files[0].read()
 
 
-def test_an_input_that_was_left_empty_takes_no_photos_place(app: Flask) -> None:
+def test_an_empty_file_input_does_not_count_as_a_photo(app: Flask) -> None:
     sent = [(BytesIO(b""), ""), *((BytesIO(bytes([n]) * 9), f"{n}.jpg") for n in range(3))]
     request = Request(EnvironBuilder(method="PUT", data={"images": sent}).get_environ())
     with multipart.spooled(request, max_files=3, max_file_bytes=SIZE) as form:
@@ -42,8 +42,8 @@ def test_an_input_that_was_left_empty_takes_no_photos_place(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1, 64 * 1024 - 1, SIZE - 1])
-def test_k5_a_disk_that_is_full_refuses_the_form(app: Flask, room: int) -> None:
-    """The child may write files of so many bytes: the last write is a short one, the next is refused."""
+def test_a_full_disk_refuses_the_form(app: Flask, room: int) -> None:
+    """The child may write `room` bytes: the last write is short, the next one is refused."""
     child = os.fork()
     if not child:
         signal.alarm(30)

@@ -1,4 +1,4 @@
-"""What no row names goes from the buckets in time, and nothing that a row names ever does."""
+"""Objects that no row names are deleted from the buckets in time, and no others ever are."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def days_pass(days: int) -> None:
 
 @pytest.fixture
 def owned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The keys that rows name; a test adds to them and takes away."""
+    """The keys that rows name; a test adds and removes some."""
     keys: set[str] = set()
     monkeypatch.setitem(orphans.OWNERS, "cdn", (lambda asked: set(asked) & keys,))
     return keys
 
 
-def test_an_unknown_object_is_deleted_when_it_is_still_unknown_a_week_later(owned: set[str]) -> None:
+def test_an_unknown_object_is_deleted_if_it_is_still_unknown_a_week_later(owned: set[str]) -> None:
     stored("owned", "unknown")
     owned.add("owned")
     assert orphans.find(AT_ONCE) == []
@@ -73,24 +73,24 @@ def test_an_unknown_object_is_deleted_when_it_is_still_unknown_a_week_later(owne
     assert not db.session.scalars(select(UnknownObject)).all()
 
 
-def test_an_object_that_gets_its_row_is_unknown_no_longer(owned: set[str]) -> None:
+def test_an_object_that_gets_its_row_is_no_longer_unknown(owned: set[str]) -> None:
     stored("late")
     orphans.find(AT_ONCE)
     owned.add("late")
     orphans.find(AT_ONCE)
     owned.clear()
     days_pass(8)
-    assert orphans.find(AT_ONCE) == [], "its week begins anew"
+    assert orphans.find(AT_ONCE) == [], "its week restarts"
     assert left() == {"late"}
 
 
-def test_what_is_younger_than_a_day_is_not_looked_at(owned: set[str]) -> None:
+def test_objects_younger_than_a_day_are_ignored(owned: set[str]) -> None:
     stored("young")
     assert orphans.find(kept=timedelta()) == []
     assert not db.session.scalars(select(UnknownObject)).all()
 
 
-def test_owners_are_asked_for_some_keys_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_looked_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "BATCH", 2)
     stored("a", "b", "c", "d", "e")
     asked: list[int] = []
@@ -105,7 +105,7 @@ def test_owners_are_asked_for_some_keys_at_a_time(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("orphaned", "is_ours"), [(4, True), (5, False)])
-def test_a_bucket_of_which_too_much_is_unknown_is_not_this_databases(
+def test_a_bucket_with_too_many_unknown_objects_belongs_to_another_database(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, orphaned: int, is_ours: bool
 ) -> None:
     monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
@@ -117,7 +117,9 @@ def test_a_bucket_of_which_too_much_is_unknown_is_not_this_databases(
     assert ("is this its database?" in caplog.text) is not is_ours
 
 
-def test_known_garbage_is_never_judged_by_its_share(owned: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_garbage_does_not_count_towards_the_unknown_share(
+    owned: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
@@ -138,7 +140,7 @@ def test_garbage_that_a_row_names_stays(owned: set[str], caplog: pytest.LogCaptu
     assert "garbage is in use" in caplog.text
 
 
-def test_an_object_that_cannot_be_deleted_keeps_its_row_and_no_other() -> None:
+def test_an_object_that_cannot_be_deleted_keeps_its_row_and_blocks_no_other() -> None:
     thrown_away("a", "b")
     refused = b"<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code></Error></DeleteResult>"
     with bucket_behind_a_proxy() as front:
@@ -147,21 +149,21 @@ def test_an_object_that_cannot_be_deleted_keeps_its_row_and_no_other() -> None:
     assert garbage_rows() == {"a"}
 
 
-def test_garbage_outlives_a_bucket_that_is_away() -> None:
+def test_garbage_is_kept_while_the_bucket_is_unavailable() -> None:
     stored("a")
     thrown_away("a")
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 503 if asked.method == "POST" else None
         with pytest.raises(StorageFailed):
             orphans.collect()
-    assert orphans.collect() == 0, "whoever took it may still be at it"
+    assert orphans.collect() == 0, "the worker that took it may still be busy"
     with work():
         db.session.execute(update(Garbage).values(next_at=now()))
     assert orphans.collect() == 1
     assert left() == set()
 
 
-def test_garbage_is_deleted_many_at_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_is_deleted_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "MAX_KEYS", 20)
     thrown_away(*(f"derived/{n}" for n in range(45)))
     with bucket_behind_a_proxy() as front:
@@ -169,7 +171,7 @@ def test_garbage_is_deleted_many_at_a_call(monkeypatch: pytest.MonkeyPatch) -> N
     assert len([asked for asked in front.asked if asked.method == "POST"]) == 3
 
 
-def test_the_nightly_tidying_looks_through_both_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nightly_clean_up_checks_both_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     stored("derived/orphan")
     storage.uploads.put("images/orphan", b"x", "image/jpeg")
     monkeypatch.setattr(orphans, "now", lambda: now() + timedelta(days=2))
@@ -181,7 +183,7 @@ def test_the_nightly_tidying_looks_through_both_buckets(monkeypatch: pytest.Monk
     assert left() == set()
 
 
-def test_a_bucket_that_is_away_keeps_no_garbage_of_the_other() -> None:
+def test_an_unavailable_bucket_keeps_no_garbage_of_the_other() -> None:
     storage.uploads.put("images/a", b"x", "image/jpeg")
     with work():
         garbage.add([(storage.cdn, "derived/a"), (storage.uploads, "images/a")], after=timedelta())
@@ -193,8 +195,8 @@ def test_a_bucket_that_is_away_keeps_no_garbage_of_the_other() -> None:
     assert garbage_rows() == {"derived/a"}
 
 
-def test_who_has_no_time_left_enqueues_the_next(monkeypatch: pytest.MonkeyPatch, work_off: Callable[[], int]) -> None:
-    """Imports have their turn in between: they wait in the same queue."""
+def test_a_run_out_of_time_enqueues_its_successor(monkeypatch: pytest.MonkeyPatch, work_off: Callable[[], int]) -> None:
+    """Imports run in between: they wait in the same queue."""
     monkeypatch.setattr(storage, "MAX_KEYS", 2)
     monkeypatch.setattr(orphans, "COLLECT_FOR_S", 0)
     thrown_away("a", "b", "c")

@@ -1,4 +1,4 @@
-"""Our presigner is botocore's, only faster."""
+"""Our presigner produces botocore's URLs, only faster."""
 
 import random
 import string
@@ -39,7 +39,7 @@ def botocores(client: Any, key: str, type: str, size: int) -> str:
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:8333", "https://s3.example.com", None])
 @pytest.mark.parametrize("token", [None, "a/session+token=="])
-def test_a_url_is_the_one_that_botocore_makes_byte_for_byte(endpoint: str | None, token: str | None) -> None:
+def test_a_url_equals_botocores_byte_for_byte(endpoint: str | None, token: str | None) -> None:
     dice = random.Random(f"{endpoint}{token}")
     base = f"{endpoint}/frontage-uploads" if endpoint else "https://frontage-uploads.s3.eu-west-1.amazonaws.com"
     client = botocore_client(endpoint, token)
@@ -61,6 +61,6 @@ def test_a_url_is_the_one_that_botocore_makes_byte_for_byte(endpoint: str | None
 
 
 def _split(url: str) -> tuple[str, list[str]]:
-    """The order of the query's parts is nobody's promise; everything else is."""
+    """The order of query parameters is not specified; everything else must be equal."""
     path, _, query = url.partition("?")
     return path, sorted(query.split("&"))

@@ -1,4 +1,4 @@
-"""A property of a listing: made once, its pictures imported once, whoever asks for it and whatever breaks off."""
+"""A property created from a listing: once, with its pictures imported once, despite concurrency and crashes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 @pytest.fixture
 def listing(alice: Person) -> Listing:
-    """A listing of 22 pictures, more than an API call may import, in a workspace whose plan has room for them."""
+    """A listing of 22 pictures, more than one API call may import, in a workspace whose plan has room for them."""
     with work():
         db.session.execute(update(Workspace).values(plan_name="pro"))
     return rows.listing_of(rows.account_of(alice.workspace), *["waiting"] * 22)
@@ -52,7 +52,7 @@ def urls(listing: Listing) -> list[str]:
 
 
 def asked(home: Property | None = None) -> list[str]:
-    """The URLs that imports were asked for, in their order; those into one property."""
+    """The URLs requested by imports into one property, in order."""
     db.session.rollback()
     found = select(ImportItem.url).join(ImportJob, ImportItem.job_id == ImportJob.id)
     found = found.where(ImportJob.property_id == home.id) if home else found
@@ -64,11 +64,11 @@ def homes() -> int:
 
 
 def create(listing_id: int) -> int:
-    """For threads and processes of their own: by its id, and to one."""
+    """For threads and other processes: takes the id, returns the id."""
     return properties_from_listings.create(db.session.get_one(Listing, listing_id)).id
 
 
-def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: Person, pms: FakeHostaway) -> None:
+def test_copied_pictures_come_from_the_copies_although_the_pms_is_down(alice: Person, pms: FakeHostaway) -> None:
     stays.synced(stays.connected(alice.workspace, pms))
     listing, fake = stays.listings()[0], pms.catalogue.listings[1]
     copies = {
@@ -84,7 +84,7 @@ def test_what_is_copied_already_comes_of_the_copy_though_the_pms_is_away(alice: 
     assert [(image.sha256, image.alt_text) for image in gallery.images(home)] == [
         (sha256(copies[n] or b"").hexdigest(), fake.pictures[n].description) for n in (0, 1, 3)
     ]
-    assert pms.count("/pictures/") > downloads, "a copy that is lost is asked of the PMS"
+    assert pms.count("/pictures/") > downloads, "a lost copy is fetched from the PMS"
 
 
 @on_each
@@ -105,8 +105,8 @@ def test_a_listing_becomes_a_property_with_its_pictures(alice: Person, pms: Fake
 
 
 @on_each
-def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Listing) -> None:
-    """More than one call of the API may import, the last first."""
+def test_photos_keep_the_order_of_the_listing_whatever_arrives_first(listing: Listing) -> None:
+    """More than one API call may import, the last ones first."""
     with outside(lambda _: Reply(body=factories.jpeg(64, 48))) as host:
         links = [f"{host.url}/{n}.jpg" for n in range(22)]
         with work():
@@ -121,7 +121,7 @@ def test_photos_stand_as_in_the_listing_in_whatever_order_they_come(listing: Lis
 
 
 @on_each
-def test_a_second_time_it_is_the_same_property_and_nothing_is_imported(listing: Listing) -> None:
+def test_the_second_time_it_is_the_same_property_and_nothing_is_imported(listing: Listing) -> None:
     home = properties_from_listings.create(listing)
     assert asked(home) == urls(listing)
     assert listing.creating_until is None
@@ -129,7 +129,7 @@ def test_a_second_time_it_is_the_same_property_and_nothing_is_imported(listing: 
     assert (asked(), homes()) == (urls(listing), 1)
 
 
-def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) -> None:
+def test_pictures_that_the_pms_added_are_imported_the_second_time(listing: Listing) -> None:
     home = properties_from_listings.create(listing)
     before, new = urls(listing), "https://cdn.example/100/new.jpg"
     with work() as w:
@@ -141,7 +141,7 @@ def test_what_the_pms_added_since_is_imported_the_second_time(listing: Listing) 
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
+def test_of_two_concurrent_calls_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
     found = at_once(create, *[(listing.id,)] * 2)
     assert found == [found[0]] * 2, found
     assert (sorted(asked()), homes()) == (sorted(urls(listing)), 1)
@@ -149,7 +149,7 @@ def test_of_two_at_once_one_imports(listing: Listing, at_once: Callable[..., lis
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: Listing, steps: Steps) -> None:
+def test_a_creation_killed_at_any_step_resumes_when_its_lease_expires(listing: Listing, steps: Steps) -> None:
     deaths = 0
     for step in steps:
         lived = dies_at(step, config.settings(), create, listing.id)
@@ -157,7 +157,7 @@ def test_one_that_is_killed_at_any_step_goes_on_when_its_lease_is_over(listing: 
         if listing.creating_until:
             before = asked()
             create(listing.id)
-            assert asked() == before, "the dead one's turn is not over"
+            assert asked() == before, "the lease of the dead process still holds"
             with work():
                 listing.creating_until = now()
         home = properties_from_listings.create(listing)
@@ -184,13 +184,13 @@ def test_the_lease_lasts_a_minute(listing: Listing) -> None:
 
 
 @on_each
-def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
+def test_as_many_pictures_are_imported_as_the_plan_has_room_for(alice: Person, listing: Listing) -> None:
     with work():
         stays.account_of(listing).definition.workspace.plan_name = "free"
     home = properties_from_listings.create(listing)
     assert asked(home) == urls(listing)[:20]
     properties_from_listings.create(listing)
-    assert asked(home) == urls(listing)[:20], "what is on its way takes its room, too"
+    assert asked(home) == urls(listing)[:20], "pictures being imported count too"
     with work():
         stays.account_of(listing).definition.workspace.plan_name = "pro"
     properties_from_listings.create(listing)
@@ -198,7 +198,7 @@ def test_as_many_are_imported_as_the_plan_has_room_for(alice: Person, listing: L
 
 
 @on_both
-def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listing: Listing) -> None:
+def test_over_the_monthly_budget_the_property_exists_and_the_rest_follows(listing: Listing) -> None:
     workspace = stays.account_of(listing).definition.workspace
     with work():
         used = workspace.plan.imports_per_month - 21
@@ -208,7 +208,7 @@ def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listi
     home = properties_from_listings.find(listing)
     assert home
     assert asked(home) == urls(listing)[:21]
-    assert listing.creating_until is None, "the next one need not wait"
+    assert listing.creating_until is None, "the next call need not wait"
     with work():
         db.session.execute(update(ImportBudget).values(used=0))
     assert properties_from_listings.create(listing) == home
@@ -217,7 +217,7 @@ def test_over_the_months_budget_the_property_is_there_and_the_rest_follows(listi
 
 
 @on_each
-def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> None:
+def test_once_its_property_is_deleted_a_listing_becomes_a_new_one(listing: Listing) -> None:
     first = properties_from_listings.create(listing)
     first_uuid = first.uuid
     properties.delete(first)
@@ -228,7 +228,7 @@ def test_once_its_property_is_deleted_it_becomes_a_new_one(listing: Listing) -> 
 
 
 @on_each
-def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
+def test_a_removed_listing_is_not_found(listing: Listing) -> None:
     with work():
         db.session.execute(Listing.__table__.delete())  # type: ignore[attr-defined]
     with pytest.raises(NotFound):
@@ -237,7 +237,7 @@ def test_a_listing_that_is_gone_becomes_none(listing: Listing) -> None:
 
 
 @on_both
-def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
+def test_a_listing_removed_meanwhile_leaves_its_property_with_its_pictures(
     listing: Listing, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def claimed(listing: Listing) -> Any:
@@ -252,7 +252,7 @@ def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
 
 
 @on_both
-def test_a_property_that_goes_meanwhile_is_a_404_and_no_failure_of_ours(
+def test_a_property_deleted_meanwhile_is_404_and_no_failure(
     listing: Listing, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def not_requested(property: Property, urls: list[str]) -> list[str]:
@@ -266,7 +266,7 @@ def test_a_property_that_goes_meanwhile_is_a_404_and_no_failure_of_ours(
     assert (homes(), asked()) == (0, [])
 
 
-def test_a_link_that_could_never_be_fetched_keeps_no_other_back(listing: Listing) -> None:
+def test_a_link_that_can_never_be_fetched_blocks_no_other(listing: Listing) -> None:
     bad = ["https://user:secret@cdn.example/1.jpg", "https://127.1/2.jpg"]
     with work():
         listing.pictures = [{"url": url, "description": ""} for url in [bad[0], *urls(listing)[:3], bad[1]]]

@@ -1,4 +1,4 @@
-"""A Valkey that hangs (stopped with SIGSTOP: it takes what is sent and answers nothing) holds up nobody twice."""
+"""A Valkey that hangs (stopped with SIGSTOP: it accepts requests and answers nothing) delays nobody twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.processes import until
 
 @dataclass
 class Hang:
-    """How often Valkey was asked in vain, known when it is over: each time somebody waited for a second."""
+    """How often Valkey was asked in vain, known afterwards: each time a caller waited for a second."""
 
     asked: int = -1
 
@@ -39,7 +39,7 @@ Hanging = Callable[[], AbstractContextManager[Hang]]
 
 @pytest.fixture
 def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    """Stop the tests' Valkey for as long as a block runs. Who looks whether it is back comes after that only."""
+    """Stop the tests' Valkey while a block runs. The probe that checks whether it is back comes only after that."""
     pid = jobs.connection().info("server")["process_id"]
 
     @contextmanager
@@ -59,15 +59,15 @@ def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
 
 
 def commands() -> int:
-    """How many commands Valkey has got, those that came while it hung too; without a script's own, and ours."""
-    jobs.connection().ping()  # all that came before it is done after it
+    """Number of commands that Valkey got, those during the hang included; without those of scripts, and this one."""
+    jobs.connection().ping()  # everything before it is done after it
     found = jobs.connection().info("commandstats")
     within = ("incr", "expire", "pttl", "ping", "info")
     return sum(stats["calls"] for name, stats in found.items() if name.removeprefix("cmdstat_") not in within)
 
 
 def answers() -> bool:
-    """Whether it would be rung again: not before the pause is over."""
+    """Whether it would be asked again: not before the pause is over."""
     try:
         jobs.missing([jobs.tidy()])
     except RedisError:
@@ -89,7 +89,7 @@ def test_calls_that_need_no_redis_go_on(
     assert 1 <= hang.asked <= 8, "nobody waits twice"
 
 
-def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
+def test_a_change_with_many_jobs_waits_once_and_they_are_enqueued_later(
     alice: Person, home: Property, hanging: Hanging, work_off: Callable[[], int]
 ) -> None:
     arrived = [factories.uploaded(home, factories.jpeg(32, 24, (n, 9, 9))) for n in range(8)]
@@ -108,7 +108,7 @@ def test_i9_a_change_that_rings_for_many_waits_once_and_is_rung_for_later(
     assert {image.variants for image in db.session.scalars(select(Image))} == {"ready"}
 
 
-def test_h2_the_limit_holds_meanwhile_and_is_counted_in_redis_again_after(
+def test_rate_limits_hold_meanwhile_and_are_counted_in_redis_again_afterwards(
     alice: Person, app: Flask, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "5 per minute")

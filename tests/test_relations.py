@@ -1,4 +1,4 @@
-"""Relations: none is read row by row behind one's back, and no secret with a row that is only looked at."""
+"""Relations are never loaded lazily, and no secret is loaded with a row that is only shown."""
 
 from sqlalchemy import inspect, select
 
@@ -21,7 +21,7 @@ ALWAYS_WANTED = {
 """Whoever reads the row asks whose it is."""
 
 
-def test_a_relation_is_read_only_where_a_query_asks_for_it() -> None:
+def test_a_relation_is_loaded_only_by_queries_that_ask_for_it() -> None:
     joined = {
         relation.class_attribute
         for mapper in Base.registry.mappers

@@ -1,4 +1,4 @@
-"""riding(): rows of two minds in one commit (reliability.md, G12)."""
+"""riding(): two independent changes of rows in one commit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 @pytest.fixture
 def rider(alice: Person) -> Callable[[], None]:
-    """Changes a row that the block has nothing to do with."""
+    """Changes a row that the block does not touch."""
     id = alice.workspace.id
     return lambda: void(db.session.execute(update(Workspace).where(Workspace.id == id).values(plan_name="pro")))
 
@@ -55,13 +55,13 @@ def test_the_change_waits_for_its_rider_and_both_are_committed(
 ) -> None:
     with riding(rider):
         property = factories.home_of(alice.workspace)
-        assert property.id, "what the database gives is known already"
+        assert property.id, "generated values are known already"
         assert state() == (0, "free")
     assert state() == (1, "pro")
     assert not writing.get()
 
 
-def test_a_block_that_raises_undoes_its_change_and_takes_no_rider(
+def test_a_block_that_raises_rolls_back_its_change_and_skips_the_rider(
     alice: Person, rider: Callable[[], None], buckets: Buckets, state: State
 ) -> None:
     with pytest.raises(ZeroDivisionError), riding(rider):
@@ -74,7 +74,9 @@ def test_a_block_that_raises_undoes_its_change_and_takes_no_rider(
     assert not writing.get()
 
 
-def test_the_last_change_is_undone_with_its_objects(alice: Person, rider: Callable[[], None], buckets: Buckets) -> None:
+def test_the_last_change_is_rolled_back_with_its_objects(
+    alice: Person, rider: Callable[[], None], buckets: Buckets
+) -> None:
     with pytest.raises(ZeroDivisionError), riding(rider):
         with work() as w:
             w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
@@ -84,7 +86,7 @@ def test_the_last_change_is_undone_with_its_objects(alice: Person, rider: Callab
     assert jobs.queue(jobs.PIXELS).count == 0
 
 
-def test_a_rider_that_raises_undoes_the_change(alice: Person, buckets: Buckets, state: State) -> None:
+def test_a_rider_that_raises_rolls_back_the_change(alice: Person, buckets: Buckets, state: State) -> None:
     def falls() -> None:
         raise ZeroDivisionError
 
@@ -95,7 +97,7 @@ def test_a_rider_that_raises_undoes_the_change(alice: Person, buckets: Buckets, 
     assert buckets.listing() == set()
 
 
-def test_objects_are_dropped_and_bells_rung_only_after_the_common_commit(
+def test_objects_are_dropped_and_jobs_enqueued_only_after_the_common_commit(
     alice: Person, rider: Callable[[], None], buckets: Buckets
 ) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
@@ -117,13 +119,13 @@ def test_only_the_last_of_two_changes_waits(alice: Person, rider: Callable[[], N
     assert state() == (2, "pro")
 
 
-def test_a_rider_without_a_change_goes_alone(alice: Person, rider: Callable[[], None], state: State) -> None:
+def test_a_rider_without_a_change_commits_alone(alice: Person, rider: Callable[[], None], state: State) -> None:
     with riding(rider):
         properties.page(alice.workspace)
     assert state() == (0, "pro")
 
 
-def test_a_change_that_fails_inside_leaves_the_next_one_free_to_happen(
+def test_a_failed_change_inside_does_not_block_the_next_one(
     alice: Person, rider: Callable[[], None], state: State
 ) -> None:
     with riding(rider):

@@ -1,4 +1,4 @@
-"""One contract for every S3 that is called ours, shown against the embedded SeaweedFS."""
+"""The S3 contract that the portal relies on, checked against the embedded SeaweedFS."""
 
 import base64
 import sys
@@ -30,7 +30,7 @@ def put(url: str, data: bytes = b"photo", type: str | None = TYPE, method: str =
     return requests.request(method, url, data=data, headers=headers, timeout=10).status_code
 
 
-def test_what_is_put_is_there_with_its_type_and_size(app: Flask) -> None:
+def test_a_stored_object_has_its_type_and_size(app: Flask) -> None:
     storage.cdn.put("derived/a.webp", b"pixels", "image/webp")
     found = storage.cdn.head("derived/a.webp")
     assert found
@@ -38,12 +38,12 @@ def test_what_is_put_is_there_with_its_type_and_size(app: Flask) -> None:
     assert storage.cdn.get("derived/a.webp") == b"pixels"
 
 
-def test_what_is_absent_is_none(app: Flask) -> None:
+def test_an_absent_object_is_none(app: Flask) -> None:
     assert storage.cdn.head("derived/none.webp") is None
     assert storage.cdn.get("derived/none.webp") is None
 
 
-def test_an_object_that_is_larger_than_wanted_is_described_alone(app: Flask) -> None:
+def test_an_object_that_is_too_large_is_described_without_its_bytes(app: Flask) -> None:
     storage.uploads.put(KEY, b"photo", TYPE)
     found = storage.uploads.read(KEY, most_bytes=4)
     assert found
@@ -54,7 +54,7 @@ def test_an_object_that_is_larger_than_wanted_is_described_alone(app: Flask) -> 
     assert storage.uploads.read("images/absent") is None
 
 
-def test_delete_forgets_and_may_be_repeated(app: Flask) -> None:
+def test_deleting_can_be_repeated(app: Flask) -> None:
     storage.uploads.put(KEY, b"photo", TYPE)
     assert storage.uploads.delete(KEY) == set()
     assert storage.uploads.delete(KEY) == set()
@@ -82,30 +82,30 @@ def test_a_deletion_carries_the_digest_that_some_servers_demand(app: Flask) -> N
     assert [len(base64.b64decode(digest)) for digest in sent] == [16]
 
 
-def test_a_listing_names_everything_under_a_prefix(app: Flask) -> None:
+def test_a_listing_names_every_key_under_a_prefix(app: Flask) -> None:
     for name in ("images/a/1", "images/a/2", "images/b/1"):
         storage.uploads.put(name, b"x", TYPE)
     assert [stored.key for stored in storage.uploads.list("images/a/")] == ["images/a/1", "images/a/2"]
 
 
-def test_a_presigned_url_takes_what_was_signed(url: str) -> None:
+def test_a_presigned_url_accepts_what_was_signed(url: str) -> None:
     assert put(url) == 200
     assert storage.uploads.get(KEY) == b"photo"
 
 
 @pytest.mark.parametrize("data", [b"photo, but longer", b"pho", b""])
-def test_c3_a_presigned_url_refuses_another_size(url: str, data: bytes) -> None:
+def test_a_presigned_url_refuses_another_size(url: str, data: bytes) -> None:
     assert put(url, data) == 403
     assert storage.uploads.head(KEY) is None
 
 
 @pytest.mark.parametrize("type", ["image/png", "text/html", "image/JPEG", None])
-def test_c3_a_presigned_url_refuses_another_type(url: str, type: str | None) -> None:
+def test_a_presigned_url_refuses_another_type(url: str, type: str | None) -> None:
     assert put(url, type=type) == 403
     assert storage.uploads.head(KEY) is None
 
 
-def test_c3_a_presigned_url_refuses_another_key_method_signature_and_date(url: str) -> None:
+def test_a_presigned_url_refuses_another_key_method_signature_and_date(url: str) -> None:
     assert put(url.replace("c.jpg", "d.jpg")) == 403
     assert put(url, method="DELETE") == 403
     assert put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
@@ -114,10 +114,10 @@ def test_c3_a_presigned_url_refuses_another_key_method_signature_and_date(url: s
     assert not list(storage.uploads.list())
 
 
-def test_a_presigned_url_is_signed_with_the_credentials_of_the_moment(
+def test_a_presigned_url_is_signed_with_the_current_credentials(
     app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a role gives them for an hour, and gives others before it is over."""
+    """A role issues them for an hour, and replaces them before they expire."""
     given = tmp_path / "given"
     script = f"""import json, pathlib
 given = pathlib.Path({str(given)!r})
@@ -141,7 +141,7 @@ print(json.dumps({{"Version": 1, "AccessKeyId": key, "SecretAccessKey": "s", "Ex
         storage.connect(config.settings())
 
 
-def test_nobody_reads_a_bucket_without_a_key(url: str) -> None:
+def test_a_bucket_cannot_be_read_without_a_key(url: str) -> None:
     storage.uploads.put(KEY, b"photo", TYPE)
     address = url.partition("?")[0]
     assert requests.get(address, timeout=10).status_code == 403
@@ -163,8 +163,8 @@ def test_only_our_pages_may_put_from_a_browser(url: str) -> None:
     assert preflight("https://evil.example") is None
 
 
-def test_a_bucket_that_does_not_answer_is_said_within_ten_seconds(app: Flask) -> None:
-    """Case J7, the refused half: nobody listens there."""
+def test_a_bucket_that_does_not_answer_is_reported_within_ten_seconds(app: Flask) -> None:
+    """The connection is refused: nothing listens there."""
     from dataclasses import replace
 
     from portal.config import settings

@@ -1,4 +1,4 @@
-"""Two apps in one process: each has its own settings, buckets, Redis and counters."""
+"""Two apps in one process: each has its settings, buckets, Redis and counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam: rows, objects and bells change together or not at all, on SQLite and on PostgreSQL."""
+"""work(): rows, objects and jobs change together or not at all, on SQLite and on PostgreSQL."""
 
 import sqlite3
 from collections.abc import Callable
@@ -24,11 +24,11 @@ matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 class Broken(Exception):
-    """What goes wrong in the middle of a change."""
+    """A failure in the middle of a change."""
 
 
 @matrix
-def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets: Buckets) -> None:
+def test_a_change_commits_its_rows_then_drops_objects_and_enqueues_jobs(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     with work() as w:
         assert lock(home)
@@ -37,7 +37,7 @@ def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets:
         w.drop(storage.cdn, "derived/old.webp")
         w.enqueue(jobs.make_variants(7))
         assert ("frontage-cdn", "derived/old.webp") in buckets.listing(), "nothing is dropped before the commit"
-        assert jobs.queue(jobs.PIXELS).count == 0, "nothing is rung before the commit"
+        assert jobs.queue(jobs.PIXELS).count == 0, "nothing is enqueued before the commit"
     db.session.rollback()
     assert db.session.get_one(Property, home.id).name == "Birch House"
     assert buckets.listing() == {("frontage-cdn", "derived/new.webp")}
@@ -45,7 +45,7 @@ def test_a_change_commits_its_rows_then_drops_and_rings(home: Property, buckets:
 
 
 @on_both
-def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(home: Property, buckets: Buckets) -> None:
+def test_a_failed_change_leaves_rows_objects_and_queues_as_they_were(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     before = buckets.listing()
     with pytest.raises(Broken), work() as w:
@@ -61,7 +61,7 @@ def test_a_change_that_fails_leaves_rows_objects_and_queues_as_they_were(home: P
 
 
 @on_both
-def test_a_commit_that_the_database_refuses_undoes_the_objects_too(alice: Person, buckets: Buckets) -> None:
+def test_a_commit_that_the_database_refuses_rolls_back_the_objects_too(alice: Person, buckets: Buckets) -> None:
     taken = factories.home_of(alice.workspace).uuid
     with pytest.raises(Exception, match=r"(?i)unique"), work() as w:
         w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
@@ -78,7 +78,7 @@ def test_changes_outside_of_work_are_refused(home: Property) -> None:
 
 
 @matrix
-def test_work_inside_work_is_refused(app: Any) -> None:
+def test_nested_work_is_refused(app: Any) -> None:
     with pytest.raises(AssertionError, match="inside work"), work(), work():
         pass
 
@@ -91,7 +91,7 @@ def test_a_row_that_is_gone_cannot_be_locked(home: Property) -> None:
 
 
 @on_both
-def test_a_lock_reads_the_row_anew(home: Property) -> None:
+def test_a_lock_reads_the_current_row(home: Property) -> None:
     assert home.name == "Alder Cottage"
     with db.engine.begin() as other:
         other.execute(update(Property).values(name="Changed meanwhile"))
@@ -102,7 +102,7 @@ def test_a_lock_reads_the_row_anew(home: Property) -> None:
 
 @on_both
 def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once: Callable[..., list[Any]]) -> None:
-    """Looking before locking is the classic mistake: 800 such transactions once ended at 103."""
+    """Reading before locking is the classic mistake: 800 such transactions once ended at 103."""
 
     def count_up(property_id: int) -> None:
         mine = db.session.get_one(Property, property_id)
@@ -116,7 +116,9 @@ def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once:
 
 
 @matrix
-def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(home: Property, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_that_cannot_be_enqueued_does_not_fail_the_change(
+    home: Property, caplog: pytest.LogCaptureFixture
+) -> None:
     with work() as w:
         assert lock(home)
         home.name = "Birch House"
@@ -125,7 +127,7 @@ def test_a_bell_that_cannot_be_rung_does_not_fail_the_change(home: Property, cap
     assert "left to the sweep" in caplog.text
 
 
-def test_a_change_that_waits_too_long_for_sqlites_lock_is_refused_and_the_next_one_goes_on(
+def test_a_change_that_waits_too_long_for_sqlites_lock_is_refused_and_the_next_one_works(
     home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portal.db, "LOCKED_S", 0.1)
@@ -140,8 +142,8 @@ def test_a_change_that_waits_too_long_for_sqlites_lock_is_refused_and_the_next_o
     assert db.session.get_one(Property, home.id).name == "Birch House"
 
 
-def test_changes_wait_in_line_and_each_has_its_turn(home: Property, at_once: Callable[..., list[Any]]) -> None:
-    """While another process has the lock all come to stand; then each of them writes."""
+def test_changes_queue_for_the_lock_and_all_are_written(home: Property, at_once: Callable[..., list[Any]]) -> None:
+    """While another process holds the lock, all of them wait; then each of them writes."""
     with closing(sqlite3.connect(str(db.engine.url.database), isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
 
@@ -160,8 +162,8 @@ def test_changes_wait_in_line_and_each_has_its_turn(home: Property, at_once: Cal
     assert home.name == before + "." * 10
 
 
-def test_the_connection_is_never_given_back_in_the_middle_of_a_change(home: Property) -> None:
-    """It would undo the change, silently."""
+def test_the_connection_is_never_released_in_the_middle_of_a_change(home: Property) -> None:
+    """That would silently roll back the change."""
     with pytest.raises(AssertionError, match="a change would be undone"), work():
         release()
     home.name = "Not yet committed"

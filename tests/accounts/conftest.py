@@ -1,4 +1,4 @@
-"""For the tests of accounts, and of the pages that ask for a password."""
+"""Fixtures for tests of accounts and of pages that ask for a password."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from portal.accounts import access
 
 @pytest.fixture(autouse=True)
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash passwords at the least cost; test_sign_in.py has the one test of the real one."""
+    """Hash passwords at the lowest cost; test_sign_in.py has the one test of the real cost."""
     monkeypatch.setattr(access, "HASHING", "scrypt:128:8:1")

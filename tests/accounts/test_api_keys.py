@@ -1,4 +1,4 @@
-"""API keys: made, known by their hash, limited by their scopes, revoked at once."""
+"""API keys: creation, lookup by hash, scopes, revocation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from portal.work import work
 from tests.factories import Person
 
 
-def test_a_key_is_known_by_its_secret(alice: Person) -> None:
+def test_a_key_is_found_by_its_secret(alice: Person) -> None:
     made = access.create_api_key(alice.workspace, "Booking engine", made_by="Alice")
     assert access.key_of_secret(made.secret) == made.key
     assert made.secret.startswith("fr_live_") and made.secret.startswith(made.key.hint)
-    assert len(made.secret) - len(made.key.hint) >= 27  # 160 bits stay unknown (decision 18)
+    assert len(made.secret) - len(made.key.hint) >= 27  # 160 bits stay unknown
 
 
 def test_only_its_hash_is_kept(alice: Person) -> None:
@@ -29,12 +29,12 @@ def test_only_its_hash_is_kept(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "fr_live_", "fr_live_unknown", "\ud800"])
-def test_an_unknown_secret_is_nobody(alice: Person, secret: str) -> None:
+def test_an_unknown_secret_finds_no_key(alice: Person, secret: str) -> None:
     with pytest.raises(Unauthorized):
         access.key_of_secret(secret)
 
 
-def test_a_revoked_key_is_over_at_once(alice: Person) -> None:
+def test_a_revoked_key_stops_working_immediately(alice: Person) -> None:
     made = access.create_api_key(alice.workspace, "Booking engine")
     access.revoke_api_key(alice.workspace, str(made.key.uuid))
     with pytest.raises(Unauthorized):
@@ -55,7 +55,7 @@ def test_charlie_cannot_revoke_alices_key(alice: Person, charlie: Person) -> Non
     assert access.key_of_secret(alice.key) == key
 
 
-def test_a_key_may_end_by_itself(alice: Person) -> None:
+def test_a_key_can_expire(alice: Person) -> None:
     (key,) = access.api_keys(alice.workspace)
     with work():
         key.expires_at = now() - timedelta(seconds=1)
@@ -63,7 +63,7 @@ def test_a_key_may_end_by_itself(alice: Person) -> None:
         access.key_of_secret(alice.key)
 
 
-def test_a_key_can_do_what_its_scopes_say_and_nothing_more(alice: Person) -> None:
+def test_a_key_allows_exactly_its_scopes(alice: Person) -> None:
     key = access.create_api_key(alice.workspace, "Reader", scopes={"images:read"}).key
     access.demand(key, "images:read")
     with pytest.raises(Forbidden):
@@ -80,7 +80,7 @@ def test_a_key_without_a_name_or_with_unknown_scopes_is_refused(
         access.create_api_key(alice.workspace, name, scopes=scopes)
 
 
-def test_its_use_is_noted_at_most_once_a_minute(alice: Person) -> None:
+def test_last_use_is_recorded_at_most_once_a_minute(alice: Person) -> None:
     (key,) = access.api_keys(alice.workspace)
     access.key_of_secret(alice.key)
     noted = key.last_used_at

@@ -1,4 +1,4 @@
-"""Idempotency keys in the domain: claims, leases, answers (reliability.md, G)."""
+"""Idempotency keys in the domain: claims, leases, answers."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def answered(person: Person, key: str = "k", fingerprint: str = "f") -> Answer:
 
 
 def grow_old(**columns: timedelta) -> None:
-    """Let time pass for every record."""
+    """Age every record."""
     with work():
         for name, age in columns.items():
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_an_answer_is_given_again(alice: Person) -> None:
+def test_an_answer_is_replayed(alice: Person) -> None:
     answer = answered(alice)
     assert claim(alice.workspace, "k", "f") == answer
 
 
 @matrix
-def test_g2_another_request_under_the_key_is_invalid(alice: Person) -> None:
+def test_another_request_under_the_same_key_is_invalid(alice: Person) -> None:
     answered(alice)
     with pytest.raises(Invalid) as raised:
         claim(alice.workspace, "k", "another")
@@ -60,7 +60,7 @@ def test_g2_another_request_under_the_key_is_invalid(alice: Person) -> None:
 
 
 @matrix
-def test_g3_a_key_whose_request_still_runs_is_a_conflict(alice: Person) -> None:
+def test_a_key_whose_request_is_still_running_is_a_conflict(alice: Person) -> None:
     claimed(alice)
     with pytest.raises(Conflict):
         claim(alice.workspace, "k", "f")
@@ -82,7 +82,7 @@ def test_an_answer_survives_a_late_release(alice: Person) -> None:
 
 
 @both
-def test_g7_a_claim_whose_process_died_is_free_after_a_minute(alice: Person) -> None:
+def test_a_claim_whose_process_died_is_free_after_a_minute(alice: Person) -> None:
     claimed(alice)
     grow_old(claimed_at=timedelta(seconds=59))
     with pytest.raises(Conflict):
@@ -108,7 +108,7 @@ def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
 
 
 @matrix
-def test_g9_an_answer_is_kept_for_a_day(alice: Person) -> None:
+def test_an_answer_is_kept_for_a_day(alice: Person) -> None:
     answered(alice)
     grow_old(answered_at=timedelta(hours=23, minutes=59))
     assert isinstance(claim(alice.workspace, "k", "f"), Answer)
@@ -117,7 +117,7 @@ def test_g9_an_answer_is_kept_for_a_day(alice: Person) -> None:
 
 
 @matrix
-def test_g9_the_sweep_forgets_what_nobody_can_ask_for_again(alice: Person) -> None:
+def test_the_sweep_deletes_expired_answers(alice: Person) -> None:
     answered(alice, "old")
     grow_old(claimed_at=timedelta(hours=24, minutes=2), answered_at=timedelta(hours=24, minutes=2))
     answered(alice, "new")
@@ -126,13 +126,13 @@ def test_g9_the_sweep_forgets_what_nobody_can_ask_for_again(alice: Person) -> No
 
 
 @matrix
-def test_g10_another_workspace_has_keys_of_its_own(alice: Person, charlie: Person) -> None:
+def test_keys_are_scoped_to_a_workspace(alice: Person, charlie: Person) -> None:
     answered(alice)
     claimed(charlie, fingerprint="another")
 
 
 @both
-def test_of_twenty_at_once_one_gets_the_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+def test_one_of_twenty_simultaneous_requests_gets_the_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     id = alice.workspace.id
     found = at_once(lambda: claim(db.session.get_one(Workspace, id), "k", "f"), *[()] * 20)
     assert len([each for each in found if isinstance(each, Claim)]) == 1
@@ -140,7 +140,9 @@ def test_of_twenty_at_once_one_gets_the_claim(alice: Person, at_once: Callable[.
 
 
 @both
-def test_of_twenty_at_once_one_takes_over_a_dead_claim(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+def test_one_of_twenty_simultaneous_requests_takes_over_a_dead_claim(
+    alice: Person, at_once: Callable[..., list[Any]]
+) -> None:
     claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))
     id = alice.workspace.id

@@ -16,7 +16,7 @@ def test_a_person_is_added(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("email", ["", "dora", "dora@", "do ra@alma.example", f"{'d' * 250}@alma.example", "a@b\n.c"])
-def test_what_is_no_address_is_refused(alice: Person, email: str) -> None:
+def test_an_invalid_address_is_refused(alice: Person, email: str) -> None:
     with pytest.raises(Invalid):
         access.create_user(alice.workspace, email)
 
@@ -41,7 +41,7 @@ def test_charlies_people_are_absent(alice: Person, charlie: Person, uuid: str) -
         people.find(alice.workspace, str(charlie.user.uuid) if uuid == "theirs" else uuid)
 
 
-def test_a_workspace_has_a_name_of_its_own(alice: Person) -> None:
+def test_a_workspace_needs_a_valid_and_unique_name(alice: Person) -> None:
     with pytest.raises(Conflict):
         access.create_workspace("Alma Stays")
     for name, plan in [("  ", "free"), ("x" * 121, "free"), ("New", "golden")]:

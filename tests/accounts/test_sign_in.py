@@ -1,4 +1,4 @@
-"""Signing in and out: by password, by link, and what ends a session."""
+"""Signing in by password or link, signing out, and what ends a session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_guess_costs_32_mb_whether_or_not_the_address_is_known(
     assert [password_hash.partition("$")[0] for password_hash in checked] == ["scrypt:32768:8:1"] * 2
 
 
-def test_a_wrong_password_and_an_unknown_address_are_told_apart_nowhere(alice: Person) -> None:
+def test_a_wrong_password_and_an_unknown_address_are_indistinguishable(alice: Person) -> None:
     access.set_password(alice.user, PASSWORD)
     refusals = set()
     for email, password in [("alice@alma.example", "wrong"), ("nobody@alma.example", PASSWORD), ("", "")]:
@@ -61,7 +61,7 @@ def test_a_wrong_password_and_an_unknown_address_are_told_apart_nowhere(alice: P
     assert len(refusals) == 1
 
 
-def test_who_has_no_password_cannot_sign_in_with_an_empty_one(alice: Person) -> None:
+def test_an_empty_password_never_signs_in_a_person_without_one(alice: Person) -> None:
     with pytest.raises(Unauthorized):
         access.sign_in("alice@alma.example", "")
 
@@ -79,10 +79,10 @@ def test_a_new_password_ends_every_session(alice: Person) -> None:
     assert access.user_of_session(token) is None
 
 
-def test_who_typed_the_old_password_while_it_was_changed_is_not_let_in(
+def test_an_old_password_checked_during_a_password_change_does_not_sign_in(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checking takes a moment; and the session would outlive the change."""
+    """Checking takes a moment, and the new session would outlive the change."""
     access.set_password(alice.user, "an old password")
     check = access.check_password_hash
 
@@ -105,7 +105,7 @@ def test_a_link_signs_in_once(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_of_ten_who_use_a_link_at_once_one_gets_in(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+def test_one_of_ten_simultaneous_uses_of_a_link_signs_in(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     token = access.create_sign_in_link(alice.user)
     before = sessions()
     answers = at_once(access.sign_in_by_link, *[(token,)] * 10)
@@ -114,7 +114,7 @@ def test_of_ten_who_use_a_link_at_once_one_gets_in(alice: Person, at_once: Calla
     assert sessions() == before + 1
 
 
-def test_a_link_ends_after_a_day(alice: Person) -> None:
+def test_a_link_expires_after_a_day(alice: Person) -> None:
     token = access.create_sign_in_link(alice.user)
     with work():
         db.session.scalars(select(SignInLink)).one().expires_at = now() - timedelta(seconds=1)
@@ -128,14 +128,14 @@ def test_signing_out_ends_the_session(alice: Person) -> None:
     assert access.user_of_session(token) is None
 
 
-def test_a_session_ends_by_itself(alice: Person) -> None:
+def test_a_session_expires(alice: Person) -> None:
     token = access.sign_in_by_link(access.create_sign_in_link(alice.user))
     with work():
         db.session.scalars(select(Session)).one().expires_at = now() - timedelta(seconds=1)
     assert access.user_of_session(token) is None
 
 
-def test_a_dump_of_the_database_signs_nobody_in(alice: Person) -> None:
+def test_nobody_can_sign_in_with_a_dump_of_the_database(alice: Person) -> None:
     access.set_password(alice.user, PASSWORD)
     link = access.create_sign_in_link(alice.user)
     session = access.sign_in("alice@alma.example", PASSWORD)

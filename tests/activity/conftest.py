@@ -1,4 +1,4 @@
-"""A PMS for the jobs that have to do with one."""
+"""A PMS for jobs that involve one."""
 
 from tests.listings.conftest import pms
 

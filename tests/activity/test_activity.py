@@ -1,4 +1,4 @@
-"""What the jobs page reads off the rows."""
+"""What the jobs page reads from the rows."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_each_job_is_in_one_state(alice: Person, home: Property) -> None:
         assert activity.page(alice.workspace, state=job.state).items == [job]
 
 
-def test_what_began_long_ago_waits_again(alice: Person, home: Property) -> None:
+def test_a_job_started_long_ago_waits_again(alice: Person, home: Property) -> None:
     change(photo_in(home), started_at=now() - RUNS_AT_MOST)
     assert activity.counts(alice.workspace) == (0, 1, 0, 0)
 
 
-def test_done_counts_a_day(alice: Person, home: Property) -> None:
+def test_done_counts_the_last_day(alice: Person, home: Property) -> None:
     ready(photo_in(home), now() - DONE_SINCE)
     assert activity.counts(alice.workspace).done == 0
 
@@ -71,7 +71,7 @@ def test_pages_hold_each_job_once_newest_first(alice: Person, home: Property) ->
     assert [job.row for job in seen] == images[::-1]
 
 
-def test_a_search_looks_at_file_and_property(alice: Person, home: Property) -> None:
+def test_a_search_covers_file_and_property(alice: Person, home: Property) -> None:
     photo_in(home, name="kitchen.jpg")
     photo_in(home, name="bath.jpg")
     wanted = {"KITCH": 1, "alder": 2, "alder kitchen": 1, "%": 0, "_": 0}
@@ -84,13 +84,13 @@ def test_a_search_finds_a_job_by_its_id(alice: Person, home: Property) -> None:
     assert activity.page(alice.workspace, search=f" {image.uuid} ").items[0].row == image
 
 
-def test_a_state_or_cursor_that_is_none_of_ours_is_refused(alice: Person) -> None:
+def test_an_unknown_state_or_cursor_is_refused(alice: Person) -> None:
     for name, wrong in (("kind", "sync"), ("state", "lost"), *(("after", at) for at in ("x", "-1..", "9" * 40 + ".."))):
         with pytest.raises(Invalid):
             activity.page(alice.workspace, **{name: wrong})  # type: ignore[arg-type]
 
 
-def test_reasons_are_counted_the_commonest_first(alice: Person, home: Property) -> None:
+def test_reasons_are_counted_with_the_most_frequent_first(alice: Person, home: Property) -> None:
     for reason in ("Too wide.", "Damaged.", "Damaged."):
         failed(photo_in(home), reason)
     assert [(cause.reason, cause.jobs) for cause in activity.causes(alice.workspace)] == [
@@ -111,7 +111,7 @@ def test_jobs_are_counted_by_the_minute(alice: Person, home: Property) -> None:
     assert (counted[-1], counted[-2], counted[0], sum(counted)) == (2, 1, 1, 4)
 
 
-def test_charlie_sees_none_of_it(alice: Person, charlie: Person, home: Property) -> None:
+def test_charlie_sees_none_of_alices_jobs(alice: Person, charlie: Person, home: Property) -> None:
     image = photo_in(home)
     failed(image)
     assert activity.counts(charlie.workspace) == (0, 0, 0, 0)
@@ -135,7 +135,7 @@ def test_usage_counts_what_is_stored(alice: Person, charlie: Person, home: Prope
     assert usage(charlie.workspace) == (0, 0, 0, None, 0)
 
 
-def test_the_statements_do_not_grow_with_the_jobs(alice: Person, home: Property) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_jobs(alice: Person, home: Property) -> None:
     def count() -> int:
         said: list[str] = []
         note = lambda *args: said.append(args[2])  # noqa: E731
@@ -159,7 +159,7 @@ def test_the_statements_do_not_grow_with_the_jobs(alice: Person, home: Property)
     assert count() == few
 
 
-def settle(job: ImportJob, *states: str, at: datetime | None = None) -> None:
+def finish(job: ImportJob, *states: str, at: datetime | None = None) -> None:
     with work():
         for item, state in zip(imports.items(job), states, strict=True):
             item.state, item.next_at = state, None
@@ -181,13 +181,13 @@ def urls(*hosts: str) -> list[str]:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_an_import_is_in_one_state_counted_from_its_items(alice: Person, home: Property) -> None:
+def test_an_import_has_one_state_derived_from_its_items(alice: Person, home: Property) -> None:
     jobs = [imports.start(home, urls("a.example", "b.example")) for _ in range(5)]
     with work():
         imports.items(jobs[0])[0].fetching_until = now() + timedelta(minutes=1)
-    settle(jobs[2], READY, FAILED)
-    settle(jobs[3], READY, READY)
-    settle(jobs[4], FAILED, FAILED, at=now() - CONCERNS_FOR)
+    finish(jobs[2], READY, FAILED)
+    finish(jobs[3], READY, READY)
+    finish(jobs[4], FAILED, FAILED, at=now() - CONCERNS_FOR)
     assert activity.counts(alice.workspace) == (1, 1, 1, 1)
     shown = activity.page(alice.workspace, kind="imports").items
     assert [job.state for job in shown[::-1]] == ["running", "waiting", "failed", "done", "done"]
@@ -195,8 +195,8 @@ def test_an_import_is_in_one_state_counted_from_its_items(alice: Person, home: P
         assert job in activity.page(alice.workspace, state=job.state).items
 
 
-def test_a_url_that_stood_there_twice_is_no_failure(alice: Person, home: Property) -> None:
-    settle(job := imports.start(home, urls("a.example") * 2), READY, FAILED)
+def test_a_duplicate_url_is_no_failure(alice: Person, home: Property) -> None:
+    finish(job := imports.start(home, urls("a.example") * 2), READY, FAILED)
     with work():
         imports.items(job)[1].code = imports.DUPLICATE
     assert not activity.has_failed(alice.workspace)
@@ -214,9 +214,9 @@ def test_deliveries_are_jobs_until_they_arrive(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_causes_are_reasons_at_places(alice: Person, charlie: Person, home: Property) -> None:
+def test_causes_are_reasons_grouped_by_host(alice: Person, charlie: Person, home: Property) -> None:
     failed(photo_in(home))
-    settle(imports.start(home, urls("a.example", "a.example", "b.example")), FAILED, FAILED, FAILED)
+    finish(imports.start(home, urls("a.example", "a.example", "b.example")), FAILED, FAILED, FAILED)
     tried(alice, "failed", "failed", "failed")
     assert [cause[:4] for cause in activity.causes(alice.workspace)] == [
         ("webhooks", "The receiver answered 500.", "https://example.com/hooks", 3),
@@ -249,7 +249,7 @@ def test_pages_hold_jobs_of_all_kinds_once_newest_first(alice: Person, home: Pro
     assert [job.row for job in activity.page(alice.workspace, search="h1.example").items] == [made[3]]
 
 
-def test_nothing_is_sent_again_to_webhooks_that_are_off(alice: Person) -> None:
+def test_nothing_is_resent_to_disabled_webhooks(alice: Person) -> None:
     (one,) = tried(alice, "failed")
     endpoints.update(db.session.get_one(Endpoint, one.endpoint_id), enabled=False)
     assert [cause.may_run for cause in activity.causes(alice.workspace)] == [False]

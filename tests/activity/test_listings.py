@@ -1,4 +1,4 @@
-"""A listing's copies as one job: what the jobs page reads off the rows, and what its buttons do."""
+"""A listing's copies as one job: what the jobs page reads from the rows, and what its buttons do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.listings.rows import BUSY, NOT_FOUND
 
 
 def shown(person: Person, **asked: Any) -> list[tuple[str, str]]:
-    """The jobs that are listings, newest first, each with its state."""
+    """The jobs that are listings, newest first, with their states."""
     page = activity.page(person.workspace, kind=LISTING, **asked)
     return [(job.row.name, job.state) for job in page.items if isinstance(job.row, Listing)]
 
@@ -62,7 +62,7 @@ def test_a_picture_whose_worker_died_waits_again(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_where_the_image_cdn_is_off_nothing_is_a_job(alice: Person) -> None:
+def test_a_listing_is_no_job_while_the_image_cdn_is_off(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     for state in (COPIED, WAITING, FAILED, BUSY):
         rows.listing_of(account, state)
@@ -73,7 +73,7 @@ def test_where_the_image_cdn_is_off_nothing_is_a_job(alice: Person) -> None:
     assert activity.causes(alice.workspace) == []
 
 
-def test_what_the_pms_names_no_more_is_no_failure(alice: Person) -> None:
+def test_a_picture_removed_from_the_pms_is_no_failure(alice: Person) -> None:
     listing = rows.listing_of(rows.account_of(alice.workspace), COPIED, FAILED)
     with work():
         rows.images(listing)[1].superseded_at = now()
@@ -84,7 +84,7 @@ def test_what_the_pms_names_no_more_is_no_failure(alice: Person) -> None:
     assert activity.failed_pictures(activity.page(alice.workspace).items) == {}
 
 
-def test_done_counts_a_day(alice: Person) -> None:
+def test_done_counts_the_last_day(alice: Person) -> None:
     listing = rows.listing_of(rows.account_of(alice.workspace), COPIED)
     for at, number in ((now() - DONE_SINCE, 0), (now(), 1)):
         with work():
@@ -93,7 +93,7 @@ def test_done_counts_a_day(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_listings_are_counted_by_the_minute_in_which_their_last_picture_came(alice: Person, charlie: Person) -> None:
+def test_listings_are_counted_in_the_minute_of_their_last_picture(alice: Person, charlie: Person) -> None:
     account = rows.account_of(alice.workspace)
     listings = [rows.listing_of(account, COPIED) for _ in range(4)]
     with work():
@@ -130,7 +130,7 @@ def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) 
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_many_pictures_are_tried_again_in_changes_of_some(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_pictures_are_retried_in_batches(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "TOGETHER", 2)
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, FAILED, COPIED, FAILED, FAILED)
@@ -139,7 +139,7 @@ def test_many_pictures_are_tried_again_in_changes_of_some(alice: Person, monkeyp
     assert [(one.copied, one.failed, one.waiting) for one in stays.listings()] == [(1, 0, 3), (0, 0, 2)]
 
 
-def test_one_listing_is_tried_again_and_no_other(alice: Person) -> None:
+def test_retrying_one_listing_retries_no_other(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     one, other = rows.listing_of(account, FAILED, COPIED), rows.listing_of(account, FAILED)
     activity.try_again(activity.find(alice.workspace, str(one.uuid)))
@@ -147,7 +147,7 @@ def test_one_listing_is_tried_again_and_no_other(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_search_looks_at_name_id_and_the_links_that_failed(alice: Person) -> None:
+def test_a_search_covers_name_id_and_failed_links(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, COPIED, FAILED, name="Heron House 1")
     last = rows.listing_of(account, COPIED, FAILED, name="Heron House 2", host="img.example")
@@ -156,7 +156,7 @@ def test_a_search_looks_at_name_id_and_the_links_that_failed(alice: Person) -> N
         ("heron 2", ["Heron House 2"]),
         ("100", ["Heron House 1"]),
         ("https://img.example/101/1.jpg", ["Heron House 2"]),
-        ("https://img.example/101/0.jpg", []),  # it is copied
+        ("https://img.example/101/0.jpg", []),  # copied already
         ("nowhere", []),
         (str(last.uuid), ["Heron House 2"]),
     ]:
@@ -164,7 +164,7 @@ def test_a_search_looks_at_name_id_and_the_links_that_failed(alice: Person) -> N
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_of_many_that_failed_the_first_are_shown(alice: Person) -> None:
+def test_only_the_first_failures_of_many_are_shown(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     many = rows.listing_of(account, COPIED, *[FAILED] * (MAX_SHOWN + 2))
     few = rows.listing_of(account, FAILED, COPIED, FAILED)
@@ -186,7 +186,7 @@ def test_pages_hold_listings_once_newest_first(alice: Person) -> None:
     assert seen == names[::-1]
 
 
-def test_charlie_sees_none_of_it(alice: Person, charlie: Person) -> None:
+def test_charlie_sees_none_of_alices_jobs(alice: Person, charlie: Person) -> None:
     listing = rows.listing_of(rows.account_of(alice.workspace), FAILED, BUSY)
     rows.listing_of(rows.account_of(charlie.workspace), COPIED, name="Corvid House")
     assert shown(charlie) == [("Corvid House", "done")]
@@ -200,8 +200,8 @@ def test_charlie_sees_none_of_it(alice: Person, charlie: Person) -> None:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_what_failed_is_done_once_it_came(alice: Person, pms: FakeHostaway) -> None:
-    """From a sync over the copies to the button, against a real server."""
+def test_a_failed_listing_is_done_once_its_pictures_are_copied(alice: Person, pms: FakeHostaway) -> None:
+    """From a sync through the copies to the button, against a real server."""
     pms.fail_next(1, 404, below="/pictures/2/2.jpg")
     account = stays.connected(alice.workspace, pms)
     sync.run()
@@ -212,7 +212,7 @@ def test_what_failed_is_done_once_it_came(alice: Person, pms: FakeHostaway) -> N
     assert [state for _, state in shown(alice)] == ["done", "failed", "done"]
     (cause,) = activity.causes(alice.workspace)
     assert (cause.place, cause.jobs) == (pms.url.partition("://")[2], 1)
-    assert sum(activity.a_minute(alice.workspace)) == 3, "one of them with a picture that failed"
+    assert sum(activity.a_minute(alice.workspace)) == 3, "one of the listings with a failed picture"
     activity.try_all_again(alice.workspace, cause)
     copies.run()
     db.session.rollback()

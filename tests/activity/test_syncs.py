@@ -1,4 +1,4 @@
-"""An account's sync as a job: how it stands, why it failed, and once more."""
+"""An account's sync as a job: its state, why it failed, and the retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSED = "Hostaway rejected these credentials."
 
 
 def shown(person: Person, **asked: Any) -> list[tuple[str, str]]:
-    """The jobs that are syncs, newest first, each with its state."""
+    """The jobs that are syncs, newest first, with their states."""
     page = activity.page(person.workspace, kind=SYNC, **asked)
     return [(job.row.name, job.state) for job in page.items if isinstance(job.row, IntegrationAccount)]
 
@@ -71,13 +71,13 @@ def test_a_sync_is_in_one_state(alice: Person) -> None:
         assert dict(shown(alice, state=state)) == {name: one for name, one in found.items() if one == state}
 
 
-def test_done_counts_a_day(alice: Person) -> None:
+def test_done_counts_the_last_day(alice: Person) -> None:
     account_of(alice, "Yesterday", synced_at=now() - DONE_SINCE)
     assert activity.counts(alice.workspace).done == 0
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_causes_are_errors_by_host_and_are_tried_again(alice: Person, charlie: Person) -> None:
+def test_causes_are_errors_by_host_and_can_be_retried(alice: Person, charlie: Person) -> None:
     refused = [failed(alice, "One"), failed(alice, "Two")]
     away = failed(alice, "Three", "The server doesn’t answer.")
     found = activity.causes(alice.workspace)
@@ -96,14 +96,14 @@ def test_causes_are_errors_by_host_and_are_tried_again(alice: Person, charlie: P
     assert all(account.next_at and account.next_at <= now() for account in (*refused, away))
 
 
-def test_a_search_looks_at_name_host_and_provider(alice: Person) -> None:
+def test_a_search_covers_name_host_and_provider(alice: Person) -> None:
     account_of(alice, "Alma by the sea")
     for search in ("alma", "hostaway", "API.hostaway.com"):
         assert len(shown(alice, search=search)) == 1, search
         assert shown(alice, search=f"{search} nowhere") == []
 
 
-def test_charlie_sees_none_of_it(alice: Person, charlie: Person) -> None:
+def test_charlie_sees_none_of_alices_jobs(alice: Person, charlie: Person) -> None:
     account = failed(alice, "Alma by the sea")
     assert shown(charlie) == shown(charlie, search="alma") == shown(charlie, search=str(account.uuid)) == []
     assert activity.counts(charlie.workspace) == (0, 0, 0, 0)
@@ -113,7 +113,7 @@ def test_charlie_sees_none_of_it(alice: Person, charlie: Person) -> None:
         activity.find(charlie.workspace, str(account.uuid))
 
 
-def test_a_sync_that_failed_is_done_once_it_works(alice: Person, pms: FakeHostaway) -> None:
+def test_a_failed_sync_is_done_once_it_succeeds(alice: Person, pms: FakeHostaway) -> None:
     account = stays.connected(alice.workspace, pms, enabled=False)
     assert shown(alice) == [("Hostaway", "waiting")]
     pms.fail_next(1, 404, below="/v1/listings")

@@ -1,8 +1,8 @@
 """The jobs page over 10,000 listings of 21 pictures: python -m tests.benchmarks.activity [DATABASE_URL]
 
-What the page asks of the database once a second, and what every page asks for the badge: medians of twenty in ms,
-wall and our own CPU. With SQLite all of the work is our own, so that a busy machine changes only the former.
-"""
+Times the queries that the page polls once a second, and those of the badge on every page: medians of twenty runs in
+ms, wall clock and our own CPU. With SQLite all of the work happens in this process, so a busy machine changes only
+the wall clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(url: str | None) -> None:
                 data_dir=directory,
                 secret_key="x" * 40,
                 database_url=url or f"sqlite:///{directory / 'bench.db'}",
-                redis_url="redis://127.0.0.1:9",  # nobody listens there, and nobody asks
+                redis_url="redis://127.0.0.1:9",  # unused: nothing listens on this port
                 s3_endpoint_url="http://127.0.0.1:9",
                 s3_access_key="x",
                 s3_secret_key="x",
@@ -58,7 +58,7 @@ def main(url: str | None) -> None:
 
 
 def _furnish(workspace: Workspace) -> None:
-    """Two accounts; all is copied, but for some hundred listings that wait."""
+    """Two accounts; everything is copied except for some hundred waiting listings."""
     with work():
         definition = IntegrationDefinition(workspace_id=workspace.id, provider="HOSTAWAY", enable_images_cdn=True)
         db.session.add(definition)
@@ -127,7 +127,7 @@ def _images(account_id: int, listing_id: int, number: int) -> Iterator[dict[str,
 
 
 def _fail(every: int) -> None:
-    """Each of so many pictures failed; a dozen others are just being fetched."""
+    """Mark the pictures of every nth listing as failed; a dozen others are being fetched."""
     reasons = {0: "PMS image returns 404", 1: "The server answered 503.", 2: "Invalid image format"}
     with work():
         for rest, reason in reasons.items():

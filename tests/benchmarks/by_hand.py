@@ -1,9 +1,8 @@
-"""The same durable work as `presign` and `list`, written by hand twice: what is left above it is ours.
+"""The same durable work as `presign` and `list`, written by hand twice, to show what the portal adds.
 
-With SQLAlchemy Core, as an engineer would write these two routes alone, and with the driver, as nobody would. Either:
-the key looked up, one INCR in Redis, one transaction with synchronous=FULL, the same signature; no ORM, no scopes, no
-validation, no idempotency, no dialect.
-"""
+Once with SQLAlchemy Core, as an engineer would write these two routes alone, and once with the bare driver. Either:
+one key lookup, one INCR in Redis, one transaction with synchronous=FULL, the same signature; no ORM, no scopes, no
+validation, no idempotency, no response shapes per contract."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
 
 
 class Rows(Protocol):
-    """What the two routes ask a database."""
+    """The queries of the two routes."""
 
     def home_of(self, secret_sha256: str, ref: UUID) -> int: ...
     def images(self, home: int) -> Iterator[tuple[Any, str, str | None, int]]: ...
@@ -102,7 +101,7 @@ def with_core(path: str, redis: Redis) -> Flask:
 
     @contextmanager
     def rows(begin: str) -> Iterator[Rows]:
-        token = writing.set(begin == WRITE)  # portal.db begins every engine's transactions
+        token = writing.set(begin == WRITE)  # portal.db begins the transactions of every engine
         try:
             with engine.connect() as connection:
                 yield Core(connection)
@@ -127,7 +126,7 @@ def with_driver(path: str, redis: Redis) -> Flask:
 
 
 def _app(rows: Any, redis: Redis) -> Flask:
-    """A Flask app with the two routes at the portal's own addresses."""
+    """A Flask app with the two routes at the portal's addresses."""
     hand = Flask("by_hand")
 
     def caller() -> str:

@@ -1,11 +1,10 @@
-"""Jobs a second through one real worker process, beside the same work in this process.
+"""Jobs per second through one real worker process, compared with the same work in this process.
 
     python -m tests.benchmarks.jobs [PHOTO …]
 
-Each photo is confirmed, rung for, fetched, rendered, stored and written down, with the embedded Valkey,
-SeaweedFS and SQLite. The job's own cost is what the worker takes above the same verb called here; neither the start of
-the worker nor the first photo of either is counted.
-"""
+Each photo is confirmed, enqueued, fetched, rendered, stored and recorded, with the embedded Valkey, SeaweedFS and
+SQLite. The overhead of a job is what the worker takes beyond the same function called here; neither the start of the
+worker nor the first photo of either is counted."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ ROUNDS = 20
 
 
 def main(paths: list[str]) -> None:
-    """Measure both ways, taking turns, and print medians and their ratio."""
+    """Measure both ways alternately; print medians and their ratio."""
     photos = [Path(path).read_bytes() for path in paths] or [factories.jpeg(4032, 3024)]
     with tempfile.TemporaryDirectory(prefix="frontage-") as name:
         directory = Path(name)
@@ -63,7 +62,7 @@ def main(paths: list[str]) -> None:
     print(f"  worker : in process, CPU      {there[1] / statistics.median(c for _, c in here):.2f}")
     latencies.sort()
     middle, last = statistics.median(latencies), latencies[-1]
-    print(f"  rung → both variants, idle worker: median {middle:.2f} s, slowest {last:.2f} s")
+    print(f"  enqueued → both variants, idle worker: median {middle:.2f} s, slowest {last:.2f} s")
 
 
 def _here(image_id: int) -> tuple[float, float]:

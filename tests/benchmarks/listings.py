@@ -1,11 +1,10 @@
 """The Image CDN in numbers, on SQLite and PostgreSQL: python -m tests.benchmarks.listings [LISTINGS …]
 
-A provider in this process yields normalised pages, so that nothing but our own work is measured: a first sync with
-detection, syncs without a change, a page of the API with substitution beside the same page without it, the choice of
-what to copy next, the switch, and an account that goes, while somebody else writes. Seconds are the processor's, of
-this process, unless a wall clock is named: the database server's are not in them. The bucket is empty and takes no
-time. Each size has a process of its own, for its peak of memory.
-"""
+A provider in this process yields normalised pages, so that only our own work is measured: a first sync with
+detection, syncs without a change, a page of the API with and without substitution, the choice of what to copy next,
+the switch, and the removal of an account, while another thread writes. Seconds are CPU seconds of this process
+unless a wall clock is named; those of the database server are not included. The bucket is empty and takes no time.
+Each size runs in a new process, for its peak of memory."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ DATABASES = ("sqlite", "postgresql")
 
 
 class Many(Provider):
-    """A PMS with as many listings as its account says, without a way to it."""
+    """A PMS in memory with as many listings as its account asks for."""
 
     key, name, base_url, fields, limits = "MANY", "Many", "http://many.invalid", (Field("listings", "Listings"),), ()
 
@@ -88,7 +87,7 @@ def installation(database: str) -> Iterator[Flask]:
             data_dir=directory,
             database_url=url,
             secret_key="only for measuring, only for measuring",
-            s3_endpoint_url="http://127.0.0.1:9",  # nobody is there, and nobody is asked
+            s3_endpoint_url="http://127.0.0.1:9",  # unused: nothing listens on these ports
             s3_access_key="none",
             s3_secret_key="none",
             **valkey.settings,
@@ -115,14 +114,14 @@ def statements() -> Iterator[list[str]]:
 
 
 def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the processor, and of the clock."""
+    """Seconds of CPU and of wall clock."""
     cpu, wall = time.process_time(), time.perf_counter()
     action()
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had since `forget_peak`."""
+    """The peak memory of this process since `forget_peak`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
@@ -143,7 +142,7 @@ def whole_sync(account: IntegrationAccount) -> None:
 
 
 def copied() -> None:
-    """As if each picture had its copy."""
+    """Pretend that every picture has its copy."""
     key = literal(f"{NO_UUID}/{NO_UUID}/gallery/") + cast(ListingImage.id, String) + literal(f"_{'0' * 32}.jpg")
     with work():
         db.session.execute(
@@ -152,13 +151,14 @@ def copied() -> None:
 
 
 def due() -> None:
-    """As if none had one."""
+    """Pretend that no picture has its copy."""
     with work():
         db.session.execute(update(ListingImage).values(key=None, next_at=now(), attempts=0))
 
 
 def answer_ms(app: Flask, person: factories.Person) -> dict[str, tuple[float, float]]:
-    """A page of the API with copies in place of the PMS's URLs, and without, in turns: medians of CPU and clock."""
+    """A page of the API with copies substituted for the PMS's URLs, alternating with the plain page: median CPU and
+    clock."""
     times: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
     call = ("GET", "/api/v1/listings", None)
     for _ in range(ROUNDS):
@@ -174,13 +174,13 @@ def answer_ms(app: Flask, person: factories.Person) -> dict[str, tuple[float, fl
 
 
 def integrations_set(*, enabled: bool) -> None:
-    """The switch alone, without what it does to the rows."""
+    """The switch alone, without its effect on the rows."""
     with work():
         db.session.execute(update(IntegrationDefinition).values(enable_images_cdn=enabled))
 
 
 def clear() -> None:
-    """Delete what was removed; nothing is in the bucket."""
+    """Delete what was removed; the bucket is empty."""
     removal.CLEAR_FOR_S = 3600
     storage.cdn.list = lambda prefix="": iter(())  # type: ignore[method-assign]
     storage.cdn.delete = lambda *keys: None  # type: ignore[method-assign]
@@ -190,7 +190,7 @@ def clear() -> None:
 
 @contextmanager
 def writing(app: Flask, workspace_id: int) -> Iterator[list[float]]:
-    """Somebody else writes all the while: how long each change took, in ms."""
+    """Write from another thread during the block; collects how long each change took, in ms."""
     waits: list[float] = []
     is_over = threading.Event()
 
@@ -211,7 +211,7 @@ def writing(app: Flask, workspace_id: int) -> Iterator[list[float]]:
 
 
 def measure(database: str, size: int) -> dict[str, str]:
-    """All of it for one size; return the figures by name."""
+    """Measure everything for one size; return the figures by name."""
     PLANS["unmeasured"] = Plan("unmeasured", "Unmeasured", images_per_property=1000, imports_per_month=0)
     providers.ALL["MANY"] = Many()
     found: dict[str, str] = {}

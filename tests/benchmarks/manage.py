@@ -2,15 +2,14 @@
 
     python -m tests.benchmarks.manage [PHOTO …]
 
-Memory is the resident set of the web processes, sampled while a PUT of 1, 5 and 20 photos runs; their pixel
-children are counted apart. Time is the PUT's beside the pixel work alone: the same photos through the same
-renderer with the same malloc, as many side by side as there are cores, the sum of their times over the cores. Both take
-turns, so that what else the machine does falls on both; the figure is the median of the rounds' ratios. One photo
-alone has one core to use, so its ratio begins at the number of cores.
+Memory is the resident set of the web processes, sampled while a PUT of 1, 5 and 20 photos runs; their pixel children
+are counted separately. Time is that of the PUT compared with the pixel work alone: the same photos through the same
+renderer with the same malloc, as many in parallel as there are cores, the sum of their times divided by the cores.
+The two alternate, so that other load on the machine affects both; the figure is the median of the rounds' ratios. A
+single photo has one core to use, so its ratio starts at the number of cores.
 
-The client and the embedded S3 work on the same cores. In production the S3 is another machine, so there are two
-ratios: of the PUT as it was here, and of what is left of it without the S3's share of the cores.
-"""
+The client and the embedded S3 share the same cores. In production the S3 is another machine, so there are two
+ratios: of the PUT as it was here, and of the PUT minus the S3's share of the cores."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ from tests import factories
 from tests.benchmarks.pixels import CORPUS
 
 COUNTS = (1, 5, 20)
-GOAL = 1.3  # of twenty photos
+GOAL = 1.3  # with twenty photos
 ROUNDS = 3
 CORES = os.cpu_count() or 1
 PORT = 8791
@@ -55,7 +54,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Peak:
-    """The largest resident sets seen, bytes: of one web process, and of all pixel children together."""
+    """The largest resident sets seen, in bytes: of one web process, and of all pixel children together."""
 
     web: int = 0
     children: int = 0
@@ -63,7 +62,7 @@ class Peak:
 
 @dataclass
 class Round:
-    """One PUT and, just before it, the pixels alone."""
+    """One PUT, and the pixel work alone just before it."""
 
     peak: Peak
     took: float
@@ -83,7 +82,7 @@ class Round:
 
 
 class Sampler(threading.Thread):
-    """Looks at gunicorn's processes every 50 ms until it is told to stop; every 10 ms took a tenth of a core."""
+    """Sample gunicorn's processes every 50 ms until stopped; every 10 ms took a tenth of a core."""
 
     def __init__(self, master: int) -> None:
         super().__init__(daemon=True)
@@ -118,7 +117,7 @@ def resident(pid: int) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system seconds of a process, of those it has waited for, and of its children's."""
+    """User and system seconds of a process, of those it has waited for, and of its children."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         own = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
@@ -127,7 +126,7 @@ def cpu_s(pid: int) -> float:
 
 
 def made(path: str) -> tuple[float, float]:
-    """How long the pixels of one photo take: by the clock, and of the processor."""
+    """How long the pixels of one photo take: wall clock and CPU."""
     data = Path(path).read_bytes()
     began, used = time.perf_counter(), time.process_time()
     render(data, inspect(data))
@@ -135,7 +134,7 @@ def made(path: str) -> tuple[float, float]:
 
 
 class Site:
-    """The product behind gunicorn, and a key for it."""
+    """The product behind gunicorn, and an API key."""
 
     def __init__(self, directory: Path, known: dict[str, str], s3: Server) -> None:
         self.s3 = s3
@@ -181,7 +180,7 @@ class Site:
         return took, peak
 
     def cpu_s(self) -> tuple[float, float, float]:
-        """Seconds that the web processes, the S3 and this process, the client, have taken so far."""
+        """CPU seconds of the web processes, the S3 and this process (the client) so far."""
         return cpu_s(self.gunicorn.pid), cpu_s(self.s3.process.pid), time.process_time()
 
     def close(self) -> None:

@@ -1,10 +1,9 @@
-"""How fast the pages are in somebody's hands: python -m tests.benchmarks.pages [NAME…]
+"""How fast the pages feel: python -m tests.benchmarks.pages [NAME…]
 
 The whole installation, as `python app.py` starts it: gunicorn, workers, servers, photos that went through all of
 them. The reader has a phone, 390 px wide at two device pixels, on slow 4G (150 ms, 1.6 Mbit/s), with a CPU four
-times slower than this one. Each run begins with an empty cache; figures are medians of five, behind one run that
-has the renditions made. Bytes are those on the wire, compressed and with their headers. Budgets: ux/README, 4.
-"""
+times slower than this one. Each run begins with an empty cache; figures are medians of five, after one run that has
+the renditions made. Bytes are those on the wire, compressed and with headers."""
 
 from __future__ import annotations
 
@@ -74,7 +73,8 @@ watch('event', ({ interactionId: id, duration, name }) => {
 
 @contextmanager
 def installation() -> Iterator[str]:
-    """`python app.py` with data of its own; its address, and its settings as this process's."""
+    """`python app.py` with an empty data folder; yields its address, with its settings in this process's
+    environment."""
     data = Path(tempfile.mkdtemp(prefix="frontage-"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -104,7 +104,7 @@ def wait(holds: Callable[[], bool], most_s: float = 600) -> None:
 
 
 def furnish() -> dict[str, str]:
-    """Galleries of 24 and of 312 photos, each through the pipeline; the addresses that are measured."""
+    """Galleries of 24 and of 312 photos, each through the pipeline; returns the addresses to measure."""
     PLANS["pro"] = Plan("pro", "Pro", images_per_property=1000, imports_per_month=0)
     with work():
         db.session.execute(update(Workspace).values(plan_name="pro"))
@@ -130,7 +130,7 @@ def waiting() -> int:
 
 
 class Reader:
-    """Somebody with a phone, who is signed in."""
+    """A signed-in person with a phone."""
 
     def __init__(self, browser: Any, url: str) -> None:
         self.browser, self.url = browser, url
@@ -143,7 +143,7 @@ class Reader:
         context.close()
 
     def visit(self, path: str) -> dict[str, float]:
-        """Load a page with nothing in the cache, use it, and say how that was."""
+        """Load a page with an empty cache, use it, and return the measurements."""
         context = self.browser.new_context(base_url=self.url, storage_state=self.state, **PHONE)
         page = context.new_page()
         page.add_init_script(WATCH)
@@ -164,7 +164,7 @@ class Reader:
 
 
 class Wire:
-    """Makes the line and the CPU slow, and counts what is sent over it."""
+    """Throttle line and CPU, and count what is sent."""
 
     def __init__(self, session: Any) -> None:
         self.types: dict[str, str] = {}
@@ -191,7 +191,7 @@ class Wire:
 
 
 def use(page: Any) -> None:
-    """What somebody does on a page, by finger and by keyboard; each is one interaction or more."""
+    """Use a page by finger and by keyboard; each action is one interaction or more."""
     page.locator(".avatar").tap()
     page.keyboard.press("Escape")
     page.keyboard.press("?")

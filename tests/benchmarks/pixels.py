@@ -1,9 +1,8 @@
-"""CPU and memory per photo beside other tools: python -m tests.benchmarks.pixels [photo.jpg …]
+"""CPU and memory per photo compared with other tools: python -m tests.benchmarks.pixels [photo.jpg …]
 
-Every tool makes a large that fits 2048 px and a thumb that fits 480 px, WebP, upright, without metadata.
-CPU (user + system, all threads) is the best of `ROUNDS`, tools interleaved photo by photo in processes
-that stay; peak memory is that of a fresh process for each photo. Ratios are geometric means.
-"""
+Every tool makes a large that fits 2048 px and a thumb that fits 480 px, WebP, upright, without metadata. CPU (user +
+system, all threads) is the best of `ROUNDS`, tools interleaved photo by photo in long-lived processes; peak memory
+is that of a fresh process for each photo. Ratios are geometric means."""
 
 import io
 import json
@@ -59,7 +58,7 @@ def naive(path: str) -> int:
 
 
 def pyvips(path: str) -> int:
-    """Tuned: one decode, shrunk on load, effort 2, the thumb from the large."""
+    """Tuned: one decode, shrunk on load, effort 2, the thumb made from the large."""
     import pyvips as vips
 
     large = vips.Image.thumbnail(path, 2048, height=2048, size="down")
@@ -76,14 +75,14 @@ ALL = [*IN_PYTHON, "sharp", "sharp tuned"]
 
 
 class Tool:
-    """A process that makes the renditions of each path it is sent, and says what it used."""
+    """A process that renders each path it is sent, and reports what it used."""
 
     def __init__(self, name: str) -> None:
         if name.startswith("sharp"):
             command = ["node", "-e", SHARP, "sharp", name.removeprefix("sharp ")]
         else:
             command = [sys.executable, "-m", "tests.benchmarks.pixels", "--serve", name]
-        one_thread = os.environ | {"VIPS_CONCURRENCY": "1"}  # the fairest to vips: waiting threads cost CPU
+        one_thread = os.environ | {"VIPS_CONCURRENCY": "1"}  # fairest to vips: waiting threads cost CPU
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread
         )

@@ -1,17 +1,16 @@
-"""RQ's own WorkerPool beside our pool: start, memory, deaths and the end, with the queues of production.
+"""RQ's WorkerPool compared with ours: start, memory, recovery from deaths and stopping, with production's queues.
 
     python -m tests.benchmarks.pools
 
-Three ways take turns on one embedded Valkey. Each imports once and forks its workers from that process:
+Three ways alternate on one embedded Valkey. Each imports once and forks its workers from that process:
 
 - ours: `workers.pool`.
 - RQ's: a WorkerPool for each queue, because a worker of two queues loses a job when it is killed between them.
   Its worker_class is TunedWorker, behind the arguments that RQ passes.
 - bent: the same pools, but their workers ignore what RQ asks of them and call our `serve`.
 
-WorkerPool.start() blocks and takes the signals of its process. The pools share one all the same: a loop of ours calls
-what start() calls, and more often. Linux only, for the memory (PSS, which counts a shared page once).
-"""
+WorkerPool.start() blocks and takes over the signals of its process. The pools share one process all the same: a loop
+here calls what start() calls, and more often. Linux only, for the memory (PSS, which counts a shared page once)."""
 
 from __future__ import annotations
 
@@ -59,7 +58,7 @@ class RqsWorker(worker.TunedWorker):
 
 
 class BentWorker:
-    """What becomes a worker of ours: without RQ's scheduler, and it dies with the pool."""
+    """Turns RQ's worker into ours: without RQ's scheduler, and it dies with the pool."""
 
     log = serving.log
 
@@ -88,7 +87,7 @@ def run_rqs(worker_class: Any, queues: list[str]) -> None:
         time.sleep(pool.LOOK_EVERY_S)
 
 
-WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the lines of ours that this takes
+WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the code of ours that it takes
     "ours": (pool.main, [pool.Pool]),
     "RQ's": (partial(run_rqs, RqsWorker), [RqsWorker, run_rqs]),
     "bent": (partial(run_rqs, BentWorker), [BentWorker, run_rqs]),
@@ -96,7 +95,7 @@ WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the lines of ou
 
 
 def main() -> None:
-    """Measure all ways, taking turns, and print medians."""
+    """Measure all ways alternately, and print medians."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory(prefix="frontage-") as directory:
         valkey = start_valkey(Path(directory) / "valkey")
@@ -104,7 +103,7 @@ def main() -> None:
             os.environ |= {
                 "DATA_DIR": directory,
                 "REDIS_URL": valkey.settings["redis_url"],
-                "S3_ENDPOINT_URL": "http://127.0.0.1:9",  # nobody listens there, and nobody asks
+                "S3_ENDPOINT_URL": "http://127.0.0.1:9",  # unused: nothing listens on these ports
                 "AWS_ACCESS_KEY_ID": "test",
                 "AWS_SECRET_ACCESS_KEY": "test",
                 "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in production
@@ -139,7 +138,7 @@ def _measured(way: str, redis: Redis) -> Iterator[tuple[str, float]]:
         pids |= _tree(process)
         began = time.monotonic()
         process.terminate()
-        with suppress(subprocess.TimeoutExpired):  # then the row says so
+        with suppress(subprocess.TimeoutExpired):  # the figure shows it
             process.wait(WITHIN_S)
         yield "seconds until SIGTERM has ended the pool", time.monotonic() - began
         time.sleep(2)
@@ -158,7 +157,7 @@ def _measured(way: str, redis: Redis) -> Iterator[tuple[str, float]]:
 
 @contextmanager
 def _running(way: str, redis: Redis, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A pool; afterwards its whole process group is gone, whatever became of the pool."""
+    """Run a pool; afterwards its whole process group is gone, whatever happened to the pool."""
     redis.flushall()
     command = ("-m", "tests.benchmarks.pools", way, *QUEUES)
     with started(*command, env=env, stdout=subprocess.DEVNULL, start_new_session=True) as process:
@@ -191,7 +190,7 @@ def _pss_mb(process: subprocess.Popen[str]) -> float:
     time.sleep(0.5)
     total_kb = 0
     for pid in _tree(process):
-        with suppress(OSError):  # a work-horse that has ended since
+        with suppress(OSError):  # a work-horse that has ended meanwhile
             total_kb += sum(map(int, re.findall(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)))
     return total_kb / 1024
 

@@ -1,9 +1,8 @@
-"""The API's routes beside a bare Flask JSON route in the same run: python -m tests.benchmarks.routes
+"""The API's routes compared with a bare Flask JSON route in the same run: python -m tests.benchmarks.routes
 
-Calls go straight into the WSGI app, without a socket; ours, bare ones and, for what is asked most, the same work
-written by hand (`by_hand`) are interleaved, and the figures are ratios in one run.
-Statements are counted for galleries of 2 and of 60 images, BEGIN and COMMIT aside.
-"""
+Calls go straight into the WSGI app, without a socket; ours, bare ones and, for the most frequent routes, the same
+work written by hand (`by_hand`) are interleaved, and the figures are ratios within one run. Statements are counted
+for galleries of 2 and of 60 images, without BEGIN and COMMIT."""
 
 from __future__ import annotations
 
@@ -67,7 +66,7 @@ def installation() -> Iterator[Flask]:
 
 
 def bare() -> Flask:
-    """What a JSON route costs at least."""
+    """The minimum cost of a JSON route."""
     app = Flask("bare")
     app.add_url_rule("/", "echo", lambda: jsonify(data=request.get_json()), methods=["POST"])
     return app
@@ -100,7 +99,7 @@ def ask(app: Flask, key: str, call: Call) -> tuple[int, bytes]:
 
 
 class Gallery:
-    """A home with this many images, and the calls that are measured on it."""
+    """A property with this many images, and the calls that are measured on it."""
 
     def __init__(self, person: factories.Person, size: int) -> None:
         self.home = factories.home_of(person.workspace, f"{size} images")
@@ -108,7 +107,7 @@ class Gallery:
         self.fill()
 
     def fill(self) -> None:
-        """Bring the gallery to its size: rows only, nobody looks at the pixels."""
+        """Fill the gallery with rows only; nothing reads the pixels."""
         with work():
             db.session.execute(delete(Image).where(Image.property_id == self.home.id))
             db.session.execute(delete(Upload).where(Upload.property_id == self.home.id))
@@ -133,7 +132,7 @@ class Gallery:
         return [{"r2Key": upload.key, "contentType": "image/jpeg", "sizeBytes": len(PHOTO)} for upload in made]
 
     def reorder(self) -> Call:
-        """The last of the gallery comes first: every position changes."""
+        """Move the last image to the front: every position changes."""
         self.uuids = self.uuids[-1:] + self.uuids[:-1]
         return "PATCH", f"{self.at}/reorder", {"imageIds": self.uuids[:20]}
 
@@ -157,7 +156,7 @@ def row(home: Property, position: int) -> Image:
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The statements of a block."""
+    """Collect the statements of a block."""
     said: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -170,7 +169,7 @@ def counted() -> Iterator[list[str]]:
 
 
 def statements(app: Flask, key: str, gallery: Gallery, name: str) -> int:
-    """How many statements a call has, the second time: the first notes that the key was used."""
+    """Count the statements of a call's second run; the first one records the use of the key."""
     for _ in range(2):
         call = gallery.calls()[name]()
         with counted() as said:
@@ -180,7 +179,7 @@ def statements(app: Flask, key: str, gallery: Gallery, name: str) -> int:
 
 
 class Clock:
-    """What a call takes: on the wall the fastest quarter, as others' work on this machine only adds; and of the CPU."""
+    """What a call takes: the fastest quarter by wall clock, as other load only adds to it; and CPU."""
 
     def __init__(self) -> None:
         self.wall_s: list[float] = []
@@ -203,7 +202,7 @@ class Clock:
 
 
 def timed(apps: dict[str, Flask], key: str, gallery: Gallery, name: str) -> dict[str, Clock]:
-    """Time a call in turn with a bare one and, where there is one, the same by hand."""
+    """Time a call, alternating with a bare one and, where there is one, the hand-written equivalent."""
     make, clocks = gallery.calls()[name], {which: Clock() for which in apps}
     for _ in range(ROUNDS):
         gallery.fill()
@@ -214,7 +213,7 @@ def timed(apps: dict[str, Flask], key: str, gallery: Gallery, name: str) -> dict
 
 
 def urls_ms(count: int = 20) -> float:
-    """What so many presigned URLs take, in milliseconds."""
+    """Milliseconds that `count` presigned URLs take."""
     times = []
     for _ in range(200):
         began = time.perf_counter()

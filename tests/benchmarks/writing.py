@@ -1,9 +1,8 @@
-"""How long ten people wait who describe photos while webhooks go out, on SQLite: python -m tests.benchmarks.writing
+"""How long ten people who describe photos wait while webhooks go out, on SQLite: python -m tests.benchmarks.writing
 
-Ten threads set descriptions through `gallery.describe`, each a moment after its last, each on a property of its own.
-Phases take turns in one run: nobody else writes; then real workers send a backlog of other workspaces' webhooks to a
-receiver that answers at once. A phase counts from its second second on. The database lies on the disk of TMPDIR.
-"""
+Ten threads set descriptions through `gallery.describe`, each a moment after its last, each on another property.
+Phases alternate in one run: no other writer; then real workers send a backlog of other workspaces' webhooks to a
+receiver that answers immediately. A phase counts from its second second on. The database is on the disk of TMPDIR."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ NOWHERE = {"s3_endpoint_url": "http://127.0.0.1:9", "s3_access_key": "none", "s3
 
 
 class Writer(threading.Thread):
-    """Describes one photo again and again, and notes how long each time took."""
+    """Describes one photo repeatedly, and records how long each call took."""
 
     def __init__(self, app: Flask, home: Property, over: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -97,7 +96,7 @@ def installation() -> Iterator[tuple[Flask, dict[str, str]]]:
 
 
 def homes(app: Flask) -> list[Property]:
-    """A property with a photo for each writer."""
+    """One property with one photo per writer."""
     alice = factories.person(app, "Alma Stays", "alice@alma.example", admin=True, plan="pro")
     made = [factories.home_of(alice.workspace, f"House {n}") for n in range(WRITERS)]
     with work():
@@ -106,7 +105,7 @@ def homes(app: Flask) -> list[Property]:
 
 
 def backlog(app: Flask, url: str) -> None:
-    """Deliveries of other workspaces, all due, and given up as failed until a phase wants them."""
+    """Deliveries of other workspaces, all marked failed until a phase makes them due."""
     for n in range(SENDERS):
         person = factories.person(app, f"Sender {n}", f"{n}@sender.example", admin=True)
         made = [endpoints.create(person.workspace, url, [events.PROPERTY_UPDATED]).id for _ in range(ENDPOINTS)]
@@ -122,7 +121,7 @@ def delivered() -> int:
 
 
 def phase(app: Flask, its_homes: list[Property]) -> tuple[list[float], float]:
-    """Have all write for a while; return how long each call took, and how many webhooks arrived a second."""
+    """Let everybody write for a while; return how long each call took, and how many webhooks arrived per second."""
     over = threading.Event()
     writers = [Writer(app, home, over) for home in its_homes]
     db.session.rollback()
@@ -146,7 +145,7 @@ def show(name: str, took_s: list[float], rate: float) -> None:
 
 
 def receive() -> None:
-    """Be the receiver, in a process of its own: print the address, and answer."""
+    """Run the receiver in another process: print the address, and answer."""
     with outside(lambda _: Reply()) as receiver:
         print(receiver.url, flush=True)
         threading.Event().wait()
@@ -163,7 +162,7 @@ def main() -> None:
             took_s, rate = phase(app, its_homes)
             totals["nothing else"] += took_s
             show("nothing else", took_s, rate)
-            jobs.connection().flushall()  # what the killed workers of the last round left
+            jobs.connection().flushall()  # left by the killed workers of the last round
             lease_over()
             with started("-m", "workers.pool", *WORKERS, env=env, stdout=None):
                 until(jobs.workers)
@@ -176,7 +175,7 @@ def main() -> None:
 
 
 def lease_over() -> None:
-    """Have what killed workers held be due again."""
+    """Expire the leases of killed workers."""
     with work():
         db.session.execute(update(Delivery).where(Delivery.state == PENDING).values(next_at=now(), sending_until=None))
 

@@ -1,4 +1,4 @@
-"""What the pictures of the listings show: an integration whose pictures are all copied, one with failures, one off."""
+"""Listings for the screenshots: one integration fully copied, one with failures, one switched off."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from portal.listings.sync import detection
 from portal.work import work
 
 NAMES = ("Heron House", "Mill Loft", "Dune Cabin", "Orchard Barn", "Harbour Flat", "Alder Cottage", "Fern Lodge")
-VISIBLE = 7  # listings whose pictures are really there; of the others only the numbers
+VISIBLE = 7  # listings with real pictures; the others are numbers only
 SIZE = (1800, 1200)  # px
 
 
 def listings(user: User) -> Listing:
-    """Hostaway all copied, Guesty with failures and some on the way, Cloudbeds off; one listing to be opened."""
+    """Hostaway fully copied, Guesty with failures and some waiting, Cloudbeds off; returns one listing to open."""
     with work():
         hostaway = _account(user, "HOSTAWAY", "Sea Stays", synced_min=2)
         _account(user, "HOSTAWAY", "Hill Stays", synced_min=4)
@@ -50,7 +50,7 @@ def listings(user: User) -> Listing:
 
 
 def syncing() -> None:
-    """The second account of Hostaway in the middle of a sync; the one of Cloudbeds about to begin."""
+    """Hostaway's second account in the middle of a sync; that of Cloudbeds about to begin."""
     with work():
         hill = db.session.query(IntegrationAccount).filter_by(name="Hill Stays").one()
         hill.started_at, hill.found, hill.total, hill.pages = now(), 312, 1240, 4
@@ -73,7 +73,7 @@ def _account(user: User, provider: str, name: str, *, synced_min: int, enabled: 
 
 
 def _listing(user: User, account: IntegrationAccount, number: int, *, has_troubles: bool = False) -> Listing:
-    """A listing of eight pictures. One with troubles has one that is gone at the PMS, and three on the way."""
+    """A listing of eight pictures. One with troubles has one missing at the PMS, and three waiting."""
     external_id = str(48213 + 17 * account.id + number)
     host = f"https://images.{account.definition.provider.lower()}.example/{external_id}"
     shown = list(_photos().items())
@@ -124,7 +124,7 @@ def _image(user: User, listing: Listing, type: str, position: int, data: bytes, 
 
 @cache
 def _photos() -> dict[str, bytes]:
-    """Eight photos by what is to be seen on them."""
+    """Eight photos by their subject."""
     found = {}
     for photo in PHOTOS[:7]:
         file = BytesIO()

@@ -1,4 +1,4 @@
-"""What the pictures of the pages show: homes, imports and webhooks in the states that people meet."""
+"""Properties, imports and webhooks for the screenshots, in the states that people meet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.listings.rows import BUSY
 
 
 def homes() -> tuple[User, Property, Property, Property]:
-    """The demo property with a few photos more, one that is still new, one where a photo failed."""
+    """The demo property with a few more photos, a new one, and one with a failed photo."""
     first_run.prepare()
     first_run.add_photos()
     user = db.session.scalars(select(User)).one()
@@ -46,7 +46,7 @@ def homes() -> tuple[User, Property, Property, Property]:
 
 
 def importing(home: Property) -> Property:
-    """Two imports: one on its way, one that ended with links that failed."""
+    """Two imports: one running, one that ended with failed links."""
     done = imports.start(home, [f"https://photos.example/{name}.jpg" for name in ("garden", "attic")])
     with work() as w:
         reasons = [("not_found", "The server answers 404."), ("unreachable", "The server doesn’t answer.")]
@@ -60,14 +60,14 @@ def importing(home: Property) -> Property:
 
 
 def called(user: User) -> Endpoint:
-    """Two webhooks: one that is on, one whose receiver has been out of order for a while."""
+    """Two webhooks: one enabled, one whose receiver has been failing for a while."""
     fine = endpoints.create(user.workspace, "https://book.example/hooks/photos", ["property.updated"])
     failing = endpoints.create(user.workspace, "https://channel.example/frontage", ["property.updated"])
     with work() as w:
         for endpoint, statuses in ((fine, [200] * 18), (failing, [200] * 5 + [500, 0, 503, 500])):
             for number, status in enumerate(statuses):
                 call = events.send(w, endpoint, events.PROPERTY_UPDATED, {"id": str(uuid4()), "numericId": number})
-                db.session.flush()  # a new row is due at once, whatever is said of it before
+                db.session.flush()  # a new row is always due immediately
                 call.attempts, call.status, call.took_ms, call.last_at = 1, status or None, 84 + number, now()
                 call.answer = "ok" if status == 200 else "Out of order" if status else "The server doesn’t answer."
                 call.state, call.next_at = ("delivered" if status == 200 else "failed"), None
@@ -76,7 +76,7 @@ def called(user: User) -> Endpoint:
 
 
 def synced(workspace: Workspace) -> None:
-    """Two accounts of a PMS: one under way, with copies in all states, and one that was refused."""
+    """Two accounts of a PMS: one syncing, with copies in all states, and one that was refused."""
     account, other = rows.account_of(workspace, "Alma by the sea"), rows.account_of(workspace, "Hostaway")
     rows.listing_of(account, *[COPIED] * 21, name="Heron House 1")
     rows.listing_of(account, *[COPIED] * 19, *[FAILED] * 2, name="Heron House 2")
@@ -89,7 +89,7 @@ def synced(workspace: Workspace) -> None:
 
 
 def staffed() -> None:
-    """The workers of a machine with two cores, one of them at work."""
+    """The workers of a machine with two cores, one of them busy."""
     queues = [jobs.PIXELS] * 2 + [jobs.NETWORK] * 2 + [jobs.WEBHOOKS, jobs.SYNC, jobs.CDN, jobs.SCHEDULE]
     for number, queue in enumerate(queues):
         worker = Worker([queue], connection=jobs.connection(), serializer=JSONSerializer, name=f"{queue}-{number}")

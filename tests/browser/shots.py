@@ -1,7 +1,6 @@
-"""Pictures of every page and its states, to be looked at: `python -m tests.browser.shots OUT [NAME…]`.
+"""Screenshots of every page and its states, for review: `python -m tests.browser.shots OUT [NAME…]`.
 
-Each is taken 1440, 834 and 390 px wide, light and dark, of the demo property and a few photos more.
-"""
+Each is taken 1440, 834 and 390 px wide, light and dark, of the demo property and a few more photos."""
 
 from __future__ import annotations
 
@@ -31,15 +30,16 @@ from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
 from portal.infra import storage
 from tests.browser import connected, furnished
-from tests.browser.conftest import QUIET, until
+from tests.browser.conftest import QUIET
+from tests.browser.pages import until
 
 IN_SIGHT = "(image) => image.getBoundingClientRect().top < innerHeight"
-SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as phones do
+SIZES = {1440: 900, 834: 1112, 390: 844}  # px; the last is drawn at two device pixels each, as on phones
 
 
 @contextmanager
 def installation() -> Iterator[tuple[Flask, str]]:
-    """The app on servers of its own, under a real HTTP server."""
+    """The app on fresh servers, under a real HTTP server."""
     directory = Path(tempfile.mkdtemp(prefix="frontage-"))
     valkey, s3 = start_valkey(directory / "valkey"), start_seaweedfs(directory / "s3")
     server = None
@@ -76,7 +76,7 @@ def installation() -> Iterator[tuple[Flask, str]]:
 
 
 class Album:
-    """Takes the pictures."""
+    """Takes the screenshots."""
 
     def __init__(self, browser: Any, url: str, out: Path, wanted: set[str]) -> None:
         self.browser, self.url, self.out, self.wanted = browser, url, out, wanted
@@ -127,7 +127,7 @@ class Album:
 
 
 def hold_uploads(page: Any) -> None:
-    """Five uploads over a line so slow that they can be looked at."""
+    """Five uploads over a line slow enough to be seen."""
     slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 160_000}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
     noise = Pillow.effect_noise((1200, 800), 90)

@@ -1,4 +1,4 @@
-"""/api/docs in a browser: it works from our own files alone, under a policy that allows nothing else."""
+"""/api/docs in a browser: it works from our files alone, under a policy that allows nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.factories import Person
 
 @pytest.fixture
 def asked(page: Any, live: str) -> Iterator[list[str]]:
-    """What the page asks for: nobody but us, and without a cookie."""
+    """The page's requests: to this server only, and without a cookie."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     yield asked
@@ -22,7 +22,7 @@ def asked(page: Any, live: str) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("asked")
-def test_every_call_can_be_read(page: Any) -> None:
+def test_every_call_is_documented(page: Any) -> None:
     page.goto("/api/docs")
     page.get_by_text("Get a presigned upload URL for one file.").click()
     page.get_by_text("living-room.jpg").first.wait_for()  # the contract's example
@@ -30,7 +30,7 @@ def test_every_call_can_be_read(page: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("asked")
-def test_a_call_is_tried_with_a_key(page: Any, alice: Person) -> None:
+def test_a_call_can_be_tried_with_a_key(page: Any, alice: Person) -> None:
     page.goto("/api/docs")
     page.locator("button.authorize").first.click()
     page.get_by_label("Value").or_(page.locator(".auth-container input")).first.fill(alice.key)

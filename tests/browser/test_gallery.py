@@ -1,4 +1,4 @@
-"""The gallery in the hands of its editor: open, describe, walk by keyboard, and without JavaScript."""
+"""The gallery editor: open, describe, move by keyboard, and work without JavaScript."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
-from tests.browser.conftest import Sheet, until
+from tests.browser.pages import Sheet, until
 from tests.factories import Person
 
 AT = "[...document.querySelectorAll('#photos .tile')].indexOf(document.activeElement.closest('.tile'))"
@@ -53,9 +53,7 @@ def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, phot
 
 
 @pytest.mark.slow
-def test_a_photo_has_an_address_and_opens_in_a_tab_of_its_own_where_that_is_wanted(
-    sheet: Sheet, home: Property, photos: list[Image]
-) -> None:
+def test_a_photo_has_an_address_and_can_open_in_a_new_tab(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     with page.context.expect_page() as opened:
         page.locator(f"#p-{photos[2].uuid} a.shot").click(modifiers=["ControlOrMeta"])
@@ -71,7 +69,7 @@ def test_a_photo_has_an_address_and_opens_in_a_tab_of_its_own_where_that_is_want
 
 
 @pytest.mark.slow
-def test_a_description_that_is_too_long_stays_as_typed(
+def test_a_description_that_is_too_long_stays_in_the_form(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -82,18 +80,18 @@ def test_a_description_that_is_too_long_stays_as_typed(
     page.get_by_text("at most 500 characters; this one has 501").wait_for()
     assert field.get_attribute("aria-invalid") == "true"
     assert field.input_value() == "x" * 501
-    field.fill("A hall")  # and the form is still alive
+    field.fill("A hall")  # the form still works
     page.get_by_role("button", name="Save").click()
     page.locator("#photo").wait_for(state="hidden")
     assert described(photos[0]) == "A hall"
-    complaints.clear()  # an answer with 422
+    complaints.clear()  # a 422 response
 
 
-def test_arrows_walk_the_grid_by_geometry(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_arrow_keys_follow_the_geometry_of_the_grid(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.locator("#photos a.shot").first.focus()
     walk = [
-        ("ArrowRight", 1),  # the first is drawn two columns wide and two rows high
+        ("ArrowRight", 1),  # the first photo spans two columns and two rows
         ("ArrowDown", 3),
         ("ArrowLeft", 2),
         ("Home", 0),
@@ -107,7 +105,7 @@ def test_arrows_walk_the_grid_by_geometry(sheet: Sheet, home: Property, photos: 
     assert page.locator("#photos a.shot[tabindex='0']").count() == 1
 
 
-def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_a_photo_is_opened_described_and_closed_by_keyboard(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     dialog = page.locator("#photo")
     page.locator("#photos a.shot").first.focus()
@@ -124,7 +122,7 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
     assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
     page.evaluate("addEventListener('popstate', () => (window.isBack = true), { once: true })")
     page.keyboard.press("Escape")
-    page.keyboard.press("d")  # at once, while the address is still on its way back
+    page.keyboard.press("d")  # immediately, while the address is still changing back
     until(page, "window.isBack && location.search.startsWith('?photo=')")
     assert dialog.is_visible()
     page.keyboard.press("Escape")
@@ -137,7 +135,7 @@ def test_the_keyboard_opens_describes_and_closes(sheet: Sheet, home: Property, p
 
 
 @pytest.mark.slow
-def test_back_closes_the_photo_and_leads_on(
+def test_back_closes_the_photo_and_goes_on_to_the_page_before(
     page: Any, sheet: Sheet, alice: Person, sign_in: Callable[[Any, Person], None], home: Property, photos: list[Image]
 ) -> None:
     sign_in(page, alice)
@@ -160,7 +158,7 @@ def test_back_closes_the_photo_and_leads_on(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried", "worker")
-def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_a_failed_photo_says_why_and_can_be_retried(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     with work():
         image = db.session.get_one(Image, photos[1].id)
         image.variants, image.failure_reason = FAILED, "The file ends too early: a part of it is missing."
@@ -173,7 +171,7 @@ def test_a_failed_photo_says_why_and_is_tried_again(sheet: Sheet, home: Property
 
 
 @pytest.mark.slow
-def test_the_filter_shows_what_has_no_description(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_the_filter_shows_photos_without_a_description(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     gallery.describe(home, str(photos[0].uuid), "A hall")
     page = sheet(home)
     page.get_by_role("link", name="No description 6").click()

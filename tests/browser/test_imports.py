@@ -1,4 +1,4 @@
-"""Photos are imported by link: the dialog, the card, photos that arrive one by one, and a reload in between."""
+"""Importing photos by link: the dialog, the card, photos that arrive one by one, and a reload in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from portal.images import gallery
 from portal.images.imports import fetch
 from portal.images.models import Property
 from tests import factories
-from tests.browser.conftest import Sheet
+from tests.browser.pages import Sheet
 from tests.outside import Outside, Reply, Seen, outside
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -39,7 +39,7 @@ def world() -> Iterator[Outside]:
 
 @pytest.fixture
 def importer(app: Flask) -> Iterator[threading.Event]:
-    """A worker for imports, that begins when it is told to."""
+    """A worker for imports that starts on request."""
     begin, stop = threading.Event(), threading.Event()
 
     def run() -> None:
@@ -90,20 +90,18 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     assert page.locator("#tray").count() == 1
 
 
-def test_a_line_that_is_wrong_is_named_and_the_text_stays(sheet: Sheet, home: Property, complaints: list[str]) -> None:
+def test_an_invalid_line_is_named_and_the_text_stays(sheet: Sheet, home: Property, complaints: list[str]) -> None:
     page = sheet(home)
     paste(page, "https://example.com/a.jpg", "no link at all")
     page.locator("#import .wrong", has_text="Line 2").wait_for()
     field = page.get_by_label("Links to photos")
     assert field.input_value() == "https://example.com/a.jpg\nno link at all"
     assert field.get_attribute("aria-invalid") == "true"
-    complaints.clear()  # an answer with 422
+    complaints.clear()  # a 422 response
 
 
 @pytest.mark.slow
-def test_an_import_is_hidden_and_goes_on(
-    sheet: Sheet, home: Property, world: Outside, importer: threading.Event
-) -> None:
+def test_a_hidden_import_continues(sheet: Sheet, home: Property, world: Outside, importer: threading.Event) -> None:
     page = sheet(home)
     paste(page, f"{world.url}/1.jpg")
     page.get_by_role("button", name="Hide this import, it continues").click()
@@ -116,7 +114,7 @@ def test_an_import_is_hidden_and_goes_on(
 
 
 @pytest.mark.slow
-def test_the_dialog_that_came_by_its_address_leaves_the_sheets(sheet: Sheet, home: Property, worker: None) -> None:
+def test_the_import_dialog_opened_by_its_address_works_too(sheet: Sheet, home: Property, worker: None) -> None:
     image = factories.photo_in(home)
     page = sheet(home, "/import")
     assert page.locator("#import").evaluate("box => box.matches(':modal')")

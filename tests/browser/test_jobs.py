@@ -1,4 +1,4 @@
-"""The jobs page: what failed and why, and all of it live, so that nobody has to reload."""
+"""The jobs page: what failed and why, updated live, without a reload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from portal.images.models import FAILED, Image, Property
 from portal.infra import jobs
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import at_work, finished
+from tests.browser.pages import at_work, finished
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, Seen, outside
@@ -31,7 +31,7 @@ def overview(open_page: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def broken(home: Property, reasons: dict[str, str]) -> None:
-    """Photos that could not be made once, each for its reason; their files are fine."""
+    """Photos that failed once, each for its reason; their files are fine."""
     finished(home, *reasons)
     with work():
         for name, reason in reasons.items():
@@ -43,13 +43,13 @@ def job(page: Any, name: str) -> Any:
     return page.locator("#jobs .job", has_text=name)
 
 
-def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(overview: Callable[..., Any], home: Property) -> None:
+def test_a_failed_job_says_why_and_its_retry_is_seen_live(overview: Callable[..., Any], home: Property) -> None:
     broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE})
     page = overview()
     assert TOO_SHORT in job(page, "hall.jpg").inner_text()
     job(page, "hall.jpg").get_by_text("Technical detail").click()
     broken(home, {"bath.jpg": TOO_LARGE})
-    job(page, "bath.jpg").wait_for()  # what is open stays open while the page goes on
+    job(page, "bath.jpg").wait_for()  # what is open stays open when the page updates
     assert "5 attempts" in job(page, "hall.jpg").locator("pre").inner_text()
     page.get_by_role("button", name="Run again: hall.jpg").click()
     job(page, "hall.jpg").locator(".badge", has_text="Waiting").wait_for()
@@ -61,7 +61,7 @@ def test_a_failed_job_says_why_and_is_run_again_before_ones_eyes(overview: Calla
 
 
 @pytest.mark.slow
-def test_all_that_failed_for_one_cause_is_run_again(
+def test_all_failures_of_one_cause_are_retried(
     overview: Callable[..., Any], home: Property, work_off: Callable[[], int]
 ) -> None:
     broken(home, {"hall.jpg": TOO_SHORT, "attic.jpg": TOO_LARGE, "bath.jpg": TOO_SHORT})
@@ -79,8 +79,8 @@ def test_all_that_failed_for_one_cause_is_run_again(
 
 
 @pytest.mark.slow
-def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: Property) -> None:
-    quarter_turns = threading.Semaphore(0)  # each lets one more photo go
+def test_progress_appears_without_a_reload(overview: Callable[..., Any], home: Property) -> None:
+    quarter_turns = threading.Semaphore(0)  # each lets one more photo through
 
     def answer(_: Seen) -> Reply:
         quarter_turns.acquire(timeout=20)
@@ -100,7 +100,7 @@ def test_progress_comes_in_without_a_reload(overview: Callable[..., Any], home: 
 
 
 @pytest.mark.slow
-def test_a_listings_copies_come_in_without_a_reload(overview: Callable[..., Any], alice: Person) -> None:
+def test_a_listings_copies_appear_without_a_reload(overview: Callable[..., Any], alice: Person) -> None:
     with FakeHostaway(listings=1, pictures=4) as pms, at_work(jobs.SYNC, jobs.CDN):
         pms.fail_next(1, 404, below="/pictures/1/3.jpg")
         page = overview()

@@ -1,4 +1,4 @@
-"""One listing and its pictures: tried again, the focus kept, links copied, made a property."""
+"""One listing and its pictures: retries, keyboard focus, copied links, creation of a property."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import jobs
 from portal.listings.models import IntegrationAccount
-from tests.browser.conftest import at_work, go_on
+from tests.browser.pages import at_work, go_on
 from tests.factories import Person
 from tests.listings import stays
 
 
 @pytest.mark.slow
-def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
+def test_failed_pictures_are_retried(open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway) -> None:
     for number in (2, 3):
         pms.fail_next(1, 404, below=f"/pictures/1/{number}.jpg")
     stays.synced(stays.connected(alice.workspace, pms))
@@ -39,7 +39,7 @@ def test_what_failed_is_tried_again(open_page: Callable[[str], Any], alice: Pers
 
 
 @pytest.mark.slow
-def test_the_focus_goes_on_from_a_button_that_goes(
+def test_the_focus_moves_on_from_a_button_that_disappears(
     open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway
 ) -> None:
     def focused() -> str:
@@ -57,7 +57,7 @@ def test_the_focus_goes_on_from_a_button_that_goes(
     page = open_page(path)
     press("Try again: picture 03")
     assert focused().endswith("/pictures/1/3.jpg"), "the next control in its row"
-    go_on(page)  # the page asks for itself, and the focus stays
+    go_on(page)  # the page polls by itself, and the focus stays
     assert focused().endswith("/pictures/1/3.jpg")
     press("Try all again")
     assert page.evaluate("document.activeElement.tagName") == "H1"
@@ -67,7 +67,7 @@ def test_the_focus_goes_on_from_a_button_that_goes(
         stays.failed(stays.listings()[0], position=number)
     page.goto(f"{path}?state=failed")
     press("Try again: picture 03")
-    assert focused() == "Try again: picture 04", "what took its place"
+    assert focused() == "Try again: picture 04", "what replaced it"
     press("Try again: picture 04")
     assert focused() == "Try again: picture 02"
     press("Try again: picture 02")
@@ -89,7 +89,7 @@ def test_links_are_copied(open_page: Callable[[str], Any], account: IntegrationA
 
 
 @pytest.mark.slow
-def test_a_property_is_made_of_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
+def test_a_property_is_created_from_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page(f"/listings/{stays.listings()[1].uuid}")
     with at_work(jobs.NETWORK, jobs.PIXELS):
         page.get_by_role("button", name="Create a property").click()

@@ -1,4 +1,4 @@
-"""The listings, with a PMS at the other end: connected, switched, synced, tried again, found, made a property."""
+"""Listings, with a PMS at the other end: connect, switch, sync, retry, search, create a property."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from portal.infra import jobs
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers import hostaway
-from tests.browser.conftest import at_work, go_on
-from tests.browser.test_looks import LOOKS, NOTHING, WHOLE, barriers, found_by_axe, resize
+from tests.browser.pages import at_work, go_on
+from tests.browser.test_every_page import LOOKS, NOTHING, WHOLE, barriers, found_by_axe, resize
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
@@ -42,9 +42,7 @@ def card(page: Any) -> Any:
     return page.locator("#int-hostaway")
 
 
-def test_an_account_is_connected_and_its_pictures_are_copied_before_ones_eyes(
-    open_page: Callable[[str], Any], pms: FakeHostaway
-) -> None:
+def test_an_account_is_connected_and_its_copies_appear_live(open_page: Callable[[str], Any], pms: FakeHostaway) -> None:
     page = open_page("/properties")
     page.get_by_role("link", name="Listings", exact=True).click()
     connect(page, pms)
@@ -62,7 +60,7 @@ def test_an_account_is_connected_and_its_pictures_are_copied_before_ones_eyes(
 
 
 @pytest.mark.slow
-def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
+def test_the_switch_works_by_keyboard_and_restores_the_copies_immediately(
     open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     downloads = pms.count("/pictures/")
@@ -81,7 +79,7 @@ def test_the_switch_brings_the_copies_back_at_once_and_by_keys(
 
 
 @pytest.mark.slow
-def test_a_sync_is_seen_page_by_page(
+def test_a_sync_is_followed_page_by_page(
     open_page: Callable[[str], Any], alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quarter_turns = threading.Semaphore(0)  # each lets one more listing through
@@ -114,7 +112,7 @@ def test_a_sync_is_seen_page_by_page(
 
 
 @pytest.mark.slow
-def test_an_account_has_another_key_and_its_listings_stay(
+def test_an_account_gets_another_key_and_its_listings_stay(
     open_page: Callable[[str], Any], account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     integrations.change(account, credentials={"clientSecret": "expired"})
@@ -135,13 +133,13 @@ def test_an_account_has_another_key_and_its_listings_stay(
 
 
 @pytest.mark.slow
-def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
+def test_listings_are_searched_while_typing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page("/listings")
     page.get_by_label("Search listings").click()
     page.keyboard.type("mill", delay=30)
     page.locator("tr", has_text="Heron House").wait_for(state="detached")
     assert page.locator("tbody tr").count() == 1
-    go_on(page)  # and what is typed stays
+    go_on(page)  # what is typed stays
     assert page.locator("#find").input_value() == "mill"
     assert page.evaluate("document.activeElement.id") == "find"
     assert page.url.endswith("?q=mill")
@@ -156,7 +154,7 @@ def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], acc
 
 
 @pytest.mark.slow
-def test_without_javascript_all_of_it_works(
+def test_everything_works_without_javascript(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, pms: FakeHostaway
 ) -> None:
     def until(text: str, where: str = "main") -> None:
@@ -195,14 +193,14 @@ def test_without_javascript_all_of_it_works(
 
 
 def move_away(page: Any) -> None:
-    """To another address, without the key."""
+    """Change the address without typing the key."""
     page.locator("#f-baseUrl").fill("https://elsewhere.example/v1")
     page.get_by_role("button", name="Save").click()
     page.locator(".notice[data-s=fail]").wait_for()
 
 
 def refuse(page: Any) -> None:
-    """The same account once more."""
+    """Connect the same account a second time."""
     page.get_by_text("More").click()
     for name, value in stays.NOWHERE.items():
         page.locator(f"#f-{name}").fill(value)
@@ -211,7 +209,7 @@ def refuse(page: Any) -> None:
 
 
 def flip(page: Any) -> None:
-    """The Image CDN goes on or off."""
+    """Switch the Image CDN on or off."""
     was = switch(page).get_attribute("aria-checked")
     switch(page).click()
     page.locator(f"[role=switch]:not([aria-checked={was}])").wait_for()
@@ -220,7 +218,7 @@ def flip(page: Any) -> None:
 def nothing(page: Any) -> None: ...
 
 
-STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_looks.py
+STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_every_page.py
     "listings": ("/listings", nothing, WHOLE),
     "integration": ("/listings?provider=hostaway", nothing, "main"),
     "nothing found": ("/listings?q=nowhere", nothing, NOTHING),
@@ -240,7 +238,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_look
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("theme", "is_thorough"), LOOKS)
-def test_nothing_bars_the_way(
+def test_no_state_has_an_accessibility_barrier(
     tab: Callable[..., Any],
     sign_in: Any,
     alice: Person,
@@ -266,4 +264,4 @@ def test_nothing_bars_the_way(
         act(page)
         found += [f"{state} at {barrier}" for barrier in barriers(page, theme, None if is_thorough else part)]
     assert found == []
-    complaints[:] = [said for said in complaints if "status of 4" not in said]  # a refusal is what one state shows
+    complaints[:] = [said for said in complaints if "status of 4" not in said]  # one of the states shows a refusal

@@ -1,4 +1,4 @@
-"""Photos are put in order: by mouse, by touch, by keyboard, by number."""
+"""Photos are reordered by mouse, touch, keyboard and number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.conftest import ANNOUNCED, Sheet, centre, go_on, settles, shows, until
+from tests.browser.pages import ANNOUNCED, Sheet, becomes_stored, centre, go_on, shows, until
 from tests.factories import Person
 
 
@@ -34,12 +34,12 @@ def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[
     assert page.locator(".ghost").count() == 0
     assert shows(page, names, "0234156")
     assert page.locator("#photo").is_hidden()  # the click that ends a drag opens nothing
-    assert settles(page, home, "0234156")
+    assert becomes_stored(page, home, "0234156")
     page.locator("#save").get_by_text("Saved ").wait_for()
 
 
 @pytest.mark.slow
-def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
+def test_dragging_to_the_first_position_sets_the_cover_and_undo_reverts_it(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -48,12 +48,12 @@ def test_dragging_to_the_first_place_makes_the_cover_and_undo_takes_it_back(
     page.mouse.move(*centre(page, 0), steps=8)
     page.mouse.up()
     assert cover(page) == f"p-{photos[3].uuid}"
-    assert settles(page, home, "3012456")
+    assert becomes_stored(page, home, "3012456")
     assert gallery.images(home)[0].is_main
     page.get_by_role("button", name="Undo").click()
     assert shows(page, names, "0123456")
     assert cover(page) == f"p-{photos[0].uuid}"
-    assert settles(page, home, "0123456")
+    assert becomes_stored(page, home, "0123456")
 
 
 def touch(finger: Any, type: str, *points: tuple[float, float]) -> None:
@@ -61,7 +61,7 @@ def touch(finger: Any, type: str, *points: tuple[float, float]) -> None:
 
 
 @pytest.mark.slow
-def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
+def test_a_photo_is_dragged_by_touch_and_scrolling_is_no_drag(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
@@ -82,7 +82,7 @@ def test_a_photo_is_dragged_by_touch_and_a_scroll_is_no_drag(
         touch(finger, "touchMove", (x + (to_x - x) * step / 8, y + (to_y - y) * step / 8))
     touch(finger, "touchEnd")
     assert shows(page, names, "0234156")
-    assert settles(page, home, "0234156")
+    assert becomes_stored(page, home, "0234156")
     was = page.evaluate("scrollY")
     touch(finger, "touchStart", (x, y))
     for step in range(1, 7):
@@ -104,7 +104,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     page.keyboard.press("Enter")
     until(page, f"{ANNOUNCED} === 'Placed at position 5.'")
     assert shows(page, names, "0234156")
-    assert settles(page, home, "0234156")
+    assert becomes_stored(page, home, "0234156")
     page.keyboard.press("m")
     page.keyboard.press("Home")
     assert shows(page, names, "1023456")
@@ -119,15 +119,15 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     page.locator("#photos a.shot").nth(2).focus()
     page.keyboard.press("c")
     page.locator(".toast", has_text="is now the cover").wait_for()
-    assert settles(page, home, "3024156")
+    assert becomes_stored(page, home, "3024156")
     page.keyboard.press("Control+z")
     assert shows(page, names, "0234156")
-    assert settles(page, home, "0234156")
+    assert becomes_stored(page, home, "0234156")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
-def test_rapid_moves_are_all_saved_in_their_order(
+def test_rapid_moves_are_all_saved_in_order(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -137,8 +137,8 @@ def test_rapid_moves_are_all_saved_in_their_order(
         page.keyboard.press("End")
         page.keyboard.press("Enter")
     assert shows(page, names, "4560123")
-    assert settles(page, home, "4560123")
-    go_on(page)  # what the versions would bring, had they not been understood
+    assert becomes_stored(page, home, "4560123")
+    go_on(page)  # what the versions would deliver if they were misread
     assert shows(page, names, "4560123")
 
 
@@ -156,21 +156,21 @@ def test_a_photo_is_moved_to_a_position_and_by_one(
     choose(1, "Move to position")
     page.get_by_label("New position").fill("6")
     page.keyboard.press("Enter")
-    assert settles(page, home, "0234516")
+    assert becomes_stored(page, home, "0234516")
     choose(5, "Move earlier")
-    assert settles(page, home, "0234156")
+    assert becomes_stored(page, home, "0234156")
     choose(0, "Move later")
-    assert settles(page, home, "2034156")
+    assert becomes_stored(page, home, "2034156")
     choose(2, "Make cover")
-    assert settles(page, home, "3204156")
+    assert becomes_stored(page, home, "3204156")
     page.goto(f"/properties/{home.uuid}/photos?photo={photos[5].uuid}")
     page.get_by_label("Position", exact=True).fill("2")
     page.get_by_role("button", name="Move", exact=True).click()
-    assert settles(page, home, "3520416")
+    assert becomes_stored(page, home, "3520416")
 
 
 @pytest.mark.slow
-def test_several_are_moved_together_and_back(
+def test_several_photos_are_moved_together_and_back(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -180,7 +180,7 @@ def test_several_are_moved_together_and_back(
     page.get_by_label("New position").fill("5")
     page.keyboard.press("Enter")
     assert shows(page, names, "0245136")
-    assert settles(page, home, "0245136")
+    assert becomes_stored(page, home, "0245136")
     page.get_by_role("button", name="Undo").click()
     assert shows(page, names, "0123456")
-    assert settles(page, home, "0123456")
+    assert becomes_stored(page, home, "0123456")

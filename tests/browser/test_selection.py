@@ -1,4 +1,4 @@
-"""Photos are selected, deleted and brought back; and described many in a row."""
+"""Photos are selected, deleted and restored, and described in a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.conftest import Sheet, settles, stored
+from tests.browser.pages import Sheet, becomes_stored, stored
 from tests.factories import Person
 
 
@@ -23,7 +23,7 @@ def focused(page: Any) -> Any:
     return page.evaluate("document.activeElement.closest('.tile')?.id.slice(2)")
 
 
-def test_a_range_is_selected_deleted_and_brought_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_a_range_is_selected_deleted_and_restored(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(1).click()
@@ -35,11 +35,11 @@ def test_a_range_is_selected_deleted_and_brought_back(sheet: Sheet, home: Proper
     assert focused(page) == str(photos[5].uuid)
     assert page.locator(".bulk").is_hidden()
     page.locator(".toast", has_text="Deleted 4 photos.").wait_for()
-    assert settles(page, home, "056")
+    assert becomes_stored(page, home, "056")
     assert page.locator("#chips [data-photo-count]").inner_text() == "3"
     page.keyboard.press("Control+z")
     page.locator("#photos .tile").nth(6).wait_for()
-    assert settles(page, home, "0123456")
+    assert becomes_stored(page, home, "0123456")
     page.locator(".toast", has_text="Restored 4 photos.").wait_for()
 
 
@@ -59,12 +59,14 @@ def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, p
     page.locator("#photos a.shot").first.focus()
     page.keyboard.press("Delete")
     assert focused(page) == str(photos[1].uuid)
-    assert page.locator("#photos .tile").first.get_attribute("data-cover") is not None  # the cover went to the next
-    assert settles(page, home, "123456")
+    assert (
+        page.locator("#photos .tile").first.get_attribute("data-cover") is not None
+    )  # the next photo became the cover
+    assert becomes_stored(page, home, "123456")
 
 
 @pytest.mark.slow
-def test_what_cannot_be_deleted_comes_back(
+def test_photos_that_cannot_be_deleted_reappear(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -73,7 +75,7 @@ def test_what_cannot_be_deleted_comes_back(
     page.keyboard.press("Delete")
     page.locator("#photos .tile").nth(6).wait_for()
     assert stored(home) == "0123456"
-    complaints.clear()  # an answer with 503
+    complaints.clear()  # a 503 response
 
 
 @pytest.mark.slow
@@ -124,7 +126,7 @@ def test_selected_photos_are_described_in_a_row(sheet: Sheet, home: Property, ph
 
 
 @pytest.mark.slow
-def test_without_javascript_photos_are_selected_deleted_and_brought_back(
+def test_without_javascript_photos_are_selected_deleted_and_restored(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, home: Property, photos: list[Image]
 ) -> None:
     page = tab(java_script_enabled=False)

@@ -1,4 +1,4 @@
-"""Photos go from a browser into the gallery."""
+"""Photos are uploaded from a browser into the gallery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from portal.work import work
 from tests import factories
-from tests.browser.conftest import Sheet, becomes, finished, go_on, hurry
+from tests.browser.pages import Sheet, becomes, finished, go_on, hurry
 from tests.conftest import Buckets
 from tests.factories import Person
 
@@ -27,7 +27,7 @@ LOADED = "img => img.decode().then(() => img.naturalWidth)"
 
 @pytest.fixture
 def own_tab(tab: Callable[..., Any]) -> Any:
-    """A tab whose profile nobody shares, for a clock or a network of its own."""
+    """A tab with a private profile, for a clock or a network of its own."""
     page = tab()
     hurry(page)
     return page
@@ -42,7 +42,7 @@ def jpeg(name: str = "photo.jpg", size: tuple[int, int] = (640, 480)) -> dict[st
 
 
 def names(home: Property) -> list[str]:
-    db.session.rollback()  # what is read from here on is read anew
+    db.session.rollback()  # end the transaction, to read fresh rows
     return [image.file_name for image in gallery.images(home)]
 
 
@@ -64,7 +64,7 @@ def names(home: Property) -> list[str]:
         ),
     ],
 )
-def test_photos_become_finished_tiles(
+def test_uploaded_photos_become_finished_tiles(
     sheet: Sheet, home: Property, photo: Callable[[str], bytes], tmp_path: Path, files: list[str]
 ) -> None:
     page = sheet(home)
@@ -74,7 +74,7 @@ def test_photos_become_finished_tiles(
     page.locator(FINISHED).nth(len(files) - 1).wait_for(timeout=60_000)
     assert names(home) == files
     assert all(shown.evaluate(LOADED) > 0 for shown in page.locator(f"{FINISHED} img").all())
-    assert page.locator("#tray").get_attribute("hx-trigger") == "slow-tick from:body"  # the poll rests
+    assert page.locator("#tray").get_attribute("hx-trigger") == "slow-tick from:body"  # polling pauses
     assert page.locator("#photos [data-cover]").count() == 1
     assert page.locator(".tile.up").count() == 0
     assert page.locator("#uploads").is_hidden()
@@ -82,7 +82,7 @@ def test_photos_become_finished_tiles(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_a_preview_stands_there_before_the_first_answer(sheet: Sheet, home: Property) -> None:
+def test_a_preview_appears_before_the_first_response(sheet: Sheet, home: Property) -> None:
     page = sheet(home)
     held: list[Any] = []
     page.route("**/uploads", lambda route: held.append(route))
@@ -95,7 +95,7 @@ def test_a_preview_stands_there_before_the_first_answer(sheet: Sheet, home: Prop
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_broken_connection_recovers_by_itself(
+def test_an_upload_recovers_from_a_broken_connection_by_itself(
     sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
 ) -> None:
     page = sheet(home, on=own_tab)
@@ -116,12 +116,12 @@ def test_a_broken_connection_recovers_by_itself(
     page.locator(FINISHED).nth(1).wait_for()
     assert len(broken) == 1
     assert names(home) == ["one.jpg", "two.jpg"]
-    complaints.clear()  # Chromium reports the connection that we broke
+    complaints.clear()  # Chromium reports the connection that the test broke
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_what_stays_broken_says_so_and_can_be_tried_again(
+def test_a_permanent_failure_says_so_and_can_be_retried(
     sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
 ) -> None:
     page = sheet(home, on=own_tab)
@@ -146,7 +146,7 @@ def test_what_stays_broken_says_so_and_can_be_tried_again(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
+def test_each_refusal_has_its_message_and_stops_no_other_file(
     sheet: Sheet, home: Property, tmp_path: Path, complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -169,7 +169,7 @@ def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
     assert names(home) == ["good.jpg"]
     page.locator("#uploads").get_by_role("button", name="Remove plan.pdf").click()
     assert page.locator(".tile.up").count() == 3
-    complaints.clear()  # four answers with 422
+    complaints.clear()  # four 422 responses
 
 
 @pytest.mark.slow
@@ -186,12 +186,12 @@ def test_a_full_plan_says_so(
     page.locator("#photos .tile:not(.up)").nth(2).wait_for()
     add(page, jpeg("one too many.jpg"))
     page.locator("#uploads").get_by_text("Photo limit reached. Your plan allows 3 photos").wait_for()
-    complaints.clear()  # an answer with 402
+    complaints.clear()  # a 402 response
 
 
 def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None:
     page = sheet(home)
-    page.route("**/frontage-uploads/**", lambda _: None)  # on its way for good
+    page.route("**/frontage-uploads/**", lambda _: None)  # never answered
     add(page, jpeg("hall.jpg"))
     page.get_by_role("button", name="Cancel hall.jpg").click()
     assert page.locator(".tile.up").count() == 0
@@ -200,9 +200,7 @@ def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None
     page.unroute_all(behavior="ignoreErrors")
 
 
-def test_an_upload_that_is_cancelled_while_it_is_checked_leaves_no_photo(
-    sheet: Sheet, home: Property, buckets: Buckets
-) -> None:
+def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(sheet: Sheet, home: Property, buckets: Buckets) -> None:
     """The server has confirmed it, and the page doesn't know yet."""
     page = sheet(home)
     held: list[Any] = []
@@ -221,7 +219,7 @@ def test_an_upload_that_is_cancelled_while_it_is_checked_leaves_no_photo(
 
 
 @pytest.mark.slow
-def test_a_confirm_that_comes_after_the_cancel_adds_nothing(
+def test_a_confirm_after_the_cancel_adds_nothing(
     sheet: Sheet, home: Property, buckets: Buckets, complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -237,15 +235,13 @@ def test_a_confirm_that_comes_after_the_cancel_adds_nothing(
     assert late.value.status == 404
     assert becomes(page, lambda: names(home), ["bath.jpg"]) == ["bath.jpg"]
     assert len([key for bucket, key in buckets.listing() if bucket == "frontage-uploads"]) == 1
-    assert becomes(page, lambda: len(complaints), 1) == 1  # of the 404
+    assert becomes(page, lambda: len(complaints), 1) == 1  # the 404
     complaints.clear()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_uploads_wait_while_there_is_no_network(
-    sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
-) -> None:
+def test_uploads_wait_while_offline(sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]) -> None:
     page = sheet(home, on=own_tab)
     page.context.set_offline(True)
     add(page, jpeg("hall.jpg"))
@@ -253,7 +249,7 @@ def test_uploads_wait_while_there_is_no_network(
     assert page.locator(".tile.up").count() == 1
     page.context.set_offline(False)
     page.locator(FINISHED).wait_for()
-    complaints.clear()  # of a poll meanwhile
+    complaints.clear()  # from a poll meanwhile
 
 
 def test_files_can_be_dropped_and_pasted(sheet: Sheet, home: Property) -> None:

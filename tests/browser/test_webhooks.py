@@ -1,4 +1,4 @@
-"""Settings → Webhooks, with a real receiver at the other end: made, tried out, sent again, rotated, deleted."""
+"""Settings → Webhooks, with a real receiver: create, test, resend, rotate, delete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from portal.infra import jobs
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery, Endpoint
 from portal.work import work
-from tests.browser.conftest import at_work, becomes
+from tests.browser.pages import at_work, becomes
 from tests.factories import Person
 from tests.outside import Outside, Reply, outside
 
 
 @pytest.fixture
 def replies() -> list[Reply]:
-    """What the receiver answers, one after the other; then 200."""
+    """The receiver's answers, in order; then 200."""
     return []
 
 
@@ -46,19 +46,19 @@ def settings_page(open_page: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def make(page: Any, url: str) -> str:
-    """Make a webhook as an admin does; its secret."""
+    """Create a webhook as an admin does; return its secret."""
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill(url)
     page.get_by_role("button", name="Create webhook").click()
     return str(page.locator("#secret").inner_text())
 
 
-def test_a_webhook_is_made_and_tried_out(settings_page: Callable[..., Any], receiver: Outside) -> None:
+def test_a_webhook_is_created_and_tested(settings_page: Callable[..., Any], receiver: Outside) -> None:
     page = settings_page()
     secret = make(page, receiver.url)
     page.get_by_role("button", name=f"Send a test to {receiver.url}").click()
     page.locator("#webhook-rows", has_text="200 in").wait_for()
-    assert page.locator("#secret").inner_text() == secret  # the list is live, the secret stays to be copied
+    assert page.locator("#secret").inner_text() == secret  # the list updates, the secret stays to be copied
     page.reload()
     assert page.locator("#webhook-rows .badge", has_text="On").is_visible()
     assert "whsec_" not in page.content()
@@ -72,7 +72,7 @@ def test_a_webhook_is_made_and_tried_out(settings_page: Callable[..., Any], rece
 
 
 @pytest.mark.slow
-def test_an_address_that_will_not_do_stays_as_typed(settings_page: Callable[..., Any], complaints: list[str]) -> None:
+def test_an_invalid_address_stays_in_the_form(settings_page: Callable[..., Any], complaints: list[str]) -> None:
     page = settings_page()
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill("nowhere")
@@ -80,11 +80,11 @@ def test_an_address_that_will_not_do_stays_as_typed(settings_page: Callable[...,
     page.locator("#f-url-wrong").wait_for()
     assert page.get_by_label("Address").input_value() == "nowhere"
     assert page.get_by_label("Address").get_attribute("aria-invalid") == "true"
-    complaints.clear()  # an answer with 422
+    complaints.clear()  # a 422 response
 
 
 @pytest.mark.slow
-def test_what_did_not_arrive_is_sent_again(
+def test_a_failed_delivery_is_sent_again(
     settings_page: Callable[..., Any], endpoint: Endpoint, receiver: Outside, replies: list[Reply]
 ) -> None:
     replies.append(Reply(500, b"out of order"))
@@ -97,17 +97,17 @@ def test_what_did_not_arrive_is_sent_again(
     call.get_by_text("Request and answer").click()
     with work():
         db.session.execute(update(Delivery).values(next_at=now() + timedelta(hours=3)))
-    call.get_by_text("Next try in 2 h").wait_for()  # what is open stays open while the page goes on
+    call.get_by_text("Next try in 2 h").wait_for()  # what is open stays open when the page updates
     assert "out of order" in call.get_by_label("Answer").inner_text()
     call.get_by_role("button", name="Send again").click()
     call.locator(".badge", has_text="Delivered").wait_for()
     assert "Answered 200" in call.inner_text()
     assert len(receiver.seen) == 2
-    assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == 1  # so that a receiver can tell
+    assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == 1  # so that a receiver can recognise it
 
 
 @pytest.mark.slow
-def test_a_new_secret_signs_beside_the_old_one_and_is_shown_once(
+def test_a_new_secret_signs_alongside_the_old_one_and_is_shown_once(
     settings_page: Callable[..., Any], endpoint: Endpoint, receiver: Outside
 ) -> None:
     old = endpoint.secret
@@ -124,7 +124,7 @@ def test_a_new_secret_signs_beside_the_old_one_and_is_shown_once(
 
 
 @pytest.mark.slow
-def test_a_webhook_is_switched_off_and_deleted(settings_page: Callable[..., Any], endpoint: Endpoint) -> None:
+def test_a_webhook_is_disabled_and_deleted(settings_page: Callable[..., Any], endpoint: Endpoint) -> None:
     page = settings_page(endpoint)
     page.get_by_role("button", name="Switch off").click()
     page.get_by_role("button", name="Switch on").wait_for()
@@ -138,7 +138,7 @@ def test_a_webhook_is_switched_off_and_deleted(settings_page: Callable[..., Any]
 
 
 @pytest.mark.slow
-def test_without_javascript_a_webhook_is_made_and_tried_out(
+def test_without_javascript_a_webhook_is_created_and_tested(
     tab: Callable[..., Any], sign_in: Callable[[Any, Person], None], alice: Person, receiver: Outside
 ) -> None:
     page = tab(java_script_enabled=False)

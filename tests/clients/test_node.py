@@ -1,4 +1,4 @@
-"""An integrator whose program is in another language: Node, its own HTTP client, npm's check of our signatures."""
+"""An integrator whose program is in another language: Node, its HTTP client, npm's check of our signatures."""
 
 from __future__ import annotations
 

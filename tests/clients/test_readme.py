@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def clone() -> Iterator[Path]:
-    """What is committed, and nothing that this checkout has beside it."""
+    """A clone of what is committed, without anything else in this checkout."""
     with tempfile.TemporaryDirectory(prefix="clone-") as folder:
         command = ["git", "clone", "--quiet", str(ROOT), folder]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -40,7 +40,7 @@ def command(which: str) -> str:
 
 @contextmanager
 def typed(line: str, clone: Path, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
-    """A shell that runs a line in the clone, and what it said so far; in the end nothing of it runs."""
+    """Run a line in the clone; yields its output so far, and ends all of its processes afterwards."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "VIRTUAL_ENV"))}
     with tempfile.NamedTemporaryFile(prefix="said-") as said:
         output = Path(said.name)
@@ -61,7 +61,7 @@ def typed(line: str, clone: Path, **env: str) -> Iterator[tuple[subprocess.Popen
                     shell.wait(60)
 
 
-def test_the_run_command_ends_in_a_gallery_that_one_is_signed_in_to(clone: Path) -> None:
+def test_the_run_command_opens_a_gallery_with_the_reader_signed_in(clone: Path) -> None:
     port, directory = free_port(), scratch("readme-")
     try:
         with typed(command("run"), clone, PORT=str(port), DATA_DIR=str(directory)) as (shell, said):
@@ -78,7 +78,7 @@ def test_the_run_command_ends_in_a_gallery_that_one_is_signed_in_to(clone: Path)
 
 
 def test_the_test_command_finds_its_tests(clone: Path) -> None:
-    """All of it is what CI runs; here it only has to collect what is there."""
+    """CI runs the whole suite; here it only has to be collected."""
     pytest_call = command("test").replace(".venv/bin/pytest", ".venv/bin/pytest --collect-only -n 0")
     with typed(pytest_call, clone) as (shell, said):
         assert shell.wait(500) == 0, said()[-5000:]

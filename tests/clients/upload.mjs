@@ -1,5 +1,5 @@
-// An integrator's script in Node, with its fetch and the npm package `standardwebhooks`:
-// presign, PUT, confirm, list, and the check of a delivery's signature. What it found goes to stdout as JSON.
+// An integrator's script in Node, with its fetch and the npm package `standardwebhooks`: presign, PUT, confirm, list,
+// and verify a delivery's signature. Prints its results as JSON.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { Webhook } from "standardwebhooks";

@@ -1,6 +1,7 @@
 """Delivery: the best finished form for each browser, from the confirm on, and never the original."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,9 +12,9 @@ from flask.testing import FlaskClient
 from PIL import Image as Pillow
 from sqlalchemy import func, select
 
+from portal.config import settings
 from portal.db import db
-from portal.delivery import images as delivery
-from portal.images import deletion, keys, properties, variants
+from portal.images import keys, properties, variants
 from portal.images.models import FAILED, Image, Property, Rendition
 from portal.images.variants import renditions
 from portal.infra import jobs, storage
@@ -45,7 +46,7 @@ def pixels(response: Any) -> Pillow.Image:
     return Pillow.open(BytesIO(response.data))
 
 
-def test_an_image_is_delivered_from_the_moment_of_its_confirm(
+def test_an_image_is_delivered_from_its_confirm_on(
     home: Property, client: FlaskClient, subtests: pytest.Subtests
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(1500, 1000))
@@ -56,7 +57,7 @@ def test_an_image_is_delivered_from_the_moment_of_its_confirm(
             assert pixels(response).size == (640, 427)
 
 
-def test_without_a_width_a_finished_image_is_its_large_variant(
+def test_without_a_width_a_finished_image_is_delivered_as_its_large_variant(
     home: Property, client: FlaskClient, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(3000, 2000))
@@ -80,7 +81,7 @@ def test_avif_is_delivered_once_a_worker_has_made_it(
     assert get(client, path(image, 640), WEBP_ONLY).content_type == "image/webp"
 
 
-def test_where_the_bytes_are_missing_no_rendition_is_made(
+def test_no_rendition_is_made_of_missing_bytes(
     home: Property, client: FlaskClient, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(1600, 1200))
@@ -92,7 +93,7 @@ def test_where_the_bytes_are_missing_no_rendition_is_made(
     assert client.get(path(image, 640), headers={"Accept": WEBP_ONLY}).status_code == 404
 
 
-def test_widths_come_from_a_ladder_and_nothing_is_enlarged(
+def test_widths_are_rounded_to_fixed_steps_and_nothing_is_enlarged(
     home: Property, client: FlaskClient, subtests: pytest.Subtests
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(1600, 1200))
@@ -101,7 +102,7 @@ def test_widths_come_from_a_ladder_and_nothing_is_enlarged(
             assert pixels(get(client, path(image, asked))).width == given
 
 
-def test_a_width_that_is_none_is_refused(home: Property, client: FlaskClient, subtests: pytest.Subtests) -> None:
+def test_an_invalid_width_is_refused(home: Property, client: FlaskClient, subtests: pytest.Subtests) -> None:
     url = path(factories.photo_in(home)).rstrip("?")
     for width in ("0", "-5", "x", "1e3", "640px", "", "99999999999999999999", "٦"):
         with subtests.test(width=width):
@@ -118,7 +119,7 @@ def test_a_rendition_is_made_once_and_kept(home: Property, client: FlaskClient, 
     assert db.session.scalar(select(func.count(Rendition.id))) == 1
 
 
-def test_twenty_readers_at_once_have_it_made_once(
+def test_a_rendition_that_twenty_readers_request_simultaneously_is_made_once(
     home: Property, app: Flask, at_once: Callable[..., list[Any]]
 ) -> None:
     url = path(factories.photo_in(home, factories.jpeg(2400, 1600)), 960)
@@ -127,7 +128,7 @@ def test_twenty_readers_at_once_have_it_made_once(
     assert db.session.scalar(select(func.count(Rendition.id))) == 1
 
 
-def test_answers_are_immutable_vary_by_accept_and_can_do_no_harm(home: Property, client: FlaskClient) -> None:
+def test_responses_are_immutable_vary_by_accept_and_are_harmless(home: Property, client: FlaskClient) -> None:
     response = get(client, path(factories.photo_in(home), 320))
     headers = response.headers
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -146,7 +147,7 @@ def test_a_conditional_request_is_answered_without_bytes(home: Property, client:
     assert get(client, url, **{"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_k14_ranges_are_not_served_in_pieces(home: Property, client: FlaskClient) -> None:
+def test_range_requests_get_the_whole_image(home: Property, client: FlaskClient) -> None:
     url = path(factories.photo_in(home), 320)
     response = get(client, url, Range="bytes=" + ",".join(f"{n}-{n}" for n in range(1000)))
     assert response.status_code == 200
@@ -163,7 +164,7 @@ def test_what_is_delivered_is_never_the_original(home: Property, client: FlaskCl
             assert b"<script" not in answer
 
 
-def test_unknown_and_deleted_images_are_absent(home: Property, client: FlaskClient) -> None:
+def test_unknown_and_deleted_images_are_404(home: Property, client: FlaskClient) -> None:
     url = path(factories.photo_in(home), 320)
     assert get(client, url).status_code == 200
     properties.delete(home)
@@ -172,10 +173,10 @@ def test_unknown_and_deleted_images_are_absent(home: Property, client: FlaskClie
     assert gone.headers["Cache-Control"] == "no-store"
 
 
-def test_a_picture_that_is_replaced_while_it_is_asked_for_is_no_missing_one(
+def test_a_picture_replaced_during_its_request_is_not_missing(
     home: Property, client: FlaskClient, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its row was read, then a worker replaced its variant and dropped the old one, then the bytes are read."""
+    """A worker replaces the variant and drops the old one after the row was read, before the bytes are."""
     image = factories.photo_in(home, factories.jpeg(300, 200))
     work_off()
     with work():
@@ -193,88 +194,13 @@ def test_a_picture_that_is_replaced_while_it_is_asked_for_is_no_missing_one(
     assert pixels(get(client, url, WEBP_ONLY)).size == (300, 200)
 
 
-def test_an_original_cannot_be_named(home: Property, client: FlaskClient) -> None:
+def test_an_original_has_no_address(home: Property, client: FlaskClient) -> None:
     image = factories.photo_in(home)
     assert get(client, f"/{image.original_key}").status_code == 404
     assert get(client, f"/cdn/{image.original_key}").status_code == 404
 
 
-def test_a_variant_is_readable_at_its_cdn_address(
-    home: Property, client: FlaskClient, work_off: Callable[[], int]
-) -> None:
-    image = factories.photo_in(home)
-    work_off()
-    db.session.rollback()
-    assert image.large_key
-    response = get(client, urlsplit(keys.cdn_url(image.large_key)).path + "?response-content-type=text/html")
-    assert response.content_type == "image/webp"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert response.data == storage.cdn.get(image.large_key)
-
-
-def test_what_no_row_names_any_more_is_gone_whatever_the_bucket_still_has(
-    home: Property, client: FlaskClient, work_off: Callable[[], int]
-) -> None:
-    image = factories.photo_in(home)
-    work_off()
-    db.session.rollback()
-    key, data = image.large_key or "", storage.cdn.get(image.large_key or "") or b""
-    deletion.delete(home, [str(image.uuid)])
-    storage.cdn.put(key, data, "image/webp")  # as if the drop had failed
-    assert get(client, urlsplit(keys.cdn_url(key)).path).status_code == 404
-
-
-def test_only_keys_of_our_own_making_are_looked_up(client: FlaskClient, subtests: pytest.Subtests) -> None:
-    for key in ["../secret", "properties/1/x-lg.webp", "derived/..%2f..%2fx", "images/a/b.jpg", "%00"]:
-        with subtests.test(key=key):
-            assert get(client, f"/cdn/{key}").status_code == 404
-
-
-LISTING = "5f0f3ac1-93f1-4d4a-9e4b-0a4f2f6a7c11/0b0bb9ae-34a5-4c6f-8f0a-d8d4e8d7a0b2"
-HASH = "9e107d9d372bb6826bd81d3542a419d6"
-
-
-@pytest.mark.parametrize("name", [f"thumbnail_{HASH}.jpg", f"gallery/0_{HASH}.png", f"gallery/317_{HASH}.heic"])
-def test_a_listings_picture_is_readable_while_a_row_names_it(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    key, named = f"{LISTING}/{name}", set[str]()
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, named.__contains__)
-    storage.cdn.put(key, b"the picture", "text/html")
-    assert get(client, f"/cdn/{key}").status_code == 404
-    named.add(key)
-    response = get(client, f"/cdn/{key}")
-    type = {"jpg": "image/jpeg", "png": "image/png", "heic": "image/heic"}[key.rpartition(".")[2]]
-    assert (response.status_code, response.data, response.content_type) == (200, b"the picture", type)
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert "immutable" in response.headers["Cache-Control"]
-    named.clear()
-    assert get(client, f"/cdn/{key}", **{"If-None-Match": response.headers["ETag"]}).status_code == 404
-
-
-NO_NAMES = [
-    f"{LISTING}/thumbnail_{HASH}.svg",
-    f"{LISTING}/thumbnail_{HASH}.jpeg",
-    f"{LISTING}/gallery/{HASH}.jpg",
-    f"{LISTING}/gallery/-1_{HASH}.jpg",
-    f"{LISTING}/gallery/٣_{HASH}.jpg",
-    f"{LISTING}/gallery/0_{HASH[1:]}.jpg",
-    f"x/{LISTING}/thumbnail_{HASH}.jpg",
-    f"{LISTING}/thumbnail_{HASH}.jpg/x",
-]
-
-
-def test_no_other_name_is_a_listings_picture(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
-) -> None:
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, lambda key: True)
-    for key in NO_NAMES:
-        with subtests.test(key=key):
-            storage.cdn.put(key, b"the picture", "image/jpeg")
-            assert get(client, f"/cdn/{key}").status_code == 404
-
-
-def test_j11_a_variant_that_was_deleted_by_hand_is_absent_not_an_error(
+def test_a_variant_deleted_by_hand_is_404_not_an_error(
     home: Property, client: FlaskClient, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home)
@@ -284,11 +210,7 @@ def test_j11_a_variant_that_was_deleted_by_hand_is_absent_not_an_error(
     assert get(client, path(image), WEBP_ONLY).status_code == 404
 
 
-def test_j7_a_bucket_that_is_away_is_a_503_that_says_when_to_come_back(home: Property, client: FlaskClient) -> None:
-    from dataclasses import replace
-
-    from portal.config import settings
-
+def test_an_unavailable_bucket_is_a_503_with_retry_after(home: Property, client: FlaskClient) -> None:
     url = path(factories.photo_in(home), 320)
     storage.connect(replace(settings(), s3_endpoint_url="http://127.0.0.1:9"))
     try:
@@ -299,7 +221,7 @@ def test_j7_a_bucket_that_is_away_is_a_503_that_says_when_to_come_back(home: Pro
     assert response.headers["Retry-After"] == "1"
 
 
-def test_while_the_turn_is_taken_the_next_best_is_given(
+def test_the_next_best_rendition_is_served_while_one_is_being_made(
     home: Property, client: FlaskClient, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(2400, 1600))
@@ -308,4 +230,6 @@ def test_while_the_turn_is_taken_the_next_best_is_given(
     with renditions._single_flight((image.id, image.version, 640, "image/webp")):
         response = get(client, path(image, 640), WEBP_ONLY)
         assert pixels(response).width == 2048, "the large variant, since 640 is being made"
-        assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", "others have turns of their own"
+        assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", (
+            "other renditions are made independently"
+        )

@@ -1,4 +1,4 @@
-"""B14, B15: whatever a camera wrote into a file, nothing of it is in any byte that the public gets."""
+"""Whatever metadata a camera wrote into a file, no public byte contains any of it."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -42,7 +42,7 @@ TELLTALES = (
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == BY_DEFAULT else pytest.mark.slow) for name in PHOTOS]
 )
-def test_a_real_photo_is_upright_and_says_nothing_in_every_public_form(
+def test_every_public_form_of_a_real_photo_is_upright_and_without_metadata(
     app: Flask, home: Property, photo: Callable[[str], bytes], work_off: Callable[[], int], name: str
 ) -> None:
     data = photo(name)

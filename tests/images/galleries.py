@@ -1,4 +1,4 @@
-"""Galleries to change: finished images, what they are like, and what must hold of any of them."""
+"""Galleries to edit: finished images, their pixels, and invariants of every gallery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 200, 20), (20, 20, 200), (90, 90, 9
 
 
 def picture(colour: tuple[int, int, int] = GREY) -> bytes:
-    """Wider than high, and darker at its top, so that a turn is seen."""
+    """Wider than high, and darker at the top, so that a rotation is visible."""
     return factories.jpeg(16, 12, colour)
 
 
@@ -36,7 +36,7 @@ def finished(home: Property, count: int) -> list[int]:
 
 
 def rows_without_pixels(home: Property, count: int) -> list[str]:
-    """Add images as rows, with objects of a byte each where their variants would be; return their uuids."""
+    """Add images as rows, with one-byte objects as their variants; return their uuids."""
     where = keys.StoragePrefix.of(home)
     images = []
     with work() as w:
@@ -71,7 +71,7 @@ def rows_without_pixels(home: Property, count: int) -> list[str]:
 
 
 def now_in(home: Property) -> list[Image]:
-    """The gallery as it is now: in order without gaps or doubles, with exactly one cover."""
+    """The gallery as it is now: in order without gaps or duplicates, with exactly one cover."""
     db.session.rollback()
     rows = gallery.images(home)
     assert [image.position for image in rows] == list(range(len(rows)))
@@ -84,13 +84,13 @@ def cover(home: Property) -> int:
 
 
 def arranged(home: Property, ids: list[int], main: int | None = None) -> list[Arranged]:
-    """What `imagesMeta` says: these first, in this order, one of them the cover. One that is gone has no URL."""
+    """What `imagesMeta` contains: these first, in this order, one of them the cover. A missing image has no URL."""
     urls = {image.id: keys.image_url(image) for image in gallery.images(home)}
     return [Arranged(id, urls.get(id, ""), n, is_main=id == main) for n, id in enumerate(ids)]
 
 
 def rows_of(property_id: int) -> Any:
-    """Every column of the property and its images, and how often it was told of."""
+    """Every column of the property and its images, and the number of its events."""
     db.session.rollback()
     ours = select(Image.__table__).where(Image.property_id == property_id).order_by(Image.id)
     property = db.session.execute(select(Property.__table__).where(Property.id == property_id)).one_or_none()
@@ -98,7 +98,7 @@ def rows_of(property_id: int) -> Any:
 
 
 def named() -> set[tuple[str, str]]:
-    """Every object that a row names."""
+    """The key of every object that a row names."""
     db.session.rollback()
     images = list(db.session.scalars(select(Image)))
     private = [image.original_key for image in images]
@@ -110,7 +110,7 @@ def named() -> set[tuple[str, str]]:
 
 
 def assert_whole(home: Property, buckets: Buckets) -> None:
-    """Order and cover hold, all that is ready has its variants, and no object is missing or left over."""
+    """Assert that order and cover hold, every ready image has its variants, and no object is missing or left over."""
     rows = now_in(home)
     assert all(image.large_key and image.thumb_key for image in rows if image.variants == READY)
     assert [image.pending_since is None for image in rows] == [image.variants != PENDING for image in rows]

@@ -1,4 +1,4 @@
-"""An upload that is taken back leaves no photo and no object, whether it was confirmed, is being, or never will be."""
+"""A cancelled upload leaves no photo and no object, whether it was confirmed, is being confirmed, or never will be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.factories import Person
 from tests.images.galleries import now_in
 
 
-def test_an_upload_that_waits_for_its_confirm_is_forgotten(home: Property, buckets: Buckets) -> None:
+def test_an_unconfirmed_upload_is_forgotten(home: Property, buckets: Buckets) -> None:
     arrived = factories.uploaded(home, factories.jpeg(), name="hall.jpg")
     assert cancellation.cancel(home, arrived.key) == "hall.jpg"
     assert buckets.listing() == set()
@@ -28,7 +28,7 @@ def test_an_upload_that_waits_for_its_confirm_is_forgotten(home: Property, bucke
     assert home.gallery_version == 0, "nothing was shown, so nothing has changed"
 
 
-def test_a_photo_that_was_confirmed_goes_for_good_and_the_rest_closes_ranks(
+def test_a_confirmed_photo_is_deleted_and_the_positions_close_up(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     arrived = factories.uploaded(home, factories.jpeg(), name="hall.jpg")
@@ -43,7 +43,7 @@ def test_a_photo_that_was_confirmed_goes_for_good_and_the_rest_closes_ranks(
     assert refused.value.code == "already_used"
 
 
-def test_cancelling_twice_takes_nothing_else(home: Property) -> None:
+def test_cancelling_twice_deletes_nothing_else(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     uploads.confirm(home, [arrived])
     kept = factories.photo_in(home)
@@ -53,7 +53,7 @@ def test_cancelling_twice_takes_nothing_else(home: Property) -> None:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_cancelled_while_it_is_confirmed_it_leaves_nothing(
+def test_cancelling_during_the_confirm_leaves_nothing(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]], work_off: Callable[[], int]
 ) -> None:
     property_id = home.id
@@ -73,7 +73,7 @@ def test_cancelled_while_it_is_confirmed_it_leaves_nothing(
     assert buckets.listing() == set()
 
 
-def test_an_upload_of_elsewhere_is_left_alone(home: Property, charlie: Person) -> None:
+def test_an_upload_to_another_property_is_left_alone(home: Property, charlie: Person) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     uploads.confirm(home, [arrived])
     elsewhere = factories.home_of(charlie.workspace)
@@ -83,7 +83,7 @@ def test_an_upload_of_elsewhere_is_left_alone(home: Property, charlie: Person) -
     assert db.session.query(Upload).count() == 1
 
 
-def test_in_a_property_that_is_gone_there_is_nothing_to_cancel(home: Property) -> None:
+def test_in_a_deleted_property_there_is_nothing_to_cancel(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     properties.delete(home)
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Confirm: what arrived becomes an image exactly once, and nobody can change it afterwards."""
+"""Confirm: an uploaded file becomes an image exactly once, and nobody can change it afterwards."""
 
 from datetime import timedelta
 
@@ -33,12 +33,12 @@ def refusal(home: Property, arrived: Arrived) -> str:
     return refused.value.code
 
 
-def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> None:
+def test_a_confirmed_upload_becomes_the_last_image_of_its_gallery(home: Property) -> None:
     first = confirm(home, factories.uploaded(home, factories.jpeg(800, 600)))
     arrived = factories.uploaded(home, factories.jpeg(colour=(10, 90, 200)))
     second = confirm(home, Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "Pool at dusk"))
     assert [image.uuid for image in gallery.images(home)] == [first.uuid, second.uuid]
-    assert str(second.uuid) in arrived.key == second.key  # one name for the API, the pages and the address
+    assert str(second.uuid) in arrived.key == second.key  # the API, the pages and the public URL use one id
     assert (first.position, first.is_main, second.position, second.is_main) == (0, True, 1, False)
     assert (first.width, first.height, first.type, first.variants) == (800, 600, "image/jpeg", "pending")
     assert second.alt_text == "Pool at dusk"
@@ -48,15 +48,15 @@ def test_a_confirmed_upload_is_the_last_image_of_its_gallery(home: Property) -> 
     ]
 
 
-def test_a_confirm_asks_the_bucket_once_for_what_was_put(home: Property) -> None:
-    """Its length, its type and its bytes come with one answer."""
+def test_a_confirm_sends_one_request_for_the_uploaded_object(home: Property) -> None:
+    """Length, type and bytes come with one response."""
     arrived = factories.uploaded(home, factories.jpeg())
     with bucket_behind_a_proxy() as front:
         confirm(home, arrived)
     assert [asked.method for asked in front.asked] == ["GET", "PUT", "POST"]
 
 
-def test_the_original_lies_under_a_key_that_no_url_was_ever_signed_for(home: Property, buckets: Buckets) -> None:
+def test_the_original_is_stored_under_a_key_that_was_never_presigned(home: Property, buckets: Buckets) -> None:
     data = factories.jpeg()
     arrived = factories.uploaded(home, data)
     image = confirm(home, arrived)
@@ -78,13 +78,13 @@ KEYS = [
 ]
 
 
-def test_c4_a_key_that_was_not_presigned_here_is_unknown(home: Property) -> None:
+def test_a_key_that_was_never_presigned_is_unknown(home: Property) -> None:
     prefix = f"images/{home.workspace.uuid}/{home.uuid}/"
     said = {key: refusal(home, Arrived(key.format(prefix=prefix), "image/jpeg", 10)) for key in KEYS}
     assert said == dict.fromkeys(KEYS, "unknown_key")
 
 
-def test_c4_keys_of_another_property_or_workspace_are_as_unknown(home: Property, charlie: Person) -> None:
+def test_keys_of_another_property_or_workspace_are_unknown_too(home: Property, charlie: Person) -> None:
     neighbour = factories.home_of(home.workspace, "Next door")
     foreign = factories.home_of(charlie.workspace)
     for owner in (neighbour, foreign):
@@ -93,7 +93,7 @@ def test_c4_keys_of_another_property_or_workspace_are_as_unknown(home: Property,
     assert images() == 0
 
 
-def test_c5_confirm_before_the_put_is_refused_and_works_after_it(home: Property) -> None:
+def test_a_confirm_before_the_put_is_refused_and_works_after_it(home: Property) -> None:
     data = factories.jpeg()
     (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
     arrived = Arrived(upload.key, "image/jpeg", len(data))
@@ -102,7 +102,7 @@ def test_c5_confirm_before_the_put_is_refused_and_works_after_it(home: Property)
     assert confirm(home, arrived).position == 0
 
 
-def test_c6_a_second_confirm_finds_the_same_image(home: Property) -> None:
+def test_a_second_confirm_returns_the_same_image(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     (first,) = uploads.confirm(home, [arrived])
     (again,) = uploads.confirm(home, [arrived])
@@ -111,21 +111,21 @@ def test_c6_a_second_confirm_finds_the_same_image(home: Property) -> None:
     assert images() == 1
 
 
-def test_c8_uploaded_in_time_it_may_be_confirmed_after_the_url_is_over(home: Property) -> None:
+def test_a_timely_upload_may_be_confirmed_after_the_url_expired(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     with work():
         db.session.execute(update(Upload).values(created_at=now() - timedelta(hours=23)))
     assert confirm(home, arrived).position == 0
 
 
-def test_c9_another_type_or_size_than_presigned_is_refused(home: Property) -> None:
+def test_a_type_or_size_other_than_presigned_is_refused(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     assert refusal(home, Arrived(arrived.key, "image/png", arrived.size_bytes)) == "differs_from_presigned"
     assert refusal(home, Arrived(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
     assert confirm(home, arrived).position == 0, "an honest confirm still works"
 
 
-def test_c12_one_bad_member_refuses_the_batch_and_leaves_nothing(home: Property, buckets: Buckets) -> None:
+def test_one_invalid_member_refuses_the_batch_and_leaves_nothing(home: Property, buckets: Buckets) -> None:
     good, bad = factories.uploaded(home, factories.jpeg()), factories.uploaded(home, b"not a photo at all")
     before = buckets.listing()
     with pytest.raises(Invalid) as refused:
@@ -135,7 +135,7 @@ def test_c12_one_bad_member_refuses_the_batch_and_leaves_nothing(home: Property,
     assert confirm(home, good).position == 0
 
 
-def test_c13_a_property_deleted_before_the_confirm_takes_the_object_with_it(
+def test_deleting_the_property_before_the_confirm_deletes_the_object(
     home: Property, alice: Person, buckets: Buckets
 ) -> None:
     factories.uploaded(home, factories.jpeg())
@@ -145,7 +145,7 @@ def test_c13_a_property_deleted_before_the_confirm_takes_the_object_with_it(
     assert buckets.listing() == set()
 
 
-def test_c14_a_smaller_plan_keeps_what_is_there_and_takes_no_more(home: Property) -> None:
+def test_a_smaller_plan_keeps_existing_photos_and_takes_no_more(home: Property) -> None:
     first = factories.uploaded(home, factories.jpeg(64, 48))
     confirm(home, first)
     with work():
@@ -168,7 +168,7 @@ def test_c14_a_smaller_plan_keeps_what_is_there_and_takes_no_more(home: Property
     with pytest.raises(OverQuota):
         uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", 10)])
     assert refusal(home, more) == "unknown_key"
-    assert confirm(home, first).position == 0, "what is confirmed is found again, quota or not"
+    assert confirm(home, first).position == 0, "a confirmed key returns its image, over quota or not"
 
 
 NO_PHOTOS = {
@@ -181,7 +181,7 @@ NO_PHOTOS = {
 }
 
 
-def test_b1_b3_what_is_no_photo_is_refused_by_its_bytes(home: Property) -> None:
+def test_bytes_that_are_no_photo_are_refused(home: Property) -> None:
     said = {data: refusal(home, factories.uploaded(home, data, type=type)) for data, type in NO_PHOTOS.items()}
     assert {data: code for data, code in said.items() if len(data) > 2} == {
         data: "not_an_image" for data in NO_PHOTOS if len(data) > 2
@@ -189,14 +189,14 @@ def test_b1_b3_what_is_no_photo_is_refused_by_its_bytes(home: Property) -> None:
     assert images() == 0
 
 
-def test_b2_a_photo_of_another_type_than_presigned_is_refused_and_deleted(home: Property, buckets: Buckets) -> None:
+def test_a_photo_of_another_type_than_presigned_is_refused_and_deleted(home: Property, buckets: Buckets) -> None:
     arrived = factories.uploaded(home, factories.jpeg(), type="image/png")
     assert refusal(home, arrived) == "content_mismatch"
     assert buckets.listing() == set()
     assert refusal(home, arrived) == "not_uploaded"
 
 
-def test_b22_a_description_has_five_hundred_characters_at_most(home: Property) -> None:
+def test_a_description_has_at_most_five_hundred_characters(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     long = Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 501)
     assert refusal(home, long) == "alt_text"
@@ -204,7 +204,7 @@ def test_b22_a_description_has_five_hundred_characters_at_most(home: Property) -
     assert confirm(home, short).alt_text == "x" * 500
 
 
-def test_a_key_whose_image_was_deleted_is_used_up(home: Property) -> None:
+def test_the_key_of_a_deleted_image_cannot_be_confirmed_again(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     image = confirm(home, arrived)
     with work():
@@ -212,7 +212,7 @@ def test_a_key_whose_image_was_deleted_is_used_up(home: Property) -> None:
     assert refusal(home, arrived) == "already_used"
 
 
-def test_i9_confirm_succeeds_while_redis_is_away_and_the_bell_is_rung_later(
+def test_confirm_succeeds_while_redis_is_down_and_the_job_is_enqueued_later(
     home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
@@ -230,5 +230,5 @@ def test_i9_confirm_succeeds_while_redis_is_away_and_the_bell_is_rung_later(
     assert jobs.queue(jobs.PIXELS).count == 0
     monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
     assert variants.enqueue_missing() == 1
-    assert variants.enqueue_missing() == 0, "one that is in its queue is not rung for twice"
+    assert variants.enqueue_missing() == 0, "a job that is in its queue is not enqueued twice"
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_variants-{image.id}"]

@@ -1,4 +1,4 @@
-"""Confirm while others write: attackers with a URL that still works, and clients that all come at once."""
+"""Confirm while others write: attackers with a URL that still works, and clients that confirm simultaneously."""
 
 import random
 import threading
@@ -23,7 +23,7 @@ from tests.conftest import BOTH, Buckets
 from tests.images.test_confirm import confirm, images
 
 
-def test_c1_a_second_put_through_the_same_url_changes_nothing(home: Property) -> None:
+def test_a_second_put_through_the_same_url_changes_nothing(home: Property) -> None:
     data = factories.jpeg()
     (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
     url = uploads.url_of(upload)
@@ -35,8 +35,8 @@ def test_c1_a_second_put_through_the_same_url_changes_nothing(home: Property) ->
 
 
 @pytest.mark.parametrize("confirms", [10, pytest.param(100, marks=pytest.mark.storm)])
-def test_c2_puts_during_and_after_confirm_never_swap_the_picture(home: Property, confirms: int) -> None:
-    """What is kept is what was inspected, or the confirm is refused."""
+def test_puts_during_and_after_confirm_never_swap_the_picture(home: Property, confirms: int) -> None:
+    """The stored bytes are the inspected ones, or the confirm is refused."""
     good = factories.jpeg(160, 120)
     evil = b"<script>" + bytes(len(good) - 8)
     dice = random.Random(1)
@@ -46,10 +46,10 @@ def test_c2_puts_during_and_after_confirm_never_swap_the_picture(home: Property,
         url, key = uploads.url_of(upload), upload.key
         factories.put(url, good, "image/jpeg")
         with suppress(Invalid, Conflict):
-            with attacked(url, [evil, good], dice.random() / 20 if n else 60):  # the first after its confirm only
+            with attacked(url, [evil, good], dice.random() / 20 if n else 60):  # the first one only after its confirm
                 image = confirm(home, Arrived(key, "image/jpeg", len(good)))
             kept.append(storage.uploads.get(image.original_key))
-        with work():  # the gallery would be full soon, and so many uploads may not wait
+        with work():  # the gallery would soon be full, and the number of pending uploads is limited
             db.session.execute(delete(Image))
             db.session.execute(delete(Upload))
     assert kept, "the first must get through"
@@ -58,7 +58,7 @@ def test_c2_puts_during_and_after_confirm_never_swap_the_picture(home: Property,
 
 @contextmanager
 def attacked(url: str, bodies: list[bytes], pause_s: float) -> Iterator[None]:
-    """Somebody PUTs through a URL again and again, and once more when the block has ended."""
+    """PUT through a URL repeatedly from a thread, and once more when the block has ended."""
     over = threading.Event()
 
     def attack() -> None:
@@ -80,7 +80,7 @@ def attacked(url: str, bodies: list[bytes], pause_s: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_c7_twenty_parallel_confirms_of_one_key_make_one_image(
+def test_twenty_parallel_confirms_of_one_key_make_one_image(
     home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
 ) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
@@ -93,12 +93,12 @@ def test_c7_twenty_parallel_confirms_of_one_key_make_one_image(
     assert len(set(made)) == 1
     assert all(isinstance(answer, (Conflict, Invalid)) for answer in answers if answer not in made)
     assert images() == 1
-    assert len(buckets.listing()) == 1, "what the others had put is gone"
+    assert len(buckets.listing()) == 1, "the uploads of the others are deleted"
 
 
 @pytest.mark.parametrize(("most", "count"), [(5, 12), pytest.param(20, 60, marks=pytest.mark.storm)])
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_c10_uploads_confirmed_twice_each_at_once_fill_the_quota_exactly(
+def test_concurrent_duplicate_confirms_fill_the_quota_exactly(
     home: Property,
     at_once: Callable[..., list[Any]],
     buckets: Buckets,

@@ -1,4 +1,4 @@
-"""Kill -9 at every step of confirm and of the variant job: nothing lost, doubled, wrong or left behind."""
+"""SIGKILL at every step of confirm and of the variant job: nothing lost, duplicated, wrong or left behind."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,7 +35,7 @@ def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
-    """Exactly these photos, each with its bytes and both variants, and not an object more."""
+    """Assert that exactly these photos exist, with their bytes and both variants, and no other object."""
     images = list(db.session.scalars(select(Image).order_by(Image.position)))
     assert [image.position for image in images] == list(range(len(originals)))
     assert [image.is_main for image in images] == [n == 0 for n in range(len(originals))]
@@ -47,7 +47,7 @@ def assert_whole(buckets: Buckets, originals: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_c17_a_confirm_killed_at_any_step_is_done_or_can_be_done_again(
+def test_a_confirm_killed_at_any_step_is_done_or_can_be_repeated(
     home: Property, buckets: Buckets, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch, steps: Steps
 ) -> None:
     data = factories.jpeg(64, 48)

@@ -1,4 +1,4 @@
-"""Deletion: gone from every list and bucket at once; for a moment a person can think again."""
+"""Deletion: removed from every list and bucket immediately; for a moment it can be undone."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -34,7 +34,7 @@ def uuids(images: list[Image]) -> list[str]:
     return [str(image.uuid) for image in images]
 
 
-def test_deleted_images_leave_rows_and_buckets_and_the_rest_closes_ranks(
+def test_deleted_images_leave_rows_and_buckets_and_positions_close_up(
     home: Property, three: list[Image], buckets: Buckets
 ) -> None:
     a, _, c = uuids(three)
@@ -44,13 +44,13 @@ def test_deleted_images_leave_rows_and_buckets_and_the_rest_closes_ranks(
     assert {key for _, key in buckets.listing()} == kept
 
 
-def test_c7_the_next_image_becomes_the_cover(home: Property, three: list[Image]) -> None:
+def test_deleting_the_cover_makes_the_next_image_the_cover(home: Property, three: list[Image]) -> None:
     a, b, _ = uuids(three)
     deletion.delete(home, [a])
     assert now_in(home)[0] == cover(home) == b
 
 
-def test_d7_ids_of_others_are_skipped_without_a_word(home: Property, three: list[Image], charlie: Person) -> None:
+def test_ids_of_other_workspaces_are_silently_skipped(home: Property, three: list[Image], charlie: Person) -> None:
     elsewhere = factories.home_of(charlie.workspace)
     foreign = factories.photo_in(elsewhere)
     neighbour = factories.photo_in(factories.home_of(home.workspace, "Next door"))
@@ -60,7 +60,7 @@ def test_d7_ids_of_others_are_skipped_without_a_word(home: Property, three: list
     assert gallery.images(elsewhere) == [foreign]
 
 
-def test_an_undone_deletion_brings_back_places_words_and_cover(
+def test_undo_restores_positions_descriptions_and_cover(
     home: Property, three: list[Image], work_off: Callable[[], int], buckets: Buckets
 ) -> None:
     a, b, c = uuids(three)
@@ -69,7 +69,7 @@ def test_an_undone_deletion_brings_back_places_words_and_cover(
     gone = deletion.delete(home, [a, c], undoable=True)
     assert now_in(home) == [b]
     assert {name for name, _ in buckets.listing()} == {"frontage-uploads", "frontage-cdn"}
-    assert len([key for name, key in buckets.listing() if name == "frontage-cdn"]) == 3, "only b's are public"
+    assert len([key for name, key in buckets.listing() if name == "frontage-cdn"]) == 3, "only those of b are public"
     assert deletion.undelete(home, str(gone.undo_token)) == 2
     assert now_in(home) == [a, b, c]
     assert cover(home) == a
@@ -79,7 +79,7 @@ def test_an_undone_deletion_brings_back_places_words_and_cover(
     assert {image.variants for image in gallery.images(home)} == {"ready"}
 
 
-def test_an_undo_works_once_and_only_where_it_belongs(home: Property, three: list[Image], charlie: Person) -> None:
+def test_an_undo_works_once_and_only_for_its_property(home: Property, three: list[Image], charlie: Person) -> None:
     token = str(deletion.delete(home, uuids(three)[:1], undoable=True).undo_token)
     with pytest.raises(NotFound):
         deletion.undelete(factories.home_of(charlie.workspace), token)
@@ -88,14 +88,14 @@ def test_an_undo_works_once_and_only_where_it_belongs(home: Property, three: lis
         deletion.undelete(home, token)
 
 
-def test_an_undo_asks_for_room_again(home: Property, three: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undo_checks_the_quota_again(home: Property, three: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
     token = str(deletion.delete(home, uuids(three)[:2], undoable=True).undo_token)
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
     with pytest.raises(OverQuota):
         deletion.undelete(home, token)
 
 
-def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[Image], buckets: Buckets) -> None:
+def test_the_original_is_deleted_once_undo_expires(home: Property, three: list[Image], buckets: Buckets) -> None:
     deletion.delete(home, uuids(three), undoable=True)
     assert collect_orphans() == [], "an undo may still want them"
     assert len(buckets.listing()) == 3
@@ -105,7 +105,7 @@ def test_x14_after_its_moment_the_original_goes_too(home: Property, three: list[
     assert buckets.listing() == set()
 
 
-def test_what_is_begun_for_a_property_that_has_just_gone_finds_none(home: Property) -> None:
+def test_actions_on_a_property_deleted_meanwhile_find_nothing(home: Property) -> None:
     announced = uploads.Announced("hall.jpg", "image/jpeg", 9)
     with work():
         db.session.execute(delete(Property))

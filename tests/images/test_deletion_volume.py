@@ -1,4 +1,4 @@
-"""Deleting many photos: no statement more than for two, few calls to the bucket, and nothing left after a crash."""
+"""Deleting many photos: no more statements than for two, few calls to the bucket, nothing left after a crash."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def delete_the_property(home: Property, _: list[str]) -> None:
 
 
 @pytest.mark.parametrize("action", [delete, delete_for_now, delete_the_property])
-def test_the_statements_of_a_deletion_do_not_grow_with_its_photos(
+def test_the_number_of_statements_does_not_grow_with_the_photos(
     alice: Person, action: Callable[[Property, list[str]], None]
 ) -> None:
     with work.work():
@@ -84,7 +84,7 @@ def everything_is_due() -> None:
 
 
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_a_deletion_killed_at_any_step_is_whole_or_has_not_been(alice: Person, steps: Steps) -> None:
+def test_a_deletion_killed_at_any_step_is_complete_or_did_not_happen(alice: Person, steps: Steps) -> None:
     deaths = 0
     for step in steps:
         home = factories.home_of(alice.workspace)
@@ -104,7 +104,7 @@ def test_a_deletion_killed_at_any_step_is_whole_or_has_not_been(alice: Person, s
 
 @pytest.mark.storm
 @on_both
-def test_two_hundred_photos_go_from_a_slow_bucket_though_a_worker_is_killed_half_way(home: Property) -> None:
+def test_two_hundred_photos_are_deleted_from_a_slow_bucket_although_a_worker_is_killed(home: Property) -> None:
     uuids = rows_without_pixels(home, 200)
     home_id = home.id
 

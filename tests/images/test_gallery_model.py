@@ -1,7 +1,6 @@
-"""A gallery against a model of one: any order of changes, from any entrance, ends where the model ends.
+"""A gallery against a model: any order of changes, from any entrance, ends where the model ends.
 
-`EXAMPLES=500 pytest -m storm tests/images/test_gallery_model.py` tries that many, other ones each time.
-"""
+`EXAMPLES=500 pytest -m storm tests/images/test_gallery_model.py` tries that many, different ones each time."""
 
 from __future__ import annotations
 
@@ -25,15 +24,15 @@ from tests.factories import Person
 from tests.images.galleries import added, arranged, assert_whole, now_in
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
-MOST = 5  # the plan's number: small, so that it is met
+MOST = 5  # the plan's limit: small, so that it is reached
 PHOTO = factories.jpeg(8, 6)
 PLACES = st.integers(0, MOST - 1)
-TURNS = st.integers(1, 3)
+QUARTER_TURNS = st.integers(1, 3)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What the model knows of an image."""
+    """What the model knows about an image."""
 
     uuid: str
     quarter_turns: int = 0
@@ -41,7 +40,7 @@ class Photo:
 
 
 class Model:
-    """Photos in order, one of them the cover, and what can be brought back."""
+    """Photos in order, one of them the cover, and deletions that can be undone."""
 
     def __init__(self) -> None:
         self.photos: list[Photo] = []
@@ -50,10 +49,10 @@ class Model:
 
     def remove(self, gone: list[Photo]) -> None:
         self.photos = [photo for photo in self.photos if photo not in gone]
-        self.crown(self.cover)
+        self.set_cover(self.cover)
 
-    def crown(self, wanted: str | None) -> None:
-        """Where the wanted one is gone it is the first."""
+    def set_cover(self, wanted: str | None) -> None:
+        """Make the wanted photo the cover, or the first one if that is gone."""
         here = [photo.uuid for photo in self.photos]
         self.cover = wanted if wanted in here else next(iter(here), None)
 
@@ -80,7 +79,7 @@ class AnyGallery(RuleBasedStateMachine):
         self.home = factories.home_of(self.workspace)
         self.model = Model()
         edit.apply(self.home, Change(added=[added(PHOTO)] * 3, main_added=1))
-        self.model.cover = self.come_new(3)[1]
+        self.model.cover = self.take_new(3)[1]
 
     def chosen(self, places: set[int]) -> list[Photo]:
         return [photo for place, photo in enumerate(self.model.photos) if place in places]
@@ -88,8 +87,8 @@ class AnyGallery(RuleBasedStateMachine):
     def id_of(self, photo: Photo) -> int:
         return gallery.find(self.home, photo.uuid).id
 
-    def come_new(self, count: int) -> list[str]:
-        """Take up the names of those that must have come, at the end."""
+    def take_new(self, count: int) -> list[str]:
+        """Record the new images at the end of the gallery."""
         known = {photo.uuid for photo in self.model.photos}
         new = [str(image.uuid) for image in now_in(self.home) if str(image.uuid) not in known]
         assert len(new) == count
@@ -98,10 +97,10 @@ class AnyGallery(RuleBasedStateMachine):
 
     @rule(data=st.data(), gone=st.sets(PLACES, max_size=2), files=st.lists(st.integers(0, 3), max_size=2))
     def put(self, data: st.DataObject, gone: set[int], files: list[int]) -> None:
-        """Seed C's PUT, any parts of it at once."""
+        """PUT /api/properties/:id of the Manage Property Images contract, any of its parts together."""
         deleted = self.chosen(gone)
         kept = [photo for photo in self.model.photos if photo not in deleted]
-        turned = {photo: data.draw(TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
+        turned = {photo: data.draw(QUARTER_TURNS) for photo in kept if data.draw(st.integers(0, 3)) == 0}
         named = data.draw(st.none() | st.permutations(kept).map(lambda mixed: mixed[: len(kept) // 2 + 1]))
         main = data.draw(st.sampled_from([None, *named])) if named else None
         main_added = data.draw(st.none() | st.integers(0, len(files) - 1)) if files else None
@@ -123,19 +122,19 @@ class AnyGallery(RuleBasedStateMachine):
         for photo, quarter_turns in turned.items():
             self.model.turn(photo.uuid, quarter_turns)
         self.model.put_first(named or [])
-        new = self.come_new(len(files))
+        new = self.take_new(len(files))
         for uuid, quarter_turns in zip(new, files, strict=True):
             self.model.turn(uuid, quarter_turns)
         added_main = None if main_added is None else new[main_added]
-        self.model.crown(main.uuid if main else added_main or (self.model.cover if named is None else None))
+        self.model.set_cover(main.uuid if main else added_main or (self.model.cover if named is None else None))
         assert {image.variants for image in now_in(self.home)} <= {"ready"}
 
     @rule()
     def confirm(self) -> None:
         if len(self.model.photos) < MOST:
             uploads.confirm(self.home, [factories.uploaded(self.home, PHOTO)])
-            self.come_new(1)
-            self.model.crown(self.model.cover)
+            self.take_new(1)
+            self.model.set_cover(self.model.cover)
 
     @rule(places=st.sets(PLACES, max_size=2))
     def delete(self, places: set[int]) -> None:
@@ -164,7 +163,7 @@ class AnyGallery(RuleBasedStateMachine):
         del self.model.bin[token]
         for place, photo in gone:
             self.model.photos.insert(place, photo)
-        self.model.crown(cover or self.model.cover)
+        self.model.set_cover(cover or self.model.cover)
 
     @precondition(lambda self: self.model.photos)
     @rule(data=st.data())
@@ -182,7 +181,7 @@ class AnyGallery(RuleBasedStateMachine):
         order.move(self.home, moved.uuid, after and after.uuid)
         others.insert(others.index(after) + 1 if after else 0, moved)
         self.model.photos = others
-        self.model.crown(others[0].uuid if moved.uuid in (self.model.cover, others[0].uuid) else self.model.cover)
+        self.model.set_cover(others[0].uuid if moved.uuid in (self.model.cover, others[0].uuid) else self.model.cover)
 
     @precondition(lambda self: self.model.photos)
     @rule(data=st.data(), text=st.sampled_from(["The pool", ""]))
@@ -191,7 +190,7 @@ class AnyGallery(RuleBasedStateMachine):
         gallery.describe(self.home, photo.uuid, text)
         self.model.photos[self.model.photos.index(photo)] = replace(photo, alt_text=text or None)
 
-    @rule(places=st.sets(PLACES, max_size=2), quarter_turns=TURNS)
+    @rule(places=st.sets(PLACES, max_size=2), quarter_turns=QUARTER_TURNS)
     def turn(self, places: set[int], quarter_turns: int) -> None:
         chosen = self.chosen(places)
         edit.turn(self.home, [photo.uuid for photo in chosen], quarter_turns)

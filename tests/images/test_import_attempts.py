@@ -1,4 +1,4 @@
-"""Which attempts at a URL count, and that what was downloaded is kept where it can't be stored at once."""
+"""Which attempts at a URL count, and that a download is kept when it can't be stored immediately."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def attempts(job: ImportJob) -> int:
-    """How many count against the one item of an import that goes on."""
+    """Number of counted attempts of the one item of an unfinished import."""
     assert how(job).imported + how(job).failed == 0
     (item,) = imports.items(job)
     assert item.next_at and item.next_at > now()
@@ -47,7 +47,7 @@ def try_again_now() -> None:
     fetch.run()
 
 
-def test_an_attempt_counts_where_the_host_failed(home: Property) -> None:
+def test_an_attempt_counts_when_the_host_failed(home: Property) -> None:
     with outside(lambda _: Reply(503)) as host:
         job = imports.start(home, urls(host, 1))
         fetch.run()
@@ -56,7 +56,7 @@ def test_an_attempt_counts_where_the_host_failed(home: Property) -> None:
         assert attempts(job) == 2
 
 
-def test_an_attempt_is_given_back_where_our_bucket_failed(home: Property, buckets: Buckets) -> None:
+def test_an_attempt_is_given_back_when_our_bucket_failed(home: Property, buckets: Buckets) -> None:
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 1))
         with bucket_behind_a_proxy() as front:
@@ -68,8 +68,10 @@ def test_an_attempt_is_given_back_where_our_bucket_failed(home: Property, bucket
     assert len(buckets.listing()) == 1
 
 
-def test_an_attempt_is_given_back_where_we_had_no_time_to_look(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A JPEG without its end is decoded before it is taken, a few at a time."""
+def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A JPEG without its end marker is decoded before it is accepted, a few at a time."""
     monkeypatch.setattr(inspecting, "WAIT_FOR_DECODE_S", 0.01)
     with outside(lambda _: Reply(body=factories.jpeg()[:-2])) as host:
         job = imports.start(home, urls(host, 1))
@@ -83,7 +85,7 @@ def test_an_attempt_is_given_back_where_we_had_no_time_to_look(home: Property, m
     assert how(job).imported == 1
 
 
-def test_what_the_bucket_refuses_for_a_moment_is_downloaded_once(home: Property, buckets: Buckets) -> None:
+def test_a_file_that_the_bucket_briefly_refuses_is_downloaded_once(home: Property, buckets: Buckets) -> None:
     with outside(lambda _: Reply(body=factories.jpeg())) as host, bucket_behind_a_proxy() as front:
         job = imports.start(home, urls(host, 1))
         front.answer = lambda asked: 403 if asked.method == "PUT" and asked.number == 1 else None
@@ -104,7 +106,7 @@ def test_large_pictures_are_fetched_a_few_at_a_time(home: Property, monkeypatch:
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 @pytest.mark.parametrize("step", STEPS)
-def test_what_was_downloaded_is_kept_where_the_database_fails(home: Property, step: int) -> None:
+def test_a_download_is_kept_when_the_database_fails(home: Property, step: int) -> None:
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 3))
         with database_failing_at(step):
@@ -114,7 +116,7 @@ def test_what_was_downloaded_is_kept_where_the_database_fails(home: Property, st
 
 
 def run_twice_at_most() -> None:
-    """Run as RQ does: once more where a run fails."""
+    """Run as RQ does: once more if a run fails."""
     try:
         fetch.run()
     except Exception:
@@ -123,7 +125,7 @@ def run_twice_at_most() -> None:
 
 @contextmanager
 def database_refusing(file_name: str) -> Iterator[None]:
-    """Have the database refuse an image of this name."""
+    """Make the database refuse an image of this name."""
     refuse = f"CREATE TRIGGER refusing BEFORE INSERT ON image WHEN NEW.file_name = '{file_name}' "
     with work():
         db.session.execute(text(refuse + "BEGIN SELECT RAISE(ABORT, 'refused'); END"))
@@ -135,7 +137,7 @@ def database_refusing(file_name: str) -> Iterator[None]:
             db.session.execute(text("DROP TRIGGER refusing"))
 
 
-def test_a_picture_that_can_not_be_stored_keeps_no_other_from_it_and_is_put_off(home: Property) -> None:
+def test_a_picture_that_cannot_be_stored_is_postponed_and_blocks_no_other(home: Property) -> None:
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 5))
         with database_refusing("photo-2.jpg"):

@@ -1,7 +1,6 @@
-"""Hosts that hang and workspaces with thousands of links delay nobody else's import (cases A28, H7).
+"""Hosts that hang and workspaces with thousands of links delay nobody else's import.
 
-A host that hangs answers only when the others' import is done: whoever waited for it would never come to an end.
-"""
+A hanging host answers only once the other import is done: code that waits for it would never finish."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ WhileFetching = Callable[..., int]
 
 @pytest.fixture
 def while_fetching(at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> WhileFetching:
-    """Do something while a worker fetches, and end its run; return how many links it looked at."""
+    """Run an action while a worker fetches, and end its run; return how many links it looked at."""
     monkeypatch.setattr(fetch, "DEADLINE_S", 100)
 
     def run(action: Callable[..., None], *args: Any, slow: Outside | None = None) -> int:
@@ -57,7 +56,7 @@ def links(url: str, count: int) -> list[str]:
 
 
 def import_once(others_are_at_it: Callable[[], bool], property_id: int, urls: list[str]) -> None:
-    """Start an import while others are at it, and see it done."""
+    """Start an import while others are running, and wait for its end."""
     until(others_are_at_it)
     job = imports.start(db.session.get_one(Property, property_id), urls)
 
@@ -69,9 +68,7 @@ def import_once(others_are_at_it: Callable[[], bool], property_id: int, urls: li
     assert imports.progress(job, imports.items(job)).imported == len(urls)
 
 
-def test_a28_one_slow_host_delays_no_other_import(
-    alice: Person, charlie: Person, while_fetching: WhileFetching
-) -> None:
+def test_one_slow_host_delays_no_other_import(alice: Person, charlie: Person, while_fetching: WhileFetching) -> None:
     home = factories.home_of(charlie.workspace)
     with outside(lambda _: Reply(after_s=100)) as slow, outside(photo) as host:
         for n in range(3):
@@ -81,7 +78,7 @@ def test_a28_one_slow_host_delays_no_other_import(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a28_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
+def test_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
     app: Flask, charlie: Person, while_fetching: WhileFetching
 ) -> None:
     home = factories.home_of(charlie.workspace)
@@ -94,7 +91,7 @@ def test_a28_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
 
 
 def hangs(slow: Outside) -> bool:
-    """Whether it has as many calls as one host may have, and none of them an answer."""
+    """Whether as many calls as one host may have are waiting for it."""
     return len(slow.seen) == schedule.LIMITS.per_place
 
 
@@ -103,10 +100,10 @@ def hangs(slow: Outside) -> bool:
     [(600, 150), pytest.param(10_000, 2_000, marks=pytest.mark.storm)],
 )
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_h7_ten_thousand_links_of_one_workspace_delay_no_other(
+def test_ten_thousand_links_of_one_workspace_delay_no_other(
     charlie: Person, home: Property, while_fetching: WhileFetching, count: int, hosts: int
 ) -> None:
-    """From so many hosts that no host's share keeps them back; each fails at once, and is tried again."""
+    """The links use enough hosts that no host's limit holds them back; each fails immediately, and is retried."""
     waiting(home, count, hosts)
     his = factories.home_of(charlie.workspace)
 
@@ -116,18 +113,18 @@ def test_h7_ten_thousand_links_of_one_workspace_delay_no_other(
 
     with outside(photo) as host:
         looked_at = while_fetching(import_once, some_failed, his.id, links(host.url, 8))
-    assert looked_at < 0.9 * count, "the queue was long all the while"
+    assert looked_at < 0.9 * count, "the queue was long the whole time"
 
 
 def waiting(home: Property, count: int, hosts: int) -> None:
-    """Rows as imports.start() makes them: a month's budget would not have room for so many."""
+    """Rows as imports.start() makes them: a month's budget has no room for this many."""
     with work():
         made = [ImportJob(property_id=home.id, month="2026-11") for _ in range(count // imports.MAX_URLS)]
         db.session.add_all(made)
         db.session.flush()
         rows = []
         for n in range(count):
-            host = f"127.1.{n % hosts // 250}.{n % hosts % 250 + 1}"  # nobody listens there
+            host = f"127.1.{n % hosts // 250}.{n % hosts % 250 + 1}"  # nothing listens there
             job_id, position = made[n // imports.MAX_URLS].id, n % imports.MAX_URLS
             rows.append(
                 {"job_id": job_id, "position": position, "url": f"http://{host}:9/{n}.jpg", "host": f"{host}:9"}

@@ -1,8 +1,7 @@
-"""Eight workspaces import from hosts that hang until our deadline, and one from a host that answers: real workers.
+"""Eight workspaces import from hosts that hang until the deadline, and one from a host that answers: real workers.
 
-An import is started each second, and done before five more have been. The seconds are printed:
-`pytest -m storm -n 0 -s tests/images/test_import_hanging.py`.
-"""
+An import is started each second, and must be done before five more are started. The seconds are printed: `pytest -m
+storm -n 0 -s tests/images/test_import_hanging.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ from tests.outside import Outside, Reply, outside
 from tests.processes import until
 from tests.workers.conftest import pool
 
-BAD, HOSTS, IMPORTS = 8, 2, 3  # workspaces; hosts of each, which are all that it may be at; its imports of 20 URLs
+BAD, HOSTS, IMPORTS = 8, 2, 3  # workspaces; hosts of each, as many as it may use in parallel; its imports of 20 URLs
 GOOD, EVERY_S, WITHIN = 60, 1, 5
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(400)]
@@ -40,13 +39,13 @@ def import_what_hangs(app: Flask, n: int, hosts: list[Outside]) -> None:
 
 
 def waits_s(property_ids: list[int]) -> list[float | None]:
-    """How long each property's import took; None where it is not done yet."""
+    """How long each property's import took; None if it isn't done yet."""
     db.session.rollback()
     jobs = db.session.scalars(select(ImportJob).where(ImportJob.property_id.in_(property_ids)).order_by(ImportJob.id))
     return [(job.completed_at - job.created_at).total_seconds() if job.completed_at else None for job in jobs]
 
 
-def test_hosts_that_hang_delay_no_other_workspaces_imports(app: Flask, charlie: Person, settings: Settings) -> None:
+def test_hanging_hosts_delay_no_other_workspaces_imports(app: Flask, charlie: Person, settings: Settings) -> None:
     slow_for_s = fetch.DEADLINE_S + 5
     with ExitStack() as stack:
         quick = stack.enter_context(outside(photo))
@@ -58,7 +57,7 @@ def test_hosts_that_hang_delay_no_other_workspaces_imports(app: Flask, charlie: 
         with pool(settings, app, "network", "network", "schedule"):
             until(lambda: all(host.seen for host in slow))
             for n, home in enumerate(homes):
-                assert None not in waits_s(ids)[: max(0, n - WITHIN)], "an import waits for those that hang"
+                assert None not in waits_s(ids)[: max(0, n - WITHIN)], "an import waits for the hanging ones"
                 imports.start(home, links(quick.url, 3))
                 time.sleep(EVERY_S)
             until(lambda: None not in waits_s(ids))

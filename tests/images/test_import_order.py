@@ -1,4 +1,4 @@
-"""An import stands in the gallery in the order in which it was asked for, in whatever order its photos come."""
+"""Imported photos keep the order of their URLs, in whatever order they arrive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def host() -> Iterator[Outside]:
 
 @pytest.fixture
 def links(host: Outside, home: Property) -> list[str]:
-    """Five links that were asked for and have not come yet."""
+    """Five requested links that have not arrived yet."""
     found = [f"{host.url}/{n}.jpg" for n in range(5)]
     imports.start(home, found)
     return found
@@ -50,7 +50,7 @@ def arrive(*urls: str) -> None:
 
 
 def names(home: Property) -> str:
-    """The numbers in the photos' names, in the order of the gallery; the cover with a star."""
+    """The numbers in the photos' names, in gallery order; the cover with a star."""
     return "".join(image.file_name.removesuffix(".jpg") + "*" * image.is_main for image in now_in(home))
 
 
@@ -60,7 +60,7 @@ def named(home: Property, name: str) -> Image:
 
 @pytest.mark.parametrize("count", [3, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_whatever_comes_first_they_stand_as_they_were_asked_for(home: Property, host: Outside, count: int) -> None:
+def test_photos_keep_the_order_of_their_urls_whatever_arrives_first(home: Property, host: Outside, count: int) -> None:
     for round, orderly in enumerate(permutations(range(count))):
         inn = factories.home_of(home.workspace, f"Inn {round}")
         found = [f"{host.url}/{round}/{n}.jpg" for n in range(count)]
@@ -69,7 +69,7 @@ def test_whatever_comes_first_they_stand_as_they_were_asked_for(home: Property, 
         assert names(inn) == "0*123"[: count + 1], orderly
 
 
-def test_an_import_comes_behind_what_is_there_and_leaves_its_cover(home: Property, host: Outside) -> None:
+def test_an_import_goes_after_existing_photos_and_keeps_the_cover(home: Property, host: Outside) -> None:
     factories.photo_in(home, name="x.jpg")
     found = [f"{host.url}/{n}.jpg" for n in range(3)]
     imports.start(home, found)
@@ -79,14 +79,14 @@ def test_an_import_comes_behind_what_is_there_and_leaves_its_cover(home: Propert
     assert names(home) == "x*012y"
 
 
-def test_a_later_import_comes_behind_an_earlier_one(home: Property, host: Outside, links: list[str]) -> None:
+def test_a_later_import_goes_after_an_earlier_one(home: Property, host: Outside, links: list[str]) -> None:
     more = [f"{host.url}/{n}.jpg" for n in (8, 9)]
     imports.start(home, more)
     arrive(links[0], more[1], links[1], more[0])
     assert names(home) == "0*189"
 
 
-def test_what_people_moved_meanwhile_stays_where_they_put_it(home: Property, links: list[str]) -> None:
+def test_photos_moved_by_people_meanwhile_stay_there(home: Property, links: list[str]) -> None:
     arrive(links[1], links[3])
     order.move(home, str(named(home, "3").uuid), after=None)
     assert names(home) == "3*1"
@@ -94,16 +94,16 @@ def test_what_people_moved_meanwhile_stays_where_they_put_it(home: Property, lin
     assert names(home) == "3*0124"
 
 
-def test_a_cover_that_people_chose_stays_the_cover(home: Property, links: list[str]) -> None:
+def test_a_cover_chosen_by_people_stays_the_cover(home: Property, links: list[str]) -> None:
     arrive(links[2], links[1])
     with work():
         rows = gallery.hold(home)
-        gallery._set_cover(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first
+        gallery._set_cover(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first image
     arrive(links[0])
     assert names(home) == "012*"
 
 
-def test_a_cover_that_people_chose_is_first_and_stays_so(home: Property, host: Outside) -> None:
+def test_a_cover_chosen_by_people_is_first_and_stays_first(home: Property, host: Outside) -> None:
     factories.photo_in(home, name="x.jpg")
     found = [f"{host.url}/{n}.jpg" for n in range(2)]
     imports.start(home, found)
@@ -114,7 +114,7 @@ def test_a_cover_that_people_chose_is_first_and_stays_so(home: Property, host: O
     assert names(home) == "1*0x"
 
 
-def test_what_people_deleted_meanwhile_is_missed_by_nobody(home: Property, links: list[str]) -> None:
+def test_photos_deleted_meanwhile_leave_no_gap(home: Property, links: list[str]) -> None:
     arrive(links[0], links[2])
     deletion.delete(home, [str(named(home, "0").uuid)])
     arrive(links[1])
@@ -124,7 +124,7 @@ def test_what_people_deleted_meanwhile_is_missed_by_nobody(home: Property, links
     assert names(home) == "3*4"
 
 
-def test_what_failed_comes_to_its_place_when_it_is_tried_again(home: Property) -> None:
+def test_a_retried_link_is_inserted_at_its_position(home: Property) -> None:
     is_down = [True]
     with outside(lambda seen: Reply(404) if is_down[0] and "/0" in seen.path else Reply(body=factories.jpeg())) as host:
         job = imports.start(home, [f"{host.url}/{n}.jpg" for n in range(3)])
@@ -137,7 +137,7 @@ def test_what_failed_comes_to_its_place_when_it_is_tried_again(home: Property) -
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_with_many_workers_they_stand_in_order_too(
+def test_photos_keep_their_order_with_many_workers(
     home: Property, host: Outside, at_once: Callable[..., list[Any]]
 ) -> None:
     imports.start(home, [f"{host.url}/{n:02}.jpg" for n in range(12)])
@@ -145,7 +145,9 @@ def test_with_many_workers_they_stand_in_order_too(
     assert names(home) == "00*" + "".join(f"{n:02}" for n in range(1, 12))
 
 
-def test_out_of_order_it_is_told_once_and_a_change_for_each(alice: Person, home: Property, links: list[str]) -> None:
+def test_photos_out_of_order_send_one_event_and_count_one_change_each(
+    alice: Person, home: Property, links: list[str]
+) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1/hook", ["property.updated"])
     arrive(*links[::-1])
     assert db.session.scalar(select(func.count(Delivery.id))) == 1

@@ -1,4 +1,4 @@
-"""Import by URL: each URL becomes one image or one reason, whoever is slow, gone or killed."""
+"""Import by URL: each URL becomes one image or one reason, even if hosts are slow, gone or workers killed."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -24,7 +24,7 @@ from tests.outside import Outside, Reply, Seen, outside
 
 
 def picture(seen: Seen) -> Reply:
-    """A photo whose colour is its path's, so that no two are alike."""
+    """A photo coloured by its path, so that no two are alike."""
     n = int("".join(c for c in seen.path if c.isdigit()) or 0)
     return Reply(body=factories.jpeg(64, 48, (n * 11 % 255, n * 7 % 255, 90)), headers={"Content-Type": "image/jpeg"})
 
@@ -63,7 +63,7 @@ def test_urls_become_images_of_the_gallery(home: Property, host: Outside, alice:
     assert used(alice) == 3
 
 
-def test_a29_too_many_none_or_too_long_is_refused(home: Property) -> None:
+def test_too_many_too_long_or_no_urls_are_refused(home: Property) -> None:
     for wrong in ([], ["https://a.example/x.jpg"] * 21, ["https://a.example/" + "x" * 2048]):
         with pytest.raises(Invalid):
             imports.start(home, wrong)
@@ -72,14 +72,14 @@ def test_a29_too_many_none_or_too_long_is_refused(home: Property) -> None:
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://a.example/x", "http://u:p@a.example/", "http://2130706433/"]
 )
-def test_a16_a17_urls_that_could_never_be_fetched_are_refused_at_once(home: Property, url: str, alice: Person) -> None:
+def test_urls_that_could_never_be_fetched_are_refused_immediately(home: Property, url: str, alice: Person) -> None:
     with pytest.raises(Invalid) as refused:
         imports.start(home, ["https://a.example/x.jpg", url])
     assert (refused.value.code, refused.value.details) == ("invalid_url", {"index": 1})
     assert used(alice) == 0
 
 
-def test_b18_a_url_that_stands_there_twice_is_imported_once(home: Property, host: Outside, alice: Person) -> None:
+def test_a_duplicate_url_is_imported_once(home: Property, host: Outside, alice: Person) -> None:
     job = imports.start(home, urls(host, 1) * 2)
     fetch.run()
     done = how(job)
@@ -101,7 +101,7 @@ def test_b18_a_url_that_stands_there_twice_is_imported_once(home: Property, host
         (Reply(body=factories.jpeg(), headers={"Content-Encoding": "gzip"}), "encoded"),
     ],
 )
-def test_what_cannot_be_imported_says_why_and_gives_its_budget_back(
+def test_a_failed_url_has_a_reason_and_returns_its_budget(
     home: Property, alice: Person, buckets: Buckets, reply: Reply, code: str | None
 ) -> None:
     with outside(lambda _: reply) as there:
@@ -117,14 +117,14 @@ def test_what_cannot_be_imported_says_why_and_gives_its_budget_back(
     assert buckets.listing() == set()
 
 
-def test_a20_a_file_over_ten_megabytes_is_too_large(home: Property) -> None:
+def test_a_file_over_ten_megabytes_is_too_large(home: Property) -> None:
     with outside(lambda _: Reply(body=bytes(10 * 1024 * 1024 + 1))) as there:
         job = imports.start(home, urls(there, 1))
         fetch.run()
     assert imports.items(job)[0].code == "too_large"
 
 
-def test_a_host_that_stumbles_is_asked_again(home: Property) -> None:
+def test_a_host_that_fails_briefly_is_asked_again(home: Property) -> None:
     answers = iter([Reply(503), Reply(body=factories.jpeg())])
     with outside(lambda _: next(answers)) as there:
         job = imports.start(home, urls(there, 1))
@@ -136,7 +136,7 @@ def test_a_host_that_stumbles_is_asked_again(home: Property) -> None:
     assert how(job).imported == 1
 
 
-def test_c15_the_quota_holds_half_way_through_an_import(home: Property, host: Outside) -> None:
+def test_the_quota_holds_in_the_middle_of_an_import(home: Property, host: Outside) -> None:
     job = imports.start(home, urls(host, 20))
     factories.photo_in(home, factories.jpeg(16, 12))
     fetch.run()
@@ -146,7 +146,7 @@ def test_c15_the_quota_holds_half_way_through_an_import(home: Property, host: Ou
     assert gallery.room(home).used == 20
 
 
-def test_room_and_budget_are_asked_for_at_the_start(home: Property, host: Outside, alice: Person) -> None:
+def test_quota_and_budget_are_checked_at_the_start(home: Property, host: Outside, alice: Person) -> None:
     factories.photo_in(home, factories.jpeg(16, 12))
     with pytest.raises(OverQuota) as full:
         imports.start(home, urls(host, 20))
@@ -163,7 +163,7 @@ def test_room_and_budget_are_asked_for_at_the_start(home: Property, host: Outsid
     ("links_each", "started"),
     [pytest.param(15, 13, id="195 of 200"), pytest.param(20, 10, id="all of 200", marks=pytest.mark.slow)],
 )
-def test_h5_parallel_imports_never_exceed_the_month(
+def test_parallel_imports_never_exceed_the_monthly_budget(
     alice: Person, at_once: Callable[..., list[Any]], links_each: int, started: int
 ) -> None:
     homes = [factories.home_of(alice.workspace, f"House {n}").id for n in range(20)]
@@ -178,7 +178,7 @@ def test_h5_parallel_imports_never_exceed_the_month(
     assert used(alice) == started * links_each
 
 
-def test_x13_a_finished_import_is_told_once(home: Property, host: Outside, alice: Person) -> None:
+def test_a_finished_import_sends_one_event(home: Property, host: Outside, alice: Person) -> None:
     from portal.webhooks import endpoints
 
     endpoints.create(alice.workspace, "http://127.0.0.1/hook", ["property.updated"])
@@ -195,7 +195,7 @@ def test_an_import_of_another_property_or_workspace_is_absent(home: Property, ho
     assert imports.find(home, str(job.uuid)).id == job.id
 
 
-def test_two_workers_at_once_import_nothing_twice(
+def test_two_concurrent_workers_import_nothing_twice(
     home: Property, host: Outside, at_once: Callable[..., list[Any]], buckets: Buckets
 ) -> None:
     job = imports.start(home, urls(host, 20))
@@ -203,14 +203,14 @@ def test_two_workers_at_once_import_nothing_twice(
     assert (how(job).imported, gallery.room(home).used, len(buckets.listing())) == (20, 20, 20)
 
 
-def test_an_import_killed_five_times_ends_with_twenty_images_none_twice(
+def test_an_import_killed_five_times_has_twenty_images_and_no_duplicate(
     home: Property, host: Outside, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
     job = imports.start(home, urls(host, 20))
     for step in (12, 30, 45, 61, 80):
         assert not dies_at(step, config.settings(), fetch.run)
-        with work():  # their leases run out
+        with work():  # let their leases expire
             late = now() - timedelta(seconds=1)
             busy = update(ImportItem).where(ImportItem.fetching_until.is_not(None))
             db.session.execute(busy.values(fetching_until=late, next_at=late))
@@ -223,7 +223,7 @@ def test_an_import_killed_five_times_ends_with_twenty_images_none_twice(
     assert {key for _, key in buckets.listing()} == {image.original_key for image in images}
 
 
-def test_what_failed_can_be_tried_again(home: Property, alice: Person) -> None:
+def test_failed_links_can_be_retried(home: Property, alice: Person) -> None:
     broken = [True]
     with outside(lambda seen: Reply(404) if broken[0] else picture(seen)) as there:
         job = imports.start(home, urls(there, 4))
@@ -236,7 +236,7 @@ def test_what_failed_can_be_tried_again(home: Property, alice: Person) -> None:
     assert (how(job).status, how(job).imported) == ("completed", 4)
 
 
-def test_a_property_deleted_meanwhile_ends_its_import(home: Property, host: Outside, buckets: Buckets) -> None:
+def test_deleting_the_property_ends_its_import(home: Property, host: Outside, buckets: Buckets) -> None:
     from portal.images import properties
 
     imports.start(home, urls(host, 3))

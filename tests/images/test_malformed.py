@@ -1,4 +1,4 @@
-"""Files that nobody here made, through the real confirm and the real job: a photo, or a reason."""
+"""Malformed files from elsewhere, through the real confirm and the real job: a photo, or a reason."""
 
 from pathlib import Path
 
@@ -23,9 +23,7 @@ def foreign_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_b20_every_malformed_file_becomes_a_photo_or_a_typed_reason(
-    home: Property, buckets: Buckets, stride: int
-) -> None:
+def test_every_malformed_file_becomes_a_photo_or_a_typed_reason(home: Property, buckets: Buckets, stride: int) -> None:
     files = foreign_files()[::stride]
     if not files:
         pytest.skip(f"needs the corpus of foreign images: {CORPUS} is missing")
@@ -33,7 +31,7 @@ def test_b20_every_malformed_file_becomes_a_photo_or_a_typed_reason(
     for path in files:
         reason = _confirmed_and_made(home, path.read_bytes(), TYPES[path.suffix.lower()])
         reasons[reason] = reasons.get(reason, 0) + 1
-    assert reasons["ready"] * stride > 20, "most of them are only odd, and people have odd files"
+    assert reasons["ready"] * stride > 20, "most of them are merely odd, and people have odd files"
     assert sum(count for reason, count in reasons.items() if reason != "ready") * stride >= 5, reasons
     assert all(key.endswith((".jpg", ".png", ".webp", ".heic")) for _, key in buckets.listing())
 

@@ -1,4 +1,4 @@
-"""Order and cover: positions are 0…n−1 and exactly one image is the cover, whoever moves what."""
+"""Order and cover: positions are 0…n−1 and exactly one image is the cover, however many changes run."""
 
 import random
 from collections.abc import Callable
@@ -35,14 +35,14 @@ def cover(home: Property) -> str:
     return next(str(image.uuid) for image in gallery.images(home) if image.is_main)
 
 
-def test_reorder_puts_the_named_first_and_the_rest_behind_in_their_order(home: Property, five: list[str]) -> None:
+def test_reorder_puts_the_named_images_first_and_keeps_the_order_of_the_rest(home: Property, five: list[str]) -> None:
     a, b, c, d, e = five
     order.reorder(home, [d, b])
     assert now_in(home) == [d, b, a, c, e]
-    assert cover(home) == a, "programs set the cover apart (X6)"
+    assert cover(home) == a, "a reorder through the API keeps the cover"
 
 
-def test_d8_a_list_with_a_double_or_a_stranger_changes_nothing(
+def test_a_list_with_a_duplicate_or_an_unknown_id_changes_nothing(
     home: Property, five: list[str], charlie: Person
 ) -> None:
     foreign = str(factories.photo_in(factories.home_of(charlie.workspace)).uuid)
@@ -53,7 +53,7 @@ def test_d8_a_list_with_a_double_or_a_stranger_changes_nothing(
     assert now_in(home) == five
 
 
-def test_reorder_of_a_gallery_that_has_changed_since_is_a_conflict(home: Property, five: list[str]) -> None:
+def test_reorder_of_a_gallery_that_has_changed_is_a_conflict(home: Property, five: list[str]) -> None:
     seen = home.gallery_version
     order.reorder(home, five[::-1], if_version=seen)
     with pytest.raises(Conflict):
@@ -61,13 +61,13 @@ def test_reorder_of_a_gallery_that_has_changed_since_is_a_conflict(home: Propert
     assert now_in(home) == five[::-1]
 
 
-def test_an_order_that_is_as_it_was_is_no_change(home: Property, five: list[str]) -> None:
+def test_reordering_to_the_same_order_is_no_change(home: Property, five: list[str]) -> None:
     before = home.gallery_version
     order.reorder(home, five)
     assert home.gallery_version == before
 
 
-def test_a_move_is_relative(home: Property, five: list[str]) -> None:
+def test_a_move_is_relative_to_another_photo(home: Property, five: list[str]) -> None:
     found = {}
     for moved, after in ((0, 2), (4, 0), (3, None)):
         order.move(home, five[moved], None if after is None else five[after])
@@ -80,12 +80,12 @@ def test_a_move_is_relative(home: Property, five: list[str]) -> None:
     assert sorted(now_in(home)) == sorted(five)
 
 
-def test_a_move_to_the_first_place_makes_the_cover(home: Property, five: list[str]) -> None:
+def test_a_move_to_the_first_position_sets_the_cover(home: Property, five: list[str]) -> None:
     order.make_cover(home, five[3])
     assert now_in(home)[0] == cover(home) == five[3]
 
 
-def test_a_move_behind_a_photo_that_is_gone_is_a_conflict(home: Property, five: list[str]) -> None:
+def test_a_move_after_a_deleted_photo_is_a_conflict(home: Property, five: list[str]) -> None:
     deletion.delete(home, [five[2]])
     for moved, after in ((five[2], None), (five[0], five[2])):
         with pytest.raises(Conflict):
@@ -93,7 +93,7 @@ def test_a_move_behind_a_photo_that_is_gone_is_a_conflict(home: Property, five: 
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_k4_reorders_moves_deletes_and_confirms_at_once_leave_no_gap_and_one_cover(
+def test_concurrent_reorders_moves_deletes_and_confirms_leave_no_gap_and_one_cover(
     home: Property, five: list[str], at_once: Callable[..., list[Any]]
 ) -> None:
     arrivals = [factories.uploaded(home, factories.jpeg(32, 24)) for _ in range(4)]
@@ -116,7 +116,7 @@ def test_k4_reorders_moves_deletes_and_confirms_at_once_leave_no_gap_and_one_cov
     assert len(now_in(home)) == 5 - 3 + 3
 
 
-def test_k3_two_reorders_at_once_end_as_one_of_them(
+def test_two_concurrent_reorders_end_as_one_of_them(
     home: Property, five: list[str], at_once: Callable[..., list[Any]]
 ) -> None:
     forth, back = five, five[::-1]
@@ -128,7 +128,7 @@ def test_k3_two_reorders_at_once_end_as_one_of_them(
     assert now_in(home) in (forth, back)
 
 
-def test_at_most_one_cover_is_held_by_the_database_itself(home: Property, five: list[str]) -> None:
+def test_the_database_enforces_a_single_cover(home: Property, five: list[str]) -> None:
     from sqlalchemy import update
     from sqlalchemy.exc import IntegrityError
 
@@ -140,23 +140,23 @@ def test_at_most_one_cover_is_held_by_the_database_itself(home: Property, five: 
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_job_and_people_who_sort_and_describe_do_not_lock_each_other_out(
+def test_a_job_and_people_who_reorder_and_describe_do_not_deadlock(
     home: Property, five: list[str], at_once: Callable[..., list[Any]], work_off: Callable[[], int]
 ) -> None:
-    """A lock is on its row alone: with its joined relations, a variant job and a reorder once deadlocked."""
+    """A lock covers its row only: when it covered joined relations, a variant job and a reorder deadlocked."""
     from portal.images import variants
 
     ids = [image.id for image in gallery.images(home)]
 
     def do(kind: int, property_id: int) -> None:
         mine = db.session.get_one(Property, property_id)
-        for turn in range(4):
+        for step in range(4):
             if kind % 3 == 0:
-                variants.make(ids[(kind + turn) % 5])
+                variants.make(ids[(kind + step) % 5])
             elif kind % 3 == 1:
-                order.reorder(mine, five[turn:] + five[:turn])
+                order.reorder(mine, five[step:] + five[:step])
             else:
-                gallery.describe(mine, five[turn], f"{kind} {turn}")
+                gallery.describe(mine, five[step], f"{kind} {step}")
 
     answers = at_once(do, *[(kind, home.id) for kind in range(9)])
     assert answers == [None] * 9

@@ -1,4 +1,4 @@
-"""Presign: a key and a URL for a file that could be confirmed, refused before a byte is sent where not."""
+"""Presign: a key and a URL for a file that could be confirmed; others are refused before a byte is sent."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,7 +25,7 @@ def count() -> int:
     return db.session.scalar(select(func.count(Upload.id))) or 0
 
 
-def test_a_presigned_file_has_a_key_under_its_workspace_and_property(home: Property) -> None:
+def test_a_presigned_key_is_under_its_workspace_and_property(home: Property) -> None:
     upload = reserve(home)
     assert upload.key.startswith(f"images/{home.workspace.uuid}/{home.uuid}/")
     assert upload.key.endswith(".jpg")
@@ -44,7 +44,7 @@ def test_a_presigned_file_has_a_key_under_its_workspace_and_property(home: Prope
         ("a.heif", "image/heic", "heif"),
     ],
 )
-def test_b21_a_key_is_a_uuid_and_an_extension_that_fits_the_type(
+def test_a_key_is_a_uuid_and_an_extension_that_fits_the_type(
     home: Property, name: str, type: str, extension: str
 ) -> None:
     stem, _, ending = reserve(home, name, type).key.rpartition("/")[2].partition(".")
@@ -72,25 +72,25 @@ def test_a_file_that_could_never_be_confirmed_is_refused(home: Property, code: s
     assert count() == 0, "all or none"
 
 
-def test_b18_ten_megabytes_are_allowed_to_the_byte(home: Property) -> None:
+def test_ten_megabytes_are_allowed_to_the_byte(home: Property) -> None:
     assert reserve(home, size=MAX_SIZE_BYTES).size_bytes == 10_485_760
 
 
-def test_c11_more_than_the_plan_has_room_for_is_refused_and_burns_no_key(home: Property) -> None:
+def test_a_file_over_quota_is_refused_and_uses_up_no_key(home: Property) -> None:
     with pytest.raises(OverQuota) as refused:
         uploads.presign(home, [Announced("a.jpg", "image/jpeg", 10)] * 21)
     assert refused.value.details == {"limit": "imagesPerProperty", "max": 20, "used": 0, "requested": 21}
     assert count() == 0
 
 
-def test_c16_presigns_that_are_never_used_are_bounded_and_use_no_quota(home: Property) -> None:
+def test_unused_presigns_are_bounded_and_use_no_quota(home: Property) -> None:
     for _ in range(3):
         uploads.presign(home, [Announced("a.jpg", "image/jpeg", 10)] * 20)
     with pytest.raises(TooMany):
         reserve(home)
     with work():
         db.session.execute(update(Upload).values(expires_at=now() - timedelta(seconds=1)))
-    assert reserve(home).key, "what is over counts no more"
+    assert reserve(home).key, "expired presigns no longer count"
 
 
 def test_parallel_presigns_stay_within_the_bound(home: Property, at_once: Callable[..., list[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Variants: made once, safe to repeat, and a failure is told in words."""
+"""Variants: made once, safe to repeat, and a failure is described in words."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,13 +26,15 @@ def opened(key: str | None) -> Pillow.Image:
 
 
 def corrupted(home: Property) -> Image:
-    """A JPEG whose headers are right and whose pixels end early: it passes the confirm, not the decoder."""
+    """A JPEG with valid headers whose pixels end early: it passes the confirm, not the decoder."""
     image = factories.photo_in(home)
     storage.uploads.put(image.original_key, factories.jpeg()[:400] + b"\xff\xd9", "image/jpeg")
     return image
 
 
-def test_a_ready_image_has_a_large_and_a_thumb_in_seed_cs_layout(home: Property, work_off: Callable[[], int]) -> None:
+def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(
+    home: Property, work_off: Callable[[], int]
+) -> None:
     image = factories.photo_in(home, factories.jpeg(2100, 1400))
     assert work_off() == 1
     db.session.rollback()
@@ -61,7 +63,7 @@ def test_a_second_run_changes_nothing(home: Property, work_off: Callable[[], int
     assert buckets.listing() == before
 
 
-def test_two_runs_at_once_leave_one_pair_of_variants(
+def test_two_concurrent_runs_leave_one_pair_of_variants(
     home: Property, at_once: Callable[..., list[Any]], buckets: Buckets
 ) -> None:
     image = factories.photo_in(home)
@@ -73,14 +75,14 @@ def test_two_runs_at_once_leave_one_pair_of_variants(
     }
 
 
-def test_an_image_that_was_deleted_meanwhile_leaves_nothing(home: Property, buckets: Buckets) -> None:
+def test_an_image_deleted_meanwhile_leaves_nothing(home: Property, buckets: Buckets) -> None:
     image_id = factories.photo_in(home).id
     properties.delete(home)
     variants.make(image_id)
     assert buckets.listing() == set()
 
 
-def test_pixels_that_cannot_be_decoded_end_on_the_row_as_a_sentence(home: Property, buckets: Buckets) -> None:
+def test_pixels_that_cannot_be_decoded_leave_a_sentence_on_the_row(home: Property, buckets: Buckets) -> None:
     image = corrupted(home)
     before = buckets.listing()
     variants.make(image.id)
@@ -90,7 +92,7 @@ def test_pixels_that_cannot_be_decoded_end_on_the_row_as_a_sentence(home: Proper
     assert buckets.listing() == before
 
 
-def test_a_failed_image_can_be_tried_again(home: Property, work_off: Callable[[], int]) -> None:
+def test_a_failed_image_can_be_retried(home: Property, work_off: Callable[[], int]) -> None:
     image = corrupted(home)
     variants.make(image.id)
     storage.uploads.put(image.original_key, factories.jpeg(), "image/jpeg")
@@ -101,7 +103,7 @@ def test_a_failed_image_can_be_tried_again(home: Property, work_off: Callable[[]
     assert image.variants == "ready"
 
 
-def test_try_again_leaves_a_finished_image_alone(home: Property, work_off: Callable[[], int]) -> None:
+def test_a_retry_leaves_a_finished_image_alone(home: Property, work_off: Callable[[], int]) -> None:
     image = factories.photo_in(home)
     work_off()
     db.session.rollback()
@@ -110,15 +112,15 @@ def test_try_again_leaves_a_finished_image_alone(home: Property, work_off: Calla
     assert jobs.queue(jobs.PIXELS).count == 0
 
 
-def test_j6_an_original_that_is_missing_is_reported(home: Property) -> None:
+def test_a_missing_original_is_reported(home: Property) -> None:
     image = factories.photo_in(home)
     storage.uploads.delete(image.original_key)
     variants.make(image.id)
     assert image.failure_reason == lifecycle.ORIGINAL_IS_GONE
 
 
-def test_a_photo_that_breaks_its_worker_each_time_is_given_up(home: Property) -> None:
-    """Case I12: attempts are counted before anything can break."""
+def test_a_photo_that_kills_its_worker_each_time_is_given_up(home: Property) -> None:
+    """Attempts are incremented before the work, so crashes count too."""
     image = factories.photo_in(home)
     for _ in range(lifecycle.MAX_ATTEMPTS):
         assert lifecycle._start(image), "killed right here"
@@ -126,7 +128,7 @@ def test_a_photo_that_breaks_its_worker_each_time_is_given_up(home: Property) ->
     assert (image.variants, image.failure_reason) == ("failed", lifecycle.TRIED_TOO_OFTEN)
 
 
-def test_a_bucket_that_is_away_costs_no_attempt(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_bucket_costs_no_attempt(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     from portal.config import settings
@@ -143,20 +145,20 @@ def test_a_bucket_that_is_away_costs_no_attempt(home: Property, monkeypatch: pyt
     assert image.variants == "ready"
 
 
-def test_i7_after_a_flushall_every_waiting_image_is_rung_for(
+def test_after_a_flushall_every_waiting_image_is_enqueued_again(
     home: Property, monkeypatch: pytest.MonkeyPatch, work_off: Callable[[], int]
 ) -> None:
     for _ in range(3):
         factories.photo_in(home)
     jobs.connection().flushall()
-    assert variants.enqueue_missing() == 0, "young ones are left to their own bell"
+    assert variants.enqueue_missing() == 0, "the job of a new image is on its way"
     monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
     assert variants.enqueue_missing() == 3
     assert work_off() == 3
     assert variants.enqueue_missing() == 0
 
 
-def test_all_failed_images_of_a_workspace_can_be_tried_again(home: Property, charlie: factories.Person) -> None:
+def test_all_failed_images_of_a_workspace_can_be_retried(home: Property, charlie: factories.Person) -> None:
     mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
     with work():
         for image in (mine, foreign):

@@ -1,4 +1,4 @@
-"""A PMS on this machine, and an account of Alice's in it."""
+"""A fake PMS on this machine, and Alice's account there."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from tests.listings import stays
 
 @pytest.fixture
 def pms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHostaway]:
-    """A Hostaway with three listings of four pictures each, or what the module's SIZE says.
+    """A Hostaway with three listings of four pictures each, or as the module's SIZE says.
 
-    Nobody waits for it: it has no rate limit, and its tokens are good at once.
-    """
+    Without waiting: it has no rate limit, and its tokens are valid immediately."""
     monkeypatch.setattr(Hostaway, "limits", ())
     for side in (Hostaway, FakeHostaway):
         monkeypatch.setattr(side, "good_after_s", 0.0)
@@ -31,5 +30,5 @@ def pms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def account(app: Flask, alice: Person, pms: FakeHostaway) -> IntegrationAccount:
-    """Alice's account in it, not synced yet; the Image CDN is on."""
+    """Alice's account there, not synced yet; the Image CDN is on."""
     return stays.connected(alice.workspace, pms)

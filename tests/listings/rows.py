@@ -1,4 +1,4 @@
-"""Listings without a PMS: taken in as a sync takes them in, and their pictures in the states that a test wants."""
+"""Listings without a PMS, stored as a sync stores them, with pictures in the states that a test wants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_FOUND = "PMS image returns 404"
 
 
 def account_of(workspace: Workspace, name: str = "Alma", *, enabled: bool = True) -> IntegrationAccount:
-    """An account of a Hostaway that nobody asks; its last sync was the day before yesterday."""
+    """A Hostaway account that is never synced; its last sync was the day before yesterday."""
     integrations.switch(workspace, "hostaway", enabled=enabled)
     account = integrations.connect(workspace, "hostaway", {"clientId": name, "clientSecret": "secret"}, name=name)
     with work():
@@ -35,7 +35,7 @@ def listing_of(
     host: str = "cdn.example",
     reason: str = NOT_FOUND,
 ) -> Listing:
-    """A listing with a picture for each state: COPIED, WAITING, FAILED, or BUSY (it is being fetched)."""
+    """A listing with one picture per state: COPIED, WAITING, FAILED, or BUSY (being fetched)."""
     with work() as w:
         lock(account)
         external_id = str(100 + (db.session.scalar(select(func.count(Listing.id))) or 0))

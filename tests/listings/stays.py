@@ -1,4 +1,4 @@
-"""A connected PMS and what came of it: used by the tests of the listings."""
+"""A connected PMS and its listings, for tests of the listings."""
 
 from __future__ import annotations
 
@@ -30,25 +30,26 @@ from portal.listings.sync import detection, upsert
 from portal.work import lock, work
 from tests.processes import until
 
-PMS = "http://127.0.0.1:9"  # where nobody answers
+PMS = "http://127.0.0.1:9"  # nothing answers there
 
-NOWHERE = {"clientId": "1", "clientSecret": "secret", "baseUrl": "https://pms.example/v1"}  # an account of no PMS
+NOWHERE = {"clientId": "1", "clientSecret": "secret", "baseUrl": "https://pms.example/v1"}  # an account without a PMS
 
 
 def connected(workspace: Workspace, pms: FakeHostaway | dict[str, str], *, enabled: bool = True) -> IntegrationAccount:
-    """An account of this PMS, let in already, or with these credentials in one that isn't there; not synced yet."""
+    """An account of this PMS, signed in already, or one with these credentials at an address that nobody answers;
+    not synced yet."""
     integrations.switch(workspace, "hostaway", enabled=enabled)
     if isinstance(pms, dict):
         return integrations.connect(workspace, "hostaway", pms)
     account = integrations.connect(workspace, "hostaway", pms.credentials)
-    pms.tokens["good"] = 0.0  # a fresh one is good only a second later: no test waits for that without need
+    pms.tokens["good"] = 0.0  # a fresh token is valid only a second later: no test waits for that needlessly
     with work():
         account.token = json.dumps(Token("good", 0.0, now().timestamp() + 24 * 3600))
     return account
 
 
 def showing(pms: FakeHostaway, *urls: str) -> None:
-    """Have each listing of this PMS show just these pictures."""
+    """Make each listing of this PMS show just these pictures."""
     images = [{"id": n, "url": url, "sortOrder": n} for n, url in enumerate(urls, 1)]
     pms.twist = lambda listing: listing | {"listingImages": images}
 
@@ -71,7 +72,7 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
 def listed(
     workspace: Workspace, name: str = "Heron House", *, pictures: int = 2, host: str = "https://pms.example"
 ) -> Listing:
-    """A listing without a PMS, its pictures waiting to be copied: in the workspace's first account, made if need be."""
+    """A listing without a PMS, its pictures waiting to be copied: in the workspace's first account, made if needed."""
     definition = integrations.switch(workspace, "hostaway", enabled=True)
     accounts = integrations.accounts(definition)
     account = accounts[0] if accounts else integrations.connect(workspace, "hostaway", NOWHERE)
@@ -101,7 +102,7 @@ def failed(listing: Listing, *, position: int = 0, reason: str = "PMS image retu
 
 
 def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
-    """One of its pictures with a copy: of these bytes, from which much was removed."""
+    """One of its pictures with a copy of these bytes, much smaller than the source."""
     with work() as w:
         image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
         image.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -115,7 +116,7 @@ def copied(listing: Listing, data: bytes, *, position: int = 0) -> ListingImage:
 
 
 def gone(listing: Listing, *, position: int) -> ListingImage:
-    """One of its pictures, which the PMS shows no more."""
+    """One of its pictures, which the PMS no longer shows."""
     with work():
         image = next(one for one in images(listing) if (one.type, one.position) == (GALLERY, position))
         image.superseded_at, image.next_at = now() - timedelta(days=3), None
@@ -125,13 +126,13 @@ def gone(listing: Listing, *, position: int) -> ListingImage:
 
 
 def broken(account: IntegrationAccount, error: str) -> None:
-    """The last sync failed; the next is far."""
+    """The last sync failed; the next one is far off."""
     with work():
         account.error, account.failures, account.next_at = error, 1, now() + timedelta(minutes=30)
 
 
 def synced(account: IntegrationAccount) -> IntegrationAccount:
-    """Sync at once, and copy what that finds."""
+    """Sync now, and copy what that finds."""
     synced_only(account)
     copies.run()
     db.session.rollback()
@@ -139,14 +140,14 @@ def synced(account: IntegrationAccount) -> IntegrationAccount:
 
 
 def synced_only(account: IntegrationAccount) -> None:
-    """Sync at once; what that finds waits to be copied."""
+    """Sync now; what that finds waits to be copied."""
     integrations.sync_now(account)
     sync.run()
     db.session.rollback()
 
 
 def until_busy() -> None:
-    """Wait until a picture is on its way."""
+    """Wait until a picture is being fetched."""
     busy = select(ListingImage.id).where(ListingImage.fetching_until > now())
 
     def is_one() -> bool:
@@ -158,7 +159,7 @@ def until_busy() -> None:
 
 
 def all_at_once() -> None:
-    """What waits for its time is due now."""
+    """Make everything that waits due now."""
     with work():
         db.session.execute(update(ListingImage).where(ListingImage.next_at.is_not(None)).values(next_at=now()))
         db.session.execute(
@@ -167,14 +168,14 @@ def all_at_once() -> None:
 
 
 def pass_time(*, minutes: int) -> None:
-    """What waits for its time has waited so much of it."""
+    """Move everything that waits this much closer to its time."""
     with work():
         for image in images():
             image.next_at = image.next_at and image.next_at - timedelta(minutes=minutes)
 
 
 def let_leases_run_out() -> None:
-    """Time passes: what a worker that was killed had in hand is due again."""
+    """Expire all leases: the work of a killed worker is due again."""
     over = now() - timedelta(seconds=1)
     with work():
         busy = update(ListingImage).where(ListingImage.fetching_until.is_not(None), ListingImage.next_at.is_not(None))
@@ -184,7 +185,7 @@ def let_leases_run_out() -> None:
 
 
 def run_due() -> None:
-    """Time passes: what waits is fetched, or verified, now."""
+    """Make everything that waits due, and fetch or verify it."""
     all_at_once()
     copies.run()
     db.session.rollback()
@@ -217,12 +218,12 @@ def gallery(listing: int = 0) -> list[ListingImage]:
 
 
 def objects() -> dict[str, bytes | None]:
-    """What the CDN bucket has."""
+    """The keys in the CDN bucket."""
     return {one.key: storage.cdn.get(one.key) for one in storage.cdn.list()}
 
 
 def shown_urls() -> list[str]:
-    """What is shown of all listings: galleries, then thumbnails."""
+    """The URLs shown for all listings: galleries, then thumbnails."""
     found = substitution.substitute(listings())
     return [picture["url"] for one in found for picture in one.pictures] + [str(one.thumbnail_url) for one in found]
 
@@ -232,7 +233,8 @@ def is_cdn(url: str) -> bool:
 
 
 def assert_copied(pms: FakeHostaway, workspace: Workspace) -> None:
-    """Every picture that the PMS has is copied, byte by byte, under the seed's names; and no object is left over."""
+    """Assert that every picture of the PMS is copied byte by byte under the contract's keys, and no object is left
+    over."""
     expected: dict[str, bytes] = {}
     by_external_id = {listing.external_id: listing for listing in listings()}
     assert set(by_external_id) == {str(id) for id in pms.catalogue.listings}
@@ -256,7 +258,7 @@ def assert_copied(pms: FakeHostaway, workspace: Workspace) -> None:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What the database is asked inside the block."""
+    """Collect the statements inside the block."""
     asked: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:

@@ -1,4 +1,4 @@
-"""An account that is changed: other credentials, another address, another name; its listings and copies stay."""
+"""Changing an account: new credentials, address or name; its listings and copies stay."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def details(refused: pytest.ExceptionInfo[Invalid]) -> Any:
 
 
 @on_each
-def test_with_good_credentials_again_it_syncs_at_once_and_keeps_its_copies(
+def test_with_valid_credentials_again_it_syncs_immediately_and_keeps_its_copies(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -57,10 +57,10 @@ def test_with_good_credentials_again_it_syncs_at_once_and_keeps_its_copies(
     assert (account.error, stays.listings()[1].name) == (None, "New name")
     assert ([one.uuid for one in stays.listings()], stays.objects()) == (before, there)
     assert pms.count("/pictures/") == downloads
-    assert kept(account) == pms.credentials, "what is not given stays"
+    assert kept(account) == pms.credentials, "fields that are not given stay"
 
 
-def test_another_name_is_no_reason_to_sync(account: IntegrationAccount) -> None:
+def test_a_new_name_triggers_no_sync(account: IntegrationAccount) -> None:
     stays.synced(account)
     token, next_at = account.token, account.next_at
     integrations.change(account, name=" Sea Stays ")
@@ -72,7 +72,7 @@ def test_another_name_is_no_reason_to_sync(account: IntegrationAccount) -> None:
             integrations.change(account, name=wrong)
 
 
-def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_an_empty_change_changes_nothing(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     integrations.change(account)
     assert account.token and not integrations.is_syncing(account)
@@ -81,7 +81,7 @@ def test_nothing_given_is_nothing_changed(account: IntegrationAccount, pms: Fake
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize("is_under_way", [False, True], ids=["before", "after the next sync began"])
-def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
+def test_answers_to_the_old_credentials_are_discarded(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool
 ) -> None:
     (task,) = tasks._claim(1)
@@ -97,7 +97,7 @@ def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
     assert bool(account.token) == is_under_way
 
 
-def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
+def test_a_token_of_the_old_credentials_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     (task,) = tasks._claim(1)
     found = tasks._ask(task)
@@ -108,7 +108,7 @@ def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeH
 
 
 @on_each
-def test_another_account_of_the_pms_has_its_listings_take_their_place(
+def test_credentials_of_another_pms_account_replace_the_listings(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -125,7 +125,7 @@ def test_another_account_of_the_pms_has_its_listings_take_their_place(
         stays.assert_copied(other, alice.workspace)
 
 
-def test_a_secret_goes_to_another_address_only_if_it_is_typed_anew(alice: Person) -> None:
+def test_the_secret_must_be_typed_again_for_another_address(alice: Person) -> None:
     account = integrations.connect(alice.workspace, "generic", FEED)
     for url in ("https://elsewhere.example/a.json", "http://feed.example/a.json", "https://feed.example:444/a.json"):
         with pytest.raises(Invalid) as refused:
@@ -133,14 +133,14 @@ def test_a_secret_goes_to_another_address_only_if_it_is_typed_anew(alice: Person
         assert "port" in str(refused.value) or list(details(refused)) == ["headerValue"], url
         assert (kept(account), account.name, account.host) == (FEED, "JSON feed", "feed.example")
     integrations.change(account, credentials={"url": "https://FEED.example/b.json"})
-    assert kept(account)["headerValue"] == "secret", "the same place"
+    assert kept(account)["headerValue"] == "secret", "the same origin"
     integrations.change(account, credentials={"url": "https://elsewhere.example/", "headerValue": "new"})
     assert (kept(account)["headerValue"], account.host) == ("new", "elsewhere.example")
     integrations.change(account, credentials={"url": "https://third.example/", "headerName": "", "headerValue": ""})
     assert kept(account) == {"url": "https://third.example/"}
 
 
-def test_what_could_not_be_connected_is_no_change(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_change_that_cannot_connect_is_not_saved(account: IntegrationAccount, pms: FakeHostaway) -> None:
     token = account.token
     for given in (
         {"clientSecret": " "},
@@ -156,7 +156,9 @@ def test_what_could_not_be_connected_is_no_change(account: IntegrationAccount, p
 
 
 @on_both
-def test_two_accounts_are_not_made_one(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_an_account_cannot_be_changed_into_an_existing_one(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     other = integrations.connect(alice.workspace, "hostaway", {**pms.credentials, "clientId": "6"})
     with pytest.raises(Conflict):
         integrations.change(other, credentials={"clientId": pms.credentials["clientId"]})
@@ -164,9 +166,7 @@ def test_two_accounts_are_not_made_one(account: IntegrationAccount, alice: Perso
     integrations.change(other, credentials=kept(other))
 
 
-def test_credentials_that_cannot_be_read_any_more_are_typed_whole(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_unreadable_credentials_must_be_typed_completely(account: IntegrationAccount, pms: FakeHostaway) -> None:
     with work():
         account.credentials, account.next_at = None, now()
     sync.run()
@@ -181,19 +181,19 @@ def test_credentials_that_cannot_be_read_any_more_are_typed_whole(
     assert len(stays.listings()) == 3
 
 
-def test_one_that_was_removed_meanwhile_is_not_found(app: Flask, account: IntegrationAccount) -> None:
+def test_an_account_removed_meanwhile_is_not_found(app: Flask, account: IntegrationAccount) -> None:
     assert account.definition
-    with app.app_context():  # somebody else does it
+    with app.app_context():  # another process does
         removal.remove_account(db.session.get_one(IntegrationAccount, account.id))
     with pytest.raises(NotFound):
         integrations.change(account, name="Sea Stays")
 
 
-def test_its_settings_are_what_was_typed_but_for_the_secrets(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_settings_are_shown_as_typed_without_the_secrets(account: IntegrationAccount, pms: FakeHostaway) -> None:
     assert integrations.settings_of(account) == {"clientId": "12345", "baseUrl": pms.base_url}
 
 
-def test_no_secret_is_read_where_none_is_wanted(alice: Person, account: IntegrationAccount) -> None:
+def test_secrets_are_not_read_where_they_are_not_needed(alice: Person, account: IntegrationAccount) -> None:
     stays.synced(account)
     db.session.rollback()
     with stays.statements() as asked:
@@ -205,7 +205,7 @@ def test_no_secret_is_read_where_none_is_wanted(alice: Person, account: Integrat
     assert not [one for one in asked if "credentials" in one or "integration_account.token" in one]
 
 
-def test_a_listing_alone_is_read_without_its_account(account: IntegrationAccount) -> None:
+def test_a_listing_is_read_without_its_account(account: IntegrationAccount) -> None:
     stays.synced_only(account)
     db.session.expunge_all()
     with stays.statements() as asked:

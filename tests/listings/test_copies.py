@@ -1,4 +1,4 @@
-"""Copies: each picture is downloaded once, and stored under the seed's names."""
+"""Copies: each picture is downloaded once, and stored under the contract's keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prefix(workspace: Workspace) -> str:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a4_the_thumbnail_and_the_first_of_the_gallery_are_two_records_and_one_download(
+def test_a_thumbnail_that_is_the_first_picture_is_two_records_and_one_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -48,7 +48,7 @@ def test_a4_the_thumbnail_and_the_first_of_the_gallery_are_two_records_and_one_d
         assert image.last_checked_at and image.last_checked_at > now() - timedelta(minutes=1)
 
 
-def test_the_same_bytes_behind_two_urls_of_a_listing_are_stored_once_per_type(
+def test_equal_bytes_behind_two_urls_of_a_listing_are_stored_once_per_type(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     first, second = pms.catalogue.listings[1].pictures
@@ -61,7 +61,7 @@ def test_the_same_bytes_behind_two_urls_of_a_listing_are_stored_once_per_type(
     assert pms.count("/pictures/") == 2
 
 
-def test_cdn_serves_a_copy_with_its_type_and_is_dark_once_the_row_is_gone(
+def test_a_copy_is_served_with_its_type_and_404_once_its_row_is_gone(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     data = drawn("PNG")
@@ -81,7 +81,7 @@ def test_cdn_serves_a_copy_with_its_type_and_is_dark_once_the_row_is_gone(
     assert [client.get(f"/cdn/{key}").status_code for key in keys] == [404, 404]
 
 
-def test_no_connection_is_held_while_a_copy_is_served(
+def test_no_database_connection_is_held_while_a_copy_is_served(
     account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stays.synced(account)

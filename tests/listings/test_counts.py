@@ -1,4 +1,4 @@
-"""How listings stand: the numbers on each listing are those of its pictures, whatever happens to them."""
+"""The counts on each listing equal those of its pictures, whatever happens to them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.listings import stays
 
 
 def numbers() -> list[tuple[int, int, int]]:
-    """What stands on each listing: copied, failed, waiting."""
+    """The counts on each listing: copied, failed, waiting."""
     db.session.rollback()
     return [(listing.copied, listing.failed, listing.waiting) for listing in stays.listings()]
 
 
 def counted() -> list[tuple[int, int, int]]:
-    """The same, counted here."""
+    """The same, counted from the pictures."""
     found = []
     for listing in stays.listings():
         states = Counter(catalogue.state_of(image) for image in stays.images(listing) if not image.superseded_at)
@@ -42,14 +42,14 @@ def failed_ids() -> Any:
 
 @pytest.fixture
 def broken(account: IntegrationAccount, pms: FakeHostaway) -> IntegrationAccount:
-    """A synced account; two pictures of the second listing, one of them its thumbnail too, were not there."""
+    """A synced account; two pictures of the second listing, one of which is also its thumbnail, were missing."""
     for number in (1, 2):
         pms.fail_next(1, 404, below=f"/pictures/2/{number}.jpg")
     return stays.synced(account)
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_pictures_are_counted_as_they_come(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_pictures_are_counted_as_they_are_copied(account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.fail_next(1, 404, below="/pictures/2/2.jpg")
     sync.run()
     assert numbers() == counted() == [(0, 0, 5)] * 3
@@ -58,7 +58,7 @@ def test_pictures_are_counted_as_they_come(account: IntegrationAccount, pms: Fak
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_what_is_named_no_more_is_not_counted(broken: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_pictures_that_the_pms_no_longer_names_are_not_counted(broken: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.catalogue.change_url(1, 2)
     pms.catalogue.listings[3].pictures.pop()
     integrations.sync_now(broken)
@@ -70,7 +70,7 @@ def test_what_is_named_no_more_is_not_counted(broken: IntegrationAccount, pms: F
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_what_is_tried_again_waits(broken: IntegrationAccount) -> None:
+def test_a_retried_picture_counts_as_waiting(broken: IntegrationAccount) -> None:
     assert numbers() == [(5, 0, 0), (2, 3, 0), (5, 0, 0)]
     image = db.session.scalars(select(ListingImage).where(ListingImage.failure_reason.is_not(None))).first()
     assert image
@@ -82,14 +82,14 @@ def test_what_is_tried_again_waits(broken: IntegrationAccount) -> None:
     assert numbers() == counted() == [(5, 0, 0)] * 3
 
 
-def test_all_that_failed_is_tried_again_only_where_the_switch_is_on(broken: IntegrationAccount, alice: Person) -> None:
+def test_all_failures_are_retried_only_while_the_switch_is_on(broken: IntegrationAccount, alice: Person) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     before = numbers()
     assert copies.try_all_again(failed_ids()) == 0
     assert numbers() == counted() == before
 
 
-def test_counting_is_no_change_of_the_listing(broken: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_new_count_is_no_change_of_the_listing(broken: IntegrationAccount, pms: FakeHostaway) -> None:
     before = [listing.updated_at for listing in stays.listings()]
     counts.refresh([listing.id for listing in stays.listings()])
     db.session.commit()
@@ -97,13 +97,13 @@ def test_counting_is_no_change_of_the_listing(broken: IntegrationAccount, pms: F
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_accounts_are_added_up(broken: IntegrationAccount, alice: Person, charlie: Person) -> None:
+def test_the_counts_of_accounts_are_summed(broken: IntegrationAccount, alice: Person, charlie: Person) -> None:
     assert counts.by_account(alice.workspace) == {broken.id: Counts(3, 12, 3, 0, 1, 0)}
     assert counts.by_account(charlie.workspace) == {}
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, alice: Person) -> None:
+def test_listings_are_filtered_by_state(broken: IntegrationAccount, alice: Person) -> None:
     def shown(state: str) -> list[str]:
         return [listing.external_id for listing in catalogue.page(alice.workspace, state=state).items]
 
@@ -117,7 +117,7 @@ def test_listings_are_filtered_by_how_they_stand(broken: IntegrationAccount, ali
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_the_numbers_hold_when_all_happens_at_once(
+def test_the_counts_hold_under_concurrency(
     account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     for listing in range(1, 4):

@@ -1,4 +1,4 @@
-"""Kill -9 at every step of a page of a sync, a copy, the switch and a removal: nothing lost, doubled or left behind."""
+"""SIGKILL at every step of a sync page, a copy, the switch and a removal: nothing lost, duplicated or left behind."""
 
 from __future__ import annotations
 
@@ -44,10 +44,9 @@ def switch(workspace_id: int, enabled: bool) -> None:
 
 
 def killed_at_each_step(steps: Steps, action: Callable[..., Any], prepare: Callable[[], list[Any]]) -> Iterator[bool]:
-    """Prepare, kill `action`, and have the test look at what is left, until it lived to the end: yields whether it did.
+    """Prepare, kill `action`, and let the test inspect the result, until it survives; yields whether it did.
 
-    `prepare` returns what the action is called with.
-    """
+    `prepare` returns the arguments of the action."""
     deaths = 0
     for step in steps:
         args = prepare()
@@ -62,10 +61,10 @@ def killed_at_each_step(steps: Steps, action: Callable[..., Any], prepare: Calla
 
 
 def until_rolled_back() -> None:
-    """Wait until PostgreSQL knows that the dead one is gone: as long as it holds its locks, others pass by its rows."""
+    """Wait until PostgreSQL has rolled back the dead transaction: while it holds its locks, others skip its rows."""
 
     def is_over() -> bool:
-        db.session.rollback()  # what others do is read once in a transaction
+        db.session.rollback()  # the view of other sessions is read once per transaction
         return not db.session.scalar(OTHERS)
 
     if db.engine.dialect.name == "postgresql":
@@ -73,7 +72,8 @@ def until_rolled_back() -> None:
 
 
 def assert_whole(pms: FakeHostaway, workspace: Workspace) -> None:
-    """All copied, and after the sweep no object too many: what was on its way at the kill may arrive a little later."""
+    """Assert that all is copied and, after the sweep, no object is left over: some may arrive a little after the
+    kill."""
     end = time.monotonic() + 30
     while True:
         collect_orphans()
@@ -92,7 +92,7 @@ def assert_nothing_left() -> None:
         assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
 
-def test_a_first_sync_killed_at_any_step_goes_on(
+def test_a_first_sync_killed_at_any_step_resumes(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
@@ -109,7 +109,7 @@ def test_a_first_sync_killed_at_any_step_goes_on(
         assert_whole(pms, alice.workspace)
 
 
-def test_a_sync_of_changes_killed_at_any_step_goes_on(
+def test_a_sync_of_changes_killed_at_any_step_resumes(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
@@ -129,7 +129,7 @@ def test_a_sync_of_changes_killed_at_any_step_goes_on(
         assert_whole(pms, alice.workspace)
 
 
-def test_a_copy_killed_at_any_step_is_made_by_the_next(
+def test_a_copy_killed_at_any_step_is_made_by_the_next_run(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
@@ -145,7 +145,7 @@ def test_a_copy_killed_at_any_step_is_made_by_the_next(
         assert_whole(pms, alice.workspace)
 
 
-def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
+def test_an_account_whose_removal_is_killed_at_any_step_is_complete_or_gone(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int], steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
@@ -164,7 +164,7 @@ def test_an_account_whose_removal_is_killed_at_any_step_is_whole_or_gone(
 
 
 @pytest.mark.slow
-def test_leftovers_whose_clearing_is_killed_at_any_step_are_cleared_by_the_next(
+def test_a_clean_up_killed_at_any_step_is_finished_by_the_next_run(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, work_off: Callable[[], int], steps: Steps
 ) -> None:
     def prepare() -> list[Any]:

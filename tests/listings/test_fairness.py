@@ -1,4 +1,4 @@
-"""Accounts that hang delay nobody else's sync, and nobody else's pictures."""
+"""Hanging accounts delay nobody else's sync, and nobody else's pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ hostile = pytest.mark.parametrize("hostile", [4, pytest.param(10, marks=pytest.m
 
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up on nobody who hangs: whoever waited for them would wait for longer than the test does."""
+    """Disable timeouts: a test in which somebody waits for a hanging host never ends."""
     monkeypatch.setattr(accounts, "CALL_DEADLINE_S", 300)
     monkeypatch.setattr(fetch, "DEADLINE_S", 300)
 
@@ -59,7 +59,7 @@ def stop(hosts: list[Outside], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @hostile
 @pytest.mark.usefixtures("endless")
-def test_pms_that_hang_delay_no_other_sync(
+def test_hanging_pms_delay_no_other_sync(
     app: Flask,
     charlie: Person,
     pms: FakeHostaway,
@@ -67,7 +67,7 @@ def test_pms_that_hang_delay_no_other_sync(
     monkeypatch: pytest.MonkeyPatch,
     hostile: int,
 ) -> None:
-    """His sync ends before they are let go."""
+    """Charlie's sync ends before they are released."""
 
     def connect() -> None:
         def is_synced() -> bool:
@@ -91,7 +91,7 @@ def test_pms_that_hang_delay_no_other_sync(
 
 @hostile
 @pytest.mark.usefixtures("endless")
-def test_hosts_that_hang_delay_no_other_pictures(
+def test_hanging_hosts_delay_no_other_pictures(
     app: Flask,
     charlie: Person,
     pms: FakeHostaway,
@@ -99,10 +99,9 @@ def test_hosts_that_hang_delay_no_other_pictures(
     monkeypatch: pytest.MonkeyPatch,
     hostile: int,
 ) -> None:
-    """Each with more pictures than may be asked for, and each on a host of its own: more than run side by side.
+    """Each account has more pictures than may be fetched at once, each host is different: more than run in parallel.
 
-    His are copied before they are let go.
-    """
+    Charlie's pictures are copied before they are released."""
 
     def sync_his() -> None:
         def are_copied() -> bool:
@@ -132,7 +131,7 @@ def test_hosts_that_hang_delay_no_other_pictures(
 
 @pytest.mark.usefixtures("endless")
 @pytest.mark.parametrize("job", [jobs.sync_listings(), jobs.image_cdn_upload()], ids=["sync", "copies"])
-def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_hang(
+def test_a_run_out_of_time_enqueues_its_successor_before_waiting_for_hanging_calls(
     alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, job: Job
 ) -> None:
     def has_rung() -> None:
@@ -153,7 +152,7 @@ def test_who_has_no_time_left_rings_for_the_next_before_it_waits_for_those_that_
         assert at_once(lambda do: do(), (run,), (has_rung,))[1] is None
 
 
-def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie: Person) -> None:
+def test_two_hundred_due_accounts_hide_no_other(alice: Person, charlie: Person) -> None:
     integrations.connect(alice.workspace, "hostaway", GOOD)
     mine = db.session.query(IntegrationAccount).one()
     with work():
@@ -170,7 +169,7 @@ def test_two_hundred_accounts_that_are_due_hide_no_other(alice: Person, charlie:
     assert len(taken) <= 5
 
 
-def test_many_accounts_whose_pictures_wait_hide_no_other(
+def test_many_accounts_with_waiting_pictures_hide_no_other(
     alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "ACCOUNTS", 2)
@@ -182,10 +181,10 @@ def test_many_accounts_whose_pictures_wait_hide_no_other(
     assert sorted(chosen) == sorted([mine.id, his.id] * 2)
 
 
-def test_a_full_host_hides_no_picture_on_another(
+def test_a_saturated_host_hides_no_picture_on_another(
     alice: Person, charlie: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an account that has more there than are looked at, and of a workspace beside as many that wait for it."""
+    """Both in an account with more pictures there than are looked at, and among as many workspaces that wait for it."""
     monkeypatch.setattr(schedule, "ACCOUNTS", 5)
     monkeypatch.setattr(schedule, "PER_ACCOUNT", 10)
     rows.listing_of(rows.account_of(alice.workspace), *[rows.BUSY] * 6, host="busy.example")

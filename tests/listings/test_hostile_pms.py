@@ -1,4 +1,4 @@
-"""A PMS whose API lies, floods, goes in circles and hangs: its sync ends with a sentence, and what we have stays."""
+"""A PMS whose API lies, floods, repeats itself and hangs: its sync ends with a sentence, and our data stay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import stays
 
-SIZE = 3, 1  # three listings of a picture each
+SIZE = 3, 1  # three listings of one picture each
 
 
 def listing(number: int, **more: Any) -> dict[str, Any]:
@@ -37,14 +37,14 @@ def page(*listings: dict[str, Any], count: int | None = None) -> dict[str, Any]:
     return {"status": "success", "result": listings, "count": count}
 
 
-def says(pms: FakeHostaway, *said: Said) -> None:
-    """Have the PMS answer these to its calls, and the last of them for ever."""
+def answering(pms: FakeHostaway, *said: Said) -> None:
+    """Make the PMS answer these in order, and the last one forever."""
     answers = itertools.chain(said, itertools.repeat(said[-1]))
     pms.say = lambda _: next(answers)  # type: ignore[method-assign]
 
 
 def end_of_sync(account: IntegrationAccount) -> str | None:
-    """Sync until it has ended, however often it takes; return what it says of itself."""
+    """Sync until it has ended, however many runs it takes; return the error it shows."""
     integrations.sync_now(account)
     for _ in range(30):
         stays.all_at_once()
@@ -55,7 +55,7 @@ def end_of_sync(account: IntegrationAccount) -> str | None:
     raise AssertionError("it never ends")
 
 
-MAX_VALUES, MAX_BYTES = 10_000, 100_000  # here; the real ones: test_account.py
+MAX_VALUES, MAX_BYTES = 10_000, 100_000  # sign-in here; the real limits: test_account.py
 WRONG: dict[str, tuple[Said, str]] = {
     "no JSON": (Said(200, b"<html>Maintenance</html>"), "Hostaway's response is not valid JSON."),
     "half a JSON": (Said(200, b'{"status": "success", "result": [{"id": 1'), "Hostaway's response is not valid JSON."),
@@ -78,7 +78,7 @@ WRONG: dict[str, tuple[Said, str]] = {
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
+def test_a_page_that_cannot_be_stored_breaks_no_other_sync(
     account: IntegrationAccount, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def take_in(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
@@ -97,7 +97,7 @@ def test_a_page_that_can_not_be_written_down_breaks_no_other_sync(
     assert (account.synced_at, account.attempts) == (None, 1)
 
 
-def test_what_can_not_be_used_ends_the_sync_with_a_sentence_and_removes_nothing(
+def test_an_unusable_response_ends_the_sync_with_a_sentence_and_removes_nothing(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "RETRY_AFTER_S", (0,))
@@ -106,8 +106,8 @@ def test_what_can_not_be_used_ends_the_sync_with_a_sentence_and_removes_nothing(
     stays.synced(account)
     there, seen = stays.objects(), {}
     for case, (said, _) in WRONG.items():
-        says(pms, said)
-        errors = [end_of_sync(account) for _ in range(2)]  # a listing that two whole syncs missed is removed
+        answering(pms, said)
+        errors = [end_of_sync(account) for _ in range(2)]  # a listing that two complete syncs missed is removed
         seen[case] = errors, [(one.external_id, one.missing_since) for one in stays.listings()]
     kept = [("1", None), ("2", None), ("3", None)]
     assert seen == {case: ([error] * 2, kept) for case, (_, error) in WRONG.items()}
@@ -116,10 +116,10 @@ def test_what_can_not_be_used_ends_the_sync_with_a_sentence_and_removes_nothing(
 
 
 @pytest.mark.parametrize("calls", ["token", "page"])
-def test_a_pms_that_hangs_is_left_after_its_time(
+def test_a_hanging_pms_is_abandoned_after_its_deadline(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, calls: str
 ) -> None:
-    """It answers only once it was left."""
+    """It answers only after it was abandoned."""
     monkeypatch.setattr(accounts, "CALL_DEADLINE_S", 0.3)
     monkeypatch.setattr(tasks, "RETRY_AFTER_S", ())
     if calls == "token":
@@ -138,28 +138,28 @@ def test_a_pms_that_hangs_is_left_after_its_time(
         was_left.set()
 
 
-def test_pages_without_end_end(account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_pages_end(account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "MAX_PAGES", 6)
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     numbers = itertools.count(1)
     pms.say = lambda _: as_json(page(listing(next(numbers)), count=10**8))  # type: ignore[method-assign]
     assert end_of_sync(account) == "Hostaway's response has too many pages."
-    assert len(stays.listings()) == 5, "what came stays, and is brought up to date the next time"
+    assert len(stays.listings()) == 5, "the received listings stay, and are updated the next time"
 
 
-def test_the_same_page_for_ever_ends(
+def test_an_endlessly_repeated_page_ends(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 2)
-    says(pms, as_json(page(listing(1), listing(2), count=10**8)))
+    answering(pms, as_json(page(listing(1), listing(2), count=10**8)))
     assert end_of_sync(account) == "Hostaway's response repeats earlier pages."
     assert len(stays.listings()) == 2
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_ten_thousand_pictures_of_one_listing_are_cut(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_ten_thousand_pictures_of_one_listing_are_truncated(account: IntegrationAccount, pms: FakeHostaway) -> None:
     images = [{"url": f"{pms.url}/pictures/{n}.jpg", "sortOrder": n} for n in range(10_000)]
-    says(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
+    answering(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
     stays.synced_only(account)
     assert account.error is None
     assert len(stays.listings()[0].pictures) == normal.MAX_PICTURES
@@ -167,7 +167,7 @@ def test_ten_thousand_pictures_of_one_listing_are_cut(account: IntegrationAccoun
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_texts_that_no_database_keeps_are_made_good(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_texts_that_no_database_stores_are_repaired(account: IntegrationAccount, pms: FakeHostaway) -> None:
     odd = "a\0b\ud800c" + "x" * 5000
     images = [
         {"url": "http://127.0.0.1/a\0.jpg", "caption": odd},
@@ -177,7 +177,7 @@ def test_texts_that_no_database_keeps_are_made_good(account: IntegrationAccount,
         {"url": "javascript:alert(1)"},
     ]
     body = json.dumps(page(listing(1, name=odd, listingImages=images), listing(2), count=2))
-    says(pms, Said(200, body.encode()))
+    answering(pms, Said(200, body.encode()))
     stays.synced(account)
     assert account.error is None
     first = stays.listings()[0]

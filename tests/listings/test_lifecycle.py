@@ -1,4 +1,4 @@
-"""A picture's life: it moves, changes behind its URL, gets another, goes and comes back."""
+"""The life of a picture: it moves, changes behind its URL, gets another URL, disappears and returns."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.outside import Reply, outside
 
 
 def long_ago() -> None:
-    """What the PMS doesn't name any more, it has not named for as long as copies are kept."""
+    """Pretend that pictures no longer named by the PMS were last named longer ago than copies are kept."""
     with work():
         gone = update(ListingImage).where(ListingImage.superseded_at.is_not(None))
         db.session.execute(gone.values(superseded_at=now() - removal.SUPERSEDED_KEPT - timedelta(hours=1)))
 
 
-def test_a2_another_order_changes_positions_and_nothing_else(
+def test_a_new_order_changes_positions_and_nothing_else(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -47,7 +47,7 @@ def test_a2_another_order_changes_positions_and_nothing_else(
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a4_another_first_picture_is_the_thumbnail_without_a_download(
+def test_a_new_first_picture_becomes_the_thumbnail_without_a_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -59,7 +59,7 @@ def test_a4_another_first_picture_is_the_thumbnail_without_a_download(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a5_a_changed_url_has_a_new_record_beside_the_old_one_which_is_not_served(
+def test_a_changed_url_gets_a_new_record_and_the_old_one_is_not_served(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -67,7 +67,7 @@ def test_a5_a_changed_url_has_a_new_record_beside_the_old_one_which_is_not_serve
     old_id, old_key, old_url = old.id, old.key, old.original_url
     new_url = pms.url_of(pms.catalogue.change_url(1, 1))
     stays.synced_only(account)
-    assert new_url in stays.shown_urls(), "the PMS's own until there is a copy"
+    assert new_url in stays.shown_urls(), "the PMS's URL until there is a copy"
     copies.run()
     stays.synced(account)
     new, old = stays.gallery()[1], db.session.get_one(ListingImage, old_id)
@@ -79,7 +79,7 @@ def test_a5_a_changed_url_has_a_new_record_beside_the_old_one_which_is_not_serve
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a5_an_old_url_that_comes_back_has_its_copy_at_once(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_an_old_url_that_returns_has_its_copy_immediately(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     gone = pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
@@ -93,7 +93,7 @@ def test_a5_an_old_url_that_comes_back_has_its_copy_at_once(account: Integration
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
+def test_changed_bytes_behind_a_url_are_found_by_a_conditional_request(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -104,7 +104,7 @@ def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     stays.all_at_once()
     copies.run()
     db.session.rollback()
-    assert (pms.count("/pictures/", 200), pms.count("/pictures/", 304)) == (12, 12), "asked for, not downloaded"
+    assert (pms.count("/pictures/", 200), pms.count("/pictures/", 304)) == (12, 12), "revalidated, not downloaded"
     assert stays.objects() == there
     assert stays.gallery()[0].last_checked_at > checked_at
     changed = pms.catalogue.change_bytes(1, 0)
@@ -114,11 +114,11 @@ def test_a6_bytes_that_change_behind_one_url_are_found_by_a_conditional_request(
     db.session.rollback()
     assert (pms.count("/pictures/", 200), pms.count("/pictures/", 304)) == (13, 23)
     assert len(old_keys) == 2
-    assert old_keys.isdisjoint(stays.objects()), "what nothing names is dropped"
+    assert old_keys.isdisjoint(stays.objects()), "an object that nothing names is dropped"
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a6_a_host_that_knows_no_conditions_is_verified_by_its_bytes(
+def test_a_host_without_conditional_requests_is_verified_by_its_bytes(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     data = [factories.jpeg(64, 48)]
@@ -136,10 +136,10 @@ def test_a6_a_host_that_knows_no_conditions_is_verified_by_its_bytes(
     assert there.keys().isdisjoint(stays.objects())
 
 
-def test_a6_a_copy_whose_object_was_lost_is_made_anew_when_it_is_verified(
+def test_a_lost_copy_is_made_again_on_verification(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    """J11: somebody deleted it by hand."""
+    """Somebody deleted the object by hand."""
     stays.synced(account)
     storage.cdn.delete(str(stays.gallery()[1].key))
     stays.all_at_once()
@@ -148,22 +148,22 @@ def test_a6_a_copy_whose_object_was_lost_is_made_anew_when_it_is_verified(
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a7_a_link_that_failed_is_fetched_again_when_it_is_signed_anew(
+def test_a_failed_link_is_fetched_again_when_its_signature_changes(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    url_of, turn = pms.url_of, 1
-    pms.url_of = lambda picture: f"{url_of(picture)}?Expires={turn}&Signature={turn}"  # type: ignore[method-assign]
+    url_of, signature = pms.url_of, 1
+    pms.url_of = lambda picture: f"{url_of(picture)}?Expires={signature}&Signature={signature}"  # type: ignore[method-assign]
     pms.fail_next(1, 403, below="/pictures/1/2.jpg")
     stays.synced(account)
     assert stays.gallery()[1].failure_reason == "PMS image returns 403"
-    turn = 2
+    signature = 2
     stays.synced(account)
     assert stays.gallery()[1].failure_reason is None
     stays.assert_copied(pms, alice.workspace)
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a8_a_removed_picture_is_not_served_and_its_copy_goes_after_a_while(
+def test_a_removed_picture_is_not_served_and_its_copy_is_deleted_later(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -175,13 +175,13 @@ def test_a8_a_removed_picture_is_not_served_and_its_copy_goes_after_a_while(
     assert removal.forget_superseded() == 0
     assert there.items() <= stays.objects().items()
     long_ago()
-    assert removal.forget_superseded() == 3, "two of the gallery, and what was the second listing's thumbnail"
+    assert removal.forget_superseded() == 3, "two of the gallery, and the former thumbnail of the second listing"
     db.session.rollback()
     assert len([image for image in stays.images() if image.superseded_at]) == 3, "the records stay"
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a8_a_copy_that_another_picture_shares_is_kept_as_long_as_that(
+def test_a_shared_copy_is_kept_as_long_as_another_picture_needs_it(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     first = pms.catalogue.listings[1]
@@ -196,12 +196,12 @@ def test_a8_a_copy_that_another_picture_shares_is_kept_as_long_as_that(
     del first.pictures[1:]
     stays.synced(account)
     long_ago()
-    assert removal.forget_superseded() == 2, "both that shared it at once"
+    assert removal.forget_superseded() == 2, "both pictures that shared it"
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a8_a_picture_that_comes_back_after_that_is_downloaded_again(
+def test_a_picture_that_returns_after_its_copy_was_deleted_is_downloaded_again(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -215,10 +215,10 @@ def test_a8_a_picture_that_comes_back_after_that_is_downloaded_again(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_picture_that_comes_back_while_its_copy_is_deleted_is_stored_again_after_that(
+def test_a_picture_that_returns_during_the_deletion_of_its_copy_is_stored_again(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    """A copy's name is made of what it holds: whoever deletes the old one must not delete the new one."""
+    """A copy's key is derived from its content: deleting the old object must not delete the new one."""
     stays.synced(account)
     key = str(stays.gallery()[1].key)
     with work():
@@ -238,7 +238,7 @@ def test_a_picture_that_comes_back_while_its_copy_is_deleted_is_stored_again_aft
 @pytest.mark.parametrize(
     ("one", "other"), [("f=%E8.jpg", "f=%E9.jpg"), ("f=%FF", "f=%EF%BF%BD"), ("f=\u00e8", "f=%E8")]
 )
-def test_a7_only_what_signs_is_left_out_not_what_is_no_utf_8(one: str, other: str) -> None:
+def test_only_signing_parameters_are_ignored_not_invalid_utf_8(one: str, other: str) -> None:
     assert detection.url_sha256(f"https://h.example/?{one}") != detection.url_sha256(f"https://h.example/?{other}")
     signed = f"https://h.example/?{one}&X-Amz-Signature=%FF"
     assert detection.url_sha256(signed) == detection.url_sha256(f"https://h.example/?{one}")

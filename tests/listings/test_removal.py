@@ -1,4 +1,4 @@
-"""A listing or an account goes: its records with it, its copies dark at once and deleted soon."""
+"""Removing a listing or an account: its records disappear, its copies are hidden immediately and deleted soon."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 def left() -> tuple[int, int]:
-    """How many accounts and listings there are, whoever may see them."""
+    """The numbers of accounts and listings, hidden ones included."""
     db.session.rollback()
     tables = IntegrationAccount, Listing
     counts = (select(func.count(table.id)).execution_options(**WITH_REMOVED) for table in tables)
@@ -44,7 +44,7 @@ def left() -> tuple[int, int]:
 
 
 @on_each
-def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
+def test_a_removed_account_takes_its_listings_and_their_objects_with_it(
     account: IntegrationAccount, alice: Person, charlie: Person, pms: FakeHostaway
 ) -> None:
     his = stays.synced(stays.connected(charlie.workspace, pms))
@@ -55,7 +55,7 @@ def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
     integrations.sync_now(account)
     removal.remove_account(account)
     client = alice.app.test_client()
-    assert {client.get(f"/cdn/{key}").status_code for key in hers} == {404}, "dark before the objects are gone"
+    assert {client.get(f"/cdn/{key}").status_code for key in hers} == {404}, "hidden before the objects are gone"
     assert {listing.account_id for listing in stays.listings()} == {his.id}
     assert removal.clear_leftovers() == 3
     stays.assert_copied(pms, charlie.workspace)
@@ -68,7 +68,7 @@ def test_a15_a_removed_account_takes_its_listings_and_their_objects_with_it(
 
 
 @on_each
-def test_a15_an_account_is_connected_anew_right_after_its_removal(
+def test_an_account_can_be_connected_again_right_after_its_removal(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -83,7 +83,7 @@ def test_a15_an_account_is_connected_anew_right_after_its_removal(
 
 
 @on_each
-def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAccount) -> None:
+def test_a_removal_updates_no_listing_and_no_picture(account: IntegrationAccount) -> None:
     stays.synced(account)
     with stays.statements() as asked:
         removal.remove_account(account)
@@ -91,7 +91,7 @@ def test_a15_a_removal_touches_no_listing_and_no_picture(account: IntegrationAcc
 
 
 @on_each
-def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
+def test_pending_pictures_of_a_removed_account_delay_no_other(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "ACCOUNTS", 1)
@@ -105,10 +105,10 @@ def test_a15_what_waits_in_a_removed_account_keeps_no_other_waiting(
 
 
 @on_each
-def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
+def test_listings_removed_from_the_pms_are_deleted_like_those_of_a_removed_account(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many they are: a sync that deletes thousands holds up everybody. Some of their pictures still wait."""
+    """In the background: a sync that deletes thousands would block everybody. Some pictures still wait."""
     monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
     monkeypatch.setattr(removal, "BATCH", 2)
     stays.synced(account)
@@ -119,7 +119,7 @@ def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
     with stays.statements() as asked:
         stays.synced_only(account)
     assert not [statement for statement in asked if statement.startswith("DELETE FROM listing")]
-    assert len(stays.listings()) == 1, "nobody sees the others any more"
+    assert len(stays.listings()) == 1, "the others are hidden already"
     asked_before = pms.count("/pictures/")
     copies.run()
     assert pms.count("/pictures/") == asked_before + 4
@@ -129,7 +129,7 @@ def test_a15_listings_that_the_pms_has_no_more_go_as_an_account_does(
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_copies_of_a_removed_account_are_deleted_when_the_bucket_is_back(
+def test_copies_of_a_removed_account_are_deleted_once_the_bucket_is_back(
     account: IntegrationAccount, work_off: Callable[[], int]
 ) -> None:
     stays.synced(account)
@@ -148,7 +148,7 @@ def test_copies_of_a_removed_account_are_deleted_when_the_bucket_is_back(
     assert work_off() == 0, "nothing is left to be done"
 
 
-def test_the_statements_of_a_removal_do_not_grow_with_its_pictures(alice: Person) -> None:
+def test_the_number_of_statements_of_a_removal_does_not_grow_with_its_pictures(alice: Person) -> None:
     counts = []
     for pictures in (2, 60):
         account = stays.connected(alice.workspace, stays.NOWHERE)
@@ -160,10 +160,10 @@ def test_the_statements_of_a_removal_do_not_grow_with_its_pictures(alice: Person
     assert counts[0] == counts[1]
 
 
-def test_a15_who_has_no_time_left_rings_for_the_next(
+def test_a_run_out_of_time_enqueues_its_successor(
     account: IntegrationAccount, work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Imports have their turn in between: they wait in the same queue."""
+    """Imports run in between: they wait in the same queue."""
     monkeypatch.setattr(removal, "CLEAR_FOR_S", 0)
     monkeypatch.setattr(removal, "CLEARED_TOGETHER", 1)
     stays.synced(account)
@@ -175,9 +175,7 @@ def test_a15_who_has_no_time_left_rings_for_the_next(
 
 
 @on_both
-def test_a15_two_workers_clear_the_same_leftovers(
-    account: IntegrationAccount, at_once: Callable[..., list[Any]]
-) -> None:
+def test_two_workers_can_clean_up_concurrently(account: IntegrationAccount, at_once: Callable[..., list[Any]]) -> None:
     stays.synced(account)
     removal.remove_account(account)
     outcomes = at_once(removal.clear_leftovers, (), (), ())
@@ -186,7 +184,7 @@ def test_a15_two_workers_clear_the_same_leftovers(
 
 
 @on_both
-def test_a15_pictures_in_flight_when_their_account_goes_leave_nothing(
+def test_pictures_in_flight_during_the_removal_of_their_account_leave_nothing(
     account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def remove() -> None:
@@ -206,7 +204,7 @@ def test_a15_pictures_in_flight_when_their_account_goes_leave_nothing(
 
 
 @on_both
-def test_a15_an_account_that_goes_in_the_middle_of_its_sync_stays_gone(
+def test_an_account_removed_during_its_sync_stays_removed(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     answer, account_id = pms.answer, account.id
@@ -223,10 +221,10 @@ def test_a15_an_account_that_goes_in_the_middle_of_its_sync_stays_gone(
     assert left() == (0, 0)
 
 
-def test_what_a_crash_left_of_a_copy_is_collected_and_nothing_else(
+def test_only_the_remains_of_a_crashed_copy_are_collected(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
-    """A15, J2: put, and killed before the commit."""
+    """The object was stored, and the worker killed before the commit."""
     stays.synced(account)
     orphan = f"{alice.workspace.uuid}/{stays.listings()[0].uuid}/gallery/7_{'0' * 32}.jpg"
     storage.cdn.put(orphan, b"x", "image/jpeg")

@@ -1,4 +1,4 @@
-"""What fails: what may pass is tried again, with patience; what is final says why; a good copy is served on."""
+"""Failures: temporary ones are retried with a backoff, final ones have a reason, and a good copy is still served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 1, 2  # one listing of two pictures
 @pytest.mark.parametrize(
     "failure", ["5xx", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reset", "timeout", "S3"))]
 )
-def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
+def test_temporary_failures_are_retried_on_schedule_and_then_have_a_reason(
     account: IntegrationAccount, pms: FakeHostaway, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if failure == "timeout":
@@ -62,10 +62,10 @@ def test_an_s3_upload_that_fails_half_way_succeeds_later(
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a9_a_failure_after_a_success_keeps_serving_the_copy(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_failure_after_a_success_keeps_serving_the_copy(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     keys, objects = [image.key for image in stays.images()], stays.objects()
-    for _ in range(fetch.MAX_ATTEMPTS + 2):  # weeks pass, and it is asked again each time
+    for _ in range(fetch.MAX_ATTEMPTS + 2):  # weeks pass, and it is requested again each time
         pms.fail_next(2, 404, below="/pictures/")
         stays.run_due()
         assert [image.key for image in stays.images()] == keys
@@ -76,7 +76,7 @@ def test_a9_a_failure_after_a_success_keeps_serving_the_copy(account: Integratio
     assert {image.failure_reason for image in stays.images()} == {None}
 
 
-def test_a_copy_that_can_not_be_verified_is_retried_as_often_each_time(
+def test_a_copy_that_cannot_be_verified_is_retried_as_often_each_time(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -91,7 +91,7 @@ def test_a_copy_that_can_not_be_verified_is_retried_as_often_each_time(
         assert all(stays.again_in_s(image) > 6 * 24 * 3600 for image in stays.images())
 
 
-def test_a_picture_is_tried_again_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_a_picture_is_retried_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
     copies.try_again(stays.images()[1])
@@ -100,9 +100,7 @@ def test_a_picture_is_tried_again_on_request(account: IntegrationAccount, alice:
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_all_that_failed_is_tried_again_on_request(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
-) -> None:
+def test_all_failures_are_retried_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     pms.fail_next(2, 404, below="/pictures/")
     stays.synced(account)
     assert copies.try_all_again(select(ListingImage.id)) == 3
@@ -112,7 +110,9 @@ def test_all_that_failed_is_tried_again_on_request(
     assert copies.try_all_again(select(ListingImage.id)) == 0
 
 
-def test_what_is_off_or_gone_is_not_tried_again(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
+def test_disabled_or_removed_pictures_are_not_retried(
+    account: IntegrationAccount, alice: Person, pms: FakeHostaway
+) -> None:
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
     failed = stays.images()[1]

@@ -1,7 +1,6 @@
-"""Workers are killed in the midst of a first sync, Redis forgets, S3 fails: the end is the same as without.
+"""Workers are killed during a first sync, Redis is flushed, S3 fails: the result is the same as without.
 
-A few kills, more among more listings, and three where each lease runs out in its own time.
-"""
+A few kills by default; more among more listings, and three with leases that expire in real time, in the storm."""
 
 from __future__ import annotations
 
@@ -38,19 +37,19 @@ QUEUES = (jobs.SYNC, jobs.CDN, jobs.CDN, jobs.SCHEDULE)
 
 @dataclass(frozen=True)
 class Storm:
-    """How many listings there are, and what becomes of those who work for them."""
+    """The number of listings, and what happens to the workers."""
 
     listings: int
     kills: int
     away_s: float  # how long S3 answers 503
-    pause_s: float  # how long one is at work at most before it is killed
-    is_patient: bool  # leases and pauses run out in their own time
+    pause_s: float  # the longest time that a worker may work before it is killed
+    is_in_real_time: bool  # leases and pauses expire in real time
     within_s: float = 60
 
 
-SMALL = Storm(listings=10, kills=6, away_s=2, pause_s=0.2, is_patient=False)
-WHOLE = Storm(listings=60, kills=12, away_s=5, pause_s=0.5, is_patient=False, within_s=300)
-PATIENT = Storm(listings=20, kills=3, away_s=10, pause_s=1, is_patient=True, within_s=400)
+SMALL = Storm(listings=10, kills=6, away_s=2, pause_s=0.2, is_in_real_time=False)
+WHOLE = Storm(listings=60, kills=12, away_s=5, pause_s=0.5, is_in_real_time=False, within_s=300)
+REAL_TIME = Storm(listings=20, kills=3, away_s=10, pause_s=1, is_in_real_time=True, within_s=400)
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
 
@@ -63,7 +62,7 @@ def pms(storm: Storm) -> Iterator[FakeHostaway]:
 
 @pytest.mark.parametrize(
     ("storm", "database"),
-    [(storm, database) for storm in (SMALL, WHOLE) for database in BOTH] + [(PATIENT, BOTH[1])],
+    [(storm, database) for storm in (SMALL, WHOLE) for database in BOTH] + [(REAL_TIME, BOTH[1])],
     ids=lambda value: value if isinstance(value, str) else f"{value.kills} kills",
     indirect=["database"],
 )
@@ -77,7 +76,7 @@ def test_a_first_sync_in_a_storm_ends_as_without(
         with pool(settings, app, *QUEUES, S3_ENDPOINT_URL=front.url) as workers:
             rage(workers.pid, front, storm)
             done = lambda: copied() == wanted and has_ended(account)  # noqa: E731
-            if not storm.is_patient:
+            if not storm.is_in_real_time:
                 kill(descendants(workers.pid))
                 stays.all_at_once()
                 hurry(retries=True)
@@ -88,7 +87,7 @@ def test_a_first_sync_in_a_storm_ends_as_without(
 
 
 def rage(pool_id: int, front: Front, storm: Storm) -> None:
-    """Kill who is at work, time after time; flush Redis and take S3 away in between."""
+    """Kill busy workers repeatedly; flush Redis and take S3 away in between."""
     chance = random.Random(5)
     back = threading.Timer(storm.away_s, setattr, (front, "answer", lambda _: None))
     back.daemon = True
@@ -100,18 +99,17 @@ def rage(pool_id: int, front: Front, storm: Storm) -> None:
         if n == storm.kills // 2:
             jobs.connection().flushall()
         time.sleep(chance.uniform(0, storm.pause_s))
-        with suppress(ValueError):  # it was done in this very moment
+        with suppress(ValueError):  # it ended in this very moment
             kill(chance.choice([[horse], [parent_of(horse)], [horse, parent_of(horse)]]))
-        if not storm.is_patient:
+        if not storm.is_in_real_time:
             hurry(retries=not back.is_alive())
     back.join(timeout=2 * storm.away_s)
 
 
 def hurry(*, retries: bool) -> None:
-    """Let time pass: leases, and what waits for the sweep, a retry or the end of a lease.
+    """Expire leases, and whatever waits for the sweep, a retry or the end of a lease.
 
-    While S3 is away, `retries` wait: five of them take hours, and what fails as often has failed for good.
-    """
+    While S3 is away, `retries` stay: five of them take hours, after which a picture has failed for good."""
     stays.let_leases_run_out()
     if retries:
         with work():
@@ -122,7 +120,7 @@ def hurry(*, retries: bool) -> None:
 
 
 def at_work(pool_id: int) -> int:
-    """Wait for a work-horse that has more than a moment to do; return its process id."""
+    """Wait for a work-horse with a longer job; return its process id."""
     before: set[int] = set()
     busy: list[int] = []
 

@@ -1,4 +1,5 @@
-"""The switch: off, nothing new is fetched and the PMS's own URLs are shown; on again, the copies are back at once."""
+"""The switch: when off, nothing new is fetched and the PMS's URLs are shown; when on again, copies are back
+immediately."""
 
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @on_each
-def test_a10_off_and_on_again_brings_the_copies_back_at_once_without_a_download(
+def test_switching_off_and_on_restores_the_copies_immediately_without_a_download(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
     there, downloads = stays.objects(), pms.count("/pictures/")
     before = stays.shown_urls()
     integrations.switch(alice.workspace, "hostaway", enabled=False)
-    assert not any(map(stays.is_cdn, stays.shown_urls())), "the PMS's own URLs"
+    assert not any(map(stays.is_cdn, stays.shown_urls())), "the PMS's URLs"
     client = alice.app.test_client()
     assert [client.get(f"/cdn/{key}").status_code for key in there] == [200] * len(there)
     stays.synced(account)
@@ -50,7 +51,7 @@ def test_a10_off_and_on_again_brings_the_copies_back_at_once_without_a_download(
 
 
 @on_each
-def test_a10_what_is_queued_is_skipped_and_no_failure_and_fetched_when_it_is_on_again(
+def test_queued_pictures_are_skipped_while_off_without_failing_and_fetched_when_on_again(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced_only(account)
@@ -66,7 +67,7 @@ def test_a10_what_is_queued_is_skipped_and_no_failure_and_fetched_when_it_is_on_
 
 
 @on_each
-def test_a10_a_switch_touches_no_picture(account: IntegrationAccount, alice: Person) -> None:
+def test_a_switch_updates_no_picture(account: IntegrationAccount, alice: Person) -> None:
     stays.synced(account)
     with stays.statements() as asked:
         for enabled in (False, True):
@@ -75,7 +76,7 @@ def test_a10_a_switch_touches_no_picture(account: IntegrationAccount, alice: Per
 
 
 @on_each
-def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
+def test_pictures_waiting_while_off_delay_no_other_provider(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "ACCOUNTS", 1)
@@ -103,7 +104,7 @@ def test_a10_what_waits_where_it_is_off_keeps_no_other_provider_waiting(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
+def test_a_switch_turned_off_between_choice_and_download_is_honoured(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def choose(most: int) -> list[int]:
@@ -124,7 +125,7 @@ def test_a10_a_switch_that_goes_off_between_choice_and_download_is_off(
 
 
 @on_both
-def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
+def test_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def off() -> None:
@@ -146,9 +147,7 @@ def test_a10_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     assert len(stays.objects()) == 6
 
 
-def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
-    account: IntegrationAccount, alice: Person
-) -> None:
+def test_hidden_copies_send_no_event_until_the_switch_is_on_again(account: IntegrationAccount, alice: Person) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
     stays.synced_only(account)
     *some, last = [task for task in tasks._claim(99) if task.listing_id == stays.listings()[0].id]
@@ -160,11 +159,11 @@ def test_a10_of_copies_that_nobody_is_shown_nobody_is_told_until_it_is_on_again(
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     stays.let_leases_run_out()
     copies.run()
-    assert db.session.query(Delivery).count() == 3, "each listing once"
+    assert db.session.query(Delivery).count() == 3, "one event per listing"
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)
-def test_an_account_that_is_removed_in_that_moment_is_not_hurried(
+def test_an_account_removed_during_the_switch_is_not_enqueued(
     app: Flask, account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=False)

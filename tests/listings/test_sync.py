@@ -1,4 +1,4 @@
-"""Sync: listings come page by page, once; what is the same is not written; what is gone goes."""
+"""Sync: listings arrive page by page, once; unchanged ones are not written; missing ones are removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.listings.fakes.feed import FakeFeed
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_sync_brings_listings_and_their_pictures(alice: Person, pms: FakeHostaway) -> None:
+def test_a_sync_stores_listings_and_their_pictures(alice: Person, pms: FakeHostaway) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     stays.synced(account)
@@ -38,7 +38,7 @@ def test_a_sync_brings_listings_and_their_pictures(alice: Person, pms: FakeHosta
     assert timedelta(minutes=14) < account.next_at - now() <= timedelta(minutes=15)
 
 
-def test_a_second_sync_asks_for_no_picture_and_writes_no_listing(
+def test_a_second_sync_requests_no_picture_and_writes_no_listing(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -58,7 +58,7 @@ def test_without_the_switch_nothing_is_copied(alice: Person, pms: FakeHostaway) 
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_listing_that_is_missing_twice_is_removed(
+def test_a_listing_missing_from_two_syncs_is_removed(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -71,7 +71,7 @@ def test_a_listing_that_is_missing_twice_is_removed(
     assert len(stays.listings()) == 2
 
 
-def test_a_listing_that_was_only_skipped_stays(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_listing_missing_from_one_sync_stays(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     skipped = pms.catalogue.listings.pop(2)
     stays.synced(account)
@@ -80,7 +80,7 @@ def test_a_listing_that_was_only_skipped_stays(account: IntegrationAccount, pms:
     assert [listing.missing_since for listing in stays.listings()] == [None, None, None]
 
 
-def test_a_sync_goes_on_from_its_cursor(
+def test_a_sync_resumes_from_its_cursor(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
@@ -96,7 +96,7 @@ def test_a_sync_goes_on_from_its_cursor(
     assert (len(stays.listings()), account.pages, account.error) == (4, 4, None)
 
 
-def test_a_sync_has_the_room_that_what_waits_leaves_it(
+def test_a_sync_queues_pictures_up_to_the_limit_minus_those_waiting(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def due() -> int:
@@ -109,28 +109,28 @@ def test_a_sync_has_the_room_that_what_waits_leaves_it(
     integrations.switch(account.definition.workspace, "hostaway", enabled=True)
     pms.catalogue.add(4)
     stays.synced_only(account)
-    assert (account.uploads, due()) == (20, 10), "and it is said as long as it is so"
+    assert (account.uploads, due()) == (20, 10), "the limit is shown as long as it applies"
 
 
-def test_what_is_fetched_again_counts_as_what_is_new_does(
+def test_refetched_pictures_count_like_new_ones(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PMS that signs its links anew at each sync, though thousands of them are dead."""
+    """A PMS that signs its links again at each sync, although thousands of them are dead."""
 
-    def signed_anew(listing: dict[str, Any]) -> dict[str, Any]:
+    def signed_again(listing: dict[str, Any]) -> dict[str, Any]:
         images = [image | {"url": f"{image['url']}?signature=new"} for image in listing["listingImages"]]
         return listing | {"listingImages": images}
 
     pms.fail_next(99, 404, below="/pictures/")
     stays.synced(account)
     monkeypatch.setattr(hostaway.Hostaway, "uploads_per_sync", 10)
-    pms.twist = signed_anew
+    pms.twist = signed_again
     stays.synced_only(account)
     due = [image for image in stays.images() if image.next_at and image.next_at <= now()]
     assert (len(due), account.uploads) == (10, 15)
 
 
-def test_an_answer_that_is_stored_in_parts_is_asked_for_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_stored_in_parts_is_requested_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "MAX_ON_A_PAGE", 2)
     with FakeFeed(listings=7, pictures=1) as feed:
         account = integrations.connect(alice.workspace, "GENERIC", feed.credentials)
@@ -140,7 +140,7 @@ def test_an_answer_that_is_stored_in_parts_is_asked_for_once(alice: Person, monk
     assert len(stays.listings()) == 7
 
 
-def test_a_pms_that_asks_for_time_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_pms_that_asks_for_a_pause_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.fail_next(1, Said(429, headers={"Retry-After": "77"}), below="/v1/listings")
     sync.run()
     db.session.rollback()
@@ -148,7 +148,7 @@ def test_a_pms_that_asks_for_time_gets_it(account: IntegrationAccount, pms: Fake
     assert timedelta(seconds=70) < account.next_at - now() <= timedelta(seconds=77)
 
 
-def test_a_sync_that_fails_removes_nothing_and_waits_longer_each_time(
+def test_a_failing_sync_removes_nothing_and_waits_longer_each_time(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -168,40 +168,40 @@ def test_a_sync_that_fails_removes_nothing_and_waits_longer_each_time(
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize("status", [410, *(pytest.param(status, marks=pytest.mark.slow) for status in (400, 404))])
-def test_where_the_pms_forgets_the_place_a_sync_begins_anew_at_once(
+def test_a_sync_restarts_immediately_when_the_pms_rejects_its_cursor(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     stays.synced(account)
     asked = pms.count("/v1/listings")
-    forgets(pms, 2, status)
+    rejects_page(pms, 2, status)
     stays.synced_only(account)
     assert (account.error, account.failures, account.pages, account.found) == (None, 0, 3, 3)
     assert pms.count("/v1/listings") == asked + 2 + 3
     assert [listing.missing_since for listing in stays.listings()] == [None, None, None]
-    forgets(pms, 2, status)
+    rejects_page(pms, 2, status)
     stays.synced_only(account)
-    assert (account.error, account.failures) == (None, 0), "each sync may, once"
+    assert (account.error, account.failures) == (None, 0), "once per sync"
 
 
-def test_where_it_forgets_the_place_again_the_sync_has_failed(
+def test_a_sync_fails_when_its_cursor_is_rejected_again(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     stays.synced(account)
     asked = pms.count("/v1/listings")
-    forgets(pms, 2, 410, times=2)
+    rejects_page(pms, 2, 410, times=2)
     stays.synced_only(account)
     assert (account.error, account.failures) == ("Hostaway no longer accepts the cursor of this sync.", 1)
     assert pms.count("/v1/listings") == asked + 2 + 2
     assert account.next_at and account.next_at > now() + timedelta(minutes=14)
-    forgets(pms, 2, 410)
+    rejects_page(pms, 2, 410)
     stays.synced_only(account)
     assert (account.error, account.failures, account.pages) == (None, 0, 3)
 
 
-def forgets(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> None:
-    """Refuse this page so many times, whatever is asked before and after it."""
+def rejects_page(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> None:
+    """Refuse this page that many times, whatever is requested before and after it."""
     left = [times]
     say = type(pms).say
 
@@ -214,7 +214,7 @@ def forgets(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -> Non
     pms.say = refused  # type: ignore[method-assign]
 
 
-def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHostaway) -> None:
+def test_refused_credentials_end_the_sync(alice: Person, pms: FakeHostaway) -> None:
     account = integrations.connect(alice.workspace, "HOSTAWAY", pms.credentials | {"clientSecret": "wrong"})
     sync.run()
     db.session.rollback()
@@ -223,17 +223,17 @@ def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHosta
 
 def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
-    pms.tokens = dict.fromkeys(pms.tokens, 2.0**40)  # none is good any more
+    pms.tokens = dict.fromkeys(pms.tokens, 2.0**40)  # no token is valid any more
     stays.synced(account)
     assert (account.error, pms.count("/v1/accessTokens")) == (None, 1)
 
 
-def test_a_pms_that_lets_us_in_and_then_refuses_ends_the_sync_with_one_token(
+def test_a_pms_that_signs_us_in_and_then_refuses_ends_the_sync_with_one_token(
     alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "RUN_FOR_S", 8)  # should it never end
+    monkeypatch.setattr(dispatch, "RUN_FOR_S", 8)  # in case it never ends
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
-    pms.fail_next(1000, 403, below="/v1/listings")  # a key that may not read them
+    pms.fail_next(1000, 403, below="/v1/listings")  # a key without permission to read them
     sync.run()
     db.session.rollback()
     assert (account.error, account.failures) == ("Hostaway rejected these credentials.", 1)

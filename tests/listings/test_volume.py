@@ -1,7 +1,6 @@
-"""Many listings over real HTTP, within the PMS's rate limits: all of them right, and nothing done twice.
+"""Many listings over real HTTP, within the PMS's rate limits: all correct, and nothing done twice.
 
-Some hundred pictures here; `LISTINGS=200 pytest tests/listings/test_volume.py -m storm -n 0` takes 4,000.
-"""
+Some hundred pictures here; `LISTINGS=200 pytest tests/listings/test_volume.py -m storm -n 0` takes 4,000."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def pms() -> Iterator[FakeHostaway]:
-    """One that keeps to its rate limits."""
+    """A PMS that enforces its rate limits."""
     with FakeHostaway(listings=LISTINGS, pictures=PICTURES) as pms:
         yield pms
 
@@ -43,7 +42,7 @@ def synced(account: IntegrationAccount) -> None:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_all_is_copied_once_and_only_what_changes_after_that(alice: Person, pms: FakeHostaway) -> None:
+def test_everything_is_copied_once_and_afterwards_only_changes(alice: Person, pms: FakeHostaway) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
 
@@ -65,4 +64,4 @@ def test_all_is_copied_once_and_only_what_changes_after_that(alice: Person, pms:
     assert pms.count("/pictures/") == LISTINGS * PICTURES + CHANGED
     stays.assert_copied(pms, alice.workspace)
 
-    assert pms.count("/", 429) == 0, "the PMS never had to say no"
+    assert pms.count("/", 429) == 0, "the PMS never had to refuse"

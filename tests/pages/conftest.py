@@ -1,4 +1,4 @@
-"""For the tests of pages only."""
+"""Fixtures for tests of pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["apart", "quick_passwords", "statements"]
 
 @pytest.fixture
 def statements(app: Flask) -> Callable[..., int]:
-    """Call something and count the statements that it asks the database."""
+    """Call a function and count the database statements it executes."""
 
     def count(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         said: list[str] = []

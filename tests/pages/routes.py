@@ -56,7 +56,7 @@ def of(app: Flask) -> list[Route]:
 
 @dataclass(frozen=True)
 class Things:
-    """What somebody owns, by the place it has in an address."""
+    """A person's things, by the parameter that names them in an address."""
 
     home: UUID
     photo: UUID
@@ -72,7 +72,7 @@ class Things:
 
     @classmethod
     def of(cls, person: Person, home: Property, image: Image) -> Things:
-        """What there is of each; from the webhook on, they are made here."""
+        """The existing things; those from the webhook on are created here."""
         key = access.api_keys(person.workspace)[-1]
         endpoint = endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
         delivery = endpoints.send_test(endpoint)
@@ -90,11 +90,11 @@ class Things:
 
     @property
     def parents(self) -> dict[str, UUID]:
-        """Those that others of them are within."""
+        """The things that contain others."""
         return {"home": self.home, "webhook": self.webhook, "listing": self.listing}
 
     def path(self, rule: Rule) -> str:
-        """Fill a rule's address. A KeyError here means: a new route, say what its parts are."""
+        """Fill in a rule's address. A KeyError here means that a new route has a parameter that is missing here."""
         places: dict[str, dict[str, object]] = {
             "/properties/": {"uuid": self.home, "photo": self.photo, "token": self.deletion, "job": self.job},
             "/listings/accounts/": {"uuid": self.account},

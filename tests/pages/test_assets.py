@@ -1,4 +1,4 @@
-"""Static files: kept for good under their own address, the icons that templates name, and what others wrote."""
+"""Static files: cached forever under a versioned address, icons named by templates, and vendored files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 STATIC, TEMPLATES = ROOT / "static", ROOT / "templates"
 
 
-def test_a_file_is_kept_for_good_under_its_own_address(app: Flask) -> None:
+def test_a_file_is_cached_forever_under_its_versioned_address(app: Flask) -> None:
     with app.test_request_context():
         url = static_url("favicon.svg")
     with app.test_client().get(url) as answer:
@@ -23,13 +23,13 @@ def test_a_file_is_kept_for_good_under_its_own_address(app: Flask) -> None:
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_under_an_old_address_the_new_file_is_asked_for_each_time(app: Flask) -> None:
+def test_under_an_old_address_the_new_file_is_revalidated_each_time(app: Flask) -> None:
     with app.test_client().get("/static/v-000000000000/css/app.css") as answer:
         assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
-def test_nothing_else_is_to_be_had(app: Flask, subtests: pytest.Subtests) -> None:
+def test_nothing_outside_the_folder_is_served(app: Flask, subtests: pytest.Subtests) -> None:
     for name in ("none.css", "../app.py", "%2e%2e/app.py"):
         with subtests.test(name=name):
             assert app.test_client().get(f"/static/v-000000000000/{name}").status_code == 404
@@ -60,14 +60,14 @@ def test_the_stylesheet_imports_every_file_once() -> None:
     assert sorted([*imported, "app.css"]) == sorted(files)
 
 
-def test_every_stylesheet_and_module_opens_with_what_it_is_for(subtests: pytest.Subtests) -> None:
+def test_every_stylesheet_and_module_opens_with_its_purpose(subtests: pytest.Subtests) -> None:
     for path in [*(STATIC / "css").rglob("*.css"), *(STATIC / "js").glob("*.js")]:
         with subtests.test(file=path.name):
             opening = r"/\* [A-Z]" if path.suffix == ".css" else r"// [A-Z]"
             assert re.match(opening, path.read_text())
 
 
-def test_what_others_wrote_is_as_it_was_fetched() -> None:
+def test_vendored_files_are_unmodified() -> None:
     folder = STATIC / "vendor"
     entries = re.findall(r"^(\S+)\n(?:  .*\n)*?  SHA-256 ([0-9a-f]{64})$", (folder / "VENDOR.txt").read_text(), re.M)
     assert len(entries) >= 3
@@ -75,8 +75,8 @@ def test_what_others_wrote_is_as_it_was_fetched() -> None:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name
 
 
-def test_minifying_a_module_changes_none_of_its_texts() -> None:
-    """rjsmin knows no template literal inside another: both would end early, in the middle of an expression."""
+def test_minifying_a_module_changes_no_string() -> None:
+    """rjsmin doesn't support nested template literals: both would end early, in the middle of an expression."""
     for path in (STATIC / "js").glob("*.js"):
         module = path.read_text()
         texts = re.findall(r"'[^'\n]*'|`[^`]*`", minified(module))

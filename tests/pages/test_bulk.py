@@ -1,4 +1,4 @@
-"""Deleting photos from the gallery editor, the undo, and describing several in a row."""
+"""Deleting photos in the gallery editor, undo, and describing several in a row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sheet_of(home: Property) -> str:
     return f"/properties/{home.uuid}/photos"
 
 
-def test_photos_go_and_come_back(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_deleted_photos_are_restored_by_undo(alice: Person, home: Property, photos: list[Image]) -> None:
     browser, chosen = alice.browser(), [str(photos[0].uuid), str(photos[2].uuid)]
     answer = browser.post(f"{sheet_of(home)}/bulk", data={"do": "delete", "photo": chosen}, headers=FRAGMENT)
     toast = json.loads(answer.headers["HX-Trigger"])["toast"]
@@ -43,7 +43,7 @@ def test_photos_go_and_come_back(alice: Person, home: Property, photos: list[Ima
     assert gallery.images(home)[0].is_main
 
 
-def test_without_htmx_there_is_an_undo_too(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_there_is_an_undo_without_htmx_too(alice: Person, home: Property, photos: list[Image]) -> None:
     browser = alice.browser()
     answer = browser.post(f"{sheet_of(home)}/bulk", data={"do": "delete", "photo": str(photos[1].uuid)})
     assert answer.status_code == 303
@@ -53,7 +53,7 @@ def test_without_htmx_there_is_an_undo_too(alice: Person, home: Property, photos
     assert names(home) == "0123"
 
 
-def test_an_undo_that_comes_too_late_says_so(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_a_late_undo_says_so(alice: Person, home: Property, photos: list[Image]) -> None:
     url = f"{sheet_of(home)}/undo/00000000-0000-4000-8000-000000000000"
     answer = alice.browser().post(url, headers=FRAGMENT)
     assert answer.status_code == 404
@@ -61,7 +61,7 @@ def test_an_undo_that_comes_too_late_says_so(alice: Person, home: Property, phot
     assert alice.browser().post(url).status_code == 404
 
 
-def test_what_is_not_there_is_skipped(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_unknown_photos_are_skipped(alice: Person, home: Property, photos: list[Image]) -> None:
     for chosen in ([], ["nonsense"], ["00000000-0000-4000-8000-000000000000"]):
         answer = alice.browser().post(
             f"{sheet_of(home)}/bulk", data={"do": "delete", "photo": chosen}, headers=FRAGMENT
@@ -84,7 +84,9 @@ def test_selected_photos_are_described_in_a_row(alice: Person, home: Property, p
     assert "Save and next" not in browser.get(saved.location).text
 
 
-def test_those_without_a_description_are_described_in_a_row(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_photos_without_a_description_are_described_in_a_row(
+    alice: Person, home: Property, photos: list[Image]
+) -> None:
     gallery.describe(home, str(photos[2].uuid), "A garden")
     url = f"{sheet_of(home)}/{photos[1].uuid}?f=alt"
     answer = alice.browser().post(url, data={"alt": "A hall", "then": "next"}, headers=FRAGMENT)
@@ -93,7 +95,7 @@ def test_those_without_a_description_are_described_in_a_row(alice: Person, home:
     assert '<hx-partial hx-target="#photo"' in answer.text
     last = f"{sheet_of(home)}/{photos[3].uuid}?f=alt"
     answer = alice.browser().post(last, data={"alt": "A hall", "then": "next"}, headers=FRAGMENT)
-    assert str(photos[0].uuid) in answer.headers["HX-Trigger"]  # what was left out on the way
+    assert str(photos[0].uuid) in answer.headers["HX-Trigger"]  # the photos skipped on the way
     url = f"{sheet_of(home)}/{photos[0].uuid}?f=alt"
     answer = alice.browser().post(url, data={"alt": "A hall", "then": "next"}, headers=FRAGMENT)
     assert "photo:saved" in answer.headers["HX-Trigger"]

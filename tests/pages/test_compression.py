@@ -1,4 +1,4 @@
-"""Pages and static files travel compressed, where that tells nobody what is in them."""
+"""Pages and static files are compressed unless that could leak their content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.factories import Person
 GZIP = {"Accept-Encoding": "gzip, br"}
 
 
-def test_a_page_travels_compressed(alice: Person, home: Property) -> None:
+def test_a_page_is_compressed(alice: Person, home: Property) -> None:
     browser, path = alice.browser(), f"/properties/{home.uuid}/photos"
     plain, packed = browser.get(path), browser.get(path, headers=GZIP)
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -23,7 +23,9 @@ def test_a_page_travels_compressed(alice: Person, home: Property) -> None:
     assert plain.vary.as_set() >= {"accept-encoding"}
 
 
-def test_what_another_site_may_have_asked_for_travels_as_it_is(alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_response_that_another_site_may_have_requested_is_not_compressed(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
     for site in ("cross-site", "same-site", None):
         with subtests.test(site=site):
             browser = alice.browser()
@@ -33,14 +35,14 @@ def test_what_another_site_may_have_asked_for_travels_as_it_is(alice: Person, su
             assert answer.text.endswith("</html>")
 
 
-def test_nobody_gets_what_he_does_not_take(alice: Person, subtests: pytest.Subtests) -> None:
+def test_only_accepted_encodings_are_used(alice: Person, subtests: pytest.Subtests) -> None:
     for accepted in ("br", "gzip;q=0", "identity"):
         with subtests.test(accepted=accepted):
             answer = alice.browser().get("/properties", headers={"Accept-Encoding": accepted})
             assert "Content-Encoding" not in answer.headers
 
 
-def test_both_forms_of_a_file_have_an_etag_of_their_own(app: Flask, subtests: pytest.Subtests) -> None:
+def test_each_encoding_of_a_file_has_its_etag(app: Flask, subtests: pytest.Subtests) -> None:
     for name in ("css/app.css", "js/gallery.js", "vendor/htmx-4.0.1.min.js", "icons.svg"):
         with subtests.test(name=name):
             with app.test_request_context():

@@ -18,19 +18,19 @@ from tests.factories import SAME_ORIGIN, Person
 HTMX = {"HX-Request": "true"}
 
 
-def test_an_address_that_leads_nowhere(app: Flask) -> None:
+def test_an_unknown_address_is_404(app: Flask) -> None:
     answer = app.test_client().get("/nowhere")
     assert answer.status_code == 404
     assert "Page not found" in answer.text and 'href="/properties"' in answer.text
 
 
-def test_for_htmx_it_is_a_toast_and_the_page_stays(alice: Person) -> None:
+def test_htmx_gets_a_toast_and_the_page_stays(alice: Person) -> None:
     answer = alice.browser().get("/properties?after=x", headers=HTMX)
     assert (answer.status_code, answer.headers["HX-Reswap"]) == (422, "none")
     assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == answer.text
 
 
-def test_a_method_that_does_not_fit_says_which_do(alice: Person) -> None:
+def test_an_unsupported_method_lists_the_supported_ones(alice: Person) -> None:
     answer = alice.browser().post("/properties")
     assert answer.status_code == 405 and "GET" in answer.headers["Allow"]
 
@@ -40,7 +40,7 @@ def test_a_form_that_is_too_large(alice: Person) -> None:
     assert answer.status_code == 413 and WORDS[413].title in answer.text
 
 
-def test_every_status_has_its_words(app: Flask, subtests: pytest.Subtests) -> None:
+def test_every_status_has_its_message(app: Flask, subtests: pytest.Subtests) -> None:
     for status in WORDS:
         with subtests.test(status=status):
             with app.test_request_context("/"):
@@ -69,7 +69,7 @@ def test_each_problem_has_its_status(app: Flask, subtests: pytest.Subtests) -> N
             assert answer.headers.get("Retry-After") == ("7" if status == 429 else None)
 
 
-def test_with_the_database_away_the_page_says_so(apart: Callable[..., Flask], alice: Person) -> None:
+def test_the_page_says_so_while_the_database_is_down(apart: Callable[..., Flask], alice: Person) -> None:
     cookie = alice.browser().get_cookie("frontage")
     assert cookie
     browser = apart(database_url="sqlite:////nowhere/at/all.db").test_client()
@@ -79,17 +79,17 @@ def test_with_the_database_away_the_page_says_so(apart: Callable[..., Flask], al
     assert "partly unavailable" in answers[0].text and "unable to open" not in answers[0].text
 
 
-def test_with_redis_away_people_can_still_sign_in(apart: Callable[..., Flask], alice: Person) -> None:
+def test_people_can_sign_in_while_redis_is_down(apart: Callable[..., Flask], alice: Person) -> None:
     access.set_password(alice.user, "correct horse")
     client = apart(redis_url="redis://127.0.0.1:9").test_client()
     form = {"email": alice.user.email, "password": "correct horse"}
     assert client.post("/sign-in", data=form, headers=SAME_ORIGIN).status_code == 303
 
 
-def test_what_broke_on_our_side_says_nothing_of_the_inside(alice: Person) -> None:
+def test_an_internal_error_reveals_nothing(alice: Person) -> None:
     browser = alice.browser()
     with work():
-        alice.workspace.plan_name = "a secret"  # that no release knows: what reads it breaks
+        alice.workspace.plan_name = "a secret"  # unknown to every release: reading it raises
     answer = browser.get("/settings/plan-and-keys")
     assert answer.status_code == 500
     assert "Something went wrong on our side" in answer.text and "secret" not in answer.text

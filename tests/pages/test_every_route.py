@@ -1,4 +1,4 @@
-"""What holds for every route of the pages: foreign equals absent, no session no page, GET changes nothing."""
+"""Every route of the pages: foreign equals absent, no page without a session, GET changes nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_charlie_finds_nothing_of_alices(
         if not route.rule.arguments or route.is_dashboard:
             continue
         gone = Things.nobodys()
-        mixed = [  # all of hers; hers with own within; own with hers within
+        mixed = [  # all of hers; hers containing his; his containing hers
             (alices, gone),
             (replace(own, **alices.parents), replace(own, **gone.parents)),
             (replace(alices, **own.parents), replace(gone, **own.parents)),
@@ -72,7 +72,7 @@ def test_charlie_finds_nothing_of_alices(
     assert (dump(), buckets.listing()) == (before, stored)
 
 
-def test_charlies_own_pages_say_nothing_of_alice(app: Flask, alice: Person, charlie: Person, home: Property) -> None:
+def test_charlies_pages_reveal_nothing_of_alice(app: Flask, alice: Person, charlie: Person, home: Property) -> None:
     photo_in(home, name="alices-secret.jpg")
     browser = charlie.browser()
     marks = ("Alma", "alma", "Alice", "Alder", "secret.jpg", str(home.uuid), str(alice.user.uuid), alice.key[:12])
@@ -104,7 +104,7 @@ def test_without_a_session_there_is_no_page(app: Flask, alice: Person, home: Pro
     assert dump() == before
 
 
-def test_what_only_admins_may_is_forbidden_to_bob(app: Flask, alice: Person, bob: Person, home: Property) -> None:
+def test_bob_is_forbidden_what_only_admins_may_do(app: Flask, alice: Person, bob: Person, home: Property) -> None:
     browser = bob.browser()
     things = Things.of(alice, home, photo_in(home))
     mine = [route for route in routes.of(app) if route.is_dashboard or route.rule.endpoint in ADMINS]
@@ -117,7 +117,7 @@ def test_what_only_admins_may_is_forbidden_to_bob(app: Flask, alice: Person, bob
 
 
 def test_opening_every_link_changes_nothing(app: Flask, alice: Person, home: Property, buckets: Buckets) -> None:
-    """E7: crawl all links and all GET routes as somebody signed in."""
+    """Crawl all links and all GET routes as a signed-in person."""
     things = Things.of(alice, home, photo_in(home))
     browser = alice.browser()
     before, stored = dump(), buckets.listing()

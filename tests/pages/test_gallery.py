@@ -1,4 +1,4 @@
-"""The gallery editor: the sheet, one photo, describing it, and the poll."""
+"""The gallery editor: the sheet, one photo, its description, and polling."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sheet_of(home: Property) -> str:
     return f"/properties/{home.uuid}/photos"
 
 
-def test_the_sheet_shows_the_photos_in_their_order(alice: Person, home: Property) -> None:
+def test_the_sheet_shows_the_photos_in_order(alice: Person, home: Property) -> None:
     images = [factories.photo_in(home, name=f"{n}.jpg") for n in range(3)]
     page = alice.browser().get(sheet_of(home)).text
     places = [page.index(f'id="p-{image.uuid}"') for image in images]
@@ -40,14 +40,14 @@ def test_the_sheet_shows_the_photos_in_their_order(alice: Person, home: Property
     assert "<b>3</b> of 20 photos" in page
 
 
-def test_a_photo_may_be_opened_by_its_address(alice: Person, home: Property, image: Image) -> None:
+def test_a_photo_can_be_opened_by_its_address(alice: Person, home: Property, image: Image) -> None:
     page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
     assert '<dialog class="dialog dialog-l" id="photo" aria-labelledby="photo-t" hx-sync="this:replace" open>' in page
     assert "hall.jpg" in page
 
 
-def test_a_link_to_a_photo_holds_wherever_the_sheet_is_drawn(alice: Person, home: Property, image: Image) -> None:
-    """On its own page without the path; where another address shows the sheet, with it."""
+def test_a_link_to_a_photo_works_wherever_the_sheet_is_drawn(alice: Person, home: Property, image: Image) -> None:
+    """Without the path on the sheet's page; with it where another address shows the sheet."""
     browser, there = alice.browser(), f"{sheet_of(home)}?photo={image.uuid}"
     pages = {
         sheet_of(home): browser.get(sheet_of(home)),
@@ -60,7 +60,7 @@ def test_a_link_to_a_photo_holds_wherever_the_sheet_is_drawn(alice: Person, home
         assert urljoin(path, link.replace("&amp;", "&")) == there.replace("?", "?f=alt&" if "f=alt" in path else "?")
 
 
-def test_a_photo_that_is_not_there_is_a_404(alice: Person, home: Property) -> None:
+def test_an_unknown_photo_is_404(alice: Person, home: Property) -> None:
     other = factories.photo_in(factories.home_of(alice.workspace, "Elm House"))
     browser = alice.browser()
     for uuid in ("nonsense", "00000000-0000-4000-8000-000000000000", other.uuid):
@@ -76,7 +76,7 @@ def test_htmx_gets_the_region_and_not_the_page(alice: Person, home: Property, im
     assert photo.startswith('<div class="viewer"')
 
 
-def test_the_filter_leaves_out_what_is_described(alice: Person, home: Property, image: Image) -> None:
+def test_the_filter_hides_described_photos(alice: Person, home: Property, image: Image) -> None:
     described = factories.photo_in(home, name="described.jpg")
     gallery.describe(home, str(described.uuid), "A hall")
     page = alice.browser().get(f"{sheet_of(home)}?f=alt").text
@@ -84,7 +84,7 @@ def test_the_filter_leaves_out_what_is_described(alice: Person, home: Property, 
     assert f'id="p-{described.uuid}"' not in page
 
 
-def test_describing_answers_with_the_tile_and_the_counts(alice: Person, home: Property, image: Image) -> None:
+def test_describing_returns_the_tile_and_the_counts(alice: Person, home: Property, image: Image) -> None:
     answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "A hall"}, headers=FRAGMENT)
     assert answer.status_code == 200
     assert answer.text.lstrip().startswith(f'<li class="tile" id="p-{image.uuid}"')
@@ -93,13 +93,13 @@ def test_describing_answers_with_the_tile_and_the_counts(alice: Person, home: Pr
     assert gallery.find(home, str(image.uuid)).alt_text == "A hall"
 
 
-def test_describing_without_htmx_leads_back_to_the_photo(alice: Person, home: Property, image: Image) -> None:
+def test_describing_without_htmx_redirects_to_the_photo(alice: Person, home: Property, image: Image) -> None:
     answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}?f=alt", data={"alt": "A hall"})
     assert answer.status_code == 303
     assert answer.location == f"{sheet_of(home)}?f=alt#p-{image.uuid}"
 
 
-def test_a_line_end_counts_once_as_it_does_in_the_browser(alice: Person, home: Property, image: Image) -> None:
+def test_a_line_break_counts_as_one_character_as_in_the_browser(alice: Person, home: Property, image: Image) -> None:
     text = "x" * 498 + "\r\n" + "y"
     answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": text}, headers=FRAGMENT)
     assert answer.status_code == 200
@@ -125,7 +125,7 @@ def test_what_people_write_is_escaped(alice: Person, image: Image) -> None:
     assert "<img src=x" not in page
 
 
-def test_the_poll_answers_304_until_something_moved(
+def test_polling_gets_304_until_something_changes(
     alice: Person, home: Property, image: Image, work_off: Callable[[], int]
 ) -> None:
     browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
@@ -138,21 +138,21 @@ def test_the_poll_answers_304_until_something_moved(
     done = browser.get(url, headers=seen)
     assert done.status_code == 200
     assert f'<hx-partial hx-target="#p-{image.uuid}"' in done.text
-    assert 'hx-trigger="slow-tick from' in done.text  # and so the poll rests
+    assert 'hx-trigger="slow-tick from' in done.text  # and polling pauses
 
 
-def test_a_tile_that_was_finished_between_two_polls_is_brought_all_the_same(
+def test_a_tile_finished_between_two_polls_is_still_delivered(
     alice: Person, home: Property, image: Image, work_off: Callable[[], int]
 ) -> None:
     work_off()
     factories.photo_in(home)
     browser, url = alice.browser(), f"{sheet_of(home)}/progress"
-    tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]  # another answer told the page this state already
+    tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]  # another response told the page this state already
     answer = browser.get(f"{url}?waiting={image.uuid}", headers=FRAGMENT | {"HX-PTag": tag})
     assert f'<hx-partial hx-target="#p-{image.uuid}"' in answer.text
 
 
-def test_the_poll_tells_of_other_peoples_changes(alice: Person, home: Property, image: Image) -> None:
+def test_polling_delivers_other_peoples_changes(alice: Person, home: Property, image: Image) -> None:
     browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
     factories.photo_in(home)
@@ -161,7 +161,7 @@ def test_the_poll_tells_of_other_peoples_changes(alice: Person, home: Property, 
     assert '<hx-partial hx-target="#tab-count" hx-swap="innerHTML">2</hx-partial>' in answer.text
 
 
-def test_a_failed_photo_is_tried_again(alice: Person, home: Property, image: Image) -> None:
+def test_a_failed_photo_is_retried(alice: Person, home: Property, image: Image) -> None:
     with work():
         image.variants, image.failure_reason, image.pending_since = FAILED, "The file is damaged.", None
     browser = alice.browser()
@@ -172,9 +172,7 @@ def test_a_failed_photo_is_tried_again(alice: Person, home: Property, image: Ima
     assert gallery.find(home, str(image.uuid)).variants == PENDING
 
 
-def test_the_sheet_asks_the_database_as_often_for_many_photos_as_for_one(
-    alice: Person, home: Property, image: Image
-) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_photos(alice: Person, home: Property, image: Image) -> None:
     browser, address = alice.browser(), sheet_of(home)
     counts = []
     for _ in range(2):
@@ -193,9 +191,7 @@ def _note(asked: list[str], _connection: object, _cursor: object, statement: str
     asked.append(statement)
 
 
-def test_charlie_sees_no_difference_between_alices_gallery_and_none(
-    charlie: Person, home: Property, image: Image
-) -> None:
+def test_charlie_cannot_tell_alices_gallery_from_a_missing_one(charlie: Person, home: Property, image: Image) -> None:
     browser, nowhere = charlie.browser(), "00000000-0000-4000-8000-000000000000"
     for method, path in [
         ("GET", "/properties/{home}/photos"),
@@ -218,7 +214,7 @@ def test_charlie_sees_no_difference_between_alices_gallery_and_none(
         assert foreign.data == absent.data, path
 
 
-def test_what_an_address_opens_cannot_reach_into_a_header(alice: Person, home: Property) -> None:
+def test_an_opened_address_cannot_inject_a_header(alice: Person, home: Property) -> None:
     photo = factories.photo_in(home)
     path = f"/properties/{home.uuid}/photos/bulk?only=a%0d%0aX:y"
     response = alice.browser().post(path, data={"do": "describe", "ids": str(photo.uuid)})

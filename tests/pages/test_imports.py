@@ -1,4 +1,4 @@
-"""Import by link from the gallery editor: the form, the card, the poll, another try."""
+"""Import by link in the gallery editor: the form, the card, polling, retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 @pytest.fixture
 def world() -> Iterator[Outside]:
-    """Photos under /photo…, nothing elsewhere."""
+    """Photos at /photo…, nothing elsewhere."""
 
     def answer(seen: Seen) -> Reply:
         return Reply(body=factories.jpeg(60, 40)) if seen.path.startswith("/photo") else Reply(404)
@@ -38,7 +38,7 @@ def start(person: Person, home: Property, links: str, headers: dict[str, str] | 
     return person.browser().post(f"{sheet_of(home)}/import", data={"links": links}, headers=headers or {})
 
 
-def test_links_are_accepted_and_shown_as_going_on(alice: Person, home: Property, world: Outside) -> None:
+def test_links_are_accepted_and_shown_as_running(alice: Person, home: Property, world: Outside) -> None:
     links = f"{world.url}/photo/1.jpg\n\n  {world.url}/photo/2.jpg\r\n"
     answer = start(alice, home, links, FRAGMENT)
     assert answer.status_code == 200
@@ -48,7 +48,7 @@ def test_links_are_accepted_and_shown_as_going_on(alice: Person, home: Property,
     assert "Importing 2 photos" in alice.browser().get(sheet_of(home)).text  # and after a reload
 
 
-def test_without_htmx_it_leads_back_to_the_gallery(alice: Person, home: Property, world: Outside) -> None:
+def test_without_htmx_an_import_redirects_to_the_gallery(alice: Person, home: Property, world: Outside) -> None:
     assert '<dialog class="dialog dialog-s" id="import" aria-labelledby="import-t" open>' in (
         alice.browser().get(f"{sheet_of(home)}/import").text
     )
@@ -63,7 +63,7 @@ WRONG = [
 ]
 
 
-def test_what_is_wrong_is_said_in_place(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_errors_are_shown_in_place(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for links, said in WRONG:
         with subtests.test(links=links, said=said):
             for headers in ({}, FRAGMENT):
@@ -75,9 +75,7 @@ def test_what_is_wrong_is_said_in_place(alice: Person, home: Property, subtests:
                 assert ("<html" in answer.text) is not bool(headers)
 
 
-def test_what_the_plan_has_no_room_for_is_said_in_place(
-    alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_over_quota_are_refused_in_place(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=2, imports_per_month=9))
     for _ in range(2):
         factories.photo_in(home, factories.jpeg(30, 20))
@@ -86,7 +84,7 @@ def test_what_the_plan_has_no_room_for_is_said_in_place(
     assert "there is no room for 1 more" in answer.text
 
 
-def test_the_poll_tells_how_it_ended_and_which_links_failed(alice: Person, home: Property, world: Outside) -> None:
+def test_polling_shows_the_result_and_the_failed_links(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg\n{world.url}/none.jpg", FRAGMENT)
     (job,) = imports.recent(home, fetch.LEASE)
     browser, url = alice.browser(), f"{sheet_of(home)}/progress?importing={job.uuid}"
@@ -101,7 +99,7 @@ def test_the_poll_tells_how_it_ended_and_which_links_failed(alice: Person, home:
     assert "none.jpg" in answer.text
 
 
-def test_what_failed_is_tried_again(alice: Person, home: Property, world: Outside) -> None:
+def test_failed_links_are_retried(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/none.jpg", FRAGMENT)
     fetch.run()
     (job,) = imports.recent(home, fetch.LEASE)
@@ -111,7 +109,7 @@ def test_what_failed_is_tried_again(alice: Person, home: Property, world: Outsid
     assert imports.find(home, str(job.uuid)).completed_at is None
 
 
-def test_a_hidden_import_is_not_drawn_but_still_told_of(alice: Person, home: Property, world: Outside) -> None:
+def test_a_hidden_import_is_not_drawn_but_still_announced(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg", FRAGMENT)
     (job,) = imports.recent(home, fetch.LEASE)
     browser = alice.browser()

@@ -1,4 +1,4 @@
-"""Connecting an account of a PMS, changing and removing one."""
+"""Connecting, changing and removing an account of a PMS."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def test_there_is_a_form_for_each_provider(alice: Person) -> None:
     assert "required" not in form.partition('id="f-baseUrl"')[2].partition(">")[0]
 
 
-def test_an_unknown_provider_has_none(alice: Person) -> None:
+def test_an_unknown_provider_has_no_form(alice: Person) -> None:
     for path in ("/listings/connect/none", "/listings/connect/%C3%A9"):
         assert alice.browser().get(path).status_code == 404
         assert alice.browser().post(path, data=FORM).status_code == 404
 
 
-def test_an_account_is_connected_and_its_sync_is_seen(alice: Person) -> None:
+def test_an_account_is_connected_and_its_sync_is_shown(alice: Person) -> None:
     browser = alice.browser()
     answer = browser.post(CONNECT, data=FORM)
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
     (account,) = accounts()
     assert (account.name, account.definition.workspace_id) == ("Sea Stays", alice.workspace.id)
-    assert account.credentials and "baseUrl" not in account.credentials, "what is left blank is not sent"
+    assert account.credentials and "baseUrl" not in account.credentials, "blank fields are not sent"
     page = browser.get(answer.location).text
     assert "Sea Stays" in page and "Starts in a moment" in page
     assert "so-very-secret" not in page and "12345" not in page
 
 
-def test_what_cannot_be_says_so_at_its_field_and_keeps_what_was_typed(alice: Person) -> None:
+def test_errors_are_shown_at_their_field_and_typed_text_stays(alice: Person) -> None:
     answer = alice.browser().post(CONNECT, data={**FORM, "name": "x" * 121, "baseUrl": "https://typed.example"})
     assert answer.status_code == 422
     assert 'id="f-name-wrong"' in answer.text and 'value="12345"' in answer.text
@@ -62,7 +62,7 @@ def test_what_cannot_be_says_so_at_its_field_and_keeps_what_was_typed(alice: Per
     assert accounts() == []
 
 
-def test_the_same_account_twice_says_so(alice: Person) -> None:
+def test_connecting_an_account_twice_says_so(alice: Person) -> None:
     browser = alice.browser()
     browser.post(CONNECT, data=FORM)
     answer = browser.post(CONNECT, data=FORM)
@@ -76,7 +76,7 @@ def test_the_same_account_in_another_workspace_is_another(alice: Person, charlie
     assert len(accounts()) == 2
 
 
-def test_too_many_accounts_say_so(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_accounts_are_refused(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integrations, "MAX_ACCOUNTS", 1)
     alice.browser().post(CONNECT, data=FORM)
     answer = alice.browser().post(CONNECT, data={**FORM, "clientId": "6"})
@@ -85,7 +85,7 @@ def test_too_many_accounts_say_so(alice: Person, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def account(alice: Person) -> IntegrationAccount:
-    """Hers, synced a moment ago, with a token."""
+    """Her account, synced a moment ago, with a token."""
     alice.browser().post(CONNECT, data={**FORM, "baseUrl": "https://pms.example/v1"})
     (account,) = accounts()
     with work():
@@ -94,7 +94,7 @@ def account(alice: Person) -> IntegrationAccount:
 
 
 def edited(**typed: str) -> dict[str, str]:
-    """The form as a browser sends it, with this typed into it."""
+    """The form as a browser sends it, with these fields edited."""
     return {"clientId": "12345", "clientSecret": "", "name": "Sea Stays", "baseUrl": "https://pms.example/v1", **typed}
 
 
@@ -103,7 +103,7 @@ def secret_of(account: IntegrationAccount) -> str:
     return str(json.loads(account.credentials or "{}")["clientSecret"])
 
 
-def test_the_form_of_an_account_shows_all_of_it_but_the_secrets(alice: Person, account: IntegrationAccount) -> None:
+def test_the_form_shows_everything_but_the_secrets(alice: Person, account: IntegrationAccount) -> None:
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
     assert f'href="{path}"' in browser.get("/listings?provider=hostaway").text
     page = browser.get(path).text
@@ -113,7 +113,7 @@ def test_the_form_of_an_account_shows_all_of_it_but_the_secrets(alice: Person, a
     assert "so-very-secret" not in page and "a-token" not in page
 
 
-def test_a_secret_is_replaced_and_a_sync_begins(alice: Person, account: IntegrationAccount) -> None:
+def test_replacing_a_secret_starts_a_sync(alice: Person, account: IntegrationAccount) -> None:
     answer = alice.browser().post(f"/listings/accounts/{account.uuid}/edit", data=edited(clientSecret="another-secret"))
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
     assert (secret_of(account), account.token) == ("another-secret", None)
@@ -121,13 +121,13 @@ def test_a_secret_is_replaced_and_a_sync_begins(alice: Person, account: Integrat
     assert "Starts in a moment" in page and "another-secret" not in page
 
 
-def test_with_another_name_alone_nothing_is_synced(alice: Person, account: IntegrationAccount) -> None:
+def test_a_new_name_alone_starts_no_sync(alice: Person, account: IntegrationAccount) -> None:
     alice.browser().post(f"/listings/accounts/{account.uuid}/edit", data=edited(name="Hill Stays"))
     assert (secret_of(account), account.name, account.token) == ("so-very-secret", "Hill Stays", "a-token")
     assert not integrations.is_syncing(account)
 
 
-def test_an_address_is_changed_with_the_secret_only(alice: Person, account: IntegrationAccount) -> None:
+def test_an_address_is_changed_only_together_with_the_secret(alice: Person, account: IntegrationAccount) -> None:
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
     answer = browser.post(path, data=edited(baseUrl="https://elsewhere.example/v1"))
     assert answer.status_code == 422
@@ -141,7 +141,7 @@ def test_an_address_is_changed_with_the_secret_only(alice: Person, account: Inte
     assert (secret_of(account), account.host) == ("third", "api.hostaway.com")
 
 
-def test_a_secret_that_nobody_asks_for_any_more_is_removed(alice: Person) -> None:
+def test_a_secret_that_is_no_longer_needed_is_removed(alice: Person) -> None:
     feed = {"url": "https://feed.example/a.json", "headerName": "X-Api-Key", "headerValue": "so-very-secret"}
     account = integrations.connect(alice.workspace, "generic", feed)
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/edit"
@@ -155,7 +155,7 @@ def test_a_secret_that_nobody_asks_for_any_more_is_removed(alice: Person) -> Non
     assert json.loads(accounts()[0].credentials or "") == {"url": "https://other.example/a.json"}
 
 
-def test_two_accounts_are_not_made_one(alice: Person, account: IntegrationAccount) -> None:
+def test_an_account_cannot_be_changed_into_an_existing_one(alice: Person, account: IntegrationAccount) -> None:
     browser = alice.browser()
     browser.post(CONNECT, data={**FORM, "clientId": "6"})
     other = accounts()[1]
@@ -163,14 +163,14 @@ def test_two_accounts_are_not_made_one(alice: Person, account: IntegrationAccoun
     assert answer.status_code == 422 and "This account is already connected." in answer.text
 
 
-def test_without_a_secret_no_account_is_connected_and_its_field_says_so(alice: Person) -> None:
+def test_a_missing_secret_is_reported_at_its_field(alice: Person) -> None:
     answer = alice.browser().post(CONNECT, data={**FORM, "clientSecret": " "})
     assert answer.status_code == 422
     wrong = answer.text.partition('id="f-clientSecret-wrong"')[2].partition("</p>")[0]
     assert "API key is missing." in wrong and accounts() == []
 
 
-def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
+def test_removing_asks_first_and_says_what_is_deleted(alice: Person) -> None:
     listing = stays.listed(alice.workspace, pictures=3)
     stays.copied(listing, jpeg())
     (account,) = accounts()
@@ -186,13 +186,13 @@ def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
     assert browser.get(path).status_code == 404
 
 
-def test_an_account_without_listings_is_removed_too(alice: Person) -> None:
+def test_an_account_without_listings_can_be_removed_too(alice: Person) -> None:
     alice.browser().post(CONNECT, data=FORM)
     (account,) = accounts()
     assert "It has no listings here" in alice.browser().get(f"/listings/accounts/{account.uuid}/remove").text
 
 
-def test_only_admins_connect_change_and_remove(bob: Person) -> None:
+def test_only_admins_connect_change_and_remove_accounts(bob: Person) -> None:
     listing = stays.listed(bob.workspace)
     browser = bob.browser()
     at = f"/listings/accounts/{stays.account_of(listing).uuid}"

@@ -35,7 +35,7 @@ def failed(home: Property, name: str = "hall.jpg", reason: str = "The file is da
     return image
 
 
-def test_the_page_shows_what_there_is(alice: Person, home: Property, work_off: Callable[[], int]) -> None:
+def test_the_page_shows_all_jobs(alice: Person, home: Property, work_off: Callable[[], int]) -> None:
     photo_in(home, name="bath.jpg")
     work_off()
     failed(home)
@@ -70,13 +70,13 @@ def test_filters_and_search(alice: Person, home: Property, subtests: pytest.Subt
             assert browser.get(f"/jobs?{query}").text.count('<li class="job"') == shown
 
 
-def test_a_state_or_cursor_that_is_none_of_ours_is_refused(alice: Person) -> None:
+def test_an_unknown_state_or_cursor_is_refused(alice: Person) -> None:
     browser = alice.browser()
     assert browser.get("/jobs?state=lost").status_code == 422
     assert browser.get("/jobs?after=x").status_code == 422
 
 
-def test_older_jobs_are_a_link_away(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_jobs_are_on_the_next_page(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs_page.PAGE == 30
     monkeypatch.setattr(jobs_page, "PAGE", 3)
     for number in range(4):
@@ -88,7 +88,7 @@ def test_older_jobs_are_a_link_away(alice: Person, home: Property, monkeypatch: 
     assert "00.jpg" in browser.get(link).text
 
 
-def test_the_poll_is_304_until_something_changes(alice: Person, home: Property) -> None:
+def test_polling_gets_304_until_something_changes(alice: Person, home: Property) -> None:
     browser = alice.browser()
     first = browser.get("/jobs", headers=HTMX)
     tag = {"HX-PTag": first.headers["HX-PTag"]}
@@ -115,7 +115,7 @@ def test_run_again_answers_htmx_with_the_list(alice: Person, home: Property) -> 
     assert answer.status_code == 200 and "Nothing failed" in answer.text
 
 
-def test_retry_failed_is_for_ones_own_workspace(alice: Person, charlie: Person, home: Property) -> None:
+def test_retry_failed_affects_only_the_persons_workspace(alice: Person, charlie: Person, home: Property) -> None:
     images = [failed(home), failed(home)]
     charlie.browser().post("/jobs/retry-failed")
     assert {image.variants for image in images} == {"failed"}
@@ -147,13 +147,15 @@ def test_without_redis_the_rest_of_the_page_works(alice: Person, home: Property,
     assert "attic.jpg" in page.text and "job queue is unavailable" in page.text
 
 
-def test_a_file_name_is_text(alice: Person, home: Property) -> None:
+def test_a_file_name_is_escaped(alice: Person, home: Property) -> None:
     failed(home, name="<img src=x onerror=alert(1)>.jpg", reason="<b>Damaged</b>")
     page = alice.browser().get("/jobs").text
     assert "<img src=x" not in page and "<b>Damaged" not in page
 
 
-def test_how_long_a_job_took_is_read_from_the_rows(alice: Person, home: Property, work_off: Callable[[], int]) -> None:
+def test_the_duration_of_a_job_is_read_from_the_rows(
+    alice: Person, home: Property, work_off: Callable[[], int]
+) -> None:
     photo_in(home)
     work_off()
     db.session.rollback()
@@ -162,7 +164,7 @@ def test_how_long_a_job_took_is_read_from_the_rows(alice: Person, home: Property
 
 @pytest.fixture
 def imported(home: Property) -> ImportJob:
-    """An import whose three links became a photo, a 404 and a 404 elsewhere."""
+    """An import whose three links became a photo, a 404 and a 404 on another host."""
     hosts = ("photos.example", "photos.example", "cdn.example")
     job = imports.start(home, [f"https://{host}/{n}.jpg" for n, host in enumerate(hosts)], added_by="Alice")
     with work():
@@ -184,7 +186,7 @@ def undelivered(person: Person, answer: int = 500) -> Delivery:
     return delivery
 
 
-def test_an_import_shows_how_far_it_is(alice: Person, home: Property) -> None:
+def test_an_import_shows_its_progress(alice: Person, home: Property) -> None:
     job = imports.start(home, [f"https://photos.example/{n}.jpg" for n in range(4)], added_by="Alice")
     browser = alice.browser()
     assert "Import 4 photos by link" in browser.get("/jobs?state=waiting").text
@@ -206,14 +208,14 @@ def test_a_failed_link_says_why_and_where_and_is_fetched_again(alice: Person, im
     assert 'class="nav-badge"' not in browser.get("/jobs").text
 
 
-def test_a_run_that_the_plan_has_no_room_for_says_so(alice: Person, imported: ImportJob) -> None:
+def test_a_retry_over_quota_says_so(alice: Person, imported: ImportJob) -> None:
     with work():
         db.session.execute(update(ImportBudget).values(used=200))
     answer = alice.browser().post(f"/jobs/{imported.uuid}/run-again", headers=HTMX)
     assert answer.status_code == 422 and "200 of the 200" in answer.headers["HX-Trigger"]
 
 
-def test_a_call_that_failed_or_waits_is_a_job_and_one_that_arrived_is_none(alice: Person) -> None:
+def test_failed_and_waiting_deliveries_are_jobs_and_delivered_ones_are_not(alice: Person) -> None:
     delivery, browser = undelivered(alice), alice.browser()
     page = browser.get("/jobs?kind=webhooks&state=failed").text
     assert "Send webhook.test" in page and "The receiver answered 500." in page and 'class="nav-badge"' in page
@@ -225,7 +227,7 @@ def test_a_call_that_failed_or_waits_is_a_job_and_one_that_arrived_is_none(alice
     assert "Send webhook.test" not in browser.get("/jobs").text
 
 
-def test_failures_are_grouped_by_cause_and_each_group_runs_again(
+def test_failures_are_grouped_by_cause_and_each_group_can_be_retried(
     alice: Person, home: Property, imported: ImportJob
 ) -> None:
     images, delivery, browser = [failed(home), failed(home, reason="Too wide.")], undelivered(alice), alice.browser()
@@ -245,14 +247,14 @@ def test_failures_are_grouped_by_cause_and_each_group_runs_again(
     assert browser.post("/jobs/retry-failed", data={"cause": "sync"}).status_code == 422
 
 
-def test_retry_failed_takes_all_kinds(alice: Person, home: Property, imported: ImportJob) -> None:
+def test_retry_failed_includes_all_kinds(alice: Person, home: Property, imported: ImportJob) -> None:
     image, delivery = failed(home), undelivered(alice)
     alice.browser().post("/jobs/retry-failed")
     assert (image.variants, delivery.state) == ("pending", "pending")
     assert [item.state for item in imports.items(imported)] == ["ready", "pending", "pending"]
 
 
-def test_charlie_runs_none_of_alices_jobs(alice: Person, charlie: Person, imported: ImportJob) -> None:
+def test_charlie_cannot_retry_alices_jobs(alice: Person, charlie: Person, imported: ImportJob) -> None:
     delivery, browser = undelivered(alice), charlie.browser()
     for job in (imported, delivery):
         foreign, absent = (browser.post(f"/jobs/{uuid}/run-again") for uuid in (job.uuid, uuid4()))
@@ -268,7 +270,7 @@ def test_charlie_runs_none_of_alices_jobs(alice: Person, charlie: Person, import
     assert (delivery.state, imports.items(imported)[1].state) == ("failed", "failed")
 
 
-def test_the_statements_do_not_grow_with_the_jobs(
+def test_the_number_of_statements_does_not_grow_with_the_jobs(
     alice: Person, home: Property, imported: ImportJob, statements: Callable[..., int]
 ) -> None:
     failed(home)

@@ -1,4 +1,4 @@
-"""The jobs page, as far as it is about listings: their copies, and the syncs that bring them."""
+"""The jobs page for listings: their copies, and the syncs that find them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def account(alice: Person) -> IntegrationAccount:
 
 @pytest.fixture
 def broken(account: IntegrationAccount) -> Listing:
-    """One of its three pictures is copied; two are not there any more."""
+    """One of its three pictures is copied; two no longer exist."""
     return rows.listing_of(account, COPIED, FAILED, FAILED, name="Heron House 1")
 
 
@@ -49,7 +49,7 @@ def test_a_listing_shows_how_many_of_its_pictures_are_copied(alice: Person, acco
     assert f'href="/listings/{listing.uuid}"' in page
 
 
-def test_what_failed_says_why_and_where_and_is_copied_again(alice: Person, broken: Listing) -> None:
+def test_a_failed_listing_says_why_and_where_and_is_copied_again(alice: Person, broken: Listing) -> None:
     browser = alice.browser()
     page = browser.get("/jobs?state=failed").text
     for words in ("1 of 3 copied", "2 pictures failed", NOT_FOUND, "https://cdn.example/100/2.jpg", "Picture 3"):
@@ -77,7 +77,7 @@ def test_all_pictures_of_one_cause_are_copied_again(
     assert rows.images(other)[0].failure_reason is None
 
 
-def test_a_sync_shows_how_far_it_is(alice: Person, account: IntegrationAccount) -> None:
+def test_a_sync_shows_its_progress(alice: Person, account: IntegrationAccount) -> None:
     with work():
         account.started_at, account.next_at, account.syncing_until = now(), now() + timedelta(minutes=2), now()
     browser = alice.browser()
@@ -89,7 +89,7 @@ def test_a_sync_shows_how_far_it_is(alice: Person, account: IntegrationAccount) 
     assert "300 of 1,200 listings" in page and 'aria-valuenow="25"' in page and "Page 4" in page
 
 
-def test_a_sync_that_failed_says_why_and_is_run_again(alice: Person, account: IntegrationAccount) -> None:
+def test_a_failed_sync_says_why_and_can_be_retried(alice: Person, account: IntegrationAccount) -> None:
     refused(account)
     browser = alice.browser()
     page = browser.get("/jobs?state=failed").text
@@ -102,7 +102,7 @@ def test_a_sync_that_failed_says_why_and_is_run_again(alice: Person, account: In
     assert 'class="nav-badge"' not in page and "Waiting" in page
 
 
-def test_charlie_runs_none_of_alices_jobs(
+def test_charlie_cannot_retry_alices_jobs(
     alice: Person, charlie: Person, account: IntegrationAccount, broken: Listing
 ) -> None:
     refused(account)
@@ -121,7 +121,7 @@ def test_charlie_runs_none_of_alices_jobs(
     assert account.next_at > now()
 
 
-def test_names_and_reasons_are_text(alice: Person, account: IntegrationAccount) -> None:
+def test_names_and_reasons_are_escaped(alice: Person, account: IntegrationAccount) -> None:
     rows.listing_of(account, FAILED, name="<img src=x onerror=alert(1)>", reason="<b>Gone</b>", host="<i>.example")
     with work():
         account.name, account.error, account.failures = "<u>Alma</u>", "<b>Refused</b>", 1
@@ -136,7 +136,7 @@ DOING = [
 ]
 
 
-def test_workers_say_what_they_do(alice: Person, subtests: pytest.Subtests) -> None:
+def test_workers_show_their_current_job(alice: Person, subtests: pytest.Subtests) -> None:
     browser = alice.browser()
     for job, doing in DOING:
         jobs.enqueue(job)
@@ -149,7 +149,7 @@ def test_workers_say_what_they_do(alice: Person, subtests: pytest.Subtests) -> N
         worker.register_death()
 
 
-def test_an_upload_says_in_rq_what_the_contract_calls_it(alice: Person) -> None:
+def test_an_upload_has_the_contracts_name_in_rq(alice: Person) -> None:
     jobs.enqueue(jobs.image_cdn_upload())
     job = jobs.queue(jobs.CDN).fetch_job(jobs.image_cdn_upload().id)
     assert job

@@ -1,4 +1,4 @@
-"""The listings of a workspace's PMSs: integrations with their switch and their accounts, filters, pages, syncs."""
+"""The listings page: integrations with their switch and their accounts, filters, paging, syncs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.factories import Person, jpeg
 from tests.listings import stays
 
 HTMX = {"HX-Request": "true"}
-HTML_BUDGET = 12 * 1024  # bytes, gzipped: ux/README, section 4
+HTML_BUDGET = 12 * 1024  # bytes, gzipped
+Statements = Callable[..., int]
 SWITCH = "/listings/integrations/hostaway/switch"
 
 
@@ -51,7 +52,7 @@ def test_without_an_integration_there_is_one_sentence_and_one_button(alice: Pers
     assert "Ask an admin" in page and "/listings/connect" not in page
 
 
-def test_a_card_says_how_the_pictures_stand(alice: Person, listing: Listing) -> None:
+def test_a_card_shows_the_state_of_the_pictures(alice: Person, listing: Listing) -> None:
     page = alice.browser().get("/listings").text
     assert "1 account, 1 listing" in page
     assert 'aria-label="1 copied, 1 failed, 2 waiting"' in page
@@ -61,11 +62,11 @@ def test_a_card_says_how_the_pictures_stand(alice: Person, listing: Listing) -> 
     assert 'role="switch" aria-checked="true" aria-label="Image CDN for Hostaway"' in page
 
 
-def test_a_row_says_how_a_listing_stands(alice: Person, listing: Listing) -> None:
+def test_a_row_shows_the_state_of_a_listing(alice: Person, listing: Listing) -> None:
     page = alice.browser().get("/listings").text
     assert f'href="/listings/{listing.uuid}"' in page
     assert "1 failed" in page and "2 waiting" in page
-    assert 'class="wide" data-ch="Copies"' in page, "on a phone the state stands beside its label"
+    assert 'class="wide" data-ch="Copies"' in page, "on a phone the state is next to its label"
     for position in (0, 2):
         stays.copied(listing, jpeg(), position=position)
     with work():
@@ -75,7 +76,7 @@ def test_a_row_says_how_a_listing_stands(alice: Person, listing: Listing) -> Non
     assert "All copied</span>" in alice.browser().get("/listings").text
 
 
-def test_the_cover_is_a_small_one_of_ours(alice: Person, listing: Listing) -> None:
+def test_the_cover_is_a_small_rendition_of_ours(alice: Person, listing: Listing) -> None:
     browser = alice.browser()
     assert "<img" not in browser.get("/listings").text, "the first picture has no copy yet"
     image = stays.copied(listing, jpeg())
@@ -111,7 +112,7 @@ def test_filters_and_search(alice: Person, subtests: pytest.Subtests) -> None:
             assert ("No listing in this filter has “cabin”" in page) == (not shown)
 
 
-def test_the_chips_count_listings_where_the_switch_is_on(alice: Person, listing: Listing) -> None:
+def test_the_chips_count_listings_whose_switch_is_on(alice: Person, listing: Listing) -> None:
     browser = alice.browser()
     page = browser.get("/listings").text
     assert "All <b>1</b>" in page and "Failed <b>1</b>" in page and "Waiting <b>1</b>" in page
@@ -120,7 +121,7 @@ def test_the_chips_count_listings_where_the_switch_is_on(alice: Person, listing:
     assert "All <b>1</b>" in page and "Failed <b>0</b>" in page and "Waiting <b>0</b>" in page
 
 
-def test_what_is_none_of_ours_is_refused(alice: Person, subtests: pytest.Subtests) -> None:
+def test_invalid_filters_are_refused(alice: Person, subtests: pytest.Subtests) -> None:
     browser = alice.browser()
     for query in ("state=lost", "after=x", "provider=none", "provider=%C3%A9"):
         with subtests.test(query=query):
@@ -141,7 +142,7 @@ def test_pages_lead_to_each_other(alice: Person, monkeypatch: pytest.MonkeyPatch
     assert 'href="/listings?provider=hostaway" rel="prev"' in second
 
 
-def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: Person, listing: Listing) -> None:
+def test_polling_gets_304_until_something_changes_and_is_quick_meanwhile(alice: Person, listing: Listing) -> None:
     browser = alice.browser()
     first = browser.get("/listings", headers=HTMX)
     assert first.text.startswith('<div class="page" id="listings-live"')
@@ -154,14 +155,14 @@ def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: 
     assert 'hx-trigger="slow-tick from:body"' in browser.get("/listings", headers=HTMX).text
 
 
-def test_the_switch_goes_off_and_on(alice: Person, listing: Listing) -> None:
+def test_the_switch_can_be_turned_off_and_on(alice: Person, listing: Listing) -> None:
     browser = alice.browser()
     answer = browser.post(SWITCH, data={"on": "0", "provider": "hostaway"}, headers=HTMX)
     assert not definition().enable_images_cdn
     assert 'aria-checked="false"' in answer.text and "Off. 1 copy is kept" in answer.text
     assert "copies are kept" in answer.headers["HX-Trigger"]
     assert "Off</span>" in answer.text, "in the row, too"
-    assert 'id="account-' in answer.text, "where one was, one stays"
+    assert 'id="account-' in answer.text, "a row that had one keeps one"
     answer = browser.post(SWITCH, data={"on": "1", "state": "failed"})
     assert definition().enable_images_cdn
     assert (answer.status_code, answer.location) == (303, "/listings?state=failed")
@@ -173,7 +174,7 @@ def test_a_provider_that_is_not_connected_has_no_switch(alice: Person) -> None:
     assert db.session.query(IntegrationDefinition).count() == 0
 
 
-def test_a_sync_is_seen_as_it_goes(alice: Person, bob: Person, listing: Listing) -> None:
+def test_a_sync_shows_its_progress(alice: Person, bob: Person, listing: Listing) -> None:
     account = account_of(listing)
     browser = bob.browser()
     answer = browser.post(f"/listings/accounts/{account.uuid}/sync", data={"provider": "hostaway"}, headers=HTMX)
@@ -189,7 +190,7 @@ def test_a_sync_is_seen_as_it_goes(alice: Person, bob: Person, listing: Listing)
     assert "312 listings so far" in browser.get("/listings?provider=hostaway").text
 
 
-def test_how_many_pictures_a_sync_may_upload_is_seen_where_there_are_more(alice: Person, listing: Listing) -> None:
+def test_the_limit_of_uploads_per_sync_is_shown_when_exceeded(alice: Person, listing: Listing) -> None:
     with work():
         stays.account_of(listing).uploads = 41_000
     assert (
@@ -201,7 +202,7 @@ def test_how_many_pictures_a_sync_may_upload_is_seen_where_there_are_more(alice:
     assert "Each sync copies" not in alice.browser().get("/listings?provider=hostaway").text
 
 
-def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, listing: Listing) -> None:
+def test_errors_are_shown_on_the_card_and_at_the_account(alice: Person, listing: Listing) -> None:
     account = account_of(listing)
     with work():
         account.name, account.error, account.failures = "Sea <Stays>", "The server answered 500.", 1
@@ -219,7 +220,7 @@ def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, l
     assert "Sea &lt;Stays&gt;" in page and "<Stays>" not in page
 
 
-def test_all_accounts_are_synced_or_those_that_are_shown(alice: Person, listing: Listing) -> None:
+def test_all_or_only_the_shown_accounts_can_be_synced(alice: Person, listing: Listing) -> None:
     account = account_of(listing)
     browser = alice.browser()
     for data, location in (({}, "/listings"), ({"provider": "hostaway"}, "/listings?provider=hostaway")):
@@ -235,7 +236,7 @@ def test_all_accounts_are_synced_or_those_that_are_shown(alice: Person, listing:
     assert account.next_at > now()
 
 
-def test_bob_looks_and_manages_nothing(bob: Person, alice: Person, listing: Listing) -> None:
+def test_bob_can_look_but_not_manage(bob: Person, alice: Person, listing: Listing) -> None:
     page = bob.browser().get("/listings?provider=hostaway").text
     assert "Heron House" in page and "Sync now" in page
     for word in ('role="switch"', "/connect", "Remove"):
@@ -261,7 +262,7 @@ def test_charlie_sees_and_changes_nothing(alice: Person, charlie: Person, listin
     assert switches == {alice.workspace.id: True, charlie.workspace.id: False}
 
 
-def test_the_statements_do_not_grow(alice: Person, listing: Listing, statements: Callable[..., int]) -> None:
+def test_statements_do_not_grow_with_the_listings(alice: Person, listing: Listing, statements: Statements) -> None:
     browser = alice.browser()
     paths = ("/listings", "/listings?provider=hostaway&state=failed&q=o")
     few = [statements(browser.get, path, headers=HTMX) for path in paths]
@@ -284,7 +285,7 @@ def test_a_page_of_fifty_listings_stays_small(alice: Person) -> None:
 
 
 def test_a_whole_sync_on_the_page(alice: Person) -> None:
-    """From the fake PMS to the page: what `Sync now` brings."""
+    """From the fake PMS to the page: the result of `Sync now`."""
     with FakeHostaway() as pms:
         pms.is_limited = False
         stays.connected(alice.workspace, pms)

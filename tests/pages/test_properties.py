@@ -59,11 +59,11 @@ def test_pages_lead_to_each_other(alice: Person) -> None:
     assert "House 00" in second and "House 50" not in second and 'rel="prev"' in second
 
 
-def test_a_cursor_that_is_none_of_ours_is_refused(alice: Person) -> None:
+def test_an_unknown_cursor_is_refused(alice: Person) -> None:
     assert alice.browser().get("/properties?after=x").status_code == 422
 
 
-def test_a_new_property_leads_to_its_gallery(alice: Person) -> None:
+def test_a_new_property_redirects_to_its_gallery(alice: Person) -> None:
     answer = alice.browser().post("/properties/new", data=FORM)
     made = db.session.scalars(select(Property)).one()
     assert (answer.status_code, answer.location) == (303, f"/properties/{made.uuid}/photos")
@@ -71,9 +71,7 @@ def test_a_new_property_leads_to_its_gallery(alice: Person) -> None:
     assert made.workspace_id == alice.workspace.id
 
 
-def test_what_was_typed_stays_beside_what_is_wrong_with_it(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
+def test_typed_text_stays_next_to_its_error(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for path in ("/properties/new", "edit"):
         with subtests.test(path=path):
             path = f"/properties/{home.uuid}/edit" if path == "edit" else path
@@ -113,7 +111,7 @@ def test_an_editor_may_do_all_of_this(bob: Person) -> None:
     assert browser.post(f"{path}/delete").status_code == 303
 
 
-def test_a_name_is_text_and_stays_in_its_place(alice: Person) -> None:
+def test_a_name_is_escaped(alice: Person) -> None:
     for name in ("<script>alert(1)</script>", '" hx-get="/evil', "\u202egnp.exe", "{{ 7 * 7 }}"):
         properties.create(alice.workspace, {"name": name})
     page = alice.browser().get("/properties").text

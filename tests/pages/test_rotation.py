@@ -1,4 +1,4 @@
-"""Turning photos from the gallery editor: one or many, with htmx and without."""
+"""Rotating photos in the gallery editor: one or many, with htmx and without."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def stored_size(image: Image) -> tuple[int, int]:
     return Pillow.open(BytesIO(storage.cdn.get(image.large_key or "") or b"")).size
 
 
-def test_chosen_photos_turn_and_their_tiles_come_back(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_selected_photos_are_rotated_and_their_tiles_returned(
+    alice: Person, home: Property, photos: list[Image]
+) -> None:
     chosen, old_url = [str(photos[0].uuid), str(photos[2].uuid)], photos[0].key
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
     assert answer.status_code == 200
@@ -53,7 +55,7 @@ def test_chosen_photos_turn_and_their_tiles_come_back(alice: Person, home: Prope
     assert stored_size(gallery.images(home)[0]) == (40, 60)
 
 
-def test_turns_add_up_and_a_whole_one_is_none(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_quarter_turns_add_up_and_four_are_none(alice: Person, home: Property, photos: list[Image]) -> None:
     before = storage.cdn.get(photos[0].large_key or "")
     for quarters in (1, 2, 1):
         alice.browser().post(
@@ -65,7 +67,7 @@ def test_turns_add_up_and_a_whole_one_is_none(alice: Person, home: Property, pho
     assert storage.cdn.get(image.large_key or "") == before
 
 
-def test_without_htmx_the_buttons_do_the_same(
+def test_the_buttons_work_without_htmx(
     alice: Person, home: Property, photos: list[Image], subtests: pytest.Subtests
 ) -> None:
     for photo, button, quarter_turns in ((photos[1], "rotate", [0, 1, 0]), (photos[2], "rotate-left", [0, 1, 3])):
@@ -76,7 +78,7 @@ def test_without_htmx_the_buttons_do_the_same(
             assert [image.quarter_turns for image in gallery.images(home)] == quarter_turns
 
 
-def test_a_photo_that_cannot_be_turned_stays_as_it_is(
+def test_a_photo_that_cannot_be_rotated_stays_as_it_is(
     alice: Person, home: Property, photos: list[Image], buckets: Buckets
 ) -> None:
     with work() as w:
@@ -90,7 +92,7 @@ def test_a_photo_that_cannot_be_turned_stays_as_it_is(
     assert buckets.listing() == before
 
 
-def test_a_bucket_that_refuses_is_told_as_such(alice: Person, home: Property, photos: list[Image]) -> None:
+def test_a_failing_bucket_is_reported_as_such(alice: Person, home: Property, photos: list[Image]) -> None:
     data = {"photo": str(photos[0].uuid), "turns": "1"}
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == "PUT" else None
@@ -102,7 +104,7 @@ def test_a_bucket_that_refuses_is_told_as_such(alice: Person, home: Property, ph
     assert sizes(home)[0] == (60, 40)
 
 
-def test_a_turn_that_is_none_changes_nothing(
+def test_an_invalid_rotation_changes_nothing(
     alice: Person, home: Property, photos: list[Image], subtests: pytest.Subtests
 ) -> None:
     browser = alice.browser()
@@ -117,7 +119,7 @@ def test_a_turn_that_is_none_changes_nothing(
             assert sizes(home)[0] == (60, 40)
 
 
-def test_what_is_no_photo_is_skipped_and_stands_in_no_address(
+def test_an_unknown_photo_is_skipped_and_not_reflected_in_the_address(
     alice: Person, home: Property, photos: list[Image]
 ) -> None:
     chosen = ["x\ny", str(photos[1].uuid)]
@@ -126,7 +128,9 @@ def test_what_is_no_photo_is_skipped_and_stands_in_no_address(
     assert sizes(home) == [(60, 40), (40, 60), (60, 40)]
 
 
-def test_photos_of_others_stay_as_they_are(charlie: Person, alice: Person, home: Property, photos: list[Image]) -> None:
+def test_photos_of_other_workspaces_stay_as_they_are(
+    charlie: Person, alice: Person, home: Property, photos: list[Image]
+) -> None:
     den = factories.home_of(charlie.workspace)
     chosen = {"photo": str(photos[0].uuid), "turns": "1"}
     assert charlie.browser().post(url_of(home), data=chosen, headers=FRAGMENT).status_code == 404

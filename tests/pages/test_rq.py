@@ -1,4 +1,4 @@
-"""RQ's dashboard, behind the session of an admin."""
+"""RQ's dashboard, for signed-in admins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_admin_sees_the_queues_the_jobs_and_the_workers(alice: Person, home: 
         assert answer.status_code == 200
 
 
-def test_an_editor_is_refused_and_a_stranger_asked_to_sign_in(app: Flask, bob: Person) -> None:
+def test_an_editor_is_refused_and_an_anonymous_visitor_redirected_to_sign_in(app: Flask, bob: Person) -> None:
     assert bob.browser().get("/rq/").status_code == 403
     assert app.test_client().get("/rq/").location == "/sign-in?next=/rq/"
 
@@ -49,7 +49,9 @@ def test_an_editor_is_refused_and_a_stranger_asked_to_sign_in(app: Flask, bob: P
 TIDIER = [("/rq", "/rq/"), ("/rq//0/data/queues.json", "/rq/0/data/queues.json"), ("/sign-in//link", "/sign-in/link")]
 
 
-def test_e11_a_tidier_path_is_no_way_to_a_host_that_the_request_names(alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_normalised_path_does_not_redirect_to_a_host_that_the_request_names(
+    alice: Person, subtests: pytest.Subtests
+) -> None:
     for path, tidier in TIDIER:
         with subtests.test(path=path, tidier=tidier):
             browser = alice.browser()
@@ -60,7 +62,7 @@ def test_e11_a_tidier_path_is_no_way_to_a_host_that_the_request_names(alice: Per
             assert (answer.status_code, answer.location) == (308, f"{tidier}?a=b")
 
 
-def test_opening_a_link_requeues_nothing(alice: Person, home: Property) -> None:
+def test_following_a_link_requeues_nothing(alice: Person, home: Property) -> None:
     job_id = a_job_that_failed(home)
     browser = alice.browser()
     for method in ("GET", "HEAD"):
@@ -68,7 +70,7 @@ def test_opening_a_link_requeues_nothing(alice: Person, home: Property) -> None:
     assert jobs.queue(jobs.PIXELS).failed_job_registry.get_job_ids() == [job_id]
 
 
-def test_an_admin_requeues_by_the_buttons(alice: Person, home: Property) -> None:
+def test_an_admin_requeues_with_the_buttons(alice: Person, home: Property) -> None:
     browser: FlaskClient = alice.browser()
     first = a_job_that_failed(home)
     assert browser.post(f"/rq/job/{first}/requeue").json == {"status": "OK"}
@@ -84,7 +86,7 @@ def test_another_sites_page_requeues_nothing(alice: Person, home: Property) -> N
     assert jobs.queue(jobs.PIXELS).failed_job_registry.get_job_ids() == [job_id]
 
 
-def test_nothing_is_deleted_here(alice: Person, home: Property) -> None:
+def test_nothing_can_be_deleted_here(alice: Person, home: Property) -> None:
     photo_in(home)
     browser = alice.browser()
     job_id = jobs.queue(jobs.PIXELS).get_job_ids()[0]
@@ -93,12 +95,12 @@ def test_nothing_is_deleted_here(alice: Person, home: Property) -> None:
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [job_id]
 
 
-def test_only_its_own_prefix_has_the_looser_policy(alice: Person) -> None:
+def test_only_the_dashboards_prefix_has_the_looser_policy(alice: Person) -> None:
     browser = alice.browser()
     assert "'unsafe-eval'" in browser.get("/rq/").headers["Content-Security-Policy"]
     for path in ("/rqx", "/jobs", "/"):
         assert "unsafe-eval" not in browser.get(path).headers["Content-Security-Policy"]
 
 
-def test_there_is_one_redis_and_no_other(alice: Person) -> None:
+def test_only_one_redis_can_be_selected(alice: Person) -> None:
     assert alice.browser().get("/rq/1/data/queues.json").status_code == 404

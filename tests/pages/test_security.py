@@ -1,4 +1,4 @@
-"""The headers of every page, and which changes we take for our reader's own."""
+"""The headers of every page, and which requests count as the reader's intention."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_another_sites_page_changes_nothing(
                 assert "nothing was changed" in answer.text
 
 
-def test_our_own_forms_and_programs_pass(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+def test_our_forms_and_programs_pass(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
     browser = alice.browser()
     browser.environ_base.pop("HTTP_SEC_FETCH_SITE")
     for headers in (SAME, NONE, {"Origin": "OURS"}, {**SAME, "Origin": "null"}, {}):
@@ -58,7 +58,7 @@ def test_our_own_forms_and_programs_pass(app: Flask, alice: Person, subtests: py
             assert answer.status_code == 303
 
 
-def test_reading_is_open_to_links_from_everywhere(alice: Person) -> None:
+def test_reading_is_open_to_links_from_anywhere(alice: Person) -> None:
     answer = alice.browser().get("/properties", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 200
 
@@ -69,7 +69,7 @@ def test_the_api_ignores_the_session(app: Flask, alice: Person, home: Property) 
     assert browser.post("/api/v1/properties", json={"name": "New"}).status_code == 401
 
 
-def test_every_page_has_its_headers(app: Flask, alice: Person, home: Property) -> None:
+def test_every_page_has_security_headers(app: Flask, alice: Person, home: Property) -> None:
     things = Things.of(alice, home, photo_in(home))
     browser = alice.browser()
     paths = [things.path(route.rule) for route in routes.of(app) if route.method == "GET" and not route.is_dashboard]
@@ -81,11 +81,11 @@ def test_every_page_has_its_headers(app: Flask, alice: Person, home: Property) -
         assert headers["Referrer-Policy"] == "same-origin", path
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin", path
         assert "camera=()" in headers["Permissions-Policy"], path
-        assert "Strict-Transport-Security" not in headers, path  # only where we are on HTTPS
+        assert "Strict-Transport-Security" not in headers, path  # only on HTTPS
         assert "unsafe-eval" not in headers["Content-Security-Policy"], path
 
 
-def test_the_policy_allows_our_parts_and_nothing_inline(alice: Person) -> None:
+def test_the_policy_allows_our_files_and_nothing_inline(alice: Person) -> None:
     said = alice.browser().get("/properties").headers["Content-Security-Policy"]
     policy = {part.split()[0]: part.split()[1:] for part in said.split(";")}
     assert policy["script-src"] == policy["style-src"] == policy["default-src"] == ["'self'"]
@@ -95,7 +95,7 @@ def test_the_policy_allows_our_parts_and_nothing_inline(alice: Person) -> None:
     assert policy["form-action"] == ["'self'"]
 
 
-def test_what_may_be_cached_sets_no_cookie(app: Flask, alice: Person) -> None:
+def test_a_cacheable_response_sets_no_cookie(app: Flask, alice: Person) -> None:
     browser = alice.browser()
     for path in ("/static/favicon.svg", "/healthz", "/properties"):
         with browser.get(path) as answer:

@@ -63,7 +63,7 @@ def test_a_wrong_password_keeps_the_address_and_says_so(client: FlaskClient) -> 
     assert 'aria-invalid="true"' in answer.text and "wrong" not in answer.headers.get("Set-Cookie", "")
 
 
-def test_after_signing_in_one_is_where_one_was(client: FlaskClient) -> None:
+def test_signing_in_returns_to_the_requested_page(client: FlaskClient) -> None:
     answer = client.get("/jobs?state=failed")
     assert answer.location == "/sign-in?next=/jobs%3Fstate%3Dfailed"
     page = client.get(answer.location)
@@ -71,33 +71,33 @@ def test_after_signing_in_one_is_where_one_was(client: FlaskClient) -> None:
     assert sign_in(client, next="/jobs?state=failed").location == "/jobs?state=failed"
 
 
-def test_next_leads_nowhere_else(client: FlaskClient, subtests: pytest.Subtests) -> None:
+def test_next_never_leads_to_another_site(client: FlaskClient, subtests: pytest.Subtests) -> None:
     for path in ABROAD:
         with subtests.test(path=path):
             assert own_path(path) == "/properties"
             assert sign_in(client, next=path).location == "/properties"
 
 
-def test_a_host_that_is_not_ours_appears_nowhere(client: FlaskClient) -> None:
+def test_a_foreign_host_header_appears_nowhere(client: FlaskClient) -> None:
     for path in ("/properties", "/sign-in", "/nowhere"):
         headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
         answer = client.get(path, headers=headers)
         assert "evil.example" not in answer.text + str(answer.headers)
 
 
-def test_a_session_that_is_over_sends_htmx_to_the_sign_in_page(client: FlaskClient) -> None:
+def test_an_expired_session_sends_htmx_to_the_sign_in_page(client: FlaskClient) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/settings/people"}
     answer = client.post("/settings/people", headers=headers)
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/sign-in?next=/settings/people")
 
 
-def test_the_cookie_is_for_this_site_and_no_script(client: FlaskClient) -> None:
+def test_the_cookie_is_same_site_and_http_only(client: FlaskClient) -> None:
     cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["frontage"]
     assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "Lax", "/", "")
     assert not cookie["secure"]
 
 
-def test_over_https_it_is_bound_to_the_host(client: FlaskClient, settings: Settings) -> None:
+def test_over_https_the_cookie_is_bound_to_the_host(client: FlaskClient, settings: Settings) -> None:
     config.use(replace(config.settings(), public_url="https://photos.example"))
     answer = sign_in(client)
     cookie = SimpleCookie(answer.headers["Set-Cookie"])["__Host-frontage"]
@@ -105,7 +105,7 @@ def test_over_https_it_is_bound_to_the_host(client: FlaskClient, settings: Setti
     assert "max-age" in answer.headers["Strict-Transport-Security"]
 
 
-def test_signing_in_again_ends_the_session_before(client: FlaskClient) -> None:
+def test_signing_in_again_ends_the_previous_session(client: FlaskClient) -> None:
     sign_in(client)
     first = client.get_cookie("frontage")
     sign_in(client)
@@ -115,14 +115,14 @@ def test_signing_in_again_ends_the_session_before(client: FlaskClient) -> None:
     assert sessions() == 1
 
 
-def test_a_session_that_somebody_planted_is_never_taken_over(client: FlaskClient) -> None:
+def test_a_planted_session_is_never_reused(client: FlaskClient) -> None:
     client.set_cookie("frontage", "planted")
     sign_in(client)
     cookie = client.get_cookie("frontage")
     assert cookie and cookie.value != "planted"
 
 
-def test_signing_out_ends_it_on_the_server_too(client: FlaskClient) -> None:
+def test_signing_out_ends_the_session_on_the_server_too(client: FlaskClient) -> None:
     sign_in(client)
     cookie = client.get_cookie("frontage")
     assert cookie
@@ -132,7 +132,7 @@ def test_signing_out_ends_it_on_the_server_too(client: FlaskClient) -> None:
     assert client.get("/properties").status_code == 303
 
 
-def test_opening_a_link_does_not_use_it_up(client: FlaskClient, alice: Person) -> None:
+def test_opening_a_sign_in_link_does_not_use_it_up(client: FlaskClient, alice: Person) -> None:
     token = access.create_sign_in_link(alice.user)
     for _ in range(3):  # a mail program's preview, a scanner, the reader
         assert token in client.get(f"/sign-in/link?token={token}").text
@@ -158,7 +158,7 @@ def test_guesses_from_one_address_are_limited(client: FlaskClient) -> None:
     assert elsewhere.status_code == 422
 
 
-def test_a_forwarded_address_from_outside_is_no_way_round(client: FlaskClient) -> None:
+def test_a_forged_forwarded_address_does_not_bypass_the_limit(client: FlaskClient) -> None:
     statuses = [
         client.post("/sign-in", data={"email": "x@y.zz"}, headers={"X-Forwarded-For": f"203.0.113.{n}"}).status_code
         for n in range(11)

@@ -1,4 +1,4 @@
-"""Settings: plan and usage, keys, people, one's own password."""
+"""Settings: plan and usage, keys, people, the password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = re.compile(r'<code id="secret">([^<]+)</code>')
 KEY = {"name": "Booking engine", "scopes": ["images:read"]}
 
 
-def test_the_plan_and_what_is_used_of_it(alice: Person, home: Property) -> None:
+def test_the_plan_and_its_usage_are_shown(alice: Person, home: Property) -> None:
     photo_in(home)
     page = alice.browser().get("/settings/plan-and-keys").text
     assert "Free plan" in page and "20 photos" in page and "Alder Cottage" in page
@@ -45,7 +45,7 @@ def test_a_new_key_is_shown_once_and_works(alice: Person, headers: dict[str, str
     assert secret not in later and key.hint in later
 
 
-def test_a_key_without_a_name_or_scope_says_so(alice: Person) -> None:
+def test_a_key_without_a_name_or_scope_is_refused(alice: Person) -> None:
     browser = alice.browser()
     answer = browser.post("/settings/keys", data={"name": " "}, headers=HTMX)
     assert answer.status_code == 422 and 'aria-invalid="true"' in answer.text
@@ -53,7 +53,7 @@ def test_a_key_without_a_name_or_scope_says_so(alice: Person) -> None:
     assert answer.status_code == 422 and 'value="Typed"' in answer.text
 
 
-def test_a_revoked_key_is_over_at_once(alice: Person) -> None:
+def test_a_revoked_key_stops_working_immediately(alice: Person) -> None:
     key = access.key_of_secret(alice.key)
     answer = alice.browser().post(f"/settings/keys/{key.uuid}/revoke")
     assert answer.status_code == 303
@@ -70,7 +70,7 @@ def test_bob_sees_keys_and_people_without_their_buttons(bob: Person) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_new_person_gets_in_by_the_link_that_is_shown_once(alice: Person, headers: dict[str, str]) -> None:
+def test_a_new_person_signs_in_by_the_link_that_is_shown_once(alice: Person, headers: dict[str, str]) -> None:
     browser = alice.browser()
     answer = browser.post("/settings/people", data={"email": "dora@alma.example", "name": "Dora"}, headers=headers)
     (link,) = SECRET.findall(answer.text)
@@ -80,19 +80,19 @@ def test_a_new_person_gets_in_by_the_link_that_is_shown_once(alice: Person, head
     assert token not in browser.get("/settings/people").text
 
 
-def test_an_address_that_is_taken_says_so_and_keeps_what_was_typed(alice: Person, charlie: Person) -> None:
+def test_a_taken_address_is_refused_and_typed_text_stays(alice: Person, charlie: Person) -> None:
     answer = alice.browser().post("/settings/people", data={"email": "charlie@corvid.example", "name": "C"})
     assert answer.status_code == 422 and 'value="charlie@corvid.example"' in answer.text
     assert db.session.scalar(select(func.count()).select_from(User)) == 2
 
 
-def test_an_admin_makes_a_new_link_for_one_who_lost_the_password(alice: Person, bob: Person) -> None:
+def test_an_admin_makes_a_new_link_for_a_person_who_lost_the_password(alice: Person, bob: Person) -> None:
     answer = alice.browser().post(f"/settings/people/{bob.user.uuid}/link")
     (link,) = SECRET.findall(answer.text)
     assert access.user_of_session(access.sign_in_by_link(link.partition("token=")[2])) == bob.user
 
 
-def test_setting_a_password_keeps_this_browser_and_ends_all_others(bob: Person) -> None:
+def test_setting_a_password_keeps_this_session_and_ends_all_others(bob: Person) -> None:
     here, there = bob.browser(), bob.browser()
     answer = here.post("/settings/you/password", data={"password": "correct horse battery"})
     assert answer.status_code == 200 and "Your password is set" in answer.text
@@ -109,7 +109,7 @@ def test_a_password_that_is_too_short_changes_nothing(bob: Person) -> None:
     assert there.get("/settings/you").status_code == 200
 
 
-def test_a_key_named_like_markup_is_text(alice: Person) -> None:
+def test_the_name_of_a_key_is_escaped(alice: Person) -> None:
     page = alice.browser().post("/settings/keys", data={**KEY, "name": '"><script>x</script>'}).text
     assert "<script>x" not in page
     assert db.session.scalar(select(func.count()).select_from(ApiKey)) == 2

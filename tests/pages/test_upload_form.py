@@ -16,7 +16,7 @@ from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
-from tests.images.test_making import no_room
+from tests.images.test_rendering import no_room
 
 PHOTO = factories.jpeg(60, 40)
 
@@ -28,7 +28,7 @@ def send(person: Person, home: Property, *files: tuple[str, bytes]) -> TestRespo
     return person.browser().post(f"/properties/{home.uuid}/photos/upload", data=body, content_type=content_type)
 
 
-def test_photos_are_there_with_their_variants(alice: Person, bob: Person, home: Property) -> None:
+def test_uploaded_photos_have_their_variants(alice: Person, bob: Person, home: Property) -> None:
     assert 'enctype="multipart/form-data"' in alice.browser().get(f"/properties/{home.uuid}/photos/upload").text
     answer = send(bob, home, ("a.jpg", PHOTO), ("old/photos/b.jpg", PHOTO))
     assert (answer.status_code, answer.location) == (303, f"/properties/{home.uuid}/photos")
@@ -47,7 +47,7 @@ REFUSED = [
 ]
 
 
-def test_all_or_none_with_a_word_why(
+def test_all_or_none_are_added_with_the_reason(
     alice: Person, home: Property, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     for files, said in REFUSED:
@@ -67,13 +67,13 @@ def test_a_full_plan_says_so(alice: Person, home: Property, buckets: Buckets, mo
     assert buckets.listing() == before
 
 
-def test_a_file_that_is_too_large_is_told_so(alice: Person, home: Property) -> None:
+def test_a_file_that_is_too_large_is_reported(alice: Person, home: Property) -> None:
     answer = send(alice, home, ("a.jpg", PHOTO + b"\0" * 20 * 1024 * 1024))
     assert answer.status_code == 413
     assert "A photo can be up to 20 MB" in answer.text
 
 
-def test_a_form_that_is_too_large_as_a_whole_is_told_another_thing(alice: Person, home: Property) -> None:
+def test_a_form_that_is_too_large_has_another_message(alice: Person, home: Property) -> None:
     much = {"CONTENT_LENGTH": str(500 * 1024 * 1024), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     answer = alice.browser().post(f"/properties/{home.uuid}/photos/upload", environ_overrides=much)
     assert answer.status_code == 413
@@ -81,7 +81,7 @@ def test_a_form_that_is_too_large_as_a_whole_is_told_another_thing(alice: Person
     assert "a photo has at most" not in answer.text.lower()
 
 
-def test_where_too_much_is_going_on_it_says_when_to_try_again(
+def test_an_overloaded_server_says_when_to_try_again(
     alice: Person, home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with no_room(monkeypatch):
@@ -91,7 +91,7 @@ def test_where_too_much_is_going_on_it_says_when_to_try_again(
     assert buckets.listing() == set()
 
 
-def test_where_the_bucket_fails_it_is_nobodys_mistake(alice: Person, home: Property, buckets: Buckets) -> None:
+def test_a_failing_bucket_is_reported_as_nobodys_mistake(alice: Person, home: Property, buckets: Buckets) -> None:
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == "PUT" else None
         answer = send(alice, home, ("a.jpg", PHOTO))

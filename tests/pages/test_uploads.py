@@ -1,4 +1,4 @@
-"""The browser's own uploads: presign, the PUT, confirm, and a word for each refusal."""
+"""The browser's uploads: presign, PUT, confirm, and a message for each refusal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_becomes_a_tile(alice: Person, home: Property) -> None:
     assert (image.file_name, image.added_by) == ("hall.jpg", "Alice")
 
 
-def test_confirming_twice_answers_with_the_same_tile(alice: Person, home: Property) -> None:
+def test_confirming_twice_returns_the_same_tile(alice: Person, home: Property) -> None:
     data = factories.jpeg()
     grant = presign(alice, home, size=len(data)).json
     assert grant
@@ -54,7 +54,7 @@ TYPES = [
 ]
 
 
-def test_the_type_is_understood_as_browsers_say_it(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_types_are_accepted_as_browsers_name_them(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for name, type, signed in TYPES:
         with subtests.test(name=name, type=type, signed=signed):
             grant = presign(alice, home, name=name, type=type).json
@@ -72,7 +72,7 @@ REFUSALS = [
 ]
 
 
-def test_each_refusal_has_its_words(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_each_refusal_has_its_message(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for file, title in REFUSALS:
         with subtests.test(file=file, title=title):
             answer = presign(alice, home, **file)
@@ -81,7 +81,7 @@ def test_each_refusal_has_its_words(alice: Person, home: Property, subtests: pyt
             assert answer.json["title"] == title
 
 
-def test_what_is_no_file_at_all_is_refused(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_anything_but_a_file_is_refused(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for body in ("[]", "null", "nonsense", '{"size": 1e400}'):
         with subtests.test(body=body):
             answer = alice.browser().post(
@@ -117,7 +117,7 @@ def test_bytes_that_are_no_photo_are_refused_at_the_confirm(alice: Person, home:
     assert gallery.room(home).used == 0
 
 
-def test_a_confirm_before_the_put_says_that_nothing_is_there(alice: Person, home: Property) -> None:
+def test_a_confirm_before_the_put_says_that_nothing_arrived(alice: Person, home: Property) -> None:
     grant = presign(alice, home).json
     assert grant
     answer = alice.browser().post(grant["done"], data={"key": grant["key"]})
@@ -126,7 +126,7 @@ def test_a_confirm_before_the_put_says_that_nothing_is_there(alice: Person, home
     assert answer.json["error"] == "not_uploaded"
 
 
-def test_a_cancelled_upload_is_no_photo_any_more(alice: Person, home: Property, buckets: Buckets) -> None:
+def test_a_cancelled_upload_leaves_no_photo(alice: Person, home: Property, buckets: Buckets) -> None:
     data = factories.jpeg()
     grant = presign(alice, home, size=len(data)).json
     assert grant
@@ -139,12 +139,12 @@ def test_a_cancelled_upload_is_no_photo_any_more(alice: Person, home: Property, 
     assert buckets.listing() == set()
 
 
-def test_cancelling_what_never_was_says_nothing(alice: Person, home: Property) -> None:
+def test_cancelling_an_unknown_upload_is_silent(alice: Person, home: Property) -> None:
     answer = alice.browser().post(f"/properties/{home.uuid}/uploads/cancel", data={"key": "nonsense"}, headers=HTMX)
     assert (answer.status_code, "HX-Trigger" in answer.headers) == (200, False)
 
 
-def test_charlie_can_confirm_no_key_of_alices(alice: Person, charlie: Person, home: Property) -> None:
+def test_charlie_cannot_confirm_a_key_of_alices(alice: Person, charlie: Person, home: Property) -> None:
     data = factories.jpeg()
     grant = presign(alice, home, size=len(data)).json
     assert grant

@@ -1,4 +1,4 @@
-"""Settings → Webhooks: made, changed, tried out, switched, rotated and deleted; and what was sent."""
+"""Settings → Webhooks: create, change, test, disable, rotate and delete; and what was sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def endpoint(alice: Person) -> Endpoint:
 
 
 def called(endpoint: Endpoint, *statuses: int) -> list[Delivery]:
-    """Deliveries that were tried once, with those answers; what didn't arrive was given up."""
+    """Deliveries that were tried once, with those answers; failed ones were given up."""
     made = []
     for status in statuses:
         with work() as w:
@@ -66,7 +66,7 @@ def test_a_new_webhook_shows_its_secret_once(alice: Person, headers: dict[str, s
         ({"events": ["photo.eaten"]}, "events"),
     ],
 )
-def test_what_cannot_be_says_so_at_its_field_and_keeps_what_was_typed(
+def test_errors_are_shown_at_their_field_and_typed_text_stays(
     alice: Person, endpoint: Endpoint, wrong: dict[str, str], field: str
 ) -> None:
     browser, typed = alice.browser(), {**HOOK, "url": "https://typed.example/", **wrong}
@@ -79,7 +79,7 @@ def test_what_cannot_be_says_so_at_its_field_and_keeps_what_was_typed(
     assert [one.url for one in db.session.scalars(select(Endpoint))] == ["https://example.com/hooks"]
 
 
-def test_a_webhook_too_many_says_so(alice: Person) -> None:
+def test_one_webhook_too_many_is_refused(alice: Person) -> None:
     for number in range(endpoints.MAX_ENDPOINTS):
         endpoints.create(alice.workspace, f"https://example.com/{number}", ["property.updated"])
     answer = alice.browser().post("/settings/webhooks", data=HOOK, headers=HTMX)
@@ -95,7 +95,7 @@ def test_the_list_shows_the_last_calls_as_bars(alice: Person, endpoint: Endpoint
     assert "200 in 84 ms" in page
 
 
-def test_a_webhook_that_fails_or_is_off_says_so(alice: Person, endpoint: Endpoint) -> None:
+def test_a_failing_or_disabled_webhook_says_so(alice: Person, endpoint: Endpoint) -> None:
     called(endpoint, 500)
     with work():
         endpoint.failing_since = now() - timedelta(hours=3)
@@ -113,7 +113,7 @@ def test_a_webhook_that_fails_or_is_off_says_so(alice: Person, endpoint: Endpoin
     assert endpoint.disabled_at and "Switched off manually." in answer.text
 
 
-def test_a_test_appears_and_settles(alice: Person, work_off: Callable[[], int]) -> None:
+def test_a_test_appears_and_its_result_follows(alice: Person, work_off: Callable[[], int]) -> None:
     browser = alice.browser()
     with outside(lambda _: Reply(body=b"thanks <b>a lot</b>")) as receiver:
         endpoint = endpoints.create(alice.workspace, f"{receiver.url}/hooks", ["property.updated"])
@@ -123,14 +123,14 @@ def test_a_test_appears_and_settles(alice: Person, work_off: Callable[[], int]) 
         tag = {"HX-PTag": seen.headers["HX-PTag"], **HTMX}
         assert browser.get(where(endpoint), headers=tag).status_code == 304
         work_off()
-    settled = browser.get(where(endpoint), headers=tag)
-    assert settled.status_code == 200
+    finished = browser.get(where(endpoint), headers=tag)
+    assert finished.status_code == 200
     for words in ("Delivered", "Answered 200 in", "1 attempt", "This is a test.", "thanks &lt;b&gt;a lot&lt;/b&gt;"):
-        assert words in settled.text
-    assert '<span class="badge" data-s="live"><i aria-hidden="true"></i>On</span>' in settled.text
+        assert words in finished.text
+    assert '<span class="badge" data-s="live"><i aria-hidden="true"></i>On</span>' in finished.text
 
 
-def test_a_test_from_the_list_answers_with_the_list(alice: Person, endpoint: Endpoint) -> None:
+def test_a_test_from_the_list_returns_the_list(alice: Person, endpoint: Endpoint) -> None:
     headers = {**HTMX, "HX-Target": "div#webhook-rows"}
     answer = alice.browser().post(f"{where(endpoint)}/test", headers=headers)
     assert answer.text.startswith('<div id="webhook-rows"')
@@ -146,7 +146,7 @@ def test_a_failed_delivery_is_sent_again(alice: Person, bob: Person, endpoint: E
         assert (one.state, one.attempts) == ("pending", 0)
 
 
-def test_nothing_is_sent_again_to_a_webhook_that_is_off(alice: Person, endpoint: Endpoint) -> None:
+def test_nothing_is_resent_to_a_disabled_webhook(alice: Person, endpoint: Endpoint) -> None:
     (one,) = called(endpoint, 500)
     endpoints.update(endpoint, enabled=False)
     answer = alice.browser().post(f"{where(endpoint)}/deliveries/{one.uuid}/send-again", headers=HTMX)
@@ -184,7 +184,7 @@ def test_a_webhook_is_changed(alice: Person, endpoint: Endpoint) -> None:
     assert endpoint.url == "https://other.example/in"
 
 
-def test_a_webhook_is_deleted_with_its_deliveries_after_a_question(alice: Person, endpoint: Endpoint) -> None:
+def test_a_webhook_is_deleted_with_its_deliveries_after_confirmation(alice: Person, endpoint: Endpoint) -> None:
     called(endpoint, 200)
     browser, path = alice.browser(), f"{where(endpoint)}/delete"
     assert "Delete this webhook?" in browser.get(path).text
@@ -193,7 +193,7 @@ def test_a_webhook_is_deleted_with_its_deliveries_after_a_question(alice: Person
     assert browser.get(path).status_code == 404
 
 
-def test_bob_looks_and_manages_nothing(bob: Person, endpoint: Endpoint) -> None:
+def test_bob_can_look_but_not_manage(bob: Person, endpoint: Endpoint) -> None:
     called(endpoint, 500)
     browser = bob.browser()
     table, page = browser.get("/settings/webhooks").text, browser.get(where(endpoint)).text
@@ -203,7 +203,9 @@ def test_bob_looks_and_manages_nothing(bob: Person, endpoint: Endpoint) -> None:
         assert word not in page
 
 
-def test_a_delivery_of_alices_is_not_found_under_charlies(alice: Person, charlie: Person, endpoint: Endpoint) -> None:
+def test_a_delivery_of_alices_is_not_found_under_charlies_webhook(
+    alice: Person, charlie: Person, endpoint: Endpoint
+) -> None:
     (hers,) = called(endpoint, 500)
     own = endpoints.create(charlie.workspace, "https://corvid.example/", ["property.updated"])
     answer = charlie.browser().post(f"{where(own)}/deliveries/{hers.uuid}/send-again")
@@ -211,7 +213,9 @@ def test_a_delivery_of_alices_is_not_found_under_charlies(alice: Person, charlie
     assert hers.state == "failed"
 
 
-def test_the_statements_do_not_grow(alice: Person, endpoint: Endpoint, statements: Callable[..., int]) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_webhooks(
+    alice: Person, endpoint: Endpoint, statements: Callable[..., int]
+) -> None:
     called(endpoint, 200)
     browser = alice.browser()
     paths = ("/settings/webhooks", where(endpoint))
@@ -222,7 +226,7 @@ def test_the_statements_do_not_grow(alice: Person, endpoint: Endpoint, statement
     assert [statements(browser.get, path) for path in paths] == few
 
 
-def test_an_answer_that_is_none_says_why(alice: Person, endpoint: Endpoint) -> None:
+def test_a_delivery_without_a_response_says_why(alice: Person, endpoint: Endpoint) -> None:
     (one,) = called(endpoint, 500)
     with work():
         db.session.execute(update(Delivery).values(status=None, answer="It can't be reached.", state="pending"))
@@ -232,10 +236,8 @@ def test_an_answer_that_is_none_says_why(alice: Person, endpoint: Endpoint) -> N
     assert delivery.DEADLINE_S == 15 and one
 
 
-def test_what_was_read_while_a_call_was_on_its_way_is_drawn_anew_with_its_answer(
-    alice: Person, endpoint: Endpoint
-) -> None:
-    """Its details are left alone as long as they have the same id, so that what is open stays open."""
+def test_a_delivery_read_while_in_flight_is_redrawn_with_its_response(alice: Person, endpoint: Endpoint) -> None:
+    """Its details are kept as long as they have the same id, so that what is open stays open."""
     called(endpoint, 500)
     details = re.compile(r'<details id="([^"]+)"[^>]*><summary>([^<]+)')
     (answered,) = details.findall(alice.browser().get(where(endpoint)).text)

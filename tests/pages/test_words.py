@@ -1,4 +1,4 @@
-"""How pages say numbers, sizes and moments."""
+"""How pages format numbers, sizes and times."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
         (words.size, 25 * 10**15, "25,000 TB"),
     ],
 )
-def test_it_is_said_as_people_say_it(say: Callable[[object], object], value: object, said: object) -> None:
+def test_values_are_formatted_for_people(say: Callable[[object], object], value: object, said: object) -> None:
     assert say(value) == said

@@ -1,4 +1,4 @@
-"""Files that the tests of the pixels look at: made here, or from the corpus beside the checkout."""
+"""Files for the tests of the pixels: made here, or from the corpus outside the checkout."""
 
 import io
 import os
@@ -15,10 +15,9 @@ LIMITS: dict[str, Any] = {"cpu_s": 10, "memory_bytes": 1024**3, "timeout_s": 20}
 
 
 def corpus(*patterns: str, by_default: int | set[str] = 1) -> list[Any]:
-    """One test case for each file; one that skips where there are none.
+    """One test case per file, or one that skips if there are none.
 
-    The default tier takes every so-manieth of them, or those of these names; the slow one takes the others.
-    """
+    The default tier takes every nth of them, or those with these names; the slow one takes the others."""
     files = sorted(path for pattern in patterns for path in CORPUS.glob(pattern) if path.suffix != ".tsv")
     if not files:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no foreign images at {CORPUS}"))]
@@ -36,7 +35,7 @@ def photo(name: str) -> bytes:
 
 
 def drawn(format_: str, image: Image.Image | None = None, **options: Any) -> bytes:
-    """A small picture, red on the left and blue on the right, unless told otherwise."""
+    """A small picture, red on the left and blue on the right by default."""
     file = io.BytesIO()
     (image or halves()).save(file, format_, **options)
     return file.getvalue()
@@ -84,13 +83,13 @@ def zeros_packed(size_bytes: int) -> bytes:
 
 
 def jpeg_with(segments: bytes) -> bytes:
-    """A small JPEG with raw segments right behind its start."""
+    """A small JPEG with raw segments right after its start."""
     jpeg = drawn("JPEG")
     return jpeg[:2] + segments + jpeg[2:]
 
 
 def jpeg_with_scans(count: int) -> bytes:
-    """A progressive JPEG whose first scan comes `count` times more: valid, and slow to decode."""
+    """A progressive JPEG that repeats its first scan `count` times: valid, and slow to decode."""
     jpeg = drawn("JPEG", Image.new("RGB", (64, 64), (200, 30, 30)), progressive=True)
     start = jpeg.index(b"\xff\xda")
     end = jpeg.index(b"\xff", start + 2)

@@ -1,4 +1,4 @@
-"""Every kind of colour comes out as sRGB that looks right (reliability.md, B13)."""
+"""Every kind of colour is converted to sRGB correctly."""
 
 import io
 from pathlib import Path
@@ -23,21 +23,21 @@ MODES = {
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_b13_every_kind_of_png_has_right_colours(name: str) -> None:
+def test_every_kind_of_png_has_the_right_colours(name: str) -> None:
     image, colour = MODES[name]
     large, thumb = rendered(drawn("PNG", image))
     for made in (large, thumb):
         assert difference(made, Image.new("RGB", (40, 40), colour)) < 4
 
 
-def test_b13_a_palette_with_a_transparent_colour_is_laid_onto_white() -> None:
+def test_a_palette_with_a_transparent_colour_is_composed_on_white() -> None:
     image = Image.new("P", (40, 40), 1)
     image.putpalette([0, 0, 0, *RED])
     large, _ = rendered(drawn("PNG", image, transparency=1))
     assert difference(large, Image.new("RGB", (40, 40), "white")) < 4
 
 
-def test_b13_lab_and_cmyk_have_right_colours() -> None:
+def test_lab_and_cmyk_have_the_right_colours() -> None:
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     for data in (
         drawn("TIFF", lab.apply(Image.new("RGB", (40, 40), RED))),
@@ -48,7 +48,7 @@ def test_b13_lab_and_cmyk_have_right_colours() -> None:
 
 
 @pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_b13_a_wide_colour_is_converted_not_relabelled(is_whole: bool) -> None:
+def test_a_wide_gamut_is_converted_not_relabelled(is_whole: bool) -> None:
     data = photo("j09_iphone_12mp_or6_gps_p3.jpg")
     if not is_whole:
         data = drawn("JPEG", icc_profile=Image.open(io.BytesIO(data)).info["icc_profile"])
@@ -59,14 +59,14 @@ def test_b13_a_wide_colour_is_converted_not_relabelled(is_whole: bool) -> None:
 
 
 @pytest.mark.parametrize("icc", [b"x", bytes(200), ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()])
-def test_b13_a_broken_or_foreign_profile_is_passed_over(icc: bytes) -> None:
+def test_a_broken_or_foreign_profile_is_ignored(icc: bytes) -> None:
     large, _ = rendered(drawn("JPEG", icc_profile=icc))
     assert difference(large, halves()) < LIKE
 
 
 @pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_[!xg]*.png", by_default=4))
-def test_b13_the_png_suite_looks_right(path: Path) -> None:
-    """All but x* (corrupt) and g* (gamma, which we don't apply), beside Pillow's own reading on white."""
+def test_the_png_suite_looks_right(path: Path) -> None:
+    """All but x* (corrupt) and g* (gamma, which we don't apply), compared with Pillow's reading on white."""
     data = path.read_bytes()
     large, _ = rendered(data)
     image = decoded(data)

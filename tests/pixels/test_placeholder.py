@@ -9,7 +9,7 @@ from portal.pixels.placeholder import placeholder
 
 
 def shown(value: int) -> list[tuple[float, float, float]]:
-    """What the stylesheet makes of the integer: six colours, (L, a, b), row by row."""
+    """The stylesheet's reading of the integer: six colours, (L, a, b), row by row."""
     n = value + 524288
     base = math.floor(n / 64) % 4 / 3 * 0.6 + 0.2
     a, b = math.floor(n / 8) % 8 / 7 * 0.14 - 0.07, n % 8 / 7 * 0.14 - 0.07

@@ -1,4 +1,4 @@
-"""Pixels in, renditions out. Case numbers are those of reliability.md, section 3."""
+"""Pixels in, renditions out."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ from portal.pixels.picture import Picture
 from portal.pixels.render import Rendition, render, resize
 from tests.pixels.files import CORPUS, corpus, decoded, difference, drawn, halves, photo
 
-LIKE = 6.0  # mean difference that two encodings of one picture may have, of 255
+LIKE = 6.0  # allowed mean difference of two encodings of one picture, of 255
 
 
 def slow(*case: object) -> Any:
@@ -52,7 +52,7 @@ def test_a_photo_becomes_a_large_and_a_thumb() -> None:
 
 
 @pytest.mark.parametrize("path", corpus("photos/*.*", by_default={"c1_cmyk_swop.jpg", "w1_real_1mp_lossless.webp"}))
-def test_b15_real_photos_keep_their_looks_and_lose_their_metadata(path: Path) -> None:
+def test_real_photos_keep_their_looks_and_lose_their_metadata(path: Path) -> None:
     data = path.read_bytes()
     result = render(data, inspect(data))
     thumb = decoded(result.thumb.data)
@@ -86,7 +86,7 @@ def test_b15_real_photos_keep_their_looks_and_lose_their_metadata(path: Path) ->
         "exif-orientation/Landscape_[1-8].jpg", "exif-orientation/Portrait_[367].jpg", by_default={"Portrait_6.jpg"}
     ),
 )
-def test_b14_every_orientation_comes_out_upright(path: Path) -> None:
+def test_every_orientation_comes_out_upright(path: Path) -> None:
     large, thumb = rendered(path.read_bytes())
     upright = decoded(path.with_name(path.stem[:-1] + "1.jpg").read_bytes())
     assert difference(large.resize((180, 180)), upright.resize((180, 180))) < LIKE
@@ -95,13 +95,13 @@ def test_b14_every_orientation_comes_out_upright(path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("quarter_turns", range(4))
-def test_c11_turns_are_clockwise_and_come_after_exif(orientation: int, quarter_turns: int) -> None:
+def test_rotation_is_clockwise_and_applied_after_exif(orientation: int, quarter_turns: int) -> None:
     tags = Image.Exif()
     tags[0x0112] = orientation
     picture = halves()
     picture.paste((30, 220, 30), (0, 16, 64, 32))
     data = drawn("JPEG", picture, exif=tags, quality=95)
-    clockwise = {0: 0, 1: 270, 2: 180, 3: 90}[quarter_turns]  # Pillow turns counter-clockwise
+    clockwise = {0: 0, 1: 270, 2: 180, 3: 90}[quarter_turns]  # Pillow rotates counter-clockwise
     expected = ImageOps.exif_transpose(decoded(data)).rotate(clockwise, expand=True)
     result = render(data, inspect(data), quarter_turns)
     assert (result.width, result.height) == expected.size
@@ -110,7 +110,7 @@ def test_c11_turns_are_clockwise_and_come_after_exif(orientation: int, quarter_t
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
-def test_b14_other_types_come_out_upright_too(format_: str, orientation: int) -> None:
+def test_other_types_come_out_upright_too(format_: str, orientation: int) -> None:
     tags = Image.Exif()
     tags[0x0112] = orientation
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(drawn("PNG", exif=tags))))
@@ -139,14 +139,14 @@ def test_nothing_is_enlarged() -> None:
         ("PNG", (16_384, 1), (2048, 1)),
     ],
 )
-def test_the_large_fits_2048_and_halves_are_taken_as_they_are(
+def test_the_large_fits_2048_and_exact_halves_are_used_as_they_are(
     format_: str, size: tuple[int, int], large: tuple[int, int]
 ) -> None:
     image, _ = rendered(drawn(format_, halves(*size)))
     assert image.size == large
 
 
-def test_b11_only_the_first_frame_is_looked_at() -> None:
+def test_only_the_first_frame_is_used() -> None:
     frames = [Image.new("RGB", (64, 32), colour) for colour in ("red", "lime", "blue")]
     for format_ in ("GIF", "PNG", "WEBP", "AVIF"):
         large, _ = rendered(drawn(format_, frames[0], save_all=True, append_images=frames[1:]))
@@ -154,7 +154,7 @@ def test_b11_only_the_first_frame_is_looked_at() -> None:
         assert difference(large, frames[0]) < LIKE
 
 
-def test_b4_no_script_survives_in_what_is_made() -> None:
+def test_no_script_survives_in_renditions() -> None:
     script = b"<script>alert(1)</script>"
     data = drawn("JPEG", comment=script) + script
     assert script in data
@@ -162,14 +162,14 @@ def test_b4_no_script_survives_in_what_is_made() -> None:
     assert b"<script" not in result.large.data + result.thumb.data
 
 
-def test_b12_broken_pixels_are_refused() -> None:
+def test_broken_pixels_are_refused() -> None:
     data = bytearray(drawn("PNG", Image.effect_noise((200, 200), 50)))
     data[2000:3000] = bytes(1000)
     with pytest.raises(Refused):
         render(bytes(data), inspect(bytes(data)))
 
 
-def test_another_file_than_the_inspected_one_is_refused() -> None:
+def test_a_file_other_than_the_inspected_one_is_refused() -> None:
     with pytest.raises(Refused):
         render(drawn("JPEG"), Picture("image/jpeg", 10, 10))
     with pytest.raises(Refused):
@@ -180,7 +180,7 @@ TYPES = {"image/webp": "WEBP", "image/jpeg": "JPEG", "image/avif": "AVIF"}
 
 
 @pytest.mark.parametrize("type_", [slow("image/webp"), "image/jpeg", slow("image/avif")])
-def test_a_rendition_is_as_wide_as_asked_for_and_upright(type_: str) -> None:
+def test_a_rendition_has_the_requested_width_and_is_upright(type_: str) -> None:
     data = photo("j09_iphone_12mp_or6_gps_p3.jpg")
     rendition = resize(data, inspect(data), 640, type_)
     image = decoded(rendition.data)
@@ -198,7 +198,7 @@ def test_a_rendition_can_be_made_from_the_stored_large(type_: str) -> None:
     assert difference(decoded(rendition.data), reference(data, (400, 300))) < LIKE
 
 
-def test_a_rendition_is_never_enlarged_and_turns_as_told() -> None:
+def test_a_rendition_is_never_enlarged_and_rotates_as_requested() -> None:
     data = drawn("JPEG", halves(300, 200))
     assert size(resize(data, inspect(data), 5000, "image/jpeg")) == (300, 200)
     assert size(resize(data, inspect(data), 5000, "image/jpeg", quarter_turns=1)) == (200, 300)
@@ -210,7 +210,7 @@ def size(rendition: Rendition) -> tuple[int, int]:
 
 
 def test_the_corpus_holds_a_gps_position_to_lose() -> None:
-    """So that the test above for metadata can fail."""
+    """So that the metadata test above can fail."""
     if not CORPUS.is_dir():
         pytest.skip("no foreign images")
     tags = Image.open(io.BytesIO(photo("j05_a2500_16mp_gps.jpg"))).getexif()

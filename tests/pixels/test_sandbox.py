@@ -1,4 +1,4 @@
-"""Children with limits: what dies in them comes back as a refusal, and nothing is left behind."""
+"""Sandboxed child processes: a crash inside comes back as a refusal, and nothing is left behind."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def limit_and_hold(size_bytes: int) -> int:
 
 
 def children() -> list[psutil.Process]:
-    """The fork server and what it forked; not the servers and browsers that other tests left running below us."""
+    """The fork server and its children, without servers and browsers that other tests left running."""
     ours: list[psutil.Process] = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -61,14 +61,14 @@ def children() -> list[psutil.Process]:
     return ours
 
 
-def _is_ours(process: psutil.Process, nurseries: set[int]) -> bool:
-    if process.status() == psutil.STATUS_ZOMBIE:  # has no command line any more
-        return process.ppid() in nurseries
+def _is_ours(process: psutil.Process, fork_servers: set[int]) -> bool:
+    if process.status() == psutil.STATUS_ZOMBIE:  # no longer has a command line
+        return process.ppid() in fork_servers
     return "import forkserver" in " ".join(process.cmdline())
 
 
 def assert_the_fork_server_alone_is_left() -> None:
-    """What it forked goes within moments, and is no zombie then."""
+    """Its children are gone within moments, and no zombies."""
 
     def is_alone() -> bool:
         below = children()
@@ -77,7 +77,7 @@ def assert_the_fork_server_alone_is_left() -> None:
     until(is_alone)
 
 
-def test_a_child_gives_the_same_as_a_call() -> None:
+def test_a_sandboxed_call_returns_the_same_as_a_plain_call() -> None:
     data = drawn("JPEG", halves(3000, 2000))
     picture = inspect(data)
     assert run(render, data, picture, 1, **LIMITS) == render(data, picture, 1)
@@ -89,7 +89,7 @@ def test_large_arguments_and_results_pass_through() -> None:
     assert run(bytes.swapcase, data, **LIMITS) == data.swapcase()
 
 
-def test_what_it_raises_is_raised_here() -> None:
+def test_an_exception_is_raised_in_the_caller() -> None:
     with pytest.raises(Refused, match="too many passes") as refused:
         run(refuse, **QUICK)
     assert refused.value.code == "too_many_scans"
@@ -97,19 +97,19 @@ def test_what_it_raises_is_raised_here() -> None:
         run(fail, **QUICK)
 
 
-def test_cpu_time_is_run() -> None:
+def test_cpu_time_is_limited() -> None:
     with pytest.raises(Refused) as refused:
         run(burn, cpu_s=1, memory_bytes=256 * MB, timeout_s=20)
     assert refused.value.code == "too_slow_to_open"
 
 
-def test_time_by_the_clock_is_run() -> None:
+def test_wall_clock_time_is_limited() -> None:
     with pytest.raises(Refused) as refused:
         run(time.sleep, 10_000, cpu_s=5, memory_bytes=256 * MB, timeout_s=0.3)
     assert refused.value.code == "too_slow_to_open"
 
 
-def test_memory_is_limited_on_top_of_what_a_child_has() -> None:
+def test_memory_is_limited_on_top_of_the_childs_baseline() -> None:
     assert run(hold, 50 * MB, **QUICK) == 50 * MB
     with pytest.raises(Refused) as refused:
         run(hold, 300 * MB, **QUICK)
@@ -134,20 +134,20 @@ def test_a_process_can_limit_itself() -> None:
     ("number", "code"),
     [(signal.SIGSEGV, "damaged"), (signal.SIGABRT, "damaged"), (signal.SIGKILL, "too_large_to_open")],
 )
-def test_b20_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
+def test_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
     with pytest.raises(Refused) as refused:
         run(crash, number, **QUICK)
     assert refused.value.code == code
     assert run(len, b"four", **QUICK) == 4
 
 
-def test_an_answer_that_cannot_travel_is_an_error_not_a_hang() -> None:
+def test_a_result_that_cannot_be_pickled_is_an_error_not_a_hang() -> None:
     with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
         run(answer_with_a_function, **QUICK)
 
 
 @pytest.mark.slow
-def test_many_threads_may_call_at_once() -> None:
+def test_many_threads_may_call_concurrently() -> None:
     data = drawn("JPEG", halves(800, 600))
     picture = inspect(data)
     expected = render(data, picture)
@@ -170,7 +170,7 @@ def test_no_zombie_and_no_descriptor_is_left() -> None:
     assert_the_fork_server_alone_is_left()
 
 
-def test_a_killed_fork_server_is_started_anew() -> None:
+def test_a_killed_fork_server_is_started_again() -> None:
     run(len, b"", **QUICK)
     for process in children():
         process.kill()
@@ -180,7 +180,7 @@ def test_a_killed_fork_server_is_started_anew() -> None:
 
 
 def test_a_forked_process_has_a_fork_server_of_its_own() -> None:
-    """As a work-horse has, forked from a worker that had used one."""
+    """As a work-horse does, forked from a worker that had used one."""
     run(len, b"", **QUICK)
     pid = os.fork()
     if pid == 0:
@@ -202,7 +202,7 @@ run(time.sleep, 10_000, cpu_s=60, memory_bytes=2**28, timeout_s=10_000)
 """
 
 
-def test_children_die_with_the_process_that_asked_for_them() -> None:
+def test_children_die_with_their_caller() -> None:
     with started("-c", CALLER) as caller:
         below: list[psutil.Process] = []
 
@@ -215,7 +215,7 @@ def test_children_die_with_the_process_that_asked_for_them() -> None:
         until(lambda: not any(lives(process.pid) for process in below))
 
 
-def test_a_call_is_a_fork_of_one_process_that_has_the_decoders_loaded() -> None:
+def test_a_call_forks_a_process_that_has_loaded_the_decoders() -> None:
     loaded = "'PIL.JpegImagePlugin' in __import__('sys').modules"
     assert run(eval, loaded, **QUICK)
     assert len({run(os.getppid, **QUICK) for _ in range(5)}) == 1

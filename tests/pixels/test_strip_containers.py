@@ -1,4 +1,4 @@
-"""B15, part by part: what each container keeps, and what it doesn't."""
+"""Stripping metadata, part by part: what each container keeps, and what it loses."""
 
 import struct
 
@@ -42,11 +42,11 @@ def jpeg(data: bytes) -> bytes:
         b"\0junk",
     ],
 )
-def test_a_jpeg_keeps_none_of_these(extra: bytes) -> None:
+def test_a_jpeg_keeps_none_of_these_segments(extra: bytes) -> None:
     assert jpeg(jpeg_with(extra)) == drawn("JPEG")
 
 
-def test_a_jpeg_keeps_no_thumbnail_and_says_its_density_still() -> None:
+def test_a_jpeg_loses_its_thumbnail_and_keeps_its_density() -> None:
     plain = drawn("JPEG", dpi=(300, 300))
     head = plain[6:18]
     assert head.startswith(b"JFIF\0")
@@ -61,7 +61,7 @@ def test_a_jpeg_keeps_nothing_between_its_scans() -> None:
     assert jpeg(plain[:before] + segment(0xFE, b"made by somebody") + plain[before:]) == plain
 
 
-def test_a_jpeg_keeps_what_its_numbers_mean() -> None:
+def test_a_jpeg_keeps_the_parameters_of_its_colours() -> None:
     data = drawn("JPEG", halves().convert("CMYK"))
     assert b"Adobe" in data
     assert jpeg(data) == data
@@ -70,18 +70,18 @@ def test_a_jpeg_keeps_what_its_numbers_mean() -> None:
     assert jpeg(data[:at] + longer + data[at + 16 :]) == data
 
 
-def test_a_jpeg_without_its_end_is_given_one() -> None:
+def test_a_jpeg_without_its_end_marker_gets_one() -> None:
     data = drawn("JPEG")
     assert jpeg(data[:-2]) == data
 
 
-def test_a_jpeg_in_restarts_is_whole() -> None:
+def test_a_jpeg_with_restart_markers_stays_complete() -> None:
     data = drawn("JPEG", Image.effect_noise((200, 100), 60), restart_marker_blocks=1)
     assert data.count(b"\xff\xd3") > 5
     assert jpeg(data) == data
 
 
-def test_a_png_keeps_its_colours_and_nothing_written() -> None:
+def test_a_png_keeps_its_colours_and_loses_its_texts() -> None:
     shown = [chunk(b"gAMA", bytes(4)), chunk(b"sRGB", b"\0"), chunk(b"pHYs", bytes(9)), chunk(b"cICP", bytes(4))]
     written = [
         chunk(b"tEXt", b"a\0b"),
@@ -94,7 +94,7 @@ def test_a_png_keeps_its_colours_and_nothing_written() -> None:
     assert strip_metadata(png(9, 9, *mixed, *private), "image/png") == png(9, 9, *shown)
 
 
-def test_a_webp_says_no_more_than_it_has() -> None:
+def test_the_flags_of_a_webp_match_its_chunks() -> None:
     exif = Image.Exif()
     exif[0x010F] = "somebody"
     plain = drawn("WEBP", icc_profile=b"a profile")
@@ -106,19 +106,19 @@ def test_a_webp_says_no_more_than_it_has() -> None:
     assert dict(decoded(turned).getexif()) == {0x0112: 8}
 
 
-def test_a_webp_keeps_no_part_that_nobody_knows() -> None:
+def test_a_webp_loses_unknown_chunks() -> None:
     plain = drawn("WEBP", halves().convert("RGBA"), icc_profile=b"a profile")
     odd = b"WHO?" + struct.pack("<I", 3) + b"me!\0"
     longer = plain + odd
     assert strip_metadata(b"RIFF" + struct.pack("<I", len(longer) - 8) + longer[8:], "image/webp") == plain
 
 
-def test_a_webp_whose_first_part_is_empty_is_refused() -> None:
+def test_a_webp_whose_first_chunk_is_empty_is_refused() -> None:
     with pytest.raises(Refused):
         strip_metadata(b"RIFF\x0c\0\0\0WEBPVP8X\0\0\0\0", "image/webp")
 
 
-def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
+def test_a_gif_keeps_its_frames_and_timing() -> None:
     plain = drawn("GIF", save_all=True, append_images=[halves().transpose(Image.Transpose.ROTATE_180)], loop=0)
     at = plain.index(b"!\xff\x0bNETSCAPE2.0")
     xmp = b"!\xff\x0bXMP DataXMP<x:xmpmeta/>" + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
@@ -128,14 +128,14 @@ def test_a_gif_keeps_its_frames_and_how_they_are_played() -> None:
 
 
 @pytest.mark.parametrize("left", [12, 15, 40, 50])
-def test_a_gif_that_is_cut_off_is_refused(left: int) -> None:
+def test_a_truncated_gif_is_refused(left: int) -> None:
     data = drawn("GIF")
     assert len(data) > 100
     with pytest.raises(Refused):
         strip_metadata(data[:left], "image/gif")
 
 
-def test_a_gif_of_endless_little_pieces_is_refused_soon() -> None:
+def test_a_gif_of_countless_tiny_blocks_is_refused_soon() -> None:
     pieces = b",\0\0\0\0@\0 \0\0\x08" + b"\x01a" * 2 * containers.MAX_GIF_BLOCKS + b"\0;"
     data = drawn("GIF")[:13].replace(b"\x87", b"\x07", 1) + pieces
     with pytest.raises(Refused) as refused:

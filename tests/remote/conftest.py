@@ -1,4 +1,4 @@
-"""Servers that misbehave at 127.0.0.1, and an internet of our own."""
+"""Misbehaving servers at 127.0.0.1, and a private internet."""
 
 from __future__ import annotations
 
@@ -47,16 +47,15 @@ def loopback_allowed() -> Iterator[None]:
 
 @pytest.fixture
 def nothing_allowed() -> Iterator[None]:
-    """As for everybody else."""
+    """The default."""
     with settings():
         yield
 
 
 class Server:
-    """Accepts, reads what is asked, and leaves the rest to a script; in a thread a connection.
+    """Accepts, reads the request, and leaves the rest to a script; one thread per connection.
 
-    With `tls` under encryption. `is_rude`: it doesn't wait for what is asked.
-    """
+    Encrypted with `tls`. `is_rude`: it doesn't wait for the request."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None, is_rude: bool) -> None:
         self._script, self._tls, self._is_rude = script, tls, is_rude
@@ -101,7 +100,7 @@ def serve(loopback_allowed: None) -> Iterator[Serve]:
 
 
 def _request(sock: socket.socket) -> bytes:
-    """Read a whole request: who closes with something unread takes back what was answered."""
+    """Read a whole request: closing with unread data would discard the response."""
     request = b""
     while b"\r\n\r\n" not in request and (piece := sock.recv(65536)):
         request += piece
@@ -119,7 +118,7 @@ class Serve(Protocol):
 
 
 class Internet:
-    """See internet.py. Asks it one question at a time."""
+    """See internet.py. Runs one fetch at a time."""
 
     def __init__(self, certificates: Path) -> None:
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -135,7 +134,7 @@ class Internet:
         self._listener.start()
 
     def wait(self) -> None:
-        """Return once it stands."""
+        """Return once it is ready."""
         assert self._next_line() == "ready\n"
 
     def fetch(self, url: str, **question: Any) -> dict[str, Any]:
@@ -182,7 +181,7 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
 
 
 def write_certificates(folder: Path) -> None:
-    """good.example, and all that can be wrong with the others."""
+    """A valid certificate for good.example, and one for each way to be invalid."""
     authority, stranger = trustme.CA(), trustme.CA()
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))

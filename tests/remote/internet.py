@@ -1,10 +1,9 @@
-"""An internet of our own: a network namespace in which every address of the world is this machine.
+"""A private internet: a network namespace in which every address of the world is this machine.
 
-Runs as a script in `unshare --map-root-user --net --mount` (see conftest.py): a DNS server that answers as
-it is told, web servers at ports 80 and 443 of every address, and a tap on the wire. Each line of its input
-is a question (what to fetch, who answers how), each line of its output what came of it; what was dialled is
-read off the wire, not off the code under test.
-"""
+Runs as a script in `unshare --map-root-user --net --mount` (see conftest.py): a DNS server with given answers, web
+servers at ports 80 and 443 of every address, and a packet capture. Each line of its input is a question (what to
+fetch, and the DNS answers), each line of its output the result; the connections are read from the wire, not from the
+code under test."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ A, CNAME, AAAA = 1, 5, 28  # RFC 1035, RFC 3596
 
 
 class Wire:
-    """Everything that is sent, seen at the interface."""
+    """All packets, captured at the interface."""
 
     def __init__(self) -> None:
         self._tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
@@ -58,7 +57,7 @@ class Wire:
                 packet, (_, _, kind, *_) = self._tap.recvfrom(200)
             except BlockingIOError:
                 _, missed = struct.unpack("II", self._tap.getsockopt(263, 6, 8))  # PACKET_STATISTICS
-                assert not missed, "the tap was too slow to be a witness"
+                assert not missed, "the capture lost packets"
                 return found
             if kind == socket.PACKET_OUTGOING and (target := _opening(packet)):
                 found.append(target)
@@ -75,7 +74,7 @@ def _opening(packet: bytes) -> tuple[str, int] | None:
 
 
 class Names:
-    """A DNS server. `answers[name]` lists what each look-up in turn gets; the last one stays."""
+    """A DNS server. `answers[name]` lists the answers to successive look-ups; the last one repeats."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[list[str] | str]] = {}
@@ -97,10 +96,10 @@ class Names:
             at += 1 + length
         name, question = ".".join(labels).lower(), query[12 : at + 5]
         kind = {A: "A", AAAA: "AAAA"}.get(struct.unpack("!H", query[at + 1 : at + 3])[0], "other")
-        turn = self.asked.count((name, kind))
+        number = self.asked.count((name, kind))
         self.asked.append((name, kind))
-        told = self.answers.get(name, self.answers.get("*", ["NXDOMAIN"]))
-        records = told[min(turn, len(told) - 1)]
+        answers = self.answers.get(name, self.answers.get("*", ["NXDOMAIN"]))
+        records = answers[min(number, len(answers) - 1)]
         if records == "silence":
             return None
         if isinstance(records, str):
@@ -112,7 +111,7 @@ class Names:
 
 
 def _kind(text: str) -> str:
-    """`10.0.0.1` is an A record, `fd00::1` an AAAA; `via 10.0.0.1` is what a CNAME's target has."""
+    """`10.0.0.1` is an A record, `fd00::1` an AAAA; `via 10.0.0.1` is the address of a CNAME's target."""
     return "AAAA" if ":" in text else "A"
 
 
@@ -126,7 +125,7 @@ def _record(text: str) -> bytes:
 
 
 class Site(BaseHTTPRequestHandler):
-    """Redirects at /to/STATUS/LOCATION; sets a cookie and says so elsewhere."""
+    """Redirects at /to/STATUS/LOCATION; sets a cookie everywhere else."""
 
     requests: ClassVar[list[dict[str, Any]]] = []
 
@@ -167,7 +166,7 @@ class Web(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def _context(self, certificates: Path) -> ssl.SSLContext:
-        """Whoever asks for a name gets the certificate of that file, else the first one."""
+        """A client that names a host gets the certificate from that file, otherwise the first one."""
         contexts = {}
         for file in sorted(certificates.glob("*.example.pem")):
             contexts[file.stem] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -182,7 +181,7 @@ class Web(ThreadingHTTPServer):
         return first
 
     def handle_error(self, *args: object) -> None:
-        pass  # a handshake that the client broke off
+        pass  # a handshake that the client aborted
 
 
 def answer(question: dict[str, Any], names: Names, wire: Wire) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which addresses are refused when they are given, and which are judged public."""
+"""Which addresses are refused on input, and which count as public."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ pytestmark = pytest.mark.usefixtures("nothing_allowed")
         ("http://1.1.1.1/", "http://1.1.1.1/"),
     ],
 )
-def test_an_address_is_brought_into_its_one_spelling(text: str, url: str) -> None:
+def test_an_address_is_normalised_to_one_spelling(text: str, url: str) -> None:
     assert str(check_url(text)) == url
     assert check_url(url) == check_url(text)
 
 
 @pytest.mark.parametrize(("text", "code"), REFUSED, ids=lambda value: ascii(value)[:60])
-def test_an_address_that_could_be_read_in_two_ways_is_refused(text: str, code: str) -> None:
+def test_an_ambiguous_address_is_refused(text: str, code: str) -> None:
     with pytest.raises(Refused) as refused:
         check_url(text)
     assert refused.value.code == code
 
 
-def test_no_refusal_repeats_what_was_sent() -> None:
+def test_no_refusal_repeats_the_input() -> None:
     for text, _ in REFUSED:
         with pytest.raises(Refused) as refused:
             check_url(text)
@@ -63,11 +63,11 @@ def test_a_special_address_is_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_an_address_beside_the_special_ones_is_public(address: str) -> None:
+def test_an_address_next_to_the_special_ones_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
-def test_nothing_is_public_that_python_calls_private() -> None:
+def test_no_address_is_public_that_python_calls_private() -> None:
     dice = random.Random(4)
     for address in (
         *(ipaddress.IPv4Address(dice.getrandbits(32)) for _ in range(20_000)),
@@ -77,13 +77,13 @@ def test_nothing_is_public_that_python_calls_private() -> None:
         assert not is_public(address) or (address.is_global and not address.is_multicast), address
 
 
-def test_a_private_address_is_well_written_and_judged_later() -> None:
+def test_a_private_address_is_valid_input_and_judged_later() -> None:
     assert len(BLOCKED) + len(REFUSED) >= 144
     for url in BLOCKED:
         check_url(url)
 
 
-def test_an_operators_own_nets_may_be_reached_at_any_port(nothing_allowed: None) -> None:
+def test_an_operators_allowed_networks_may_be_reached_at_any_port(nothing_allowed: None) -> None:
     nets = tuple(ipaddress.ip_network(net) for net in ("10.1.0.0/16", "fd12::/16"))
     config.use(config.Settings(allowed_private_nets=nets))
     assert may_reach(ipaddress.ip_address("10.1.2.3"), 8080)

@@ -1,4 +1,4 @@
-"""fetch: what is there, and what the statuses mean. Real servers at 127.0.0.1."""
+"""fetch: responses, and what the statuses mean. Real servers at 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def test_what_is_there_is_fetched(serve: Serve) -> None:
+def test_an_existing_file_is_fetched(serve: Serve) -> None:
     server = serve(answer(body=b"photo", Content_Type="image/JPEG; q=1", ETag='"1"', Last_Modified="Mon"))
     fetched = fetch(server.url + "a.jpg", max_bytes=5)
     assert (fetched.status, fetched.data, fetched.content_type) == (200, b"photo", "image/jpeg")
@@ -41,7 +41,7 @@ def test_what_is_there_is_fetched(serve: Serve) -> None:
     ],
     ids=["chunked", "until the end", "HTTP/1.0", "after 100 Continue"],
 )
-def test_bodies_come_in_many_frames(serve: Serve, reply: bytes) -> None:
+def test_bodies_may_be_framed_in_several_ways(serve: Serve, reply: bytes) -> None:
     assert fetch(serve(reply).url, max_bytes=5).data == b"photo"
 
 
@@ -50,7 +50,7 @@ def test_a_large_body_comes_whole(serve: Serve) -> None:
     assert fetch(serve(answer(body=body)).url, max_bytes=len(body)).data == body
 
 
-def test_a_condition_is_asked_and_not_modified_is_an_answer(serve: Serve) -> None:
+def test_a_conditional_request_may_be_answered_with_not_modified(serve: Serve) -> None:
     server = serve(answer(304, ETag='"1"'))
     fetched = fetch(server.url, max_bytes=5, headers={"If-None-Match": '"1"'})
     assert (fetched.status, fetched.data, fetched.etag) == (304, b"", '"1"')
@@ -66,7 +66,7 @@ def test_a_final_status_is_refused(serve: Serve, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 599])
-def test_a_passing_status_may_be_tried_again(serve: Serve, status: int) -> None:
+def test_a_temporary_status_can_be_retried(serve: Serve, status: int) -> None:
     with pytest.raises(Unreachable) as unreachable:
         fetch(serve(answer(status, Retry_After="120")).url, max_bytes=100)
     assert (unreachable.value.code, unreachable.value.details) == ("http_error", {"status": status})
@@ -82,8 +82,8 @@ def test_a_passing_status_may_be_tried_again(serve: Serve, status: int) -> None:
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
 )
-def test_retry_after_is_kept_within_a_day(serve: Serve, text: str, low: int, high: int) -> None:
-    if text == "in 100 s":  # said as a date, counted from when it is asked
+def test_retry_after_is_capped_at_a_day(serve: Serve, text: str, low: int, high: int) -> None:
+    if text == "in 100 s":  # as a date, relative to the moment of the request
         text = formatdate(time.time() + 100, usegmt=True)
     with pytest.raises(Unreachable) as unreachable:
         fetch(serve(answer(503, Retry_After=text)).url, max_bytes=100)
@@ -92,7 +92,7 @@ def test_retry_after_is_kept_within_a_day(serve: Serve, text: str, low: int, hig
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "1.5", "²", "Mon, 99 Foo 2015 07:28:00 GMT", ""])
-def test_a_retry_after_that_says_nothing_is_none(serve: Serve, text: str) -> None:
+def test_an_invalid_retry_after_is_ignored(serve: Serve, text: str) -> None:
     with pytest.raises(Unreachable) as unreachable:
         fetch(serve(answer(503, Retry_After=text)).url, max_bytes=100)
     assert unreachable.value.retry_after_s is None
@@ -123,13 +123,13 @@ def test_a_429_may_say_when_its_limit_ends_instead(
     assert said == low if low is None or high is None else said is not None and low <= said <= high
 
 
-def test_retry_after_is_believed_before_the_end_of_a_limit(serve: Serve) -> None:
+def test_retry_after_takes_precedence_over_the_end_of_a_limit(serve: Serve) -> None:
     with pytest.raises(Unreachable) as unreachable:
         fetch(serve(answer(429, Retry_After="5", X_RateLimit_Reset="40")).url, max_bytes=100)
     assert unreachable.value.retry_after_s == 5
 
 
-def test_a_redirect_is_followed_with_the_headers_to_the_same_origin(serve: Serve) -> None:
+def test_a_redirect_keeps_the_headers_for_the_same_origin(serve: Serve) -> None:
     def script(client: socket.socket, head: bytes) -> None:
         client.sendall(
             answer(302, Location="/b/é.jpg?x=1".encode().decode("latin-1"))
@@ -150,7 +150,7 @@ def test_headers_go_to_no_other_origin(serve: Serve) -> None:
     assert b"Authorization" in here.heads[0] and b"Authorization" not in there.heads[0]
 
 
-def test_a_redirect_without_an_end_is_left_after_four_requests(serve: Serve) -> None:
+def test_an_endless_redirect_is_abandoned_after_four_requests(serve: Serve) -> None:
     server = serve(answer(301, Location="/"))
     with pytest.raises(Refused) as refused:
         fetch(server.url, max_bytes=10)
@@ -158,13 +158,13 @@ def test_a_redirect_without_an_end_is_left_after_four_requests(serve: Serve) -> 
 
 
 @pytest.mark.parametrize("reply", [answer(302), answer(302, Location=""), answer(302, Location="\xff\xfe")])
-def test_a_redirect_to_nowhere_is_refused(serve: Serve, reply: bytes) -> None:
+def test_an_invalid_redirect_is_refused(serve: Serve, reply: bytes) -> None:
     with pytest.raises(Refused) as refused:
         fetch(serve(reply).url, max_bytes=10)
     assert refused.value.code == "redirect"
 
 
-def test_a25_neither_proxy_nor_netrc_nor_cookie_is_used(
+def test_neither_proxy_nor_netrc_nor_cookie_is_used(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     proxy = serve(answer(body=b"proxy"))
@@ -180,7 +180,7 @@ def test_a25_neither_proxy_nor_netrc_nor_cookie_is_used(
     assert not [head for head in server.heads if b"cookie" in head.lower() or b"authorization" in head.lower()]
 
 
-def test_a_port_that_nobody_listens_at_is_unreachable(loopback_allowed: None) -> None:
+def test_a_closed_port_is_unreachable(loopback_allowed: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(Unreachable) as unreachable:
@@ -191,7 +191,7 @@ def test_a_port_that_nobody_listens_at_is_unreachable(loopback_allowed: None) ->
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
-    """One that an operator trusts, through SSL_CERT_FILE."""
+    """A certificate authority that an operator trusts, through SSL_CERT_FILE."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))

@@ -1,4 +1,4 @@
-"""Servers that lie, stall, flood and break off: each ends in one coarse word, soon, and in little memory."""
+"""Servers that lie, stall, flood and hang up: each ends in one coarse code, soon, and in little memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.remote.conftest import Script, Serve
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 BOMB = gzip.compress(bytes(10_000_000))
-DEADLINE_S = 0.2  # of those who never come to an end
-NEVER_S = 100  # of those whose code says that it was not the deadline
+DEADLINE_S = 0.2  # for those that never end
+NEVER_S = 100  # for those whose code shows that it was not the deadline
 
 
 def flood(start: bytes, piece: bytes) -> Script:
-    """Send the same for as long as it is taken."""
+    """Send the same until the client stops reading."""
 
     def script(client: socket.socket, _: bytes) -> None:
         client.sendall(start)
@@ -48,12 +48,12 @@ def drip(start: bytes, piece: bytes = b"x") -> Script:
 
 
 def silence(client: socket.socket, _: bytes) -> None:
-    while client.recv(65536):  # until the other side goes
+    while client.recv(65536):  # until the client hangs up
         pass
 
 
 CASES: dict[str, tuple[Script | bytes, str]] = {
-    # A19
+    # encoded, which we never ask for
     "gzip": (OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB, "encoded"),
     "gzip, endless": (flood(OK + b"Content-Encoding: gzip\r\n\r\n", BOMB), "encoded"),
     "deflate": (OK + b"Content-Encoding: deflate\r\n\r\nx", "encoded"),
@@ -61,13 +61,13 @@ CASES: dict[str, tuple[Script | bytes, str]] = {
     "zstd": (OK + b"Content-Encoding: zstd\r\n\r\nx", "encoded"),
     "identity, gzip": (OK + b"Content-Encoding: identity, gzip\r\n\r\nx", "encoded"),
     "transfer gzip": (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\nx", "encoded"),
-    # A20
+    # too large
     "10 GB announced": (flood(OK + b"Content-Length: 10000000000\r\n\r\n", b"x"), "too_large"),
     "endless chunks": (flood(CHUNKED, b"5\r\nhello\r\n"), "too_large"),
     "endless, no length": (flood(OK + b"\r\n", b"x"), "too_large"),
     "one byte too many": (OK + b"Content-Length: 1001\r\n\r\n" + b"x" * 1001, "too_large"),
     "a chunk of 2^60": (flood(CHUNKED + b"1000000000000000\r\n", b"x"), "too_large"),
-    # A21
+    # slow
     "silence": (silence, "timeout"),
     "silence after the headers": (
         lambda c, h: (c.sendall(OK + b"Content-Length: 9\r\n\r\n"), silence(c, h))[1],
@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Script | bytes, str]] = {
     "dripping headers": (drip(OK, b"a: b\r\n"), "timeout"),
     "dripping trailers": (drip(CHUNKED + b"0\r\n", b"a: b\r\n"), "timeout"),
     "dripping 100 Continue": (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "timeout"),
-    # A22
+    # headers
     "20 MB of headers": (OK + b"".join(b"h%d: " % n + b"x" * 60_000 + b"\r\n" for n in range(340)), "too_large"),
     "100,000 headers": (OK + b"a: b\r\n" * 100_000 + b"\r\n", "unreachable"),
     "a header of 1 MB": (OK + b"a: " + b"b" * 1_000_000 + b"\r\n\r\n", "unreachable"),
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[Script | bytes, str]] = {
     "an endless chunk size": (flood(CHUNKED, b"0"), "truncated"),
     "an endless chunk extension": (flood(CHUNKED + b"1;", b"x"), "truncated"),
     "endless trailers": (flood(CHUNKED + b"0\r\n", b"a: b\r\n"), "too_large"),
-    # A23
+    # truncated
     "short body": (OK + b"Content-Length: 10\r\n\r\nshort", "truncated"),
     "no body": (OK + b"Content-Length: 10\r\n\r\n", "truncated"),
     "short chunk": (CHUNKED + b"a\r\nshort", "truncated"),
@@ -114,7 +114,7 @@ def peak_bytes() -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_hostile_server_is_left_soon(serve: Serve, peak_bytes: Callable[[], int], case: str) -> None:
+def test_a_hostile_server_is_abandoned_soon(serve: Serve, peak_bytes: Callable[[], int], case: str) -> None:
     script, code = CASES[case]
     server, threads = serve(script), threading.active_count()
     with pytest.raises(Problem) as problem:
@@ -133,14 +133,14 @@ def test_a_slow_handshake_ends_with_the_deadline(serve: Serve) -> None:
         assert problem.value.code == "timeout"
 
 
-def test_a_plain_server_at_https_is_no_crash(serve: Serve) -> None:
+def test_a_plain_server_at_an_https_address_is_no_crash(serve: Serve) -> None:
     server = serve(b"HTTP/1.1 400 Bad\r\n\r\n", is_rude=True)
     with pytest.raises(Problem) as problem:
         fetch(server.url, max_bytes=1000, deadline_s=NEVER_S)
     assert problem.value.code in ("tls", "unreachable")
 
 
-def test_the_deadline_is_one_for_all_redirects(serve: Serve) -> None:
+def test_all_redirects_share_one_deadline(serve: Serve) -> None:
     """Each is answered within it, all together are not."""
 
     def slow(client: socket.socket, _: bytes) -> None:
@@ -164,8 +164,8 @@ def test_the_body_of_a_redirect_is_not_read(serve: Serve) -> None:
     assert fetch(serve(script).url, max_bytes=1000, deadline_s=NEVER_S).data == b"here"
 
 
-def test_no_noise_makes_more_than_a_problem(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    """300 answers, each a good one with some bytes changed, cut or doubled."""
+def test_noise_raises_nothing_but_problems(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """300 answers, each a valid one with some bytes changed, cut or duplicated."""
     dice = random.Random(20)
     good = OK + b'Content-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\nETag: "1"\r\n\r\n5\r\nhello\r\n0\r\n\r\n'
     reply = good

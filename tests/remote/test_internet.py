@@ -1,4 +1,4 @@
-"""Where does it go? The verdict is the wire's, in a network namespace with canaries at every address."""
+"""Where connections go, judged from the wire, in a network namespace with canaries at every address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METADATA = "169.254.169.254"
 
 
 def strays(answer: dict[str, Any]) -> list[tuple[str, int]]:
-    """What was dialled and isn't public."""
+    """Connections to addresses that aren't public."""
     return [(host, port) for host, port in answer["dialled"] if not is_public(ipaddress.ip_address(host))]
 
 
@@ -50,14 +50,14 @@ def test_public_addresses_are_all_reached(internet: Internet) -> None:
         assert (answer["code"], len(answer["dialled"])) == ("ok", 1), address
 
 
-def test_a1_to_a7_no_address_that_is_not_public_is_dialled(internet: Internet) -> None:
+def test_no_address_that_is_not_public_is_dialled(internet: Internet) -> None:
     for url in BLOCKED:
         for spelling in (url, url.replace("http:", "https:"), f"{url}latest/meta-data/"):
             answer = internet.fetch(spelling)
             assert (answer["code"], answer["dialled"]) == ("blocked_address", []), spelling
 
 
-def test_a5_to_a18_what_is_badly_written_goes_nowhere(internet: Internet) -> None:
+def test_invalid_addresses_cause_no_connection(internet: Internet) -> None:
     for url, code in REFUSED:
         answer = internet.fetch(url, names={"*": [["127.0.0.1", "::1"]]})
         assert (answer["code"], answer["dialled"], answer["asked"]) == (code, [], []), url
@@ -84,13 +84,13 @@ def test_a5_to_a18_what_is_badly_written_goes_nowhere(internet: Internet) -> Non
     ],
     ids=lambda records: " ".join(dict.fromkeys(records)),
 )
-def test_a11_a12_one_bad_address_refuses_all(internet: Internet, records: list[str]) -> None:
+def test_one_bad_address_of_a_name_refuses_all(internet: Internet, records: list[str]) -> None:
     answer = internet.fetch("http://theirs.example/", names={"theirs.example": [records]})
     assert (answer["code"], answer["dialled"]) == ("blocked_address", [])
 
 
 @pytest.mark.parametrize("later", [METADATA, "127.0.0.1", "::1", "fd00:ec2::254"])
-def test_a13_a_name_is_looked_up_once(internet: Internet, later: str) -> None:
+def test_a_name_is_looked_up_once(internet: Internet, later: str) -> None:
     answer = internet.fetch("http://theirs.example/", names={"theirs.example": [[OURS], [later]]})
     assert (answer["code"], answer["dialled"]) == ("ok", [(OURS, 80)])
     assert sorted(answer["asked"]) == [["theirs.example", "A"], ["theirs.example", "AAAA"]]
@@ -109,18 +109,18 @@ def test_a13_a_name_is_looked_up_once(internet: Internet, later: str) -> None:
         "http://[::ffff:a9fe:a9fe]/",
     ],
 )
-def test_a14_a_redirect_to_a_private_address_stops_there(internet: Internet, status: int, location: str) -> None:
+def test_a_redirect_to_a_private_address_is_not_followed(internet: Internet, status: int, location: str) -> None:
     names = {**NAMES, "theirs.example": [["10.0.0.1"]]}
     answer = internet.fetch(to(location, status), names=names)
     assert (answer["code"], answer["dialled"]) == ("blocked_address", [(OURS, 80)])
 
 
-def test_a14_the_third_hop_is_looked_at_like_the_first(internet: Internet) -> None:
+def test_the_third_hop_is_checked_like_the_first(internet: Internet) -> None:
     answer = internet.fetch(to(to(to(f"http://{METADATA}/"))), names=NAMES)
     assert (answer["code"], answer["dialled"]) == ("blocked_address", [(OURS, 80)] * 3)
 
 
-def test_a14_a_name_that_moves_between_hops_is_caught(internet: Internet) -> None:
+def test_a_name_that_moves_between_hops_is_caught(internet: Internet) -> None:
     answer = internet.fetch(to("/again"), names={"ours.example": [[OURS], ["127.0.0.1"]]})
     assert (answer["code"], answer["dialled"]) == ("blocked_address", [(OURS, 80)])
     assert len(answer["asked"]) == 4  # A and AAAA, once a hop
@@ -146,31 +146,31 @@ def test_a14_a_name_that_moves_between_hops_is_caught(internet: Internet) -> Non
         "",
     ],
 )
-def test_a15_a_redirect_elsewhere_is_not_followed(internet: Internet, location: str) -> None:
+def test_a_redirect_to_a_forbidden_address_is_not_followed(internet: Internet, location: str) -> None:
     answer = internet.fetch(to(location), names=NAMES)
     assert (answer["code"], answer["dialled"]) == ("redirect", [(OURS, 80)])
 
 
-def test_a15_three_redirects_are_followed_and_no_more(internet: Internet) -> None:
+def test_three_redirects_are_followed_and_no_more(internet: Internet) -> None:
     answer = internet.fetch(to(to(to("/photo.jpg"))), names=NAMES)
     assert (answer["code"], len(answer["requests"])) == ("ok", 4)
     answer = internet.fetch(to(to(to(to("/photo.jpg")))), names=NAMES)
     assert (answer["code"], len(answer["requests"])) == ("redirect", 4)
 
 
-def test_a15_encryption_is_not_given_up_on_the_way(internet: Internet) -> None:
+def test_a_redirect_never_drops_encryption(internet: Internet) -> None:
     answer = internet.fetch(to("https://good.example/photo.jpg"), names=NAMES)
     assert (answer["code"], answer["dialled"]) == ("ok", [(OURS, 80), (OURS, 443)])
     answer = internet.fetch(f"https://good.example/to/302/{quote('http://ours.example/', safe='')}", names=NAMES)
     assert (answer["code"], answer["dialled"]) == ("redirect", [(OURS, 443)])
 
 
-def test_a21_a_name_server_that_says_nothing_is_not_waited_for(internet: Internet) -> None:
+def test_a_silent_name_server_is_abandoned(internet: Internet) -> None:
     answer = internet.fetch("http://slow.example/", names={"slow.example": ["silence"]}, deadline_s=0.3)
     assert (answer["code"], answer["dialled"]) == ("timeout", [])
 
 
-def test_a24_name_and_certificate_belong_together(internet: Internet) -> None:
+def test_name_and_certificate_must_match(internet: Internet) -> None:
     answer = internet.fetch("https://good.example/photo.jpg", names=NAMES)
     assert (answer["code"], answer["data"], answer["dialled"]) == ("ok", "served", [(OURS, 443)])
     assert answer["requests"][0]["sni"] == "good.example"
@@ -178,18 +178,18 @@ def test_a24_name_and_certificate_belong_together(internet: Internet) -> None:
 
 
 @pytest.mark.parametrize("host", ["wrong.example", "expired.example", "stranger.example", OURS])
-def test_a24_a_certificate_that_proves_nothing_is_refused(internet: Internet, host: str) -> None:
+def test_an_invalid_certificate_is_refused(internet: Internet, host: str) -> None:
     answer = internet.fetch(f"https://{host}/", names={host: [[OURS]]})
     assert (answer["code"], answer["requests"]) == ("tls", [])
 
 
-def test_a25_no_cookie_goes_to_the_second_hop(internet: Internet) -> None:
+def test_no_cookie_goes_to_the_second_hop(internet: Internet) -> None:
     answer = internet.fetch(to("/photo.jpg"), names=NAMES)
     assert [name for request in answer["requests"] for name, _ in request["headers"] if name == "Cookie"] == []
     assert len(answer["requests"]) == 2
 
 
-def test_a26_a_name_that_is_private_looks_like_one_that_does_not_exist(internet: Internet) -> None:
+def test_a_private_name_looks_like_one_that_does_not_exist(internet: Internet) -> None:
     private = internet.fetch("http://db.corp.example/", names={"db.corp.example": [["10.0.0.1"]]})
     absent = internet.fetch("http://no.corp.example/", names={"no.corp.example": ["NXDOMAIN"]})
     empty = internet.fetch("http://mx.corp.example/", names={"mx.corp.example": [[]]})
@@ -200,7 +200,7 @@ def test_a_name_server_in_trouble_can_be_asked_again(internet: Internet) -> None
     assert internet.fetch("http://ours.example/", names={"ours.example": ["SERVFAIL"]})["code"] == "unreachable"
 
 
-def test_f1_a_webhook_goes_to_public_addresses_only_and_follows_nothing(internet: Internet) -> None:
+def test_a_webhook_goes_to_public_addresses_only_and_follows_no_redirect(internet: Internet) -> None:
     answer = internet.fetch("http://ours.example/hook", names=NAMES, body="{}")
     assert (answer["status"], answer["dialled"]) == (200, [(OURS, 80)])
     answer = internet.fetch(to(f"http://{METADATA}/"), names=NAMES, body="{}")
@@ -209,7 +209,7 @@ def test_f1_a_webhook_goes_to_public_addresses_only_and_follows_nothing(internet
     assert (answer["code"], answer["dialled"]) == ("blocked_address", [])
 
 
-def test_allowed_nets_are_reached_at_any_port_and_nothing_beside_them(internet: Internet) -> None:
+def test_only_allowed_networks_are_reached_at_any_port(internet: Internet) -> None:
     names = {"pms.example": [["10.1.0.7"]], "db.example": [["10.2.0.7"]], **NAMES}
     allowed = ["10.1.0.0/16"]
     assert internet.fetch("http://pms.example/", names=names, allowed=allowed)["dialled"] == [("10.1.0.7", 80)]

@@ -6,7 +6,7 @@ from portal.errors import TooMany
 from portal.remote.large import LargeBodies
 
 
-def test_there_is_room_for_so_many_and_it_is_given_back() -> None:
+def test_slots_are_limited_and_given_back() -> None:
     bodies = LargeBodies(at_once=2, patience_s=0)
     with bodies.admitting() as first, bodies.admitting() as second, bodies.admitting() as third:
         first()
@@ -17,7 +17,7 @@ def test_there_is_room_for_so_many_and_it_is_given_back() -> None:
         again()
 
 
-def test_what_is_not_large_takes_no_room() -> None:
+def test_small_bodies_take_no_slot() -> None:
     bodies = LargeBodies(at_once=1, patience_s=0)
     with bodies.admitting(), bodies.admitting() as admit:
         admit()

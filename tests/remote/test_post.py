@@ -1,4 +1,4 @@
-"""post: what webhooks are sent through. F1, F6 and F7 of reliability.md."""
+"""post: how webhooks are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_body_is_posted_and_the_answer_comes_back(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 308, 400, 404, 410, 429, 500, 503])
-def test_every_status_is_an_answer_and_no_redirect_is_followed(serve: Serve, status: int) -> None:
+def test_every_status_is_a_result_and_no_redirect_is_followed(serve: Serve, status: int) -> None:
     server = serve(answer(status, Location="/elsewhere", Retry_After="7"))
     said = post(server.url, b"{}", {})
     assert (said.status, said.retry_after_s, len(server.heads)) == (status, 7, 1)
@@ -42,7 +42,7 @@ def test_the_status_counts_whatever_the_body_does(serve: Serve, script: Script |
     assert said.status == 200 and len(said.body) <= most
 
 
-def test_a_receiver_that_answers_nothing_can_be_tried_again(serve: Serve) -> None:
+def test_a_silent_receiver_can_be_retried(serve: Serve) -> None:
     with pytest.raises(Unreachable) as unreachable:
         post(serve(b"").url, b"{}", {})
     assert unreachable.value.code == "unreachable"

@@ -1,8 +1,7 @@
 """Make the data folder that a release leaves behind: `python -m tests.upgrades.make FILE.tar.xz`.
 
-Run it on a checkout of the release. It uses what others hold on to and what therefore keeps its name: `python app.py`,
-the command line, the API. Where it stops, a job of every kind waits in its queue, as after a power cut.
-"""
+Run it on a checkout of the release. It uses only names that are stable across releases: `python app.py`, the command
+line, the API. When it stops, a job of every kind waits in its queue, as after a power cut."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ def main(target: Path) -> None:
 
 
 def _fill(directory: Path) -> dict[str, Any]:
-    """Run the product on an empty folder, use it, and cut it off; return what is known of it."""
+    """Run the product on an empty folder, use it, and cut it off; return what the test needs to know."""
     env = os.environ | {
         "DATA_DIR": str(directory),
         "PORT": str(PORT),

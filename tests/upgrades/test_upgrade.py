@@ -1,4 +1,4 @@
-"""The current code on the data that an earlier release left behind: every job is done, every photo is there."""
+"""The current code on the data of an earlier release: every job is done, every photo is there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.processes import until
 from tests.upgrades.world import ABOUT, HOOKS_PORT, PMS_PORT
 
 RELEASES = sorted(Path(__file__).parent.glob("*.tar.xz"))
-JOBS = {  # that a release knew by these names, each in its queue: accepted for one release more
+JOBS = {  # a release knew jobs by these names, one per queue: accepted for one release more
     "2026-11-29": {
         "webhooks": {"deliver_webhooks"},
         "network": {"clear_leftovers", "run_imports", "tidy"},
@@ -42,7 +42,7 @@ JOBS = {  # that a release knew by these names, each in its queue: accepted for 
 
 
 class Upgraded:
-    """An installation on old data, and what its maker knew of it."""
+    """An installation on old data, and what its maker recorded about it."""
 
     def __init__(self, release: str, portal: Installation, about: dict[str, Any], hooks: Outside) -> None:
         self.release, self.about, self.hooks = release, about, hooks
@@ -58,7 +58,7 @@ class Upgraded:
         return answer.json()
 
     def left(self) -> dict[str, list[str]]:
-        """The jobs that are still to be done, by queue or registry."""
+        """The unfinished jobs, by queue or registry."""
         keys = [key.decode() for key in self.redis.keys("rq:queue:*") if self.redis.type(key) == b"list"]
         waiting = {key: [item.decode() for item in self.redis.lrange(key, 0, -1)] for key in keys}
         for queue in jobs.QUEUES:
@@ -71,7 +71,7 @@ class Upgraded:
 
 @contextmanager
 def upgraded(release: Path) -> Iterator[Upgraded]:
-    """The data of a release, as if it had been left a minute ago, under the current code."""
+    """The data of a release under the current code, as if it had stopped a minute ago."""
     directory = scratch("up-")
     try:
         with tarfile.open(release) as archive:
@@ -79,8 +79,8 @@ def upgraded(release: Path) -> Iterator[Upgraded]:
         data = directory / "data"
         about = json.loads((data / ABOUT).read_text())
         passed = timedelta(seconds=time.time() - about["left_at"] - 60)
-        _let_time_stand_still_in_sqlite(data / "frontage.db", passed)
-        _let_time_stand_still_in_valkey(data / "valkey", passed)
+        _shift_times_in_sqlite(data / "frontage.db", passed)
+        _shift_times_in_valkey(data / "valkey", passed)
         with (
             FakeHostaway(listings=2, pictures=2, port=PMS_PORT),
             outside(lambda _: Reply(204), port=HOOKS_PORT) as hooks,
@@ -91,8 +91,8 @@ def upgraded(release: Path) -> Iterator[Upgraded]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _let_time_stand_still_in_sqlite(database: Path, passed: timedelta) -> None:
-    """Move every moment in a database, so that no lease, link or upload of its day is over."""
+def _shift_times_in_sqlite(database: Path, passed: timedelta) -> None:
+    """Move every timestamp in a database, so that no lease, link or upload of its day has expired."""
 
     def moved(moment: str | None) -> str | None:
         return moment and str(datetime.fromisoformat(moment) + passed)
@@ -108,8 +108,8 @@ def _let_time_stand_still_in_sqlite(database: Path, passed: timedelta) -> None:
     connection.close()
 
 
-def _let_time_stand_still_in_valkey(directory: Path, passed: timedelta) -> None:
-    """Move the moments, in milliseconds, at which keys expire."""
+def _shift_times_in_valkey(directory: Path, passed: timedelta) -> None:
+    """Move the expiry of keys, in milliseconds."""
 
     def moved(moment: re.Match[bytes]) -> bytes:
         return b"%d" % (int(moment[0]) + passed // timedelta(milliseconds=1))
@@ -119,7 +119,7 @@ def _let_time_stand_still_in_valkey(directory: Path, passed: timedelta) -> None:
 
 
 def test_an_upgrade_finishes_every_job_and_finds_every_photo(subtests: pytest.Subtests) -> None:
-    """One test, as the world outside has its addresses in the data: two processes could not have it at once."""
+    """One test, because the data contain the addresses of the outside world: two processes could not share them."""
     for release in RELEASES:
         with upgraded(release) as installed:
             for holds in (

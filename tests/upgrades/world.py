@@ -1,4 +1,4 @@
-"""What `make` and the test of an upgrade have in common: the world outside, at the addresses that the data names."""
+"""Shared by `make` and the upgrade test: the outside world, at the addresses that the data name."""
 
 PMS_PORT = 28491
 HOOKS_PORT = 28492

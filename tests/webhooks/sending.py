@@ -1,4 +1,4 @@
-"""What the tests of deliveries have in common: an endpoint that listens, something that happens, what was sent."""
+"""Shared by tests of deliveries: a listening endpoint, an event, what was sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries: signed so that anybody's library verifies them, none for what didn't happen or to whom it isn't for."""
+"""Deliveries: signatures that any library verifies, and none for changes that didn't happen or for other workspaces."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_an_event_arrives_with_headers_that_the_public_library_verifies(alice: P
     with outside(ok) as receiver:
         endpoint = listening(alice, receiver.url)
         gallery.describe(home, str(factories.photo_in(home).uuid), "The pool")
-        assert delivery.run() == 2, "one for the photo, one for its words"
+        assert delivery.run() == 2, "one for the photo, one for its description"
         for seen in receiver.seen:
             payload = Webhook(endpoint.secret).verify(seen.body, seen.headers)
             assert payload["type"] == "property.updated"
@@ -35,7 +35,7 @@ def test_an_event_arrives_with_headers_that_the_public_library_verifies(alice: P
     assert [(one.state, one.status, one.attempts, one.next_at) for one in sent()] == [("delivered", 200, 1, None)] * 2
 
 
-def test_f4_what_was_changed_on_the_way_is_refused_by_the_receivers_library(alice: Person) -> None:
+def test_a_payload_changed_in_transit_fails_the_receivers_verification(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoint = listening(alice, receiver.url)
         endpoints.send_test(endpoint)
@@ -53,7 +53,7 @@ def test_f4_what_was_changed_on_the_way_is_refused_by_the_receivers_library(alic
             Webhook(endpoint.secret).verify(body, {**seen.headers, **changed})
 
 
-def test_f5_during_a_rotation_both_secrets_verify(alice: Person) -> None:
+def test_during_a_rotation_both_secrets_verify(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoint = listening(alice, receiver.url)
         old = endpoint.secret
@@ -72,7 +72,7 @@ def test_f5_during_a_rotation_both_secrets_verify(alice: Person) -> None:
         Webhook(old).verify(receiver.seen[1].body, receiver.seen[1].headers)
 
 
-def test_f8_a_change_is_told_once_and_one_that_fails_never(
+def test_a_change_sends_one_event_and_a_failed_one_none(
     alice: Person, home: Property, at_once: Callable[..., list[Any]]
 ) -> None:
     with outside(ok) as receiver:
@@ -92,13 +92,13 @@ def test_f8_a_change_is_told_once_and_one_that_fails_never(
         with pytest.raises(ZeroDivisionError), work() as w:
             events.emit(w, alice.workspace.id, events.PROPERTY_UPDATED, {"id": "x"})
             raise ZeroDivisionError
-        assert len(sent()) == 1, "what is undone is not told"
+        assert len(sent()) == 1, "a change that was rolled back sends none"
         deletion.delete(home, [str(image.uuid), "nonsense"])
         deletion.delete(home, ["nonsense"])
         assert len(sent()) == 2
 
 
-def test_f11_charlie_hears_nothing_of_alices_changes(alice: Person, charlie: Person, home: Property) -> None:
+def test_charlie_gets_no_events_of_alices_changes(alice: Person, charlie: Person, home: Property) -> None:
     with outside(ok) as hers, outside(ok) as his:
         listening(alice, hers.url)
         listening(charlie, his.url)
@@ -108,7 +108,7 @@ def test_f11_charlie_hears_nothing_of_alices_changes(alice: Person, charlie: Per
         assert "X-Amz" not in json.dumps([seen.body.decode() for seen in hers.seen])
 
 
-def test_f10_an_address_that_turned_private_is_not_called(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_became_private_is_not_called(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     from portal import config
@@ -121,7 +121,7 @@ def test_f10_an_address_that_turned_private_is_not_called(alice: Person, monkeyp
     assert (sent()[0].state, sent()[0].status) == ("pending", None)
 
 
-def test_old_deliveries_are_forgotten_and_waiting_ones_kept(alice: Person) -> None:
+def test_old_deliveries_are_deleted_and_waiting_ones_kept(alice: Person) -> None:
     endpoint = listening(alice, "http://127.0.0.1:9/")
     done, waiting = endpoints.send_test(endpoint), endpoints.send_test(endpoint)
     with work():
@@ -131,7 +131,7 @@ def test_old_deliveries_are_forgotten_and_waiting_ones_kept(alice: Person) -> No
     assert [one.id for one in sent()] == [waiting.id]
 
 
-def test_secrets_are_not_to_be_read_in_the_database(alice: Person) -> None:
+def test_secrets_are_not_readable_in_the_database(alice: Person) -> None:
     endpoint = listening(alice, "http://127.0.0.1/hook")
     stored = db.session.connection().exec_driver_sql("SELECT secret FROM webhook_endpoint").scalar()
     assert endpoint.secret.startswith("whsec_")

@@ -1,4 +1,4 @@
-"""Endpoints: only where we would ever call, each with a secret of its own, each its workspace's own."""
+"""Endpoints: only at addresses that may be called, each with its secret, each in its workspace."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -34,7 +34,7 @@ NEVER_CALLED = [
 ]
 
 
-def test_f1_an_address_that_we_never_call_is_refused_at_once(alice: Person) -> None:
+def test_an_address_that_is_never_called_is_refused_on_creation(alice: Person) -> None:
     config.use(replace(config.settings(), allowed_private_nets=()))
     for url in NEVER_CALLED:
         with suppress(Invalid):
@@ -43,19 +43,19 @@ def test_f1_an_address_that_we_never_call_is_refused_at_once(alice: Person) -> N
 
 
 @pytest.mark.parametrize("wanted", [[], ["property.exploded"], [*WANTED, "webhook.test"]])
-def test_events_that_there_are_not_are_refused(alice: Person, wanted: list[str]) -> None:
+def test_unknown_events_are_refused(alice: Person, wanted: list[str]) -> None:
     with pytest.raises(Invalid):
         endpoints.create(alice.workspace, "https://a.example/hook", wanted)
 
 
-def test_a_workspace_has_twenty_at_most(alice: Person) -> None:
+def test_a_workspace_has_at_most_twenty_endpoints(alice: Person) -> None:
     for _ in range(endpoints.MAX_ENDPOINTS):
         endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
     with pytest.raises(Invalid, match="at most 20"):
         endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
 
 
-def test_d12_charlie_finds_none_of_alices(alice: Person, charlie: Person) -> None:
+def test_charlie_finds_no_endpoint_of_alices(alice: Person, charlie: Person) -> None:
     hers = endpoints.create(alice.workspace, "https://a.example/hook", WANTED)
     delivery = endpoints.send_test(hers)
     for uuid in (str(hers.uuid), "nonsense"):

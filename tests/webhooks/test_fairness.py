@@ -1,8 +1,6 @@
-"""Receivers that hang and workspaces with thousands of deliveries delay nobody else (cases F6, H7).
+"""Hanging receivers and workspaces with thousands of deliveries delay nobody else.
 
-A receiver that hangs answers only when the others' deliveries are there: whoever waited for it would never come to
-an end.
-"""
+A hanging receiver answers only once the other deliveries have arrived: code that waits for it would never finish."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +27,7 @@ WhileSending = Callable[[Callable[[], None], Outside], None]
 
 @pytest.fixture
 def while_sending(at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> WhileSending:
-    """Do something while a worker sends, and end its run, and its calls of the slow."""
+    """Run an action while a worker sends, and end its run and its hanging calls."""
     monkeypatch.setattr(delivery, "DEADLINE_S", 100)
 
     def run(action: Callable[[], None], slow: Outside) -> None:
@@ -51,7 +49,7 @@ def say(workspace_id: int) -> None:
         events.emit(w, workspace_id, events.PROPERTY_UPDATED, {"id": "x"})
 
 
-def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, while_sending: WhileSending) -> None:
+def test_a_hanging_receiver_delays_nobody_else(alice: Person, while_sending: WhileSending) -> None:
     with outside(lambda _: Reply(after_s=100)) as slow, outside(ok) as quick:
         for url in (slow.url, quick.url):
             listening(alice, url)
@@ -60,7 +58,7 @@ def test_f6_a_receiver_that_hangs_delays_nobody_else(alice: Person, while_sendin
     assert len(slow.seen) == schedule.LIMITS.per_place
 
 
-def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
+def test_a_workspace_whose_receivers_all_hang_delays_no_other(
     alice: Person, charlie: Person, while_sending: WhileSending
 ) -> None:
     with outside(lambda _: Reply(after_s=100)) as slow, outside(ok) as quick:
@@ -73,10 +71,10 @@ def test_h7_a_workspace_whose_receivers_all_hang_delays_no_other(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_f6_twenty_workspaces_whose_receivers_hang_delay_no_other(
+def test_twenty_workspaces_with_hanging_receivers_delay_no_other(
     app: Flask, charlie: Person, while_sending: WhileSending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They failed before: all that they may have is on its way and hangs when the other's change comes."""
+    """They failed before: all their allowed calls are in flight and hang when the other workspace's event comes."""
     monkeypatch.setattr(dispatch, "QUICK_S", 0.2)
     his = charlie.workspace.id
     with outside(lambda _: Reply(500, after_s=100)) as slow, outside(ok) as quick:
@@ -100,7 +98,7 @@ def test_f6_twenty_workspaces_whose_receivers_hang_delay_no_other(
 def test_workers_share_the_limits(
     alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a receiver has from one worker counts for the other, which finds no room, and ends."""
+    """Calls to a receiver by one worker count for the other, which finds no room, and ends."""
     monkeypatch.setattr(delivery, "DEADLINE_S", 100)
     with outside(lambda _: Reply(after_s=100)) as slow:
         listening(alice, slow.url)
@@ -117,10 +115,10 @@ def test_workers_share_the_limits(
         assert at_once(lambda do: do(), (delivery.run,), (second,)) == [schedule.LIMITS.per_place, 0]
 
 
-def test_who_has_no_time_left_has_another_worker_go_on(
+def test_a_run_out_of_time_leaves_the_rest_to_another_worker(
     alice: Person, charlie: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its calls hang; what happens meanwhile arrives by the successor, which it enqueued before it waits for them."""
+    """Its calls hang; later events are delivered by its successor, which it enqueues before it waits for them."""
     monkeypatch.setattr(delivery, "DEADLINE_S", 100)
     job = jobs.deliver_webhooks()
     with outside(lambda _: Reply(after_s=100)) as slow, outside(ok) as quick:
@@ -146,7 +144,7 @@ def test_who_has_no_time_left_has_another_worker_go_on(
 
 @pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.storm)])
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_h7_ten_thousand_deliveries_of_one_workspace_delay_no_other(
+def test_ten_thousand_deliveries_of_one_workspace_delay_no_other(
     alice: Person, charlie: Person, while_sending: WhileSending, count: int
 ) -> None:
     his = charlie.workspace.id
@@ -162,4 +160,4 @@ def test_h7_ten_thousand_deliveries_of_one_workspace_delay_no_other(
             until(lambda: quick.seen)
 
         while_sending(change, busy)
-    assert len(busy.seen) < 0.9 * count, "the queue was long all the while"
+    assert len(busy.seen) < 0.9 * count, "the queue was long the whole time"

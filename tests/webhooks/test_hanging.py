@@ -1,8 +1,7 @@
-"""Receivers that hang for as long as we let them, and one that answers: real workers, over the ends of their runs.
+"""Receivers that hang until our deadline, and one that answers: real workers, over the ends of their runs.
 
-Something happens each half second, and arrives before ten more have happened. The seconds are printed:
-`pytest -m storm -n 0 -s tests/webhooks/test_hanging.py`.
-"""
+An event happens each half second, and must arrive before ten more have happened. The seconds are printed: `pytest -m
+storm -n 0 -s tests/webhooks/test_hanging.py`."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(400)]
 
 
 class Watch:
-    """A receiver that notes how late each event is: in events that happened since, and in seconds."""
+    """A receiver that measures how late each event is: in events that happened since, and in seconds."""
 
     def __init__(self) -> None:
         self.happened_at: list[float] = []
@@ -45,14 +44,14 @@ class Watch:
 
     def answer(self, seen: Seen) -> Reply:
         number = json.loads(seen.body)["data"]["id"]
-        until(lambda: len(self.happened_at) > number)  # it may be here before `emit` has noted it
+        until(lambda: len(self.happened_at) > number)  # it may arrive before `emit` has recorded it
         self.late.append(len(self.happened_at) - 1 - number)
         self.late_s.append(time.monotonic() - self.happened_at[number])
         return Reply()
 
 
 @pytest.mark.parametrize(("hanging", "runs"), [(1, 1.3), (40, 2.3)], ids=["one", "forty"])
-def test_receivers_that_hang_delay_no_other(
+def test_hanging_receivers_delay_no_other(
     app: Flask, charlie: Person, settings: Settings, hanging: int, runs: float
 ) -> None:
     his, watch = charlie.workspace.id, Watch()
@@ -66,7 +65,7 @@ def test_receivers_that_hang_delay_no_other(
             until(lambda: len(jobs.workers()) == 3)
             for number in range(int(runs * RUN_FOR_S / EVERY_S)):
                 watch.emit(his)
-                if number % 6 == 0:  # so that the calls of each begin, and end, at different times
+                if number % 6 == 0:  # so that the calls of each start and end at different times
                     for person in people:
                         happen(person)
                 time.sleep(EVERY_S)

@@ -1,4 +1,4 @@
-"""What came of deliveries is recorded together; where one row is bad, or the database away, the others are not lost."""
+"""Results of deliveries are recorded together; a bad row or a failing database does not lose the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def database_refusing(answer: str) -> Iterator[None]:
-    """Have the database refuse every row with this answer."""
+    """Make the database refuse every row with this answer."""
     sqlite = (
         f"CREATE TRIGGER refusing BEFORE UPDATE ON webhook_delivery WHEN NEW.answer = '{answer}' "
         "BEGIN SELECT RAISE(ABORT, 'refused'); END",
@@ -54,7 +54,7 @@ def database_refusing(answer: str) -> Iterator[None]:
             db.session.execute(text(end))
 
 
-def test_one_row_that_can_not_be_recorded_has_no_other_sent_again(alice: Person) -> None:
+def test_one_row_that_cannot_be_recorded_causes_no_other_to_be_resent(alice: Person) -> None:
     def answer(seen: Seen) -> Reply:
         return Reply(body=REFUSED.encode()) if len(receiver.seen) == 5 else Reply()
 
@@ -88,7 +88,7 @@ def test_deliveries_are_claimed_and_recorded_in_batches(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_database_that_fails_once_has_nothing_sent_twice(alice: Person, step: int) -> None:
+def test_a_database_that_fails_once_causes_nothing_to_be_sent_twice(alice: Person, step: int) -> None:
     with outside(ok) as receiver:
         listening(alice, receiver.url)
         happen(alice, 4)
@@ -99,7 +99,7 @@ def test_a_database_that_fails_once_has_nothing_sent_twice(alice: Person, step: 
 
 
 def until_sent() -> None:
-    """Run as RQ does: once more where a run fails."""
+    """Run as RQ does: once more if a run fails."""
     try:
         delivery.run()
     except Exception:

@@ -1,4 +1,4 @@
-"""Deliveries are tried until they arrive: on the schedule, after a crash, by hand; and then given up."""
+"""Deliveries are retried until they arrive: on schedule, after a crash, by hand; and then given up."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from tests.webhooks.sending import happen, listening, make_due, ok, sent
 
 
 class Clock:
-    """What the deliveries take for the time."""
+    """The clock that the deliveries use."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = now()
@@ -28,7 +28,7 @@ class Clock:
         return (until - self.now).total_seconds()
 
 
-def test_f3_a_retry_has_the_same_id_and_bytes_and_a_new_time_and_signature(
+def test_a_retry_has_the_same_id_and_bytes_and_a_new_time_and_signature(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([Reply(500, b"not now"), Reply()])
@@ -50,7 +50,7 @@ def test_f3_a_retry_has_the_same_id_and_bytes_and_a_new_time_and_signature(
     assert sent()[0].state == "delivered"
 
 
-def test_f7_failures_follow_the_schedule_and_then_end(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_follow_the_schedule_and_then_end(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     with outside(lambda _: Reply(503)) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         clock, pauses = Clock(monkeypatch), []
@@ -66,7 +66,7 @@ def test_f7_failures_follow_the_schedule_and_then_end(alice: Person, monkeypatch
 
 
 @pytest.mark.parametrize("status", [302, 500, *(pytest.param(n, marks=pytest.mark.slow) for n in (301, 400, 404, 429))])
-def test_f7_anything_but_2xx_is_tried_again(alice: Person, status: int) -> None:
+def test_anything_but_2xx_is_retried(alice: Person, status: int) -> None:
     with outside(lambda _: Reply(status, headers={"Location": "http://127.0.0.1:1/"})) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         delivery.run()
@@ -74,7 +74,7 @@ def test_f7_anything_but_2xx_is_tried_again(alice: Person, status: int) -> None:
     assert (sent()[0].state, sent()[0].status) == ("pending", status)
 
 
-def test_f7_retry_after_is_honoured(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_is_honoured(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     with outside(lambda _: Reply(429, headers={"Retry-After": "1234"})) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         clock = Clock(monkeypatch)
@@ -82,7 +82,7 @@ def test_f7_retry_after_is_honoured(alice: Person, monkeypatch: pytest.MonkeyPat
     assert clock.pause_s(sent()[0].next_at) == 1234
 
 
-def test_f7_a_receiver_that_is_gone_is_switched_off(alice: Person) -> None:
+def test_an_endpoint_that_answers_410_is_disabled(alice: Person) -> None:
     with outside(lambda _: Reply(410)) as receiver:
         endpoint = listening(alice, receiver.url)
         endpoints.send_test(endpoint)
@@ -91,12 +91,12 @@ def test_f7_a_receiver_that_is_gone_is_switched_off(alice: Person) -> None:
         assert endpoint.disabled_at
         assert "410" in str(endpoint.disabled_reason)
         happen(alice)
-        assert len(sent()) == 1, "nothing more is put on its way"
+        assert len(sent()) == 1, "nothing more is scheduled"
         endpoints.update(endpoint, enabled=True)
         assert endpoint.disabled_at is None
 
 
-def test_f7_days_of_failure_switch_an_endpoint_off(alice: Person) -> None:
+def test_days_of_failure_disable_an_endpoint(alice: Person) -> None:
     with outside(lambda _: Reply(500)) as receiver:
         endpoint = listening(alice, receiver.url)
         with work():
@@ -108,7 +108,7 @@ def test_f7_days_of_failure_switch_an_endpoint_off(alice: Person) -> None:
     assert sent()[0].state == "failed"
 
 
-def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
+def test_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         (parcel,) = delivery._claim(10)
@@ -122,7 +122,7 @@ def test_f9_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: P
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_two_workers_at_once_send_nothing_twice(alice: Person, at_once: Callable[..., list[Any]]) -> None:
+def test_two_concurrent_workers_send_nothing_twice(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     with outside(ok) as receiver:
         listening(alice, receiver.url)
         happen(alice, 60)
@@ -130,7 +130,7 @@ def test_two_workers_at_once_send_nothing_twice(alice: Person, at_once: Callable
         assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == len(receiver.seen) == 60
 
 
-def test_a_delivery_can_be_sent_again_by_hand(alice: Person) -> None:
+def test_a_delivery_can_be_resent_by_hand(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         delivery.run()
@@ -139,7 +139,7 @@ def test_a_delivery_can_be_sent_again_by_hand(alice: Person) -> None:
         assert len(receiver.seen) == 2
 
 
-def test_what_waits_for_a_webhook_that_is_switched_off_is_given_up_at_once(alice: Person) -> None:
+def test_waiting_deliveries_of_a_disabled_webhook_are_given_up_immediately(alice: Person) -> None:
     endpoint = listening(alice, "http://127.0.0.1:9/")
     happen(alice, 30)
     endpoints.update(endpoint, enabled=False)

@@ -1,8 +1,7 @@
-"""Deliveries in numbers: receivers that fail 30 % of the time get every one of them, each attempt signed afresh.
+"""Many deliveries: receivers that fail 30 % of the time get every one of them, each attempt signed afresh.
 
-A hundred by default; `DELIVERIES=10000 pytest -m storm tests/webhooks/test_volume.py` is the whole storm
-(reliability.md, section 4, figure 11). The rows are moved over the pauses between attempts, and so is the clock.
-"""
+A hundred by default; `DELIVERIES=10000 pytest -m storm tests/webhooks/test_volume.py` is the whole storm. The rows
+skip the pauses between attempts, and so does the clock."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ DELIVERIES = int(os.environ.get("DELIVERIES", "3000"))  # in the storm
 WORKSPACES, ENDPOINTS = 5, 4  # endpoints of each
 FAILING = 0.3  # of all attempts …
 IN_A_ROW = 6  # … but never so often that a delivery is given up
-HANGING = 0.001  # in the storm: each holds a place until the deadline
+HANGING = 0.001  # in the storm: each takes a thread until the deadline
 RETRY_AFTER_S = 9000
 
 
@@ -44,7 +43,7 @@ class Receivers:
         self.may_hang = False
         self.round_began = 0  # by the clock of the deliveries
         self.secrets: dict[str, str] = {}
-        self.attempts: dict[str, list[tuple[Seen, bool]]] = defaultdict(list)  # webhook-id → whether it was taken
+        self.attempts: dict[str, list[tuple[Seen, bool]]] = defaultdict(list)  # webhook-id → whether it was accepted
         self.wrong: list[str] = []
         self._chance = random.Random(11)
 
@@ -90,7 +89,7 @@ def listening(app: Flask, receivers: Receivers, url: str) -> list[Person]:
 
 
 def happen(people: list[Person], count: int) -> None:
-    """So many deliveries of changes that happen, and between them as many changes again that are rolled back."""
+    """Events for `count` deliveries and, between them, as many changes that are rolled back."""
     for n in range(count // ENDPOINTS):
         workspace_id = people[n % WORKSPACES].workspace.id
         with work() as w:
@@ -101,7 +100,7 @@ def happen(people: list[Person], count: int) -> None:
 
 
 def send_all(work_off: Callable[[], int], there: Receivers, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Ring and work until all have arrived, as the schedule worker does; return after how many rounds."""
+    """Enqueue and work until all have arrived, as the schedule worker does; return the number of rounds."""
     for rounds in range(1, IN_A_ROW + 3):
         passed = timedelta(seconds=10 * rounds)  # the attempts of a round have other seconds in their timestamps
         there.round_began = int((now() + passed).timestamp())
@@ -131,7 +130,7 @@ def wait_is_right(one: Delivery) -> bool:
     "count", [40, pytest.param(DELIVERIES, id="storm", marks=[pytest.mark.storm, pytest.mark.timeout(900)])]
 )
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_all_arrive_at_receivers_that_fail_and_none_that_did_not_happen(
+def test_all_events_reach_failing_receivers_and_rolled_back_ones_none(
     app: Flask,
     receivers: tuple[Receivers, str],
     work_off: Callable[[], int],
@@ -155,7 +154,7 @@ def test_all_arrive_at_receivers_that_fail_and_none_that_did_not_happen(
 
 
 def assert_one_message(attempts: list[tuple[Any, bool]]) -> None:
-    """The same bytes each time, a later time and another signature; taken once, by the last attempt."""
+    """Assert identical bytes, later times and other signatures at each attempt; accepted once, by the last one."""
     assert [taken for _, taken in attempts] == [False] * (len(attempts) - 1) + [True]
     all_seen: list[Seen] = [seen for seen, _ in attempts]
     assert len({(seen.path, seen.body) for seen in all_seen}) == 1

@@ -30,7 +30,7 @@ _numbers = count(1)
 
 
 class Yard:
-    """A database of a Valkey, the workers on it, and the file in which their jobs are noted."""
+    """A database of a Valkey, its workers, and the file to which their jobs write notes."""
 
     def __init__(self, directory: Path, valkey: Server, database: int = 0) -> None:
         self.directory = directory
@@ -51,11 +51,11 @@ class Yard:
         return self.queue(queue).enqueue_call(name, args=args, **options)
 
     def run(self, *command: str, **env: str) -> subprocess.Popen[str]:
-        """Start a Python program, which ends with the yard; what it says is in `log()`."""
+        """Start a Python program, which ends with the yard; its output is in `log()`."""
         ours = {
             "DATA_DIR": str(self.directory),
             "REDIS_URL": self.redis_url,
-            "S3_ENDPOINT_URL": "http://127.0.0.1:9",  # nobody listens there, and nobody asks
+            "S3_ENDPOINT_URL": "http://127.0.0.1:9",  # unused: nothing listens on these ports
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
         }
@@ -64,7 +64,7 @@ class Yard:
         return self.programs[-1]
 
     def worker(self, *command: str, queue: str = "network") -> subprocess.Popen[str]:
-        """Start a worker, or what `command` says, and wait until another one is known."""
+        """Start a worker, or what `command` says, and wait until another one is registered."""
         before = self.known(queue)
         process = self.run(*(command or ("-m", "tests.workers.entry", queue)))
         until(lambda: self.known(queue) - before or process.poll() is not None)
@@ -76,21 +76,21 @@ class Yard:
         return self.directory / "log"
 
     def log(self) -> str:
-        """What all the programs said."""
+        """The output of all programs."""
         return self._log.read_text()
 
     def known(self, queue: str = "network") -> set[Any]:
-        """The workers that readyz would see."""
+        """The registered workers, as readyz sees them."""
         return {key for key in self.redis.smembers(f"rq:workers:{queue}") if self.redis.exists(key)}
 
     def notes(self, word: str = "") -> list[tuple[str, int, float]]:
-        """What the jobs noted: word, process, moment."""
+        """The jobs' notes: word, process, time."""
         text = self.notes_file.read_text() if self.notes_file.exists() else ""
         rows = [line.rsplit(" ", 2) for line in text.splitlines()]
         return [(said, int(pid), float(at)) for said, pid, at in rows if not word or said == word]
 
     def open_gate(self) -> None:
-        """Let the jobs go on that `hold`."""
+        """Let the jobs that `hold` continue."""
         Path(f"{self.notes_file}.gate").touch()
 
     def status(self, job: Job) -> str:
@@ -98,7 +98,7 @@ class Yard:
 
     @contextmanager
     def without_redis(self) -> Iterator[list[str]]:
-        """Kill Valkey, and start it again after the block; yields the calls that came meanwhile, each hung up on."""
+        """Kill Valkey, and restart it after the block; yields the calls that arrived meanwhile, each hung up on."""
         calls: list[str] = []
 
         class HangUp(socketserver.BaseRequestHandler):
@@ -129,7 +129,7 @@ class Yard:
 
 @contextmanager
 def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterator[subprocess.Popen[str]]:
-    """The real workers on the tests' servers; `others` are settings of theirs."""
+    """The real workers on the tests' servers; `others` are additional settings."""
     env = {
         "DATA_DIR": str(settings.data_dir),
         "SECRET_KEY": settings.secret_key,
@@ -159,7 +159,7 @@ def valkey() -> Iterator[Server]:
 
 @contextmanager
 def laid_out(valkey: Server | None, database: int = 0) -> Iterator[Yard]:
-    """An empty yard, with a Valkey of its own where it is given none."""
+    """An empty yard, with a private Valkey if it is given none."""
     directory = scratch("yard-")
     try:
         made = Yard(directory, valkey or start_valkey(directory / "valkey"), database)
@@ -176,7 +176,7 @@ def laid_out(valkey: Server | None, database: int = 0) -> Iterator[Yard]:
 
 @pytest.fixture
 def yard(valkey: Server) -> Iterator[Yard]:
-    """Nobody works in it yet."""
+    """A yard without workers."""
     with laid_out(valkey) as made:
         yield made
 
@@ -189,7 +189,7 @@ def _busy(valkey: Server) -> Iterator[Yard]:
 
 @pytest.fixture
 def busy(_busy: Yard) -> Yard:
-    """A yard with a pool of two workers, who may have done other tests' jobs before."""
+    """A yard with a pool of two workers, which may have run jobs of other tests before."""
     return at_work(_busy, "-m", "tests.workers.entry", "pool", "network", "network")
 
 
@@ -201,12 +201,12 @@ def _mortal() -> Iterator[Yard]:
 
 @pytest.fixture
 def mortal(_mortal: Yard) -> Yard:
-    """A yard with one worker, and with a Valkey of its own that may be killed."""
+    """A yard with one worker, and with a private Valkey that may be killed."""
     return at_work(_mortal, "-m", "tests.workers.entry", "network")
 
 
 def at_work(yard: Yard, *command: str) -> Yard:
-    """The yard with a program that runs, the last test's where that one left it, and with an empty file of notes."""
+    """The yard with a running program, the last test's if it left one, and an empty file of notes."""
     yard.notes_file = yard.directory / f"notes-{next(_numbers)}"
     if not yard.programs or yard.programs[-1].poll() is not None:
         yard.worker(*DEAF, *command)
@@ -218,6 +218,6 @@ def at_work(yard: Yard, *command: str) -> Yard:
 
 @pytest.fixture
 def jobs_of() -> Iterator[Callable[[Yard], None]]:
-    """Have `portal.infra.jobs` enqueue in a yard, until the test is over."""
+    """Make `portal.infra.jobs` enqueue in a yard, until the test is over."""
     with Flask("yard").app_context():
         yield lambda yard: jobs.connect(Settings(redis_url=yard.redis_url))

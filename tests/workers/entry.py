@@ -1,7 +1,6 @@
 """`python -m workers` or `workers.pool`, with the tests' jobs on its allow-list.
 
-It is quicker than ours to see that somebody died, unless AS_OURS is set: RQ counts in whole seconds.
-"""
+It notices deaths sooner than in production, unless AS_OURS is set: RQ counts in whole seconds."""
 
 import os
 import sys

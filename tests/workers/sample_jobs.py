@@ -1,4 +1,4 @@
-"""Jobs that only the tests' workers run: each notes what it does in a file."""
+"""Jobs that only the tests' workers run: each appends notes to a file."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def kill_horse(path: str) -> None:
 
 
 def kill_horse_once(path: str) -> None:
-    """Die at the first try, as where the kernel needs the memory."""
+    """Die at the first attempt, as when the kernel needs the memory."""
     first = not os.path.exists(path)
     note(path, "begin")
     if first:
@@ -47,7 +47,7 @@ def kill_worker(path: str) -> None:
 
 
 def shrug(path: str) -> None:
-    """Take whatever goes wrong for a fault of the file, as a decoder's caller must."""
+    """Take any failure for a fault of the file, as a decoder's caller must."""
     note(path, "begin")
     for _ in range(50):
         try:

@@ -1,4 +1,4 @@
-"""Redis may forget everything: the rows know what is to be done (design.md, rule 6)."""
+"""Redis may forget everything: the rows know what is to be done."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def at_work(valkey: Server) -> Iterator[Yard]:
         yield yard
 
 
-def test_after_flushall_what_is_pending_is_enqueued_again(at_work: Yard) -> None:
+def test_after_flushall_pending_images_are_enqueued_again(at_work: Yard) -> None:
     until(lambda: _is_enqueued(at_work))
     at_work.redis.flushdb()
-    until(lambda: at_work.known("schedule"))  # it says who it is again: readyz sees it
+    until(lambda: at_work.known("schedule"))  # it registers again: readyz sees it
     until(lambda: _is_enqueued(at_work))
     assert [program.poll() for program in at_work.programs] == [None]
 
 
-def test_what_a_queue_knows_of_is_not_enqueued_twice(at_work: Yard) -> None:
+def test_a_job_that_is_in_its_queue_is_not_enqueued_twice(at_work: Yard) -> None:
     until(lambda: _is_enqueued(at_work))
     again = at_work.queue("schedule").enqueue_call("workers.sweep.sweep")
     until(lambda: at_work.status(again) == "finished")

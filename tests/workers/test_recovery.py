@@ -1,4 +1,4 @@
-"""What becomes of a job when its horse, its worker or Redis is taken away (reliability.md, group I)."""
+"""What happens to a job when its horse, its worker or Redis is killed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_a_job_runs(busy: Yard) -> None:
     assert len(busy.notes("done")) == 1
 
 
-def test_i1_a_killed_horse_is_followed_by_another(busy: Yard) -> None:
+def test_a_killed_horse_is_followed_by_another(busy: Yard) -> None:
     job = busy.enqueue("kill_horse_once")
     until(lambda: busy.status(job) == "finished")
     assert [word for word, _, _ in busy.notes()] == ["begin", "begin", "end"]
 
 
 @pytest.mark.parametrize("whom", [pytest.param("the worker", marks=pytest.mark.slow), "the worker and its horse"])
-def test_i2_i3_a_killed_workers_job_runs_again_and_never_twice_at_once(busy: Yard, whom: str) -> None:
+def test_a_killed_workers_job_runs_again_and_never_twice_at_a_time(busy: Yard, whom: str) -> None:
     job = busy.enqueue("hold")
     until(lambda: busy.notes("begin"))
     horse = busy.notes("begin")[0][1]
     victim = parent_of(horse)
-    os.kill(victim, signal.SIGSTOP)  # so that it sees nothing of its horse's death
+    os.kill(victim, signal.SIGSTOP)  # so that it doesn't notice its horse's death
     if whom == "the worker and its horse":
         os.kill(horse, signal.SIGKILL)
     os.kill(victim, signal.SIGKILL)
@@ -50,14 +50,15 @@ def test_i2_i3_a_killed_workers_job_runs_again_and_never_twice_at_once(busy: Yar
     assert len(busy.notes("end")) == 1  # the first run never came that far
 
 
-def test_i2_what_a_killed_worker_leaves_is_seen_within_15_s() -> None:
-    """Its last heartbeat is believed for a while; then another looks for such jobs, between two waits for new ones."""
+def test_jobs_of_a_killed_worker_are_noticed_within_15_s() -> None:
+    """Its last heartbeat counts for a while; then another worker looks for such jobs, between two waits for new
+    ones."""
     waits_s = max(1, tuned.WORKER_TTL_S - 15)  # RQ's arithmetic
     assert tuned.HEARTBEAT_TTL_S + tuned.MAINTENANCE_INTERVAL_S + waits_s < 15
     assert tuned.STUCK_AFTER + timedelta(seconds=2 * tuned.MAINTENANCE_INTERVAL_S + waits_s) < timedelta(seconds=15)
 
 
-def test_i12_a_job_that_kills_its_horse_each_time_ends_while_others_go_on(busy: Yard) -> None:
+def test_a_job_that_kills_its_horse_each_time_ends_while_others_continue(busy: Yard) -> None:
     poison = busy.enqueue("kill_horse")
     others = [busy.enqueue("note") for _ in range(3)]
     until(lambda: busy.status(poison) == "failed")
@@ -65,20 +66,20 @@ def test_i12_a_job_that_kills_its_horse_each_time_ends_while_others_go_on(busy: 
     assert len(busy.notes("begin")) == 4  # once, and three times again
 
 
-def test_a_job_whose_time_is_over_cannot_take_that_for_something_else(busy: Yard) -> None:
+def test_a_job_cannot_mistake_its_timeout_for_another_failure(busy: Yard) -> None:
     job = busy.enqueue("shrug", timeout=1, retry=None)
     until(lambda: busy.status(job) == "failed")
     assert [word for word, _, _ in busy.notes()] == ["begin"]
 
 
 @pytest.mark.slow
-def test_i12_a_job_that_kills_its_worker_each_time_ends(busy: Yard) -> None:
+def test_a_job_that_kills_its_worker_each_time_ends(busy: Yard) -> None:
     poison = busy.enqueue("kill_worker")
     until(lambda: busy.status(poison) == "failed", within_s=60)
     assert [word for word, _, _ in busy.notes()] == ["begin"] * 4
 
 
-def test_i4_a_job_whose_worker_died_between_queue_and_start_runs(busy: Yard) -> None:
+def test_a_job_whose_worker_died_between_queue_and_start_runs(busy: Yard) -> None:
     with busy.redis.pipeline() as both:  # no worker sees it in the queue
         job = busy.enqueue("note", pipeline=both)
         both.lmove("rq:queue:network", "rq:queue:network:intermediate", "RIGHT", "LEFT")
@@ -87,7 +88,7 @@ def test_i4_a_job_whose_worker_died_between_queue_and_start_runs(busy: Yard) -> 
 
 
 @pytest.mark.slow  # its time-outs take ten seconds
-def test_i9_with_redis_away_or_hung_ringing_fails_and_the_worker_comes_back(
+def test_while_redis_is_down_or_hung_enqueuing_fails_and_the_worker_recovers(
     mortal: Yard, jobs_of: Callable[[Yard], None]
 ) -> None:
     jobs_of(mortal)
@@ -107,11 +108,11 @@ def test_i9_with_redis_away_or_hung_ringing_fails_and_the_worker_comes_back(
     assert mortal.programs[-1].poll() is None
 
 
-def test_a_job_goes_on_while_redis_is_away(mortal: Yard) -> None:
+def test_a_job_continues_while_redis_is_down(mortal: Yard) -> None:
     mortal.enqueue("hold")
     until(lambda: mortal.notes("begin"))
     with mortal.without_redis() as calls:
-        until(lambda: calls)  # by the worker, to say that the job lives
+        until(lambda: calls)  # by the worker, as a heartbeat of the job
     mortal.open_gate()
     until(lambda: mortal.notes("end"))
     assert len(mortal.notes("begin")) == 1
@@ -119,7 +120,7 @@ def test_a_job_goes_on_while_redis_is_away(mortal: Yard) -> None:
     until(lambda: mortal.status(job) == "finished")
 
 
-def test_a_worker_that_is_told_to_stop_while_redis_is_away_finishes_its_job(mortal: Yard) -> None:
+def test_a_worker_told_to_stop_while_redis_is_down_finishes_its_job(mortal: Yard) -> None:
     mortal.enqueue("hold")
     until(lambda: mortal.notes("begin"))
     worker = mortal.programs[-1]
@@ -127,15 +128,15 @@ def test_a_worker_that_is_told_to_stop_while_redis_is_away_finishes_its_job(mort
         until(lambda: calls)
         worker.terminate()
         calls.clear()
-        until(lambda: calls)  # to say that it was told, or that the job lives
+        until(lambda: calls)  # to report the stop, or as a heartbeat of the job
         mortal.open_gate()
         until(lambda: mortal.notes("end") or worker.poll() is not None)
     assert len(mortal.notes("end")) == 1
     assert worker.wait(timeout=60) == 0
 
 
-def test_a_worker_that_can_not_be_forked_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And those that run are left alone."""
+def test_a_worker_that_cannot_be_forked_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And running ones are left alone."""
 
     def refuse() -> int:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -147,10 +148,10 @@ def test_a_worker_that_can_not_be_forked_is_started_later(monkeypatch: pytest.Mo
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOP_SIGNALS)
 
 
-def test_a_pool_that_is_told_to_stop_while_it_counts_its_dead_counts_them_first(
+def test_a_pool_told_to_stop_while_it_counts_its_dead_counts_them_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else it would send its signal on to a process that is no more, or wait for one that it started too late."""
+    """Otherwise it would signal a process that no longer exists, or wait for one that it started too late."""
     waitpid = os.waitpid
 
     def told_to_stop(*args: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a worker refuses: at its start, and from its queue."""
+"""What a worker refuses: on start, and from its queue."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workers.worker import AllowedJob
 QUEUES = "one of pixels, network, webhooks, sync, cdn, schedule"
 
 
-def test_i5_two_queues_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_queues_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         one.main(["pixels", "network"])
     assert "exactly one queue" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["printer"], ["--help"]])
-def test_anything_but_a_queue_of_ours_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_an_unknown_queue_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     for main in (one.main, pool.main):
         with pytest.raises(SystemExit) as left:
             main(arguments)
@@ -32,7 +32,7 @@ def test_anything_but_a_queue_of_ours_is_refused(capsys: pytest.CaptureFixture[s
         assert QUEUES in capsys.readouterr().err
 
 
-def test_i10_a_redis_that_may_forget_is_refused(yard: Yard, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_redis_that_may_evict_keys_is_refused(yard: Yard, capsys: pytest.CaptureFixture[str]) -> None:
     yard.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(SystemExit) as left:
@@ -43,7 +43,7 @@ def test_i10_a_redis_that_may_forget_is_refused(yard: Yard, capsys: pytest.Captu
     assert "set its maxmemory-policy to noeviction (it is allkeys-lru)" in capsys.readouterr().err
 
 
-def test_i15_only_our_own_functions_run_whoever_writes_to_redis(busy: Yard) -> None:
+def test_only_our_functions_run_whoever_writes_to_redis(busy: Yard) -> None:
     trace = Path(busy.directory / "trace")
     injected = [
         busy.enqueue("os.system", f"touch {trace}"),
@@ -55,12 +55,12 @@ def test_i15_only_our_own_functions_run_whoever_writes_to_redis(busy: Yard) -> N
     assert not trace.exists()
 
 
-def test_i15_no_callback_runs_either(busy: Yard) -> None:
+def test_no_callback_runs_either(busy: Yard) -> None:
     job = busy.enqueue("note", on_success=Callback("os.abort"), on_failure=Callback("os.abort"))
     until(lambda: busy.status(job) == "finished")
     assert len(busy.notes("done")) == 1
 
 
-def test_the_allow_list_is_what_the_portal_names() -> None:
+def test_the_allow_list_matches_the_portals_jobs() -> None:
     assert "workers.images.make_variants" in AllowedJob.allowed
     assert len(AllowedJob.allowed) == len(jobs.ALL) + len(jobs.FORMER_NAMES)

@@ -1,4 +1,4 @@
-"""RQ is the version that our worker was tried with."""
+"""RQ is a version that our worker was tried with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_installed_rq_was_tried() -> None:
     )
 
 
-def test_the_project_asks_for_no_other() -> None:
+def test_the_project_requires_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (wanted,) = (each for each in project["dependencies"] if each.split("=")[0].rstrip("<>~!") == "rq")
     assert wanted == f"rq=={TRIED}"

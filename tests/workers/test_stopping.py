@@ -1,4 +1,4 @@
-"""How workers end when they are told to, whatever signals they inherited as ignored or blocked (case I11)."""
+"""How workers end when told to, whatever signals they inherited as ignored or blocked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.workers.conftest import Yard
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_i11_a_worker_that_is_told_to_stop_finishes_its_job(mortal: Yard, number: signal.Signals) -> None:
+def test_a_worker_told_to_stop_finishes_its_job(mortal: Yard, number: signal.Signals) -> None:
     job = mortal.enqueue("hold")
     until(lambda: mortal.notes("begin"))
     mortal.programs[-1].send_signal(number)
@@ -20,7 +20,7 @@ def test_i11_a_worker_that_is_told_to_stop_finishes_its_job(mortal: Yard, number
     assert mortal.programs[-1].wait(timeout=60) == 0
     assert len(mortal.notes("end")) == 1
     assert mortal.status(job) == "finished"
-    assert not is_stopping(mortal), "it said goodbye"
+    assert not is_stopping(mortal), "it unregistered"
 
 
 def is_stopping(yard: Yard) -> bool:
@@ -29,7 +29,7 @@ def is_stopping(yard: Yard) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_pool_that_is_told_to_stop_leaves_no_worker(busy: Yard, number: signal.Signals) -> None:
+def test_a_pool_told_to_stop_leaves_no_worker(busy: Yard, number: signal.Signals) -> None:
     pool = busy.programs[-1]
     workers = descendants(pool.pid)
     assert len(workers) == 2

@@ -37,7 +37,7 @@ PHOTOS, KILLS_OF_PHOTOS = 60, 20
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(600)]
 
 
-def test_i6_in_a_storm_of_100_kills_no_job_is_lost_or_runs_twice_at_once(yard: Yard) -> None:
+def test_in_a_storm_of_100_kills_no_job_is_lost_or_runs_twice_at_a_time(yard: Yard) -> None:
     yard.run("-m", "tests.workers.entry", "pool", *["network"] * WORKERS, AS_OURS="1")
     until(lambda: len(yard.known()) == WORKERS)
     enqueued: list[Job] = []
@@ -45,7 +45,7 @@ def test_i6_in_a_storm_of_100_kills_no_job_is_lost_or_runs_twice_at_once(yard: Y
     victims: dict[str, list[float]] = {}
 
     def some_run() -> bool:
-        while yard.queue().count < WAITING:  # never a long queue: it is the recovery that is measured
+        while yard.queue().count < WAITING:  # never a long queue: recovery is what is measured
             retry = Retry(max=50, interval=[0])
             enqueued.append(yard.enqueue("slow", 5, f"#{len(enqueued)}", retry=retry))
         return bool(_running(yard))
@@ -65,7 +65,7 @@ def test_i6_in_a_storm_of_100_kills_no_job_is_lost_or_runs_twice_at_once(yard: Y
     print(f"{recovery_s[-2]:.1f} s (p99), {recovery_s[-1]:.1f} s (longest)")
 
 
-def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
+def test_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
     app: Flask, alice: Person, buckets: Any, settings: Settings
 ) -> None:
     homes = [factories.home_of(alice.workspace, f"House {n}") for n in range(PHOTOS // 20)]
@@ -89,7 +89,7 @@ def test_i7_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
     assert {key for bucket, key in buckets.listing() if bucket == settings.s3_cdn_bucket} == named
 
 
-def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_none_twice(
+def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_and_no_duplicate(
     app: Flask, home: Property, buckets: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "RETRY_INTERVALS_S", [0] * 6)  # RQ waits 60 s after a third death
@@ -102,7 +102,7 @@ def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_none_twi
         job = imports.start(home, [f"{host.url}/{n}.jpg" for n in range(20)])
         for kills in range(1, 6):
             until(lambda: _fetching(app))
-            time.sleep(0.2 * kills)  # in another moment each time
+            time.sleep(0.2 * kills)  # at another moment each time
             _kill_workers(workers)
             _let_leases_run_out()
         until(lambda: _is_over(job), within_s=120)
@@ -128,7 +128,7 @@ def _is_over(job: ImportJob) -> bool:
 
 
 def _kill_workers(workers: subprocess.Popen[str]) -> None:
-    """The workers of both queues, and whatever they run."""
+    """The workers of both queues, and their horses."""
     for pid in descendants(workers.pid):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -153,7 +153,7 @@ def _running(yard: Yard) -> dict[str, int]:
 
 def _kill(yard: Yard, horse: int, whom: str) -> None:
     (workers,) = yard.programs
-    with suppress(ProcessLookupError, ValueError):  # it was done in this very moment
+    with suppress(ProcessLookupError, ValueError):  # it ended in this very moment
         worker = parent_of(horse)
         if whom != "worker":
             os.kill(horse, signal.SIGKILL)
@@ -162,7 +162,7 @@ def _kill(yard: Yard, horse: int, whom: str) -> None:
 
 
 def _demand_no_overlap(yard: Yard, jobs: int) -> None:
-    """No run of a job begins before the last one is over: it ended, or was killed, and never ends later."""
+    """Assert that no run of a job begins before the last one ended or was killed, and no killed run ends later."""
     for n in range(jobs):
         runs = [(word, pid) for word, pid, _ in yard.notes() if word.endswith(f"#{n}")]
         for (word, pid), (_, next_pid) in pairwise(runs):
@@ -170,7 +170,7 @@ def _demand_no_overlap(yard: Yard, jobs: int) -> None:
 
 
 def _recovery(yard: Yard, number: str, killed_at: float) -> float:
-    """Seconds from the kill to the next run; 0 where the job had just ended."""
+    """Seconds from the kill to the next run; 0 if the job had just ended."""
     begins = [at for word, _, at in yard.notes() if word == f"begin#{number}" and at > killed_at]
     return min(begins) - killed_at if begins else 0.0
 

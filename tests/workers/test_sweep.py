@@ -1,4 +1,4 @@
-"""The sweep's steps are each for itself: one that fails keeps no other, and is seen."""
+"""The steps of the sweep are independent: one that fails blocks no other, and is visible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workers import sweep
 
 @contextmanager
 def without(table: str) -> Iterator[None]:
-    """Have every step fail that asks this table."""
+    """Make every step fail that queries this table."""
     with work():
         db.session.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
     try:
@@ -33,7 +33,7 @@ def without(table: str) -> Iterator[None]:
             db.session.execute(text(f"ALTER TABLE elsewhere RENAME TO {table}"))
 
 
-def test_a_step_that_fails_keeps_no_other_from_ringing(
+def test_a_failing_step_does_not_prevent_others_from_enqueuing(
     alice: Person, home: Property, caplog: pytest.LogCaptureFixture
 ) -> None:
     image = factories.photo_in(home)
@@ -43,12 +43,12 @@ def test_a_step_that_fails_keeps_no_other_from_ringing(
     jobs.connection().flushall()
     with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.imports\.fetch"):
         sweep.sweep()
-    assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "what comes before it"
-    assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and what comes behind it"
+    assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "a step before it"
+    assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and a step after it"
     assert "step failed: images.imports.fetch.enqueue_missing" in caplog.text
 
 
-def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Property) -> None:
+def test_a_failing_step_does_not_prevent_others_from_cleaning_up(alice: Person, home: Property) -> None:
     factories.uploaded(home, factories.jpeg())
     with work():
         db.session.execute(text("UPDATE upload SET expires_at = created_at"))
@@ -60,6 +60,6 @@ def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Prop
     assert db.session.execute(text("SELECT count(*) FROM upload")).scalar() == 0
 
 
-def test_a_sweep_that_failed_is_not_kept_waiting_for_a_retry() -> None:
-    """While it waits in RQ's schedule the clock would take it for one that comes by itself."""
+def test_a_failed_sweep_does_not_wait_for_a_retry() -> None:
+    """While it waited in RQ's schedule, the clock would take it for one that is due by itself."""
     assert jobs.sweep().retry_intervals_s == (0,)

@@ -1,4 +1,4 @@
-"""A fake Cloudbeds: hotels, their details and their rooms; it says no with a 200."""
+"""A fake Cloudbeds: hotels, their details and their rooms; it reports failures with status 200."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ API_KEY = "cbat_cloudbeds_Yp3"
 
 
 class FakeCloudbeds(FakePms):
-    """Of each listing's pictures the first is the hotel's, the second an additional one, the rest are of two rooms."""
+    """The first picture of each listing belongs to the hotel, the second is an additional one, the rest show two
+    rooms."""
 
     def __init__(self, *, listings: int = 3, pictures: int = 4) -> None:
         super().__init__(listings=listings, pictures=pictures)

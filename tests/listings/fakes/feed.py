@@ -1,4 +1,4 @@
-"""A fake JSON feed: in pages that are linked, or with a cursor; in its own words where it is told so."""
+"""A fake JSON feed: with linked pages or a cursor, and optionally with other field names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEY = "feed-key-Wb2"
 
 
 class FakeFeed(FakePms):
-    """`per_page`: None for a feed that is one page. `is_linked`: whether its next page is a link, else a cursor."""
+    """`per_page`: None for a feed with one page. `is_linked`: whether the next page is a link, else a cursor."""
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, per_page: int | None = None) -> None:
         super().__init__(listings=listings, pictures=pictures)

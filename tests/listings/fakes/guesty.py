@@ -47,7 +47,7 @@ class FakeGuesty(FakePms):
 
     def _page(self, query: dict[str, str]) -> Said:
         limit, skip = min(int(query.get("limit") or 25), 100), int(query.get("skip") or 0)
-        is_unique = query.get("sort") == "_id"  # by default it is the title
+        is_unique = query.get("sort") == "_id"  # by default it is sorted by title
         of_all = list(self.catalogue.listings.values()) if is_unique else self.arranged()
         wanted = query.get("fields", "").split()
         found = [self._listing(one) for one in itertools.islice(of_all, skip, skip + limit)]

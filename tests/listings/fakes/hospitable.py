@@ -1,4 +1,4 @@
-"""A fake Hospitable: pages with numbers, images by a call of their own, a limit that says when it ends."""
+"""A fake Hospitable: numbered pages, images by a separate call, a rate limit that says when it ends."""
 
 from __future__ import annotations
 

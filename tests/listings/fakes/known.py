@@ -1,4 +1,4 @@
-"""Each provider with its fake, and what our shape makes of the fake's listings."""
+"""Each provider with its fake, and how the adapter should normalise the fake's listings."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def feed(pms: FakePms, listing: FakeListing) -> FoundListing:
 
 @dataclass(frozen=True)
 class Known:
-    """A provider's fake, how many listings make three pages of it, and where they are asked for."""
+    """A provider's fake, how many listings fill three of its pages, and the path that lists them."""
 
     make: Callable[..., Any]
     expected: Callable[[FakePms, FakeListing], FoundListing]
     listings: int
     sizes: list[int]
     path: str
-    pictures: str  # what the fake's twist gets: the name of a list of pictures
-    url: str  # and of the URL in one
+    pictures: str  # the list of pictures in what the fake's twist gets
+    url: str  # the URL in one of them
 
 
 KNOWN = {
@@ -77,7 +77,7 @@ def key_of(pms: FakePms) -> str:
 
 
 def account_of(pms: FakePms, deadline_s: float = 60, **changed: str) -> HttpAccount:
-    """An account that is signed in already, where that is needed."""
+    """An account that is signed in already, if the provider needs that."""
     if isinstance(pms, FakeHostaway):
         pms.tokens[TOKEN] = 0.0
     if isinstance(pms, FakeGuesty):

@@ -1,4 +1,4 @@
-"""Adapters run in threads without a database: they need the settings, and a Redis to count in."""
+"""Adapters run in threads without a database: they need settings, and a Redis for rate limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.listings.fakes.known import KNOWN, Known
 
 @pytest.fixture(autouse=True)
 def ground(settings: Settings) -> Iterator[Redis]:
-    """This installation's settings, and its Redis, empty."""
+    """The settings, and an empty Redis."""
     with Flask("adapters").app_context(), Redis.from_url(settings.redis_url or "") as redis:
         config.use(settings)
         outbound.connect(settings)
@@ -30,13 +30,13 @@ def ground(settings: Settings) -> Iterator[Redis]:
 
 @pytest.fixture(params=list(KNOWN))
 def known(request: pytest.FixtureRequest) -> Known:
-    """Each provider in turn."""
+    """Each provider."""
     return KNOWN[request.param]
 
 
 @pytest.fixture
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No rate limits on either side, for what is not about them."""
+    """No rate limits on either side, for tests of other things."""
     for provider in ALL.values():
         monkeypatch.setattr(provider, "limits", ())
     for each in KNOWN.values():
@@ -45,5 +45,5 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nothing_allowed(settings: Settings, ground: Redis) -> None:
-    """As for everybody whose PMS doesn't run on the same machine."""
+    """The default: no allowed networks, as for operators whose PMS runs on another machine."""
     config.use(replace(settings, allowed_private_nets=()))

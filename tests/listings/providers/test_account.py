@@ -1,4 +1,4 @@
-"""An account's way to its PMS: deadlines, origins, and secrets that nobody reads anywhere."""
+"""An account's calls to its PMS: deadlines, origins, and secrets that appear nowhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def secrets_of(mine: HttpAccount) -> set[str]:
 
 
 def said_of(error: BaseException | None) -> Iterator[str]:
-    """All that a log could print of an error and of what led to it."""
+    """Everything that a log could print of an error and its causes."""
     while error:
         yield "".join(traceback.format_exception(error))
         yield f"{error!r} {error.args!r} {vars(error)!r}"
@@ -36,7 +36,7 @@ def said_of(error: BaseException | None) -> Iterator[str]:
 
 
 def failures(mine: HttpAccount) -> list[Said | int]:
-    """What a PMS may say that repeats what we sent."""
+    """What a PMS may answer that repeats what we sent."""
     echo = json.dumps({"sent": sorted(secrets_of(mine))})
     loud = {"X-Echo": " ".join(secrets_of(mine)), "Location": f"/?token={TOKEN}", "Retry-After": TOKEN}
     statuses = [Said(status, echo.encode(), loud) for status in (301, 307, 400, 401, 403, 404, 409, 418, 429, 500, 503)]
@@ -44,9 +44,9 @@ def failures(mine: HttpAccount) -> list[Said | int]:
 
 
 @pytest.mark.usefixtures("unlimited")
-def test_no_error_and_no_log_has_a_secret_in_it(known: Known, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_error_and_no_log_contains_a_secret(known: Known, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    told: list[str] = []
+    texts: list[str] = []
     with known.make() as pms:
         for said in failures(account_of(pms)):
             for call in ("pages", "sign_in"):
@@ -55,21 +55,21 @@ def test_no_error_and_no_log_has_a_secret_in_it(known: Known, caplog: pytest.Log
                 with pytest.raises(Problem) as raised:
                     found = mine.provider.sign_in(mine) if call == "sign_in" else list(mine.provider.pages(mine, None))
                     raise Problem(f"{type(found)}")  # it needs no token
-                told += said_of(raised.value)
+                texts += said_of(raised.value)
                 pms._failures.clear()
         for closed in (f"http://127.0.0.1:{free_port()}/", "http://nowhere.invalid/", "http://10.1.2.3/", "http://[/"):
             mine = account_of(pms, baseUrl=closed, url=closed)
             with pytest.raises(Problem) as raised:
                 list(mine.provider.pages(mine, None))
-            told += said_of(raised.value)
+            texts += said_of(raised.value)
     secrets = secrets_of(mine)
     assert len(secrets) == 2
-    for text in [*told, caplog.text, repr(mine), repr(mine.token)]:
+    for text in [*texts, caplog.text, repr(mine), repr(mine.token)]:
         assert not [secret for secret in secrets if secret in text], text
 
 
 @pytest.mark.usefixtures("unlimited")
-def test_a_secret_that_can_not_be_sent_is_refused_and_not_said_aloud(known: Known) -> None:
+def test_a_secret_that_cannot_be_sent_is_refused_and_not_repeated(known: Known) -> None:
     with known.make() as pms:
         mine = account_of(pms)
         secret = next(field.name for field in mine.provider.fields if field.is_secret)
@@ -108,10 +108,10 @@ def test_each_page_has_the_whole_time() -> None:
         mine = account_of(pms, deadline_s=0.6)
         for page in mine.provider.pages(mine, None):
             assert len(page.listings) == 1
-            time.sleep(0.7)  # its reader takes its time: more than there was
+            time.sleep(0.7)  # the caller takes longer than the whole deadline
 
 
-def test_a_single_call_has_twenty_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_call_has_at_most_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "CALL_DEADLINE_S", 0.2)
     with outside(lambda seen: Reply(after_s=300)) as slow:
         mine = HttpAccount(ALL["GENERIC"], {"url": slow.url})
@@ -120,7 +120,7 @@ def test_a_single_call_has_twenty_seconds_at_most(monkeypatch: pytest.MonkeyPatc
         assert raised.value.code == "timeout"
 
 
-def test_an_answer_has_twenty_megabytes_at_most() -> None:
+def test_a_response_has_at_most_twenty_megabytes() -> None:
     largest = b"[" + b" " * (20 * 1024 * 1024 - 2) + b"]"
     for body, is_good in ((largest, True), (largest + b" ", False)):
         with outside(lambda seen, body=body: Reply(body=body)) as host:
@@ -133,14 +133,14 @@ def test_an_answer_has_twenty_megabytes_at_most() -> None:
             assert raised.value.code == "too_large"
 
 
-def test_an_answer_that_broke_off_may_come_whole_another_time() -> None:
+def test_a_truncated_response_can_be_retried() -> None:
     with outside(lambda seen: Reply(body=b"{}", headers={"Content-Length": "9"})) as host:
         mine = HttpAccount(ALL["GENERIC"], {"url": host.url}, deadline_s=0.5)
         with pytest.raises(Unreachable):
             mine.get(host.url)
 
 
-def test_what_is_asked_is_asked_as_json_from_below_the_base_url() -> None:
+def test_requests_are_json_below_the_base_url() -> None:
     with outside(lambda seen: Reply(body=b"{}")) as host:
         mine = HttpAccount(ALL["CLOUDBEDS"], {"apiKey": "k", "baseUrl": f"{host.url}/proxy/v1/"})
         mine.get("/getHotels", {"pageNumber": 1, "q": "a b&c"}, {"X-One": "1"})
@@ -149,14 +149,14 @@ def test_what_is_asked_is_asked_as_json_from_below_the_base_url() -> None:
         assert host.seen[0].headers["x-one"] == "1"
 
 
-def test_the_usual_address_is_the_providers() -> None:
+def test_the_default_address_is_the_providers() -> None:
     for provider in ALL.values():
         assert HttpAccount(provider, {}).base_url == provider.base_url
         assert provider.base_url.startswith("https://") or provider.key == "GENERIC"
 
 
 @pytest.mark.usefixtures("unlimited")
-def test_a_private_address_is_dialled_by_no_adapter(known: Known, nothing_allowed: None) -> None:
+def test_no_adapter_connects_to_a_private_address(known: Known, nothing_allowed: None) -> None:
     with known.make() as pms:
         mine = account_of(pms)
         with pytest.raises(Refused) as raised:

@@ -1,4 +1,4 @@
-"""What people type to connect an account, checked before anything is dialled."""
+"""What people type to connect an account, checked before any connection is opened."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_a_provider_is_found_in_any_case(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "NOBODY", "hostaway ", "ﬁnd", "__class__", "HOSTAWAY\0"])
-def test_who_is_no_provider_is_not_found(key: str) -> None:
+def test_an_unknown_provider_is_not_found(key: str) -> None:
     with pytest.raises(NotFound):
         find(key)
 
 
-def test_each_provider_stands_under_its_own_key() -> None:
+def test_each_provider_is_registered_under_its_key() -> None:
     assert list(ALL) == ["HOSTAWAY", "HOSPITABLE", "GUESTY", "CLOUDBEDS", "GENERIC"]
     for key, provider in ALL.items():
         assert provider.key == key
@@ -37,17 +37,17 @@ def test_each_provider_stands_under_its_own_key() -> None:
         assert all(limit.per in ("account", "host") and limit.calls > 0 for limit in provider.limits)
 
 
-def test_the_fakes_own_credentials_are_good(known: Known) -> None:
+def test_the_fakes_credentials_are_valid(known: Known) -> None:
     with known.make() as pms:
         assert checked(ALL[key_of(pms)], pms.credentials) == pms.credentials
 
 
-def test_white_space_and_blanks_are_left_out() -> None:
+def test_white_space_and_blank_fields_are_dropped() -> None:
     typed = {"clientId": " 12345\n", "clientSecret": "\ts3cret ", "baseUrl": "  "}
     assert checked(ALL["HOSTAWAY"], typed) == {"clientId": "12345", "clientSecret": "s3cret"}
 
 
-def test_every_field_that_is_wrong_is_told_at_once() -> None:
+def test_every_invalid_field_is_reported_together() -> None:
     said = problems("HOSTAWAY", clientId="x" * 2001, baseUrl="ftp://x.example", colour="red")
     assert said == {
         "colour": "Hostaway has no such field.",
@@ -57,26 +57,26 @@ def test_every_field_that_is_wrong_is_told_at_once() -> None:
     }
 
 
-def test_no_value_stands_in_what_is_said() -> None:
+def test_no_problem_repeats_the_value() -> None:
     with pytest.raises(Invalid) as raised:
         checked(ALL["HOSTAWAY"], {"clientId": "secret\nvalue", "clientSecret": "secret\0value", "baseUrl": "secret"})
     assert "secret" not in raised.value.message + repr(raised.value.details)
 
 
 @pytest.mark.parametrize("base", ["https://api.example/v1?x=1", "https://api.example/#v1"])
-def test_an_address_to_which_paths_are_added_ends_with_a_path(base: str) -> None:
+def test_a_base_url_ends_with_a_path(base: str) -> None:
     assert set(problems("GUESTY", clientId="1", clientSecret="2", baseUrl=base)) == {"baseUrl"}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/feed", "https://10.0.0.1/", "http://[::1]/", "https://localhost/"])
 @pytest.mark.parametrize("key", ["GENERIC", "HOSPITABLE"])
-def test_an_address_at_home_is_refused(nothing_allowed: None, key: str, url: str) -> None:
+def test_a_local_address_is_refused(nothing_allowed: None, key: str, url: str) -> None:
     typed = {"url": url} if key == "GENERIC" else {"accessToken": "x", "baseUrl": url}
     assert len(problems(key, **typed)) == 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8010/v1", "http://127.0.0.1/v1", "https://[fd00::1]:8443/"])
-def test_an_address_at_home_is_no_matter_of_ports(nothing_allowed: None, url: str) -> None:
+def test_a_local_address_is_refused_at_any_port(nothing_allowed: None, url: str) -> None:
     said = problems("HOSTAWAY", clientId="1", clientSecret="2", baseUrl=url)
     assert said == {
         "baseUrl": "This address is not on the public internet. Only the operator of this portal can allow it."
@@ -92,7 +92,7 @@ def test_a_header_that_frames_or_routes_a_request_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\x7fb", "clé"])
-def test_what_can_not_stand_in_a_header_is_refused(value: str) -> None:
+def test_a_value_that_is_invalid_in_a_header_is_refused(value: str) -> None:
     said = problems("GENERIC", url="https://feed.example/", headerName="X-Key", headerValue=value)
     assert set(said) == {"headerValue"}
     assert set(problems("CLOUDBEDS", apiKey=value)) == {"apiKey"}

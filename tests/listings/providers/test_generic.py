@@ -1,4 +1,4 @@
-"""JSON feeds of all kinds: paths, pages, and links that lead away."""
+"""JSON feeds of all kinds: paths, pages, and links to elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_plain_feed_needs_no_paths_and_may_be_a_bare_list() -> None:
         assert list(all_of(account_of(pms))[0].listings) == expected
 
 
-def test_a_feed_of_one_page_is_handed_on_in_parts_and_asked_for_once() -> None:
+def test_a_feed_of_one_page_is_fetched_once_and_yielded_in_parts() -> None:
     with FakeFeed(listings=250, pictures=1) as pms:
         pages = all_of(account_of(pms))
         assert [len(page.listings) for page in pages] == [100, 100, 50]
@@ -38,14 +38,14 @@ def test_a_feed_of_one_page_is_handed_on_in_parts_and_asked_for_once() -> None:
         assert rest == pages[1:]
 
 
-def test_pages_may_be_told_by_a_parameter_instead_of_a_link() -> None:
+def test_pages_may_be_selected_by_a_parameter_instead_of_a_link() -> None:
     with FakeFeed(listings=5, pictures=1, per_page=2) as pms:
         pms.is_linked = False
         pages = all_of(account_of(pms, cursorParameter="after"))
         assert [len(page.listings) for page in pages] == [2, 2, 1]
 
 
-def test_a_feed_in_other_words_is_read_by_its_paths() -> None:
+def test_a_feed_with_other_field_names_is_read_by_its_paths() -> None:
     said = {
         "result": {
             "homes": [
@@ -75,7 +75,7 @@ def test_a_feed_in_other_words_is_read_by_its_paths() -> None:
     assert found.pictures == (Picture("https://img.example/1.jpg", "A lake"),)
 
 
-def test_pictures_may_be_urls_alone_and_the_first_is_the_thumbnail() -> None:
+def test_pictures_may_be_plain_urls_and_the_first_is_the_thumbnail() -> None:
     with FakeFeed() as pms:
         pms.fail_next(1, as_json([{"id": 1, "pictures": ["https://img.example/1.jpg", 7, None]}]))
         ((found,),) = [page.listings for page in all_of(account_of(pms))]
@@ -109,19 +109,19 @@ def test_no_link_is_followed_to_another_host() -> None:
 
 
 @pytest.mark.parametrize("link", ["feed.json?lang=en", "/export/feed.json?lang=en", " ?lang=en "])
-def test_a_link_may_begin_anywhere_at_the_same_host(link: str) -> None:
+def test_a_link_may_point_to_any_path_on_the_same_host(link: str) -> None:
     with FakeFeed() as pms:
         assert [len(page.listings) for page in linked(pms, link)] == [1, 3]
 
 
 @pytest.mark.parametrize("link", [None, "", "  ", False, 7.5, [], {}])
-def test_what_is_no_link_ends_the_feed(link: Any) -> None:
+def test_an_invalid_link_ends_the_feed(link: Any) -> None:
     with FakeFeed() as pms:
         assert [len(page.listings) for page in linked(pms, link)] == [1]
 
 
 @pytest.mark.parametrize("link", ["?" + "x" * 500, "?a=\0", "?a=\ud800"])
-def test_a_link_that_no_database_keeps_is_no_answer(link: str) -> None:
+def test_a_link_that_no_database_stores_is_an_invalid_response(link: str) -> None:
     with FakeFeed() as pms:
         pms.fail_next(1, as_json({"listings": [{"id": "home-0"}], "next": link}))
         with pytest.raises(Unreachable) as raised:
@@ -129,7 +129,7 @@ def test_a_link_that_no_database_keeps_is_no_answer(link: str) -> None:
         assert raised.value.code == "bad_answer"
 
 
-def test_the_header_goes_to_no_other_host_with_a_redirect() -> None:
+def test_the_header_is_not_sent_to_another_host_after_a_redirect() -> None:
     seen: list[Seen] = []
 
     def answer(asked: Seen) -> Reply:
@@ -143,8 +143,8 @@ def test_the_header_goes_to_no_other_host_with_a_redirect() -> None:
     assert "x-feed-key" not in seen[0].headers
 
 
-def test_a_flood_of_what_is_no_picture_takes_no_time() -> None:
-    """It took 4 minutes, when each step of each path was taken."""
+def test_a_flood_of_invalid_pictures_is_skipped_fast() -> None:
+    """It took 4 minutes while each step of each path was evaluated."""
     deep = ".".join("a" * 900)
     floods = [[{}] * 200_000, [1] * 200_000, [{"a": {}}] * 100_000]
     with FakeFeed(listings=len(floods), pictures=1) as pms:

@@ -1,4 +1,4 @@
-"""Hostaway's own rules: its token, its order field, its envelope."""
+"""Hostaway's rules: its token, its order field, its envelope."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def all_of(account: HttpAccount) -> list[Page]:
     return list(HOSTAWAY.pages(account, None))
 
 
-def test_a_token_is_waited_for_until_it_is_good(pms: FakeHostaway) -> None:
+def test_a_token_is_awaited_until_it_is_valid(pms: FakeHostaway) -> None:
     account = HttpAccount(HOSTAWAY, pms.credentials)
     account.token = HOSTAWAY.sign_in(account)
     assert account.token
@@ -45,7 +45,7 @@ def test_a_token_is_waited_for_until_it_is_good(pms: FakeHostaway) -> None:
     assert account.token.good_until - time.time() > 180 * 24 * 3600
 
 
-def test_one_token_is_enough_for_many_pages(pms: FakeHostaway) -> None:
+def test_one_token_serves_many_pages(pms: FakeHostaway) -> None:
     for _ in range(200):
         pms.catalogue.add(0)
     account = account_of(pms)
@@ -53,7 +53,7 @@ def test_one_token_is_enough_for_many_pages(pms: FakeHostaway) -> None:
     assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings")) == (0, 3)
 
 
-def test_a_token_that_is_over_is_told_as_credentials_that_are_not_good(pms: FakeHostaway) -> None:
+def test_an_expired_token_is_reported_as_invalid_credentials(pms: FakeHostaway) -> None:
     account = account_of(pms)
     pms.tokens.clear()
     with pytest.raises(Refused) as raised:
@@ -74,7 +74,7 @@ def test_a_token_that_is_over_is_told_as_credentials_that_are_not_good(pms: Fake
         Said(200, b"<html>"),
     ],
 )
-def test_an_answer_without_a_token_that_can_be_sent_is_none(pms: FakeHostaway, said: Said) -> None:
+def test_a_token_that_cannot_be_sent_is_an_invalid_response(pms: FakeHostaway, said: Said) -> None:
     pms.fail_next(1, said)
     with pytest.raises(Unreachable) as raised:
         HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
@@ -82,7 +82,7 @@ def test_an_answer_without_a_token_that_can_be_sent_is_none(pms: FakeHostaway, s
 
 
 @pytest.mark.parametrize("lives_s", [None, "long", -1, 0, True, 1e300, 10**30])
-def test_a_token_whose_life_is_not_said_is_good_for_an_hour(pms: FakeHostaway, lives_s: Any) -> None:
+def test_a_token_without_a_lifetime_is_valid_for_an_hour(pms: FakeHostaway, lives_s: Any) -> None:
     pms.fail_next(1, as_json({"access_token": "x", "expires_in": lives_s}))
     token = HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert token
@@ -90,7 +90,7 @@ def test_a_token_whose_life_is_not_said_is_good_for_an_hour(pms: FakeHostaway, l
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, Refused), (302, Refused)])
-def test_signing_in_may_fail_for_now_or_for_good(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
+def test_sign_in_failures_are_temporary_or_final(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
     pms.fail_next(1, Said(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
     with pytest.raises(kind) as raised:
         HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
@@ -98,7 +98,7 @@ def test_signing_in_may_fail_for_now_or_for_good(pms: FakeHostaway, status: int,
     assert getattr(raised.value, "retry_after_s", 3) == 3
 
 
-def test_the_order_field_wins_over_the_array_and_that_is_noted(pms: FakeHostaway) -> None:
+def test_the_order_field_overrides_the_array_and_that_is_recorded(pms: FakeHostaway) -> None:
     def shuffle(listing: dict[str, Any]) -> dict[str, Any]:
         images = listing["listingImages"]
         images[0]["sortOrder"], images[1]["sortOrder"], images[2]["sortOrder"] = "30", 2, None
@@ -112,7 +112,7 @@ def test_the_order_field_wins_over_the_array_and_that_is_noted(pms: FakeHostaway
 
 
 @pytest.mark.parametrize("order", [[0, 0, 0, 0], [None] * 4, [-2, -1, 0, 1], [1, 2, 3, None], ["1", "2", "3", "4"]])
-def test_an_order_that_says_nothing_else_than_the_array_is_not_noted(pms: FakeHostaway, order: list[Any]) -> None:
+def test_an_order_equal_to_the_array_is_not_recorded(pms: FakeHostaway, order: list[Any]) -> None:
     def number(listing: dict[str, Any]) -> dict[str, Any]:
         for image, place in zip(listing["listingImages"], order, strict=True):
             image["sortOrder"] = place
@@ -124,13 +124,13 @@ def test_an_order_that_says_nothing_else_than_the_array_is_not_noted(pms: FakeHo
     assert [picture.external_id for picture in page.listings[0].pictures] == ["1001", "1002", "1003", "1004"]
 
 
-def test_a_deprecated_thumbnail_is_better_than_none(pms: FakeHostaway) -> None:
+def test_a_deprecated_thumbnail_is_used_when_there_is_no_other(pms: FakeHostaway) -> None:
     pms.twist = lambda listing: listing | {"listingImages": []}
     (page,) = all_of(account_of(pms))
     assert page.listings[1].thumbnail_url == pms.url_of(pms.catalogue.listings[2].thumbnail)
 
 
-def test_a_listing_without_an_id_is_left_out_and_of_the_same_id_the_first_counts(pms: FakeHostaway) -> None:
+def test_listings_without_an_id_are_skipped_and_the_first_of_a_duplicate_id_counts(pms: FakeHostaway) -> None:
     def renumber(listing: dict[str, Any]) -> dict[str, Any]:
         return listing | {"id": {1: 7, 2: None, 3: "7"}[listing["id"]]}
 
@@ -140,7 +140,7 @@ def test_a_listing_without_an_id_is_left_out_and_of_the_same_id_the_first_counts
 
 
 @pytest.mark.parametrize("total", [0, 1, 10**8, -5, None, "205", "many", 1.5])
-def test_a_total_that_is_wrong_misses_no_listing(pms: FakeHostaway, total: Any) -> None:
+def test_a_wrong_total_misses_no_listing(pms: FakeHostaway, total: Any) -> None:
     for _ in range(202):
         pms.catalogue.add(0)
     say = pms.say
@@ -153,7 +153,7 @@ def test_a_total_that_is_wrong_misses_no_listing(pms: FakeHostaway, total: Any) 
 
 
 @pytest.mark.parametrize("result", ["Something about it", [], None])
-def test_a_failure_comes_with_a_200_too_and_is_no_empty_account(pms: FakeHostaway, result: Any) -> None:
+def test_a_failure_with_status_200_is_no_empty_account(pms: FakeHostaway, result: Any) -> None:
     pms.fail_next(1, as_json({"status": "fail", "result": result, "message": "Something about it"}))
     with pytest.raises(Unreachable) as raised:
         all_of(account_of(pms))

@@ -1,4 +1,4 @@
-"""Whatever a PMS says: it comes out in our shape, or as a Problem, and never as anything else."""
+"""Whatever a PMS answers, it is normalised to our shape or becomes a Problem, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ scalars = (
 
 
 def json_with(words: list[str]) -> st.SearchStrategy[Any]:
-    """Any JSON, in which the words that an adapter looks for are likely."""
+    """Any JSON in which the words that an adapter looks for are likely."""
     return st.recursive(
         scalars,
         lambda inner: (
@@ -56,7 +56,7 @@ AROUND = {"HOSTAWAY": {"status": "success"}, "CLOUDBEDS": {"success": True}}
 
 
 def shaped(key: str) -> st.SearchStrategy[Any]:
-    """The right envelope, and in it anything, also listings that have at least an id."""
+    """The right envelope around anything, including listings that have at least an id."""
     words, around = WORDS[key].split(), AROUND.get(key, {})
     anything = json_with(words)
     listing = st.dictionaries(st.sampled_from(words), anything, max_size=10)
@@ -91,7 +91,7 @@ def assert_in_our_shape(page: Page) -> None:
 @pytest.mark.parametrize(
     "examples", [4, pytest.param(MANY, id="many", marks=[pytest.mark.storm, pytest.mark.timeout(900)])]
 )
-def test_arbitrary_json_never_raises_anything_else(key: str, examples: int) -> None:
+def test_arbitrary_json_raises_nothing_but_problems(key: str, examples: int) -> None:
     anything, found = json_with(WORDS[key].split()), 0
     with KNOWN[key].make() as pms:
 
@@ -110,7 +110,7 @@ def test_arbitrary_json_never_raises_anything_else(key: str, examples: int) -> N
                 assert problem.code in ("bad_answer", "invalid_url", "http_error")
 
         hears()
-    assert found or examples < 10, "or it would look at refusals only"
+    assert found or examples < 10, "otherwise it would see refusals only"
 
 
 @pytest.mark.parametrize(
@@ -150,5 +150,5 @@ def test_an_id_is_the_whole_id_or_none(value: Any, id_: str) -> None:
         ("é" * 3, "é" * 3),
     ],
 )
-def test_a_text_is_what_every_database_keeps(value: Any, text: str) -> None:
+def test_a_text_is_reduced_to_what_every_database_stores(value: Any, text: str) -> None:
     assert normal.as_text(value) == text

@@ -1,4 +1,4 @@
-"""All providers alike, over real HTTP: every page, every field, from any cursor, and whatever goes wrong."""
+"""All providers alike, over real HTTP: every page, every field, from any cursor, and every failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def full(known: Known) -> FakePms:
     return pms
 
 
-def test_every_listing_comes_with_all_that_it_has(known: Known) -> None:
+def test_every_listing_comes_with_all_its_fields(known: Known) -> None:
     with full(known) as pms:
         pages = walked(account_of(pms))
         found = [listing for page in pages for listing in page.listings]
@@ -40,7 +40,7 @@ def test_every_listing_comes_with_all_that_it_has(known: Known) -> None:
         assert {page.notes for page in pages} == {()}
 
 
-def test_it_goes_on_from_any_cursor_with_another_account_object(known: Known) -> None:
+def test_a_walk_resumes_from_any_cursor_with_another_account_object(known: Known) -> None:
     with full(known) as pms:
         pages = walked(account_of(pms))
         for place, page in enumerate(pages[:-1]):
@@ -55,7 +55,7 @@ def test_an_account_without_listings_is_one_page(known: Known) -> None:
         assert (page.listings, page.next_cursor) == ((), None)
 
 
-def test_a_list_that_got_shorter_meanwhile_ends(known: Known) -> None:
+def test_a_list_that_became_shorter_ends(known: Known) -> None:
     with full(known) as pms:
         cursor = walked(account_of(pms))[1].next_cursor
         for listing in list(pms.catalogue.listings)[10:]:
@@ -67,7 +67,7 @@ def test_a_list_that_got_shorter_meanwhile_ends(known: Known) -> None:
 FIRST = {"offset": "0", "skip": "0", "page": "1", "pageNumber": "1", "after": "0"}
 
 
-def test_the_same_page_for_ever_ends(known: Known) -> None:
+def test_an_endlessly_repeated_page_ends(known: Known) -> None:
     with full(known) as pms:
         cursor = next(account_of(pms).provider.pages(account_of(pms), None)).next_cursor
         say = pms.say
@@ -79,13 +79,13 @@ def test_the_same_page_for_ever_ends(known: Known) -> None:
 
 
 def code_of(kind: type[Problem] | tuple[type[Problem], ...], account: HttpAccount, cursor: str | None = None) -> str:
-    """What is wrong with an account's pages."""
+    """The problem that reading an account's pages ends with."""
     with pytest.raises(kind) as raised:
         walked(account, cursor)
     return raised.value.code
 
 
-def test_a_cursor_that_the_pms_refuses_is_told_apart(known: Known) -> None:
+def test_a_cursor_that_the_pms_rejects_has_its_own_code(known: Known) -> None:
     with full(known) as pms:
         cursor = walked(account_of(pms))[0].next_cursor
         codes = {}
@@ -94,11 +94,11 @@ def test_a_cursor_that_the_pms_refuses_is_told_apart(known: Known) -> None:
             resumed = code_of(Refused, account_of(pms), cursor)
             pms.fail_next(1, status)
             codes[status] = resumed, code_of(Refused, account_of(pms))
-    each = "cursor", "http_error"  # from the first page it is none of a cursor
+    each = "cursor", "http_error"  # on the first page there is no cursor to blame
     assert codes == dict.fromkeys((400, 404, 410, 422), each)
 
 
-def test_a_cursor_of_somebody_else_is_told_apart(known: Known) -> None:
+def test_a_foreign_cursor_has_its_own_code(known: Known) -> None:
     with known.make() as pms:
         assert walked(account_of(pms), "") == walked(account_of(pms))
         for cursor in ("?", "1:0", "1:0:x:/etc/passwd", "a:b:c:d", "1:0::²", "9" * 500):
@@ -119,7 +119,7 @@ BROKEN = {
 }
 
 
-def test_what_is_no_answer_may_be_one_another_time(known: Known) -> None:
+def test_an_invalid_response_can_be_retried(known: Known) -> None:
     with known.make() as pms:
         codes = {}
         for name, said in BROKEN.items():
@@ -128,7 +128,7 @@ def test_what_is_no_answer_may_be_one_another_time(known: Known) -> None:
     assert codes == dict.fromkeys(BROKEN, ("bad_answer", 3))
 
 
-def test_a_server_that_is_busy_is_asked_later(known: Known) -> None:
+def test_a_busy_server_is_asked_later(known: Known) -> None:
     with known.make() as pms:
         for status in (429, 500, 502, 503):
             pms.fail_next(1, Said(status, b"no", {"Retry-After": "7"}))
@@ -137,7 +137,7 @@ def test_a_server_that_is_busy_is_asked_later(known: Known) -> None:
             assert (raised.value.code, raised.value.retry_after_s) == ("http_error", 7), status
 
 
-def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known) -> None:
+def test_invalid_credentials_are_reported_in_a_sentence(known: Known) -> None:
     with known.make() as pms:
         name = account_of(pms).provider.name
         for status in (401, 403):
@@ -148,7 +148,7 @@ def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known) -> N
             assert said == ("credentials", f"{name} rejected these credentials."), status
 
 
-def test_credentials_that_the_fake_does_not_know_are_refused(known: Known) -> None:
+def test_credentials_unknown_to_the_fake_are_refused(known: Known) -> None:
     with known.make() as pms:
         secret = next(field.name for field in account_of(pms).provider.fields if field.is_secret)
         account = account_of(pms, **{secret: "another"})
@@ -160,7 +160,7 @@ def test_credentials_that_the_fake_does_not_know_are_refused(known: Known) -> No
 
 
 def odd(known: Known, change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A twist that changes a listing's pictures, wherever they stand."""
+    """A twist that changes a listing's pictures, wherever the provider has them."""
 
     def twist(listing: dict[str, Any]) -> dict[str, Any]:
         if known.pictures in listing:
@@ -170,7 +170,7 @@ def odd(known: Known, change: Callable[[list[dict[str, Any]]], Any]) -> Callable
     return twist
 
 
-def test_odd_urls_are_put_right_or_left_out(known: Known) -> None:
+def test_odd_urls_are_repaired_or_skipped(known: Known) -> None:
     urls = [
         "//pms.example/1.jpg",
         " http://pms.example/2 b.jpg ",
@@ -182,7 +182,7 @@ def test_odd_urls_are_put_right_or_left_out(known: Known) -> None:
         "data:image/png;base64,AAAA",
         "https:///4.jpg",
         "/5.jpg",
-        "https://pms.example/1.jpg",  # as the first
+        "https://pms.example/1.jpg",  # the same as the first
         "HTTPS://pms.example/6.jpg",
         "https://pms.example/\0.jpg",
         "https://pms.example/\ud800.jpg",
@@ -200,16 +200,16 @@ def test_odd_urls_are_put_right_or_left_out(known: Known) -> None:
         ]
 
 
-def test_what_is_no_list_of_pictures_is_none(known: Known) -> None:
+def test_anything_but_a_list_of_pictures_is_no_pictures(known: Known) -> None:
     with known.make(listings=2, pictures=1) as pms:
         for pictures in (None, {}, "none", 3, [[]], [None], True):
             pms.twist = odd(known, lambda _, pictures=pictures: pictures)
             (page,) = walked(account_of(pms))
             assert [listing.pictures for listing in page.listings] == [(), ()], pictures
-            assert page.listings[0].thumbnail_url, "its own, where it has one"
+            assert page.listings[0].thumbnail_url, "a thumbnail of its own, if it has one"
 
 
-def test_five_hundred_pictures_are_the_most(known: Known) -> None:
+def test_at_most_five_hundred_pictures_are_taken(known: Known) -> None:
     with known.make(listings=1, pictures=1) as pms:
         pms.twist = odd(
             known, lambda pictures: [pictures[0] | {known.url: f"https://pms.example/{n}.jpg"} for n in range(501)]
@@ -218,8 +218,8 @@ def test_five_hundred_pictures_are_the_most(known: Known) -> None:
         assert len(page.listings[0].pictures) == 500
 
 
-def test_a_page_of_which_nothing_can_be_read_is_no_empty_account(known: Known) -> None:
-    """Or all its listings would be taken for removed."""
+def test_an_unreadable_page_is_no_empty_account(known: Known) -> None:
+    """Otherwise all its listings would count as removed."""
     with known.make() as pms:
         say = pms.say
 

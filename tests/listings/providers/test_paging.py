@@ -1,4 +1,4 @@
-"""Pages end, whatever is said of them."""
+"""Paging ends, whatever a PMS answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def page(*ids: object, then: str | None) -> Page:
 
 
 def steps(ask: Callable[[str], Page], cursor: str | None = None) -> tuple[int, str]:
-    """Walk until it ends; return how many pages there were, and why it ended."""
+    """Walk to the end; return the number of pages, and why it ended."""
     count = 0
     try:
         for _ in paging.walk(ACCOUNT, cursor, ask, "0"):
@@ -33,7 +33,7 @@ def steps(ask: Callable[[str], Page], cursor: str | None = None) -> tuple[int, s
 
 
 @given(before=st.integers(0, 40), around=st.integers(1, 40))
-def test_pages_that_go_in_circles_are_found_soon(before: int, around: int) -> None:
+def test_circular_pages_are_detected_soon(before: int, around: int) -> None:
     def ask(start: str) -> Page:
         place = int(start)
         return page(place if place < before else before + (place - before) % around, then=str(place + 1))
@@ -43,7 +43,7 @@ def test_pages_that_go_in_circles_are_found_soon(before: int, around: int) -> No
     assert count <= 3 * max(before, around) + around + 2
 
 
-def test_a_circle_is_found_too_by_those_who_take_a_page_at_a_time() -> None:
+def test_a_circle_is_detected_when_pages_are_taken_one_at_a_time() -> None:
     cursor, count = None, 0
     with pytest.raises(Unreachable):
         while True:
@@ -54,17 +54,17 @@ def test_a_circle_is_found_too_by_those_who_take_a_page_at_a_time() -> None:
     assert count <= 8
 
 
-def test_pages_without_end_end() -> None:
+def test_endless_pages_end() -> None:
     count, why = steps(lambda start: page(start, then=str(int(start) + 1)))
     assert (count, "too many pages" in why) == (paging.MAX_PAGES - 1, True)
 
 
-def test_a_page_without_listings_is_the_last_whatever_it_says() -> None:
+def test_a_page_without_listings_is_the_last() -> None:
     assert steps(lambda start: page(then="7")) == (1, "")
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 200, 250])
-def test_a_large_page_comes_in_parts_from_any_of_which_one_goes_on(count: int) -> None:
+def test_a_large_page_comes_in_parts_and_can_be_resumed_from_each(count: int) -> None:
     asked: list[str] = []
 
     def ask(start: str) -> Page:
@@ -83,7 +83,7 @@ def test_a_large_page_comes_in_parts_from_any_of_which_one_goes_on(count: int) -
 
 
 @given(st.text(max_size=60) | st.from_regex(r"-?\d{1,4}:-?\d{1,4}:[0-9a-f]{0,16}:.{0,9}", fullmatch=True))
-def test_no_cursor_breaks_it(cursor: str) -> None:
+def test_no_cursor_breaks_paging(cursor: str) -> None:
     try:
         pages = list(paging.walk(ACCOUNT, cursor, lambda start: page(int(start), then=None), "0"))
     except Refused as refused:
@@ -104,12 +104,12 @@ def test_no_cursor_breaks_it(cursor: str) -> None:
         (100, 5, 0, "105"),
     ],
 )
-def test_only_a_total_that_is_just_reached_ends_a_list(offset: int, got: int, total: int | None, then: str) -> None:
+def test_only_a_total_that_is_exactly_reached_ends_a_list(offset: int, got: int, total: int | None, then: str) -> None:
     assert paging.next_offset(offset, got, total) == then
 
 
 def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
-    """Each is one change of the database, and while it is written nobody else writes."""
+    """Each part is one transaction, which blocks other writers."""
 
     def ask(_: str) -> Page:
         return Page(tuple(FoundListing(str(n), "", None, pictures) for n in range(30)), None)
@@ -125,8 +125,8 @@ def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
     "length",
     [pytest.param(n, marks=() if n in (476, 491, 500) else pytest.mark.slow) for n in range(440, 510, 3)],
 )
-def test_a_part_has_a_cursor_that_can_be_kept_too(length: int) -> None:
-    """Its number of listings makes it longer than the page's own."""
+def test_a_parts_cursor_can_be_stored_too(length: int) -> None:
+    """The appended number of listings makes it longer than the page's cursor."""
 
     def ask(start: str) -> Page:
         return page(*range(9_000), then=None) if start else page("first", then="x" * length)

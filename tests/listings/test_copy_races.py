@@ -1,4 +1,4 @@
-"""Workers side by side: nothing is downloaded twice, nobody waits for ever, and each change is told of once."""
+"""Concurrent workers: nothing is downloaded twice, nothing deadlocks, and each change sends one event."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tests.processes import until
 SIZE = 1, 2  # one listing of two pictures
 
 
-def test_what_is_being_fetched_is_not_fetched_beside_it(
+def test_a_picture_being_fetched_is_not_fetched_by_a_second_worker(
     account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
-    """Somebody is impatient, and rings for a second worker."""
+    """A person retries meanwhile, which enqueues a second worker."""
 
-    def impatient() -> None:
+    def retry_meanwhile() -> None:
         try:
             stays.until_busy()
             copies.try_again(stays.images()[0])
@@ -44,13 +44,13 @@ def test_what_is_being_fetched_is_not_fetched_beside_it(
     with outside(lambda _: Reply(body=drawn("JPEG"), after_s=60)) as host:
         stays.showing(pms, f"{host.url}/1.jpg")
         stays.synced_only(account)
-        assert at_once(lambda do: do(), (copies.run,), (impatient,)) == [1, None]
+        assert at_once(lambda do: do(), (copies.run,), (retry_meanwhile,)) == [1, None]
     assert len(host.seen) == 1
     assert len(stays.objects()) == 2
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a16_workers_side_by_side_download_nothing_twice(
+def test_concurrent_workers_download_nothing_twice(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     for _ in range(5):
@@ -62,28 +62,26 @@ def test_a16_workers_side_by_side_download_nothing_twice(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a16_syncs_and_copies_side_by_side_come_to_the_same(
+def test_concurrent_syncs_and_copies_reach_the_same_result(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
-    for turn in range(4):
+    for attempt in range(4):
         with pms.lock:
             pms.catalogue.add(6)
             pms.catalogue.change_url(1, 1)
             pms.catalogue.listings[1].pictures.reverse()
         integrations.sync_now(account)
         outcomes = at_once(lambda do: do(), (sync.run,), (copies.run,), (sync.run,), (copies.run,))
-        assert not [each for each in outcomes if isinstance(each, Exception)], turn
+        assert not [each for each in outcomes if isinstance(each, Exception)], attempt
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_x13_a_listing_is_told_of_once_per_change(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway
-) -> None:
+def test_a_listing_sends_one_event_per_change(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     endpoints.create(alice.workspace, "http://127.0.0.1:9/hook", [events.LISTING_IMAGES_UPDATED])
 
-    def told() -> list[str]:
+    def sent() -> list[str]:
         found = list(db.session.scalars(select(Delivery).order_by(Delivery.id)))
         bodies = [one.body for one in found]
         with work():
@@ -94,44 +92,44 @@ def test_x13_a_listing_is_told_of_once_per_change(
     pms.catalogue.add(3)
     stays.synced(account)
     uuids = [str(listing.uuid) for listing in stays.listings()]
-    first = told()
+    first = sent()
     assert sorted(uuid for body in first for uuid in uuids if uuid in body) == sorted(uuids)
     assert len(first) == 2
     stays.synced(account)
-    assert told() == [], "nothing changed"
+    assert sent() == [], "nothing changed"
     pms.catalogue.change_url(1, 0)
     pms.catalogue.change_url(1, 1)
     pms.fail_next(1, 503, below="/pictures/1/2")
     stays.synced(account)
-    assert told() == [], "one of its pictures is still to come"
+    assert sent() == [], "one of its pictures is still waiting"
     stays.run_due()
-    assert len(told()) == 1
+    assert len(sent()) == 1
     stays.run_due()
-    assert told() == [], "verified, and the same"
+    assert sent() == [], "verified, and unchanged"
     pms.catalogue.change_bytes(1, 1)
     stays.run_due()
-    assert len(told()) == 1
+    assert len(sent()) == 1
     pms.catalogue.change_url(1, 0)
     pms.catalogue.change_url(1, 1)
     pms.fail_next(1, 503, below="/pictures/1/2")
     stays.synced(account)
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
-    assert len(told()) == 1, "the one that was still to come is gone"
+    assert len(sent()) == 1, "the waiting picture is gone"
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)
-def test_a_sync_takes_listings_in_the_order_in_which_all_do_whatever_the_pms_says(
+def test_a_sync_locks_listings_in_the_common_order_whatever_the_pms_sends(
     account: IntegrationAccount, at_once: Callable[..., list[Any]]
 ) -> None:
-    """Else it waits for somebody who waits for it."""
+    """Otherwise two transactions could wait for each other."""
     account_id, first, second = account.id, *(listing.id for listing in stays.told(account, 2))
 
     def take_in() -> None:
         with work() as w:
             mine = db.session.get_one(IntegrationAccount, account_id)
             lock(mine)
-            upsert.take_in(w, mine, [FoundListing(external_id, "Anew", None, ()) for external_id in ("2", "1")])
+            upsert.take_in(w, mine, [FoundListing(external_id, "Again", None, ()) for external_id in ("2", "1")])
 
     def hold_the_first() -> None:
         with work():
@@ -145,10 +143,11 @@ def test_a_sync_takes_listings_in_the_order_in_which_all_do_whatever_the_pms_say
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)
-def test_who_holds_an_account_keeps_no_change_of_its_listings_waiting(
+def test_a_locked_account_does_not_block_changes_of_its_listings(
     account: IntegrationAccount, at_once: Callable[..., list[Any]]
 ) -> None:
-    """PostgreSQL asks for the account when a listing is changed twice in one change: a sync goes the other way."""
+    """PostgreSQL checks the account when a listing is updated twice in one transaction; a sync locks in the other
+    order."""
     account_id, listing_id = account.id, stays.told(account)[0].id
     held, done = threading.Event(), threading.Event()
 
@@ -156,7 +155,7 @@ def test_who_holds_an_account_keeps_no_change_of_its_listings_waiting(
         with work():
             lock(db.session.get_one(IntegrationAccount, account_id))
             held.set()
-            assert done.wait(20), "the other waits for the account"
+            assert done.wait(20), "the change waits for the account"
 
     def change() -> None:
         assert held.wait(20)

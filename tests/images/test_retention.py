@@ -1,4 +1,4 @@
-"""What is over goes, and nothing that a row of ours names ever does."""
+"""Retention: expired objects are deleted, and nothing that a row names ever is."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.buckets import Buckets, collect_orphans
 AT_ONCE = timedelta(seconds=-5)
 
 
-def test_an_upload_that_was_never_confirmed_goes_with_its_object(home: Property, buckets: Buckets) -> None:
+def test_an_upload_that_was_never_confirmed_is_deleted_with_its_object(home: Property, buckets: Buckets) -> None:
     factories.uploaded(home, factories.jpeg())
     kept = factories.uploaded(home, factories.jpeg())
     with work():
@@ -34,7 +34,7 @@ def test_an_upload_that_was_never_confirmed_goes_with_its_object(home: Property,
     ("count", "batch"),
     [(45, 20), pytest.param(10_000, retention.BATCH, marks=[pytest.mark.storm, pytest.mark.timeout(300)])],
 )
-def test_c16_ten_thousand_unused_presigns_expire(
+def test_ten_thousand_unused_presigns_expire(
     home: Property, monkeypatch: pytest.MonkeyPatch, count: int, batch: int
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", batch)
@@ -54,7 +54,7 @@ def test_c16_ten_thousand_unused_presigns_expire(
     assert db.session.scalar(select(func.count(Upload.id))) == 0
 
 
-def test_objects_that_no_row_names_are_collected_and_no_others(
+def test_only_objects_that_no_row_names_are_collected(
     home: Property, work_off: Callable[[], int], buckets: Buckets
 ) -> None:
     image = factories.photo_in(home, factories.jpeg(680, 510))
@@ -73,7 +73,7 @@ def test_objects_that_no_row_names_are_collected_and_no_others(
     assert {rendition.key, image.large_key, image.thumb_key, image.original_key, awaited.key} == {k for _, k in alive}
 
 
-def test_the_story_of_an_old_import_is_forgotten_and_its_photos_stay(home: Property) -> None:
+def test_the_record_of_an_old_import_is_deleted_and_its_photos_stay(home: Property) -> None:
     from portal.images import gallery, imports
     from portal.images.models import ImportJob
 

@@ -1,4 +1,4 @@
-"""What every page must hold: no sideways scroll, no barrier that axe finds, and a weight that stays small."""
+"""Every page: no horizontal scrolling, no accessibility barrier that axe finds, and a small weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portal.pages import assets
 from portal.work import work
 from tests import factories
 from tests.browser import furnished
-from tests.browser.conftest import finished
+from tests.browser.pages import finished
 from tests.factories import Person
 
 HERE = Path(__file__).parent
@@ -28,9 +28,9 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDTHS = {390: 844, 834: 1112, 1440: 900}  # px
 AT_REST = """Promise.allSettled(document.getAnimations().filter((animation) =>
   animation.effect.getComputedTiming().endTime < Infinity).map((animation) => animation.finished))"""
-WHOLE, NOTHING = "html", ""  # what is new in a state: all of it; nothing that another one hasn't too
-ALWAYS = ("gallery", "select", "import", "photo", "properties", "jobs", "settings")  # looked at by default, too
-LOOKS = [  # theme, whether all is looked at: each state as a whole in each width, or in one what some have anew
+WHOLE, NOTHING = "html", ""  # what is new in a state: everything; nothing that other states don't have
+ALWAYS = ("gallery", "select", "import", "photo", "properties", "jobs", "settings")  # checked by default, too
+LOOKS = [  # theme; whether each state is checked as a whole in each width, or only what is new in it in one
     pytest.param("light", False, id="light"),
     *(
         pytest.param(theme, True, id=f"{theme}, all", marks=[pytest.mark.slow, pytest.mark.timeout(400)])
@@ -38,13 +38,13 @@ LOOKS = [  # theme, whether all is looked at: each state as a whole in each widt
     ),
 ]
 
-JS_BUDGET, CSS_BUDGET, HTML_BUDGET = 30 * 1024, 14 * 1024, 12 * 1024  # bytes, gzipped: ux/README, section 4
+JS_BUDGET, CSS_BUDGET, HTML_BUDGET = 30 * 1024, 14 * 1024, 12 * 1024  # bytes, gzipped
 FONT_BUDGET, ICONS_BUDGET = 32 * 1024, 4 * 1024
 
 
 @pytest.fixture
 def rooms(home: Property) -> Property:
-    """A gallery with what a gallery can have: described, not described, and one that failed."""
+    """A gallery with every kind of photo: described, not described, and failed."""
     images = finished(home, *[f"room {number}.jpg" for number in range(6)], size=(600, 400))
     gallery.describe(home, str(images[0].uuid), "House and lawn at dusk")
     with work():
@@ -54,7 +54,7 @@ def rooms(home: Property) -> Property:
 
 
 def found_by_axe(page: Any, theme: str = "light", part: str = WHOLE) -> list[str]:
-    """What bars somebody's way; in the dark only what another colour can: all the rest is the same page."""
+    """Barriers found by axe; in the dark only those of colour, as everything else is the same page."""
     if not page.evaluate("!!window.axe"):
         page.evaluate(AXE)
     rules = TAGS if theme == "light" else ["color-contrast"]
@@ -74,11 +74,11 @@ def resize(page: Any, width: int) -> None:
 
 
 def barriers(page: Any, theme: str, part: str | None) -> list[str]:
-    """What bars the way: in each width, or in this part of a wide page; a page is not to scroll sideways either."""
+    """Barriers in each width, or in this part of a wide page; horizontal scrolling is one too."""
     found = []
     for width in [1440] if part else WIDTHS:
         resize(page, width)
-        page.evaluate("scrollTo(0, 0)")  # what lies half under a sticky bar is no small target
+        page.evaluate("scrollTo(0, 0)")  # a target half under a sticky bar isn't a small one
         found += [f"{width} px: {barrier}" for barrier in found_by_axe(page, theme, part or WHOLE)]
         found += [f"{width} px: scrolls sideways"] if scrolls_sideways(page) else []
     if part == WHOLE:
@@ -148,7 +148,9 @@ def open_details(page: Any) -> None:
         summary.click()
 
 
-STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # where, how one comes there, and what is new in it
+STATES: dict[
+    str, tuple[str, Callable[[Any], None], str]
+] = {  # the address, how to reach the state, and what is new in it
     "gallery": ("/properties/{rooms}/photos", nothing, WHOLE),
     "select": ("/properties/{rooms}/photos", select, ".bulk"),
     "menu": ("/properties/{rooms}/photos", menu, "#tile-menu"),
@@ -173,7 +175,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # where, how one 
 
 
 @pytest.mark.parametrize(("theme", "is_thorough"), LOOKS)
-def test_nothing_bars_the_way(
+def test_no_page_or_state_has_an_accessibility_barrier(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
@@ -203,13 +205,13 @@ def test_nothing_bars_the_way(
         act(page)
         found += [f"{state} at {barrier}" for barrier in barriers(page, theme, None if is_thorough else part)]
     assert found == []
-    # A refusal is what some states show; a window that was resized takes another size than was preloaded.
+    # Some states show a refusal; a resized window fetches another size than was preloaded.
     meant = ("status of 4", "preloaded using link preload")
     complaints[:] = [said for said in complaints if not any(word in said for word in meant)]
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_the_way_in_is_open_to_all(tab: Callable[..., Any], alice: Person, theme: str) -> None:
+def test_the_sign_in_page_is_accessible(tab: Callable[..., Any], alice: Person, theme: str) -> None:
     page = tab(color_scheme=theme, viewport={"width": 390, "height": 844})
     link = f"/sign-in/link?token={access.create_sign_in_link(alice.user)}"
     for path in ("/sign-in", link):
@@ -220,7 +222,7 @@ def test_the_way_in_is_open_to_all(tab: Callable[..., Any], alice: Person, theme
     page.wait_for_url("**/properties")
 
 
-def test_what_a_page_loads_stays_small() -> None:
+def test_the_assets_of_a_page_stay_small() -> None:
     def packed(*names: str) -> int:
         return sum(len(gzip.compress((STATIC / name).read_bytes(), 9)) for name in names)
 
@@ -243,7 +245,7 @@ def test_a_page_of_24_photos_stays_small(alice: Person, home: Property) -> None:
     assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
-def test_nothing_comes_from_elsewhere_and_static_files_are_kept_for_good(
+def test_nothing_is_loaded_from_elsewhere_and_static_files_are_cached_forever(
     sheet: Callable[[Property], Any], rooms: Property, live: str
 ) -> None:
     page = sheet(rooms)

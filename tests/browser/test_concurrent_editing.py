@@ -1,4 +1,4 @@
-"""What two people do at once holds, and nobody loses what is in their hands."""
+"""Two people edit simultaneously: both changes hold, and nobody loses what they are doing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from portal.images import deletion, gallery, order
 from portal.images.models import Image, Property
 from tests import factories
-from tests.browser.conftest import SHOWN, Sheet, centre, go_on, shown, stored, until
+from tests.browser.pages import SHOWN, Sheet, centre, go_on, shown, stored, until
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.mark.slow
-def test_a_sheet_asks_now_and_then_and_each_second_while_something_is_in_the_works(
+def test_the_sheet_polls_slowly_and_each_second_while_something_is_processing(
     tab: Callable[..., Any], sheet: Sheet, home: Property, photos: list[Image]
 ) -> None:
     page = tab()
@@ -39,7 +39,7 @@ def test_a_sheet_asks_now_and_then_and_each_second_while_something_is_in_the_wor
             page.clock.run_for(1_000)
 
 
-def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_dragging(
+def test_a_change_in_another_window_appears_by_itself_but_never_while_dragging(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -50,14 +50,14 @@ def test_a_change_from_a_second_window_comes_in_by_itself_but_never_while_draggi
     page.mouse.move(*centre(page, 4), steps=8)
     order.move(home, str(photos[5].uuid), after=None)
     until(page, "document.querySelector('#tray').dataset.version > document.querySelector('#photos').dataset.version")
-    go_on(page)  # it knows of the change, and could have fetched it since
+    go_on(page)  # it knows of the change, and could have fetched it meanwhile
     assert shown(page, names) == "6123045"
     page.mouse.up()
     until(page, f"{SHOWN}[0] === '{photos[5].uuid}'")
     assert shown(page, names) == stored(home)
 
 
-def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
+def test_a_conflict_shows_the_current_gallery_and_keeps_focus_and_selection(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
 ) -> None:
     page = sheet(home)
@@ -71,7 +71,7 @@ def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
     page.keyboard.press("Escape")
     page.locator("#photos a.shot").nth(1).focus()
     page.keyboard.press("m")
-    deletion.delete(home, [str(photos[1].uuid)])  # no news comes in as long as a photo is in somebody's hands
+    deletion.delete(home, [str(photos[1].uuid)])  # no update appears while somebody drags a photo
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.get_by_text("That photo no longer exists").first.wait_for()
@@ -81,11 +81,11 @@ def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
         str(photos[5].uuid)
     ]
     assert page.evaluate("!!document.activeElement.closest('.tile')")
-    complaints.clear()  # an answer with 409
+    complaints.clear()  # a 409 response
 
 
 @pytest.mark.slow
-def test_the_focus_stays_on_what_the_page_gave_a_tile_by_itself(
+def test_the_focus_stays_on_controls_that_the_page_added_to_a_tile(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)
@@ -98,7 +98,7 @@ def test_the_focus_stays_on_what_the_page_gave_a_tile_by_itself(
     assert named == [f"Move {name}" for name in page.locator("#photos img").evaluate_all("all => all.map(i => i.alt)")]
 
 
-def test_what_is_typed_stays_when_the_sheet_is_drawn_anew(
+def test_typed_text_stays_when_the_sheet_is_redrawn(
     sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
     page = sheet(home)

@@ -1,4 +1,4 @@
-"""Pixels made inside a request: in the order in which they came, and what nobody asked for breaks nothing."""
+"""Rendering inside a request: first come, first served, and a lack of room breaks nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.processes import until
 
 
 @contextmanager
-def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
-    """So many who wait for a place, one behind the other; yields who got one, in order. They keep it."""
+def queueing(places: FairSemaphore, count: int) -> Iterator[list[int]]:
+    """Let `count` threads queue for the semaphore; yields the numbers of those that acquired it, in order."""
     served: list[int] = []
 
     def wait(number: int) -> None:
@@ -40,19 +40,19 @@ def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
         yield served
 
 
-def test_places_are_given_to_those_who_came_first() -> None:
+def test_the_semaphore_is_first_come_first_served() -> None:
     places = FairSemaphore(1)
     assert places.acquire(timeout=0)
-    with in_line(places, 5) as served:
+    with queueing(places, 5) as served:
         for number in range(5):
             places.release()
-            assert not places.acquire(timeout=0), "who has just left is behind those who wait"
+            assert not places.acquire(timeout=0), "a thread that just released it queues behind those that wait"
             until(lambda number=number: served == [*range(number + 1)])  # type: ignore[misc]
         places.release()
     assert places.acquire(timeout=0)
 
 
-def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
+def test_a_thread_that_gives_up_waiting_leaves_the_queue_and_takes_no_slot() -> None:
     places = FairSemaphore(2)
     assert [places.acquire(timeout=0) for _ in range(3)] == [True, True, False]
     assert not places.acquire(timeout=0.01)
@@ -63,7 +63,7 @@ def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
 
 @contextmanager
 def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every place is taken, by photos of other requests."""
+    """Every slot is taken by photos of other requests."""
     monkeypatch.setattr(rendering, "WAIT_FOR_SLOT_S", 0.05)
     with ExitStack() as taken:
         for _ in range(settings().pixel_workers):
@@ -72,7 +72,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waiting(
+def test_a_pending_photo_stays_pending_when_there_is_no_room(
     home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.photo_in(home)
@@ -87,9 +87,7 @@ def test_where_there_is_no_room_a_photo_that_waits_for_its_worker_goes_on_waitin
 
 
 @pytest.mark.parametrize("method", ["PUT", pytest.param("GET", marks=pytest.mark.slow)])
-def test_where_the_bucket_fails_a_photo_that_waits_for_its_worker_goes_on_waiting(
-    home: Property, buckets: Buckets, method: str
-) -> None:
+def test_a_pending_photo_stays_pending_when_the_bucket_fails(home: Property, buckets: Buckets, method: str) -> None:
     waiting = factories.photo_in(home)
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == method else None

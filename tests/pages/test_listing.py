@@ -1,20 +1,17 @@
-"""One listing and its pictures: what the PMS names, what came of it, and once more."""
+"""The page of one listing: its pictures at the PMS, their copies, and what is shown of both."""
 
 from __future__ import annotations
 
 import gzip
 import re
 from collections.abc import Callable
-from io import BytesIO
 
 import pytest
-from PIL import Image as Pillow
 from sqlalchemy import update
 
-from portal.db import db, now, read_anew
+from portal.db import db, read_anew
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.images.models import ImportBudget, ImportItem, Property
-from portal.infra import storage
+from portal.images.models import Property
 from portal.listings import counts, integrations
 from portal.listings.models import WITH_ACCOUNT, Listing, ListingImage
 from portal.listings.substitution import cdn_url
@@ -23,7 +20,7 @@ from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
 
-HTML_BUDGET = 12 * 1024  # bytes, gzipped: ux/README, section 4
+HTML_BUDGET = 12 * 1024  # bytes, gzipped
 HTMX = {"HX-Request": "true"}
 
 
@@ -34,19 +31,6 @@ def listing(alice: Person) -> Listing:
     stays.copied(listing, jpeg(), position=1)
     stays.failed(listing, position=2)
     return listing
-
-
-def test_an_address_that_is_none_is_shown_as_it_is(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
-    browser = alice.browser()
-    for url in ("http://[/1.jpg", "https://a]b/1.jpg", "https://\u2100.example/", "https://h:x/'><svg onload=1>"):
-        with subtests.test(url=url):
-            with work():
-                listing.pictures = [{"url": url, "description": "<b>"}]
-                listing.thumbnail_url = url
-            response = browser.get(where(listing))
-            assert response.status_code == 200
-            assert "<svg onload" not in response.text
-            assert "<bdi><b>" not in response.text
 
 
 def where(listing: Listing) -> str:
@@ -103,7 +87,7 @@ def test_the_thumbnail_counts_and_says_so(
     assert f'data-ch="Images">{number}<' in page and f"{number} waiting" in page and f"{number} waiting" in page
 
 
-def test_the_sizes_are_compared_only_where_they_differ(alice: Person) -> None:
+def test_sizes_are_compared_only_if_they_differ(alice: Person) -> None:
     listing = stays.listed(alice.workspace)
     image = stays.copied(listing, jpeg())
     assert "delivered as" in alice.browser().get(f"/listings/{listing.uuid}").text
@@ -113,11 +97,23 @@ def test_the_sizes_are_compared_only_where_they_differ(alice: Person) -> None:
     assert "delivered as" not in page and re.search(r"[0-9] k?B copied", page)
 
 
-def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, listing: Listing) -> None:
-    """A9: the good copy is served on."""
+def test_a_failure_after_a_success_says_that_the_old_copy_is_used(alice: Person, listing: Listing) -> None:
     stays.failed(listing, position=1)
     row = rows(alice.browser().get(where(listing)).text)[2]
     assert "The earlier copy is still used." in row and cdn_url(image_of(listing, 1)) in row
+
+
+def test_an_invalid_address_is_shown_as_it_is(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
+    browser = alice.browser()
+    for url in ("http://[/1.jpg", "https://a]b/1.jpg", "https://\u2100.example/", "https://h:x/'><svg onload=1>"):
+        with subtests.test(url=url):
+            with work():
+                listing.pictures = [{"url": url, "description": "<b>"}]
+                listing.thumbnail_url = url
+            response = browser.get(where(listing))
+            assert response.status_code == 200
+            assert "<svg onload" not in response.text
+            assert "<bdi><b>" not in response.text
 
 
 def test_pictures_are_filtered(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
@@ -139,17 +135,17 @@ def test_a_listing_without_pictures_says_so(alice: Person) -> None:
     assert "No pictures yet" in page and "Create a property" not in page
 
 
-def test_where_the_switch_is_off_the_pms_is_shown(alice: Person, listing: Listing) -> None:
+def test_while_the_switch_is_off_the_pms_urls_are_shown(alice: Person, listing: Listing) -> None:
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     page = alice.browser().get(where(listing)).text
     assert page.count(">Off</span>") == 4 and "The Image CDN is off" in page and "Try again" not in page
     with work():
         db.session.query(ListingImage).delete()
     page = alice.browser().get(where(listing)).text
-    assert len(rows(page)) == 4 and page.count(">Off</span>") == 4, "also what was never looked at"
+    assert len(rows(page)) == 4 and page.count(">Off</span>") == 4, "pictures that were never detected, too"
 
 
-def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing) -> None:
+def test_pictures_no_longer_at_the_pms_are_listed_separately(alice: Person, listing: Listing) -> None:
     gone = stays.gone(listing, position=1)
     page = alice.browser().get(where(listing)).text
     current, _, former = page.partition("No longer at Hostaway: 1 picture")
@@ -158,7 +154,7 @@ def test_what_the_pms_shows_no_more_stands_apart(alice: Person, listing: Listing
     assert "No longer" not in alice.browser().get(f"{where(listing)}?state=failed").text
 
 
-def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: Person, listing: Listing) -> None:
+def test_polling_gets_304_until_something_changes_and_is_quick_meanwhile(alice: Person, listing: Listing) -> None:
     browser = alice.browser()
     first = browser.get(where(listing), headers=HTMX)
     assert first.text.startswith('<div class="page" id="listing-live"')
@@ -172,95 +168,7 @@ def test_the_poll_is_304_until_something_changes_and_quick_while_it_does(alice: 
     assert 'hx-trigger="slow-tick from:body"' in browser.get(where(listing), headers=HTMX).text
 
 
-def test_a_failed_picture_is_tried_again_by_whoever_edits(bob: Person, listing: Listing) -> None:
-    browser, path = bob.browser(), f"{where(listing)}/pictures/{image_of(listing, 2).uuid}/try-again"
-    answer = browser.post(path, data={"state": "failed"}, headers=HTMX)
-    assert "Nothing failed" in answer.text
-    assert image_of(listing, 2).failure_reason is None
-    stays.failed(listing, position=2)
-    answer = browser.post(path, data={"state": "failed"})
-    assert (answer.status_code, answer.location) == (303, f"{where(listing)}?state=failed")
-    assert image_of(listing, 2).failure_reason is None
-
-
-def test_what_cannot_be_tried_again_says_why(alice: Person, listing: Listing) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
-    path = f"{where(listing)}/pictures/{image_of(listing, 2).uuid}/try-again"
-    answer = alice.browser().post(path, headers=HTMX)
-    assert answer.status_code == 409 and "switched off" in answer.headers["HX-Trigger"]
-    assert image_of(listing, 2).failure_reason
-
-
-def test_all_that_failed_is_tried_again_and_nothing_else(alice: Person, listing: Listing) -> None:
-    other = stays.listed(alice.workspace, "Mill Loft")
-    stays.failed(other)
-    stays.failed(listing, position=0)
-    page = alice.browser().post(f"{where(listing)}/try-again", headers=HTMX).text
-    assert "Try all again" not in page and page.count("Waiting</span>") == 3
-    assert image_of(other, 0).failure_reason
-    assert alice.browser().post(f"{where(other)}/try-again").location == where(other)
-    assert image_of(other, 0).failure_reason is None
-
-
-def test_a_property_is_made_of_a_listing_once(bob: Person, listing: Listing) -> None:
-    browser = bob.browser()
-    assert "Create a property" in browser.get(where(listing)).text
-    for _ in range(2):
-        answer = browser.post(f"{where(listing)}/property")
-        made = db.session.query(Property).one()
-        assert (answer.status_code, answer.location) == (303, f"/properties/{made.uuid}/photos")
-    assert (made.name, made.workspace_id) == ("Heron House", bob.workspace.id)
-    urls = [item.url for item in db.session.query(ImportItem).order_by(ImportItem.id)]
-    assert urls == [picture["url"] for picture in listing.pictures]
-    page = browser.get(where(listing)).text
-    assert f'href="/properties/{made.uuid}/photos"' in page and "Create a property" not in page
-
-
-def test_a_property_that_the_month_has_no_imports_for_says_so_and_is_there(alice: Person, listing: Listing) -> None:
-    with work():
-        db.session.add(ImportBudget(workspace_id=alice.workspace.id, month=f"{now():%Y-%m}", used=10_000))
-    answer = alice.browser().post(f"{where(listing)}/property")
-    assert answer.status_code == 422 and 'role="alert"' in answer.text
-    assert "Go to the property" in answer.text
-    assert db.session.query(Property).count() == 1
-
-
-def test_more_pictures_than_the_plan_takes_are_said_before(alice: Person) -> None:
-    page = alice.browser().get(where(stays.listed(alice.workspace, pictures=21))).text
-    assert "a property takes the first 20" in page
-
-
-def test_a_preview_is_small_and_kept_for_good(alice: Person, listing: Listing) -> None:
-    data = jpeg(3000, 2000)
-    image = stays.copied(listing, data)
-    answer = alice.browser().get(f"{where(listing)}/pictures/{image.uuid}/preview?v={image.image_hash}")
-    assert (answer.status_code, answer.mimetype) == (200, "image/webp")
-    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
-    with Pillow.open(BytesIO(answer.data)) as picture:
-        assert picture.size == (200, 133)
-    assert len(answer.data) < len(data) / 20
-
-
-def test_a_preview_of_what_is_not_there_is_no_error_of_ours(alice: Person, listing: Listing) -> None:
-    browser = alice.browser()
-    paths = [f"{where(listing)}/pictures/{image_of(listing, position).uuid}/preview" for position in (0, 1)]
-    assert browser.get(paths[0]).status_code == 404, "no copy yet"
-    storage.cdn.delete(image_of(listing, 1).key or "")
-    assert browser.get(paths[1]).status_code == 404
-    image = image_of(listing, 1)
-    storage.cdn.put(image.key or "", b"no picture", "image/jpeg")
-    assert browser.get(paths[1]).status_code == 422
-
-
-def test_what_can_not_be_opened_is_read_once(alice: Person, listing: Listing) -> None:
-    key = stays.copied(listing, jpeg()[:600]).key or ""
-    path = f"{where(listing)}/pictures/{image_of(listing, 0).uuid}/preview"
-    assert alice.browser().get(path).status_code == 422
-    storage.cdn.put(key, jpeg(), "image/jpeg")  # who read it again would see
-    assert alice.browser().get(path).status_code == 422
-
-
-def test_charlie_finds_nothing(alice: Person, charlie: Person, listing: Listing) -> None:
+def test_charlie_cannot_find_a_listing_of_alices(alice: Person, charlie: Person, listing: Listing) -> None:
     stays.copied(listing, jpeg())
     browser, image = charlie.browser(), image_of(listing, 2)
     for path in ("", "?state=failed", f"/pictures/{image_of(listing, 0).uuid}/preview"):
@@ -271,7 +179,7 @@ def test_charlie_finds_nothing(alice: Person, charlie: Person, listing: Listing)
     assert db.session.query(Property).count() == 0
 
 
-def test_the_statements_do_not_grow_with_the_pictures(
+def test_the_number_of_statements_does_not_grow_with_the_pictures(
     alice: Person, listing: Listing, statements: Callable[..., int]
 ) -> None:
     many = stays.listed(alice.workspace, "Mill Loft", pictures=40)
@@ -291,7 +199,7 @@ def test_a_page_of_forty_pictures_stays_small(alice: Person) -> None:
     assert len(gzip.compress(html, 9)) <= HTML_BUDGET
 
 
-def test_what_a_pms_says_is_text(alice: Person) -> None:
+def test_texts_of_a_pms_are_escaped(alice: Person) -> None:
     with FakeHostaway() as pms:
         pms.is_limited = False
         pms.catalogue.listings[1].name = "<img src=x onerror=alert(1)>"

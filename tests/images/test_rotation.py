@@ -1,4 +1,4 @@
-"""A turn: new names everywhere, the old ones gone, and the picture as it should be seen."""
+"""Rotation: new names everywhere, the old ones gone, and the picture as it should look."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -26,7 +26,7 @@ ACCEPTS = frozenset({"image/webp"})
 
 @pytest.fixture
 def one(home: Property) -> Image:
-    """A finished image that was asked for at some width."""
+    """A finished image with one rendition."""
     edit.apply(home, Change(added=[edit.Added(lambda: WIDE, "a.jpg")]))
     (image,) = now_in(home)
     renditions.best(image, ACCEPTS, 320)
@@ -54,7 +54,7 @@ def dark_side(data: bytes) -> str:
         pytest.param(3, "left", marks=pytest.mark.slow),
     ],
 )
-def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
+def test_a_rotated_photo_has_new_names_and_its_old_ones_are_gone(
     app: Flask, home: Property, one: Image, buckets: Buckets, quarter_turns: int, side: str
 ) -> None:
     client, before, old_key = app.test_client(), buckets.listing(), one.key
@@ -72,7 +72,7 @@ def test_c9_a_turned_photo_has_new_names_and_its_old_ones_are_gone(
     assert_whole(home, buckets)
 
 
-def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> None:
+def test_four_quarter_turns_restore_the_photo(home: Property, one: Image) -> None:
     large = storage.cdn.get(str(one.large_key))
     for _ in range(4):
         edit.turn(home, [str(one.uuid).upper()], 1)
@@ -80,7 +80,7 @@ def test_c10_four_turns_are_the_photo_as_it_was(home: Property, one: Image) -> N
     assert (image.quarter_turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
 
 
-def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_meanwhile(
+def test_rotation_leaves_other_photos_to_their_workers_and_skips_deleted_ones(
     home: Property, one: Image, at_once: Callable[..., list[object]]
 ) -> None:
     waiting, going = factories.photo_in(home, WIDE), factories.photo_in(home, WIDE)
@@ -97,7 +97,7 @@ def test_a_turn_leaves_other_photos_to_their_workers_and_skips_those_that_go_mea
     ]
 
 
-def test_a_turn_is_no_job_that_took_as_long_as_the_photo_is_old(home: Property, work_off: Callable[[], int]) -> None:
+def test_a_rotation_clears_the_measured_duration_of_the_job(home: Property, work_off: Callable[[], int]) -> None:
     image = factories.photo_in(home, WIDE)
     work_off()
     assert image.started_at and image.ready_at
@@ -107,7 +107,7 @@ def test_a_turn_is_no_job_that_took_as_long_as_the_photo_is_old(home: Property, 
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_left_to_do(
+def test_a_pending_photo_is_rotated_and_its_worker_has_nothing_left_to_do(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home, WIDE)
@@ -119,7 +119,7 @@ def test_a_photo_that_waits_for_its_worker_is_turned_and_the_worker_has_nothing_
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
-def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
+def test_a_failed_photo_can_be_rotated_only_if_its_file_is_valid(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     image = corrupted(home)
@@ -137,7 +137,7 @@ def test_a_failed_photo_can_be_turned_only_where_its_file_is_good(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_turned_photo_that_was_deleted_comes_back_turned(
+def test_a_rotated_photo_that_was_deleted_is_restored_rotated(
     app: Flask, home: Property, one: Image, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     edit.turn(home, [str(one.uuid)], 1)
@@ -154,7 +154,7 @@ def test_a_turned_photo_that_was_deleted_comes_back_turned(
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_renditions_that_are_being_made_while_a_photo_turns_leave_nothing(
+def test_renditions_made_during_a_rotation_leave_nothing(
     home: Property, one: Image, buckets: Buckets, at_once: Callable[..., list[object]]
 ) -> None:
     image_id, uuid = one.id, str(one.uuid)
@@ -171,7 +171,7 @@ def test_renditions_that_are_being_made_while_a_photo_turns_leave_nothing(
     assert_whole(home, buckets)
 
 
-def test_the_photos_of_others_are_skipped(home: Property, one: Image, charlie: factories.Person) -> None:
+def test_photos_of_other_workspaces_are_skipped(home: Property, one: Image, charlie: factories.Person) -> None:
     foreign = factories.home_of(charlie.workspace)
     finished(foreign, 1)
     before = rows_of(foreign.id), rows_of(home.id)

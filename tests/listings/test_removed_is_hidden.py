@@ -1,4 +1,4 @@
-"""What was removed is dark at once: no route, count, verb or event knows of it, though no worker has deleted it yet."""
+"""A removed account is hidden immediately: from routes, counts, actions and events, before any worker deletes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 @pytest.fixture
 def alma(alice: Person) -> IntegrationAccount:
-    """An account that nobody asks, with a listing that was copied this minute, and one of which a picture failed."""
+    """An account without a PMS, with a listing copied this minute, and one with a failed picture."""
     account = rows.account_of(alice.workspace, "Alma by the sea")
     for states in ((COPIED,), (COPIED, FAILED)):
         listing = rows.listing_of(account, *states, name=f"Heron House {len(states)}")
@@ -45,7 +45,7 @@ def alma(alice: Person) -> IntegrationAccount:
 
 
 def routes(app: Flask, values: dict[str, Any]) -> list[str]:
-    """Each route for reading that may show listings or accounts; a new one must find its values here."""
+    """Each route that reads listings or accounts; a new one needs its values here."""
     found = []
     with app.test_request_context():
         for rule in app.url_map.iter_rules():
@@ -57,7 +57,7 @@ def routes(app: Flask, values: dict[str, Any]) -> list[str]:
 
 
 def answers(person: Person, paths: list[str]) -> dict[str, tuple[int, str]]:
-    """What is answered; of a picture that there is one."""
+    """The answers; for a picture, only whether there is one."""
     browser, found = person.browser(), {}
     for path in paths:
         answer = person.api("GET", path) if path.startswith("/api/") else browser.get(path)
@@ -66,7 +66,7 @@ def answers(person: Person, paths: list[str]) -> dict[str, tuple[int, str]]:
 
 
 @on_each
-def test_no_route_for_reading_shows_it(app: Flask, alice: Person, alma: IntegrationAccount) -> None:
+def test_no_reading_route_shows_a_removed_account(app: Flask, alice: Person, alma: IntegrationAccount) -> None:
     listing = stays.listings()[1]
     image = next(one for one in stays.images(listing) if one.key)
     named = {"listing": listing.uuid, "account": alma.uuid, "image_uuid": image.uuid, "key": image.key}
@@ -87,7 +87,7 @@ def test_no_route_for_reading_shows_it(app: Flask, alice: Person, alma: Integrat
 
 
 @on_each
-def test_no_count_has_it(alice: Person, alma: IntegrationAccount) -> None:
+def test_no_count_includes_a_removed_account(alice: Person, alma: IntegrationAccount) -> None:
     def seen() -> tuple[Counts, int, bool, int, int]:
         here = alice.workspace
         return (
@@ -104,7 +104,7 @@ def test_no_count_has_it(alice: Person, alma: IntegrationAccount) -> None:
 
 
 @on_each
-def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAccount) -> None:
+def test_no_action_works_on_a_removed_account_found_before(alma: IntegrationAccount) -> None:
     listing = stays.listings()[1]
     image = stays.images(listing)[1]
     removal.remove_account(alma)
@@ -121,7 +121,7 @@ def test_nobody_can_do_anything_with_it_who_found_it_before(alma: IntegrationAcc
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_nothing_of_it_is_asked_for_and_no_event_tells_of_it(
+def test_nothing_is_fetched_for_a_removed_account_and_no_event_is_sent(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
     def remove() -> None:

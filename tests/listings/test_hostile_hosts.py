@@ -1,4 +1,4 @@
-"""Hosts of pictures that lie, hang, flood and lead astray: each ends in its failureReason, and harms no other."""
+"""Picture hosts that lie, hang, flood and mislead: each ends in its failureReason, and harms no other."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def serving(*scripts: Script | bytes) -> Iterator[list[Server]]:
         yield servers
 
 
-def test_each_lie_ends_in_its_reason_and_the_good_picture_beside_it_is_copied(
+def test_each_hostile_host_has_its_reason_and_good_pictures_are_copied(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "DEADLINE_S", 2)
@@ -94,9 +94,7 @@ def test_each_lie_ends_in_its_reason_and_the_good_picture_beside_it_is_copied(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_addresses_that_lead_into_our_own_network_or_nowhere_are_reasons_too(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_private_and_invalid_addresses_have_reasons_too(account: IntegrationAccount, pms: FakeHostaway) -> None:
     odd = [
         "http://10.0.0.1/1.jpg",
         "http://169.254.169.254/latest/meta-data/",
@@ -125,7 +123,7 @@ def test_addresses_that_lead_into_our_own_network_or_nowhere_are_reasons_too(
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_validators_that_can_not_be_kept_are_not_and_the_picture_is_copied(
+def test_validators_that_cannot_be_stored_are_dropped_and_the_picture_is_copied(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     headers = {"NUL": b"a\x00b", "Latin-1": b"\xff\xfe", "long": b"x" * 10_000, "two": b'"\r\n folded"', "none": b""}
@@ -138,7 +136,7 @@ def test_validators_that_can_not_be_kept_are_not_and_the_picture_is_copied(
     reasons = [image.failure_reason for image in stays.gallery()]
     assert dict(zip(headers, reasons, strict=True)) == dict.fromkeys(headers)
     assert all(image.key for image in stays.images())
-    assert asked == dict.fromkeys(headers, 2), "each is verified once, whatever it said"
+    assert asked == dict.fromkeys(headers, 2), "each is verified once, whatever it answered"
 
 
 def test_large_pictures_are_fetched_a_few_at_a_time(

@@ -1,4 +1,4 @@
-"""A PMS whose list is in another order each time: it is read again until all of it was seen, and loses no listing."""
+"""A PMS that lists in a new order each time is read again until everything was seen, and loses no listing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.factories import Person
 from tests.listings import stays
 from tests.listings.fakes.feed import FakeFeed
 
-SIZE = 4, 1  # four listings of a picture each
+SIZE = 4, 1  # four listings of one picture each
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +36,13 @@ def two_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shuffled(seed: int = 1) -> Callable[[list[FakeListing]], list[FakeListing]]:
-    """Any order, at each request."""
+    """A random order at each request."""
     chance = random.Random(seed)
     return lambda listings: chance.sample(listings, len(listings))
 
 
 def backwards_every_other_time() -> Callable[[list[FakeListing]], list[FakeListing]]:
-    """An order that changes in step with two pages: the first half comes twice, the second never."""
+    """An order that alternates with each of two pages: the first half comes twice, the second never."""
     times = [0]
 
     def arranged(listings: list[FakeListing]) -> list[FakeListing]:
@@ -53,7 +53,7 @@ def backwards_every_other_time() -> Callable[[list[FakeListing]], list[FakeListi
 
 
 def counting(pms: FakeHostaway, more: int) -> None:
-    """Have the PMS count so many listings more than it gives."""
+    """Make the PMS count this many more listings than it returns."""
     say = type(pms).say
 
     def said(asked: Asked) -> Said:
@@ -65,7 +65,7 @@ def counting(pms: FakeHostaway, more: int) -> None:
 
 
 def ids() -> dict[str, tuple[int, str]]:
-    """Each listing's ids, by the one that the PMS gave it."""
+    """Each listing's id, by the id that the PMS gave it."""
     return {one.external_id: (one.id, str(one.uuid)) for one in stays.listings()}
 
 
@@ -78,7 +78,7 @@ def missing() -> list[str]:
     [("sqlite", 12, 3), *(pytest.param(database, 40, 20, marks=pytest.mark.slow) for database in BOTH)],
     indirect=["database"],
 )
-def test_listings_of_one_name_in_another_order_at_each_request_stay_until_they_are_removed(
+def test_listings_in_random_order_stay_until_they_are_removed(
     alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch, listings: int, syncs: int
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", listings // 4)
@@ -106,13 +106,13 @@ def test_listings_of_one_name_in_another_order_at_each_request_stay_until_they_a
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_a_list_that_never_shows_all_is_left_after_some_passes_and_nothing_is_removed(
+def test_a_list_that_never_shows_everything_is_abandoned_after_some_passes_and_nothing_is_removed(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
     before, synced_at, asked = ids(), account.synced_at, pms.count("/v1/listings")
     pms.arrange = backwards_every_other_time()
-    for _ in range(2):  # two whole syncs would remove what they did not see
+    for _ in range(2):  # two complete syncs would remove what they did not see
         stays.synced_only(account)
         assert (ids(), missing()) == (before, [])
     assert pms.count("/v1/listings") == asked + 2 * passes.MAX_PASSES * 2
@@ -121,7 +121,7 @@ def test_a_list_that_never_shows_all_is_left_after_some_passes_and_nothing_is_re
         "Hostaway counts 4 listings, but reading its list 10 times showed 2 different ones, as the order keeps "
         "changing. Nothing was removed."
     )
-    assert account.synced_at == synced_at, "none of them was whole"
+    assert account.synced_at == synced_at, "none of them was complete"
     assert account.next_at
     assert timedelta(minutes=14) < account.next_at - now() <= timedelta(minutes=15)
     pms.arrange = lambda listings: listings
@@ -130,7 +130,7 @@ def test_a_list_that_never_shows_all_is_left_after_some_passes_and_nothing_is_re
     assert account.synced_at and synced_at and account.synced_at > synced_at
 
 
-def test_a_pms_that_counts_more_than_it_gives_is_read_twice_once_and_what_it_removes_goes(
+def test_a_pms_that_counts_too_many_is_reread_only_once_and_removals_still_work(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     counting(pms, 2)
@@ -139,16 +139,14 @@ def test_a_pms_that_counts_more_than_it_gives_is_read_twice_once_and_what_it_rem
     assert (account.found, account.total, account.note) == (4, 6, None)
     pms.catalogue.remove(3)
     stays.synced_only(account)
-    assert pms.count("/v1/listings") == 2 * 3 + 3, "that it counts two more is known by now"
+    assert pms.count("/v1/listings") == 2 * 3 + 3, "its two extra listings are known by now"
     assert missing() == ["3"]
     stays.synced_only(account)
     removal.clear_leftovers()
     stays.assert_copied(pms, alice.workspace)
 
 
-def test_pages_that_fail_to_come_are_not_taken_for_listings_that_are_gone(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_failing_pages_do_not_count_as_removed_listings(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     say = type(pms).say
 
@@ -167,9 +165,7 @@ def test_pages_that_fail_to_come_are_not_taken_for_listings_that_are_gone(
     assert (missing(), account.note) == ([], None)
 
 
-def test_an_empty_list_of_which_the_pms_counts_more_removes_nothing(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_an_empty_list_with_a_higher_count_removes_nothing(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     pms.say = lambda _: as_json({"status": "success", "result": [], "count": 4})  # type: ignore[method-assign]
     for _ in range(3):
@@ -187,9 +183,7 @@ def test_a_pms_that_counts_a_hundred_million_is_read_to_an_end(account: Integrat
     assert account.note == "Hostaway counts 100,000,004 listings but returned 4. Nothing was removed."
 
 
-def test_a_row_that_is_no_listing_keeps_no_other_from_being_removed(
-    account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_a_row_that_is_no_listing_does_not_prevent_removals(account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.twist = lambda listing: listing if listing["id"] != 2 else {"name": "A draft, without an id"}
     stays.synced(account)
     pms.catalogue.remove(4)
@@ -198,7 +192,7 @@ def test_a_row_that_is_no_listing_keeps_no_other_from_being_removed(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_a_feed_without_a_count_is_read_until_all_of_its_rows_were_seen(alice: Person) -> None:
+def test_a_feed_without_a_count_is_read_until_all_its_rows_were_seen(alice: Person) -> None:
     with FakeFeed(listings=20, pictures=1, per_page=5) as feed:
         feed.arrange = shuffled()
         account = integrations.connect(alice.workspace, "GENERIC", feed.credentials)
@@ -211,7 +205,7 @@ def test_a_feed_without_a_count_is_read_until_all_of_its_rows_were_seen(alice: P
         assert (missing(), before.keys()) == (["home-7"], ids().keys())
 
 
-def test_a_pass_that_breaks_off_goes_on_from_its_cursor(account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_an_interrupted_pass_resumes_from_its_cursor(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     asked = pms.count("/v1/listings", 200)
     pms.arrange = backwards_every_other_time()
@@ -233,7 +227,7 @@ def test_a_pass_that_breaks_off_goes_on_from_its_cursor(account: IntegrationAcco
     assert db.session.scalar(select(func.count()).select_from(SyncPage)) == 0
 
 
-def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
+def test_the_first_page_of_the_next_pass_does_not_count_as_a_repetition(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     (task,) = tasks._claim(1)
@@ -244,7 +238,7 @@ def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     assert account.pages == 0
 
 
-def test_a_sync_has_an_end_however_many_pages_there_are(
+def test_a_sync_ends_however_many_pages_there_are(
     account: IntegrationAccount, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passes, "MAX_PAGES", 5)
@@ -293,7 +287,7 @@ NOT_WHOLE = {
 }
 
 
-def test_whether_a_sync_is_whole_is_told_by_what_its_passes_saw() -> None:
+def test_a_sync_is_complete_depending_on_what_its_passes_saw() -> None:
     cases = [*WHOLE.items(), *NOT_WHOLE.items()]
     seen = {case for case, (withheld, *its) in cases if is_whole(its, withheld)}
     assert seen == set(WHOLE)

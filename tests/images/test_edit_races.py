@@ -1,4 +1,4 @@
-"""Changes of many parts at once, and beside all else that changes a gallery: order, cover, plan and objects hold."""
+"""Concurrent edits, with each other and with everything else that changes a gallery: all invariants hold."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.images.galleries import added, arranged, assert_whole, finished, now_
 from tests.processes import until
 
 Act = Callable[[Property], object]
-EXPECTED = (Conflict, Invalid, NotFound, OverQuota)  # somebody was first
+EXPECTED = (Conflict, Invalid, NotFound, OverQuota)  # another edit was first
 
 
 def at_the_same_time(home: Property, at_once: Callable[..., list[Any]], acts: list[Act]) -> list[Any]:
-    """Do all of it at once; what is refused is refused for a good reason, and nobody waits for each other for ever."""
+    """Run everything concurrently; refusals have a valid reason, and nothing deadlocks."""
 
     def do(act: Act, property_id: int) -> None:
         act(db.session.get_one(Property, property_id))
@@ -40,7 +40,7 @@ def at_the_same_time(home: Property, at_once: Callable[..., list[Any]], acts: li
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_ten_changes_of_one_gallery_at_once(
+def test_ten_concurrent_edits_of_one_gallery(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]]
 ) -> None:
     a, b, c, d, e = finished(home, 5)
@@ -61,14 +61,14 @@ def test_ten_changes_of_one_gallery_at_once(
     answers = at_the_same_time(home, at_once, [partial(wanted, n) for n in range(10)])
     done = answers.count(None)
     rows = now_in(home)
-    assert done >= 7, "only the three turns of one photo may exclude each other"
+    assert done >= 7, "only the three rotations of one photo may exclude each other"
     assert len(rows) == 3 + done
     assert next(image.quarter_turns for image in rows if image.id == e) <= 1
     assert_whole(home, buckets)
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_the_plan_holds_however_many_add_at_once(
+def test_the_plan_holds_when_many_edits_add_photos_concurrently(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]]
 ) -> None:
     (first, *_) = finished(home, 12)
@@ -86,7 +86,7 @@ def test_the_plan_holds_however_many_add_at_once(
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.storm)])
-def test_changes_beside_everything_else_that_changes_a_gallery(
+def test_edits_concurrent_with_everything_else_that_changes_a_gallery(
     home: Property, buckets: Buckets, at_once: Callable[..., list[Any]], work_off: Callable[[], int], seed: int
 ) -> None:
     dice = random.Random(seed)
@@ -133,10 +133,10 @@ def test_changes_beside_everything_else_that_changes_a_gallery(
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_all_that_failed_is_tried_again_while_the_gallery_is_sorted(
+def test_retrying_all_failed_photos_while_the_gallery_is_reordered(
     home: Property, at_once: Callable[..., list[Any]]
 ) -> None:
-    """Both hold many rows: each in an order of its own, they once waited for each other. SQLite locks no rows."""
+    """Both lock many rows; they once deadlocked by taking them in different orders. SQLite locks no rows."""
     ids = finished(home, 5)
     edit.apply(home, Change(arranged=arranged(home, ids[::-1])))
     with work():

@@ -40,14 +40,14 @@ def test_guesty_gives_five_tokens_a_day() -> None:
         assert len(all_of(account)[0].listings) == 3
 
 
-def test_guestys_token_is_good_at_once_and_for_a_day() -> None:
+def test_guestys_token_is_valid_immediately_and_for_a_day() -> None:
     with FakeGuesty() as pms:
         token = ALL["GUESTY"].sign_in(HttpAccount(ALL["GUESTY"], pms.credentials))
         assert token
         assert token.good_from <= time.time() < token.good_until - 86_390
 
 
-def test_a_token_that_is_over_before_a_page_is_read_is_none() -> None:
+def test_a_token_that_expires_before_a_page_is_read_is_not_used() -> None:
     with FakeGuesty() as pms:
         pms.fail_next(1, as_json({"access_token": "short", "expires_in": 30}), below="/oauth2/token")
         with pytest.raises(Unreachable) as raised:
@@ -55,7 +55,7 @@ def test_a_token_that_is_over_before_a_page_is_read_is_none() -> None:
         assert raised.value.code == "bad_answer"
 
 
-def test_guesty_is_asked_for_the_order_of_its_ids_in_which_no_two_listings_tie() -> None:
+def test_guesty_is_asked_to_sort_by_id_so_that_no_two_listings_tie() -> None:
     with FakeGuesty(listings=205, pictures=1) as pms:
         chance = random.Random(1)
         pms.arrange = lambda listings: chance.sample(listings, len(listings))
@@ -63,7 +63,7 @@ def test_guesty_is_asked_for_the_order_of_its_ids_in_which_no_two_listings_tie()
     assert len(set(seen)) == len(seen) == 205
 
 
-def test_guestys_cover_may_have_other_sizes_only() -> None:
+def test_guestys_cover_may_lack_the_original_size() -> None:
     with FakeGuesty(listings=1) as pms:
         for cover, url in (
             ({"original": "https://guesty.example/o.jpg"}, "https://guesty.example/o.jpg"),
@@ -84,7 +84,7 @@ def test_hospitable_is_asked_once_for_each_propertys_images() -> None:
         assert pms.count() == 27
 
 
-def test_hospitables_order_field_wins() -> None:
+def test_hospitables_order_field_overrides_the_array() -> None:
     with FakeHospitable(listings=1) as pms:
 
         def turn_around(said: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_hospitables_order_field_wins() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_property_that_is_removed_meanwhile_is_left_out(status: int) -> None:
+def test_a_property_removed_meanwhile_is_skipped(status: int) -> None:
     with FakeHospitable() as pms:
         pms.fail_next(1, status, below=f"/v2/properties/{uuid_of(2)}/images")
         (page,) = all_of(account_of(pms))
@@ -107,7 +107,7 @@ def test_a_property_that_is_removed_meanwhile_is_left_out(status: int) -> None:
         assert page.notes == (GONE,)
 
 
-def test_where_no_property_has_images_any_more_the_account_is_not_empty() -> None:
+def test_an_account_whose_properties_all_lost_their_images_is_not_empty() -> None:
     with FakeHospitable() as pms:
         pms.fail_next(3, 404, below="/v2/properties/")
         with pytest.raises(Unreachable) as raised:
@@ -116,7 +116,7 @@ def test_where_no_property_has_images_any_more_the_account_is_not_empty() -> Non
 
 
 @pytest.mark.parametrize("images", [[], ["x"], {"data": []}])
-def test_images_in_another_shape_are_no_answer(images: Any) -> None:
+def test_images_in_another_shape_are_an_invalid_response(images: Any) -> None:
     with FakeHospitable(listings=1) as pms:
         pms.fail_next(1, as_json(images), below="/v2/properties/")
         if isinstance(images, dict):
@@ -136,7 +136,7 @@ def test_hospitable_says_when_its_limit_ends() -> None:
 
 
 @pytest.mark.parametrize("below", ["getHotels", "getHotelDetails", "getRoomTypes"])
-def test_cloudbeds_says_no_with_a_200(below: str) -> None:
+def test_cloudbeds_reports_failures_with_status_200(below: str) -> None:
     with FakeCloudbeds() as pms:
         pms.fail_next(1, as_json({"success": False, "message": "secret words"}), below=f"/api/v1.3/{below}")
         with pytest.raises(Unreachable) as raised:
@@ -145,7 +145,7 @@ def test_cloudbeds_says_no_with_a_200(below: str) -> None:
         assert "words" not in raised.value.message
 
 
-def test_a_hotel_that_is_removed_meanwhile_is_left_out() -> None:
+def test_a_hotel_removed_meanwhile_is_skipped() -> None:
     with FakeCloudbeds() as pms:
         pms.fail_next(1, 404, below="/api/v1.3/getRoomTypes")
         (page,) = all_of(account_of(pms))

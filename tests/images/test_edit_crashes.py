@@ -1,4 +1,4 @@
-"""Kill -9 at every step of a change of many parts: all of it or nothing, and it can be done again."""
+"""SIGKILL at every step of an edit: it is done completely or not at all, and can be repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.buckets import collect_orphans
 from tests.conftest import KILLED, Buckets
 from tests.crashes import Steps, dies_at
 from tests.images.galleries import assert_whole, named, rows_of
-from tests.images.test_change_faults import anew, assert_done, everything
+from tests.images.test_edit_faults import assert_done, everything, fresh
 from tests.processes import until
 
 
@@ -22,10 +22,10 @@ def change_everything(property_id: int) -> None:
 
 
 def sweep(buckets: Buckets) -> None:
-    """What was on its way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
+    """Objects on their way to the bucket at the kill may arrive a little later; the real sweep waits for a day."""
 
     def is_swept() -> bool:
-        db.session.rollback()  # the rows as they are now: the sweep must know of what was committed before the kill
+        db.session.rollback()  # fresh rows, with what was committed before the kill
         collect_orphans()
         return buckets.listing() == named()
 
@@ -33,10 +33,8 @@ def sweep(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("database", KILLED, indirect=True)
-def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
-    home: Property, buckets: Buckets, steps: Steps
-) -> None:
-    ids, deaths = anew(home), 0
+def test_an_edit_killed_at_any_step_is_done_or_can_be_repeated(home: Property, buckets: Buckets, steps: Steps) -> None:
+    ids, deaths = fresh(home), 0
     for step in steps:
         before, objects = rows_of(home.id), buckets.listing()
         lived = dies_at(step, config.settings(), change_everything, home.id)
@@ -46,7 +44,7 @@ def test_c17_a_change_killed_at_any_step_is_done_or_can_be_done_again(
         else:
             assert_done(home, ids)
             assert_whole(home, buckets)
-            ids = anew(home)
+            ids = fresh(home)
         if lived:
             break
         deaths += 1

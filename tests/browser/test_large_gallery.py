@@ -15,18 +15,18 @@ from portal.images import gallery
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import READY, Image, Property
 from portal.work import work
-from tests.browser.conftest import becomes
+from tests.browser.pages import becomes
 from tests.factories import Person
 
 PHOTOS = 312
-HTML_BUDGET = 24 * 1024  # bytes, gzipped: ux/README, section 4
+HTML_BUDGET = 24 * 1024  # bytes, gzipped
 ROOMS = ("Kitchen", "Main bedroom", "Courtyard", "Garden side", "Living room", "Bathroom", "Balcony")
 VIEWS = ("at dusk", "with an oak island", "from the door", "opening to the deck", "with a view of the lake", "")
 
 
 @pytest.fixture
 def many(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> Property:
-    """Rows only: nobody looks at the pixels."""
+    """Rows only; nothing reads the pixels."""
     monkeypatch.setitem(PLANS, "large", Plan("large", "Large", images_per_property=400, imports_per_month=200))
     with work():
         db.session.get_one(Workspace, alice.workspace.id).plan_name = "large"
@@ -51,17 +51,17 @@ def test_a_page_of_312_photos_stays_small(alice: Person, many: Property) -> None
 
 
 @pytest.mark.slow
-def test_among_312_photos_one_is_moved_by_keys(
+def test_one_of_312_photos_is_moved_by_keyboard(
     sheet: Callable[[Property], Any], many: Property, complaints: list[str]
 ) -> None:
-    """How quick that is, tests.benchmarks.pages says."""
+    """tests.benchmarks.pages measures how quick that is."""
     page = sheet(many)
     page.locator("#photos a.shot").nth(1).focus()
     for key in ("m", "ArrowDown", "ArrowDown", "ArrowRight", "Enter", "ArrowUp", " ", "Escape"):
         page.keyboard.press(key)
 
     def second() -> str:
-        db.session.rollback()  # what is read from here on is read anew
+        db.session.rollback()  # end the transaction, to read fresh rows
         return gallery.images(many)[1].file_name
 
     assert becomes(page, second, "DSC_0002.jpg") == "DSC_0002.jpg"

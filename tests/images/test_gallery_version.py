@@ -1,4 +1,4 @@
-"""What makes a gallery another one: any one of its parts, counted and told once, whoever changed it."""
+"""A gallery's version: any of its parts increments it and sends one event, whoever changed it."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ from tests.images.galleries import added, arranged, finished, now_in
 
 @pytest.fixture
 def home(home: Property) -> Property:
-    """Three photos, and somebody who is told."""
+    """Three photos, and a webhook that listens."""
     finished(home, 3)
     endpoints.create(home.workspace, "https://example.com/hook", ["property.updated"])
     return home
 
 
-def counted_and_told(home: Property) -> tuple[int, int]:
+def version_and_events(home: Property) -> tuple[int, int]:
     db.session.rollback()
     return home.gallery_version, db.session.scalar(select(func.count(Delivery.id))) or 0
 
@@ -57,37 +57,37 @@ NO_CHANGES: dict[str, Callable[[Property], object]] = {
 }
 
 
-def more_after(home: Property, action: Callable[[Property], object]) -> tuple[int, int]:
-    """By how much it was counted and told."""
-    version, told = counted_and_told(home)
+def growth_after(home: Property, action: Callable[[Property], object]) -> tuple[int, int]:
+    """By how much the version and the number of events grew."""
+    version, events = version_and_events(home)
     action(home)
     now_in(home)
-    after = counted_and_told(home)
-    return after[0] - version, after[1] - told
+    after = version_and_events(home)
+    return after[0] - version, after[1] - events
 
 
-def test_each_change_is_counted_and_told_once(home: Property) -> None:
-    found = {what: more_after(home, action) for what, action in CHANGES.items()}
+def test_each_change_increments_the_version_and_sends_one_event(home: Property) -> None:
+    found = {what: growth_after(home, action) for what, action in CHANGES.items()}
     assert found == dict.fromkeys(CHANGES, (1, 1))
     assert now_in(home) == []
 
 
-def test_what_leaves_it_as_it_was_is_neither(home: Property) -> None:
-    found = {what: more_after(home, action) for what, action in NO_CHANGES.items()}
+def test_a_change_of_nothing_does_neither(home: Property) -> None:
+    found = {what: growth_after(home, action) for what, action in NO_CHANGES.items()}
     assert found == dict.fromkeys(NO_CHANGES, (0, 0))
 
 
-def test_what_was_deleted_comes_back_as_the_cover_that_it_was(home: Property) -> None:
+def test_a_deleted_cover_is_restored_as_the_cover(home: Property) -> None:
     first = named(home, 0)
     token = deletion.delete(home, first, undoable=True).undo_token
-    version, told = counted_and_told(home)
+    version, events = version_and_events(home)
     deletion.undelete(home, token or "")
-    assert counted_and_told(home) == (version + 1, told + 1)
+    assert version_and_events(home) == (version + 1, events + 1)
     assert [image.is_main for image in now_in(home)] == [True, False, False]
     assert named(home, 0) == first
 
 
-def test_another_name_is_told_but_leaves_the_gallery_as_it_was(home: Property) -> None:
-    version, told = counted_and_told(home)
+def test_a_new_property_name_sends_an_event_and_keeps_the_gallerys_version(home: Property) -> None:
+    version, events = version_and_events(home)
     edit.apply(home, Change(fields={"name": "Barn"}))
-    assert counted_and_told(home) == (version, told + 1)
+    assert version_and_events(home) == (version, events + 1)

@@ -1,4 +1,4 @@
-"""A PMS's rate limits, kept by all workers together: real Redis, and the fake's own count of what came."""
+"""A PMS's rate limits, shared by all workers: real Redis, and the fake's count of the calls that arrived."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ def refused(call: Callable[[], None]) -> Unreachable:
 
 
 @pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.storm)])
-def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_may(
-    monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    """Nor so much more seldom that one of them hasn't its turn within a page's time."""
+def test_two_threads_with_separate_accounts_never_exceed_the_limit(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Nor do they wait so long that one of them misses its page's deadline."""
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(8, 1, "host"), Limit(10, 1, "account")))
     with FakeHostaway() as pms:
         pms._per_ip, pms._per_account = Window(8, 1), Window(10, 1)
@@ -56,7 +54,7 @@ def test_two_threads_with_accounts_of_their_own_never_ask_more_often_than_they_m
         assert pms.count("/v1/listings", 429) == 0
 
 
-def test_another_worker_knows_what_was_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_worker_sees_the_calls(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(15, 600, "host"),))
     with FakeHostaway() as pms:
         ask(account_of(pms), 15)
@@ -66,15 +64,15 @@ def test_another_worker_knows_what_was_asked(settings: Settings, monkeypatch: py
         assert pms.count() == 15
 
 
-def test_a_call_that_can_not_have_its_turn_in_time_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who would wait as long as he may would wait for longer than a test lasts."""
+def test_a_call_that_cannot_run_before_its_deadline_fails_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting as long as allowed would take longer than the test."""
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(1, 3600, "account"),))
     with FakeHostaway() as pms:
         ask(account_of(pms))
         refused(lambda: ask(account_of(pms, deadline_s=1800)))
 
 
-def test_a_call_waits_for_its_turn_within_the_pages_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_waits_for_the_limit_within_the_pages_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(2, 1, "account"),))
     with FakeHostaway() as pms:
         pms._per_account = Window(2, 1)
@@ -103,7 +101,7 @@ def test_the_same_account_connected_twice_shares_its_limit(monkeypatch: pytest.M
         refused(lambda: ask(again))
 
 
-def test_what_one_limit_refuses_is_not_counted_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_refused_by_one_limit_is_not_counted_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeHostaway() as pms:
         monkeypatch.setattr(HOSTAWAY, "limits", (Limit(3, 60, "host"), Limit(1, 60, "account")))
         mine = account_of(pms, deadline_s=6)
@@ -115,7 +113,7 @@ def test_what_one_limit_refuses_is_not_counted_by_another(monkeypatch: pytest.Mo
         refused(lambda: ask(account_of(pms, deadline_s=6, clientId="a fourth")))
 
 
-def test_of_many_at_once_those_that_one_limit_refuses_are_not_counted_by_another() -> None:
+def test_concurrent_calls_refused_by_one_limit_are_not_counted_by_another() -> None:
     few, many = Pace(3, 60, "few"), Pace(50, 60, "many")
 
     def one(_: int) -> bool:
@@ -139,7 +137,7 @@ def test_signing_in_counts_as_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
         refused(lambda: ALL["GUESTY"].sign_in(account) and None)
 
 
-def test_no_secret_stands_in_redis(ground: Redis) -> None:
+def test_no_secret_is_stored_in_redis(ground: Redis) -> None:
     with FakeHostaway() as pms:
         ask(account_of(pms))
         keys = [key.decode() for key in ground.scan_iter("*")]
@@ -152,7 +150,7 @@ def hanging(ground: Redis) -> int:
     return int(ground.info("server")["process_id"])
 
 
-def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
+def test_when_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
     hanging: int, ground: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scripts() -> int:
@@ -174,11 +172,11 @@ def test_where_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
         asked = scripts()
         ask(account, 3)
         refused(lambda: ask(account_of(pms, deadline_s=6)))
-        assert scripts() == asked, "nobody asks it for a while"
+        assert scripts() == asked, "Redis is not asked again for a while"
     breaker.close()
 
 
-def test_without_a_redis_the_limit_holds_in_memory(settings: Settings) -> None:
+def test_without_redis_the_limit_holds_in_memory(settings: Settings) -> None:
     for url in (None, "redis://127.0.0.1:1", "unix:///nowhere.sock"):
         outbound.connect(replace(settings, redis_url=url))
         paces = [Pace(3, 60, f"test {url}")]

@@ -1,4 +1,4 @@
-"""A change of many parts: all of it in the contract's order, or nothing of it, whoever else is at work."""
+"""An edit of many parts: all of it in the contract's order or nothing of it, whatever runs concurrently."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,13 +28,13 @@ def three(home: Property) -> list[int]:
 
 @pytest.fixture
 def four_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan has room for four images a property."""
+    """The plan has room for four images per property."""
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=4))
 
 
 @pytest.fixture
 def meanwhile(app: Flask) -> Callable[[Callable[[], object]], Added]:
-    """A file during whose reading somebody else does something: after the first look, before the lock."""
+    """A file whose reading runs another action: after the edit's first look, before its lock."""
 
     def file(action: Callable[[], object]) -> Added:
         def read() -> bytes:
@@ -52,7 +52,7 @@ def ids(home: Property) -> list[int]:
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, three: list[int], buckets: Buckets) -> None:
+def test_one_edit_deletes_rotates_adds_arranges_and_renames(home: Property, three: list[int], buckets: Buckets) -> None:
     a, b, c = three
     before = home.gallery_version
     wanted = Change(
@@ -79,14 +79,14 @@ def test_one_change_deletes_turns_adds_arranges_and_renames(home: Property, thre
     assert_whole(home, buckets)
 
 
-def test_a_change_of_nothing_changes_nothing(home: Property, three: list[int], buckets: Buckets) -> None:
+def test_an_empty_edit_changes_nothing(home: Property, three: list[int], buckets: Buckets) -> None:
     before, objects = rows_of(home.id), buckets.listing()
     edit.apply(home, Change())
     edit.apply(home, Change(deleted=frozenset({2**40}), turned={three[0]: 0}, arranged=arranged(home, three, three[0])))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
-def test_all_images_can_go_and_the_first_new_one_becomes_the_cover(
+def test_all_images_may_be_deleted_and_the_first_new_one_becomes_the_cover(
     home: Property, three: list[int], buckets: Buckets
 ) -> None:
     edit.apply(home, Change(deleted=frozenset(three)))
@@ -97,7 +97,7 @@ def test_all_images_can_go_and_the_first_new_one_becomes_the_cover(
 
 
 @pytest.mark.usefixtures("four_at_most")
-def test_a_full_gallery_takes_as_many_as_it_loses(home: Property, buckets: Buckets) -> None:
+def test_a_full_gallery_takes_as_many_images_as_it_loses(home: Property, buckets: Buckets) -> None:
     full = finished(home, 4)
     before, objects = rows_of(home.id), buckets.listing()
     with pytest.raises(OverQuota):
@@ -107,7 +107,7 @@ def test_a_full_gallery_takes_as_many_as_it_loses(home: Property, buckets: Bucke
     assert len(now_in(home)) == 4
 
 
-def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
+def test_a_gallery_over_its_plan_can_still_be_reordered(
     home: Property, three: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b, c = three
@@ -121,10 +121,10 @@ def test_c14_a_gallery_over_its_plan_can_still_be_put_in_order(
 
 
 WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
-    "too many turns": (lambda a, url: Change(turned={a: 4}), Invalid),
-    "turns a stranger": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
-    "turns what it deletes": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
-    "places what it deletes": (
+    "too many quarter turns": (lambda a, url: Change(turned={a: 4}), Invalid),
+    "rotates an unknown photo": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
+    "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
+    "places a deleted photo": (
         lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
         NotFound,
     ),
@@ -137,7 +137,7 @@ WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
 }
 
 
-def test_what_is_wrong_in_one_part_changes_nothing_in_any(home: Property, three: list[int], buckets: Buckets) -> None:
+def test_one_invalid_part_changes_nothing_in_any_part(home: Property, three: list[int], buckets: Buckets) -> None:
     before, objects = rows_of(home.id), buckets.listing()
     url = keys.cdn_url(gallery.images(home)[0].large_key or "")
 
@@ -154,7 +154,7 @@ def test_what_is_wrong_in_one_part_changes_nothing_in_any(home: Property, three:
     assert found == {what: (error, True) for what, (_, error) in WRONG.items()}
 
 
-def test_d9_ids_of_others_are_as_absent_as_ids_of_nobody(
+def test_ids_of_other_workspaces_are_as_absent_as_unknown_ids(
     home: Property, three: list[int], charlie: Person, buckets: Buckets
 ) -> None:
     foreign = factories.home_of(charlie.workspace)
@@ -170,7 +170,7 @@ def test_d9_ids_of_others_are_as_absent_as_ids_of_nobody(
     assert ((rows_of(home.id), rows_of(foreign.id)), buckets.listing()) == (before, objects)
 
 
-def test_x5_images_that_wait_for_a_worker_get_their_variants_in_the_change(
+def test_pending_images_get_their_variants_in_the_edit(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     waiting, broken = factories.photo_in(home, picture()).id, corrupted(home).id
@@ -197,7 +197,7 @@ def _uuid(image_id: int) -> str:
     ids=["turned", "deleted", "property deleted", "filled"],
 )
 @pytest.mark.usefixtures("four_at_most")
-def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
+def test_an_edit_made_impossible_by_a_concurrent_change_is_refused_and_that_change_stands(
     home: Property,
     three: list[int],
     buckets: Buckets,
@@ -205,7 +205,7 @@ def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
     theirs: Callable[[Property, int], object],
     error: type[Exception] | tuple[type[Exception], ...],
 ) -> None:
-    """Invalid where the original was gone before it was read."""
+    """The edit is invalid if the original was deleted before it was read."""
     (a, b, _), property_id = three, home.id
     seen: list[Any] = []
 
@@ -221,7 +221,7 @@ def test_what_others_made_impossible_meanwhile_is_refused_and_theirs_stands(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_what_others_did_meanwhile_stands_beside_the_change(
+def test_concurrent_changes_survive_the_edit(
     home: Property, three: list[int], buckets: Buckets, meanwhile: Any, work_off: Callable[[], int]
 ) -> None:
     a, b, c = three
@@ -244,9 +244,7 @@ def test_what_others_did_meanwhile_stands_beside_the_change(
     assert_whole(home, buckets)
 
 
-def test_an_original_that_is_missing_leaves_everything_as_it_was(
-    home: Property, three: list[int], buckets: Buckets
-) -> None:
+def test_a_missing_original_leaves_everything_as_it_was(home: Property, three: list[int], buckets: Buckets) -> None:
     a, b, c = three
     storage.uploads.delete(gallery.images(home)[1].original_key)
     before, objects = rows_of(home.id), buckets.listing()

@@ -1,4 +1,4 @@
-"""A fault at each step of a change: exactly as before, or exactly as after, and never between."""
+"""A fault at each step of an edit: exactly as before, or exactly as after, and never in between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOW = pytest.mark.slow
 
 
 def everything(home: Property) -> Change:
-    """Delete the first of three, turn the second, put the last first, and add one."""
+    """Delete the first of three, rotate the second, move the last to the front, and add one."""
     a, b, c = [image.id for image in gallery.images(home)]
     return Change(
         frozenset({a}), {b: 1}, [added(quarter_turns=1)], arranged=arranged(home, [c], c), fields={"name": "Barn"}
@@ -49,14 +49,14 @@ def assert_done(home: Property, ids: list[int]) -> None:
     assert home.name == "Barn"
 
 
-def anew(home: Property) -> list[int]:
+def fresh(home: Property) -> list[int]:
     """Three finished images, and nothing else."""
     edit.apply(home, Change(deleted=frozenset(image.id for image in now_in(home)), fields={"name": "Alder"}))
     return finished(home, 3)
 
 
 def done_while(home: Property, front: Front, answer: Callable[[Request], Answer]) -> bool:
-    """Change everything while the bucket answers so; False where that was refused."""
+    """Edit everything while the bucket answers like this; return False if the edit was refused."""
     wanted = everything(home)
     front.asked.clear()
     front.answer = answer
@@ -71,10 +71,10 @@ def done_while(home: Property, front: Front, answer: Callable[[Request], Answer]
 
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.storm)])
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Buckets, stride: int) -> None:
+def test_a_bucket_that_refuses_any_single_request(home: Property, buckets: Buckets, stride: int) -> None:
     outcomes = ""
     with bucket_behind_a_proxy() as front:
-        ids = anew(home)
+        ids = fresh(home)
         for step in range(1, 100, stride):
             before, objects = rows_of(home.id), buckets.listing()
             if not done_while(home, front, lambda asked, step=step: 403 if asked.number == step else None):  # type: ignore[misc]
@@ -83,19 +83,21 @@ def test_j4_a_bucket_that_refuses_any_one_request(home: Property, buckets: Bucke
                 continue
             reached = len(front.asked) >= step
             assert_done(home, ids)
-            assert len(collect_orphans()) in ((1, 4) if reached else (0,)), "what could not be dropped, and no more"
+            assert len(collect_orphans()) in ((1, 4) if reached else (0,)), (
+                "exactly the objects that could not be dropped"
+            )
             assert_whole(home, buckets)
             if not reached:
                 break
             outcomes += "+"
-            ids = anew(home)
+            ids = fresh(home)
     wanted = "-" * 6 + "+" * 2
     assert outcomes == wanted[::stride], "an original is read and five objects written; five are dropped in two calls"
 
 
 @pytest.mark.parametrize("answer", ["lost", *(pytest.param(one, marks=SLOW) for one in (500, "reset"))])
-def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answer: Answer) -> None:
-    """Boto repeats it: a put that arrived twice is one object, a drop of what is gone no error."""
+def test_every_request_is_cut_off_once(home: Property, buckets: Buckets, answer: Answer) -> None:
+    """Boto retries: a repeated PUT is one object, deleting what is gone is no error."""
     seen = set()
 
     def once(asked: Request) -> Answer:
@@ -103,7 +105,7 @@ def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answ
         return None if what in seen else seen.add(what) or answer  # type: ignore[func-returns-value]
 
     with bucket_behind_a_proxy() as front:
-        ids = anew(home)
+        ids = fresh(home)
         assert done_while(home, front, once)
         assert len(front.asked) == 16
     assert_done(home, ids)
@@ -118,12 +120,10 @@ def test_j7_every_request_breaks_off_once(home: Property, buckets: Buckets, answ
         *(pytest.param("PUT", answer, marks=SLOW) for answer in (500, "reset", "hang")),
     ],
 )
-def test_j7_a_bucket_that_breaks_and_stays_broken(
-    home: Property, buckets: Buckets, method: str, answer: Answer
-) -> None:
-    """Even the cleaning up fails: what is left is the sweep's."""
+def test_a_bucket_that_breaks_and_stays_broken(home: Property, buckets: Buckets, method: str, answer: Answer) -> None:
+    """Even the clean-up fails: the sweep collects what is left."""
     with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
-        anew(home)
+        fresh(home)
         before, objects = rows_of(home.id), buckets.listing()
         assert not done_while(home, front, lambda asked: answer if asked.method in (method, "POST") else None)
     collect_orphans()
@@ -131,13 +131,13 @@ def test_j7_a_bucket_that_breaks_and_stays_broken(
 
 
 @pytest.mark.parametrize("answer", [403, *(pytest.param(one, marks=SLOW) for one in (500, "reset", "lost", "hang"))])
-def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
+def test_an_edit_succeeds_when_the_bucket_drops_nothing(
     home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     if answer == "hang":
         monkeypatch.setattr("portal.work.DELETING_S", 0.5)
     with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
-        ids = anew(home)
+        ids = fresh(home)
         assert done_while(home, front, lambda asked: answer if asked.method == "POST" else None)
     asked_for = {asked.path for asked in front.asked if asked.method == "POST"}
     both = {"/frontage-cdn?delete", "/frontage-uploads?delete"}
@@ -149,7 +149,7 @@ def test_j1_a_bucket_that_drops_nothing_changes_nothing_in_what_was_done(
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, steps: Steps) -> None:
-    ids, failed, home_id = anew(home), 0, home.id
+    ids, failed, home_id = fresh(home), 0, home.id
     for step in steps:
         wanted, before, objects = everything(home), rows_of(home_id), buckets.listing()
         try:
@@ -159,14 +159,16 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, ste
             failed += 1
             assert rows_of(home_id) == before, taken
             left = collect_orphans()
-            assert not left or taken[-1] == "COMMIT", "after a broken commit the sweep decides; else nothing is left"
+            assert not left or taken[-1] == "COMMIT", (
+                "after a failed commit the sweep decides; otherwise nothing is left"
+            )
             assert buckets.listing() == objects, taken
             continue
         assert_done(home, ids)
-        if len(taken) >= step:  # what failed came after the commit: the change stands, and the rest is done later
+        if len(taken) >= step:  # the failure came after the commit: the edit stands, and the rest is done later
             collect_orphans()
             assert_whole(home, buckets)
-            ids = anew(home)
+            ids = fresh(home)
             continue
         assert_whole(home, buckets)
         break
@@ -175,10 +177,10 @@ def test_a_database_that_fails_at_any_step(home: Property, buckets: Buckets, ste
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_commit_whose_answer_is_lost_keeps_its_objects(home: Property, buckets: Buckets) -> None:
-    """It is done, but nobody can know: an error is said, and nothing is cleaned up that a row may name."""
-    ids, wanted = anew(home), everything(home)
+    """The edit is done, but nobody can know: an error is returned, and no object that a row may name is deleted."""
+    ids, wanted = fresh(home), everything(home)
     with commit_without_an_answer(), pytest.raises(DBAPIError):
         edit.apply(home, wanted)
     assert_done(home, ids)
-    assert len(collect_orphans()) == 5, "what was to be dropped"
+    assert len(collect_orphans()) == 5, "the objects to be dropped"
     assert_whole(home, buckets)

@@ -1,4 +1,4 @@
-"""Photos are turned by key, menu, button and many at once; and added without JavaScript."""
+"""Photos are rotated by key, menu, button and in bulk; and added without JavaScript."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
-from tests.browser.conftest import Sheet, becomes, finished
+from tests.browser.pages import Sheet, becomes, finished
 from tests.factories import Person
 
 
@@ -23,16 +23,16 @@ def photos(home: Property) -> list[Image]:
 
 
 def quarter_turns(home: Property) -> list[int]:
-    db.session.rollback()  # what is read from here on is read anew
+    db.session.rollback()  # end the transaction, to read fresh rows
     return [image.quarter_turns for image in gallery.images(home)]
 
 
-def settles(page: Any, home: Property, *expected: int) -> bool:
+def becomes_rotated(page: Any, home: Property, *expected: int) -> bool:
     return becomes(page, lambda: quarter_turns(home), [*expected]) == [*expected]
 
 
 def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
-    """Wait until a tile shows its real picture, of that shape, and is no longer turned by hand."""
+    """Wait until a tile shows its real picture in that shape, no longer rotated by CSS."""
     page.wait_for_function(
         """([nth, width, height]) => {
           const tile = document.querySelectorAll('#photos .tile')[nth], image = tile.querySelector('img');
@@ -43,41 +43,41 @@ def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
     )
 
 
-def test_r_turns_at_once_and_then_for_good(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_r_rotates_immediately_and_then_permanently(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     tile = page.locator("#photos .tile").nth(1)
     tile.locator("a.shot").focus()
     for _ in range(3):
         page.keyboard.press("r")
     page.locator("#photos .tile[data-turn='3']").wait_for()
-    assert settles(page, home, 0, 3, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 3, 0, 0, 0, 0)
     is_drawn(page, 1, 200, 300)
     page.keyboard.press("Shift+R")
-    assert settles(page, home, 0, 2, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 2, 0, 0, 0, 0)
     is_drawn(page, 1, 300, 200)
     assert page.evaluate("document.activeElement.closest('.tile').id") == f"p-{photos[1].uuid}"
 
 
 @pytest.mark.slow
-def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_many_photos_rotate_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(0).click()
     boxes.nth(4).click(modifiers=["Shift"])
     page.locator(".bulk").get_by_role("button", name="Rotate").click()
-    assert settles(page, home, 1, 1, 1, 1, 1, 0)
+    assert becomes_rotated(page, home, 1, 1, 1, 1, 1, 0)
     for nth in range(5):
         is_drawn(page, nth, 200, 300)
     page.locator(".toast", has_text="Rotated 5 photos.").get_by_role("button", name="Undo").click()
-    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 4, 300, 200)
 
 
 @pytest.mark.slow
-def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
+def test_after_a_refusal_undo_reverts_exactly_the_photos_that_were_rotated(
     sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
-    """Four are asked for at a time: the second request is refused as a whole."""
+    """Four photos per request: the second request is refused as a whole."""
     storage.uploads.delete(photos[5].original_key)
     page = sheet(home)
     boxes = page.locator("#photos .pick input")
@@ -87,32 +87,32 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     page.locator(".toast", has_text="No photo was rotated. The original of this photo is missing").wait_for()
     toast = page.locator(".toast", has_text="Rotated 4 photos.")
     toast.wait_for()
-    assert settles(page, home, 1, 1, 1, 1, 0, 0)
+    assert becomes_rotated(page, home, 1, 1, 1, 1, 0, 0)
     for nth, width, height in ((0, 200, 300), (4, 300, 200), (5, 300, 200)):
         is_drawn(page, nth, width, height)
     toast.get_by_role("button", name="Undo").click()
-    assert settles(page, home, 0, 0, 0, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 3, 300, 200)
     assert ["422" in complaint for complaint in complaints] == [True]
     complaints.clear()
 
 
 @pytest.mark.slow
-def test_the_menu_and_the_opened_photo_turn_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_the_menu_and_the_opened_photo_rotate_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
     page = sheet(home)
     page.locator("#photos .tile").nth(2).hover()
     page.locator("#photos .more").nth(2).click()
     page.get_by_role("menuitem", name="Rotate right").click()
-    assert settles(page, home, 0, 0, 1, 0, 0, 0)
+    assert becomes_rotated(page, home, 0, 0, 1, 0, 0, 0)
     is_drawn(page, 2, 200, 300)
     page.locator("#photos a.shot").nth(0).click()
     page.locator("#photo").get_by_role("button", name="Rotate left").click()
-    assert settles(page, home, 3, 0, 1, 0, 0, 0)
+    assert becomes_rotated(page, home, 3, 0, 1, 0, 0, 0)
     is_drawn(page, 0, 200, 300)
 
 
 @pytest.mark.slow
-def test_without_javascript_photos_are_turned_and_added(
+def test_without_javascript_photos_are_rotated_and_added(
     tab: Callable[..., Any],
     sign_in: Callable[[Any, Person], None],
     alice: Person,
