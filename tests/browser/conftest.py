@@ -20,7 +20,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images import gallery, variants
-from portal.images.keys import Place, uuid_in
+from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import Image, Property
 from portal.infra import jobs, storage
 from portal.listings.models import IntegrationAccount
@@ -234,7 +234,7 @@ def worker(app: Flask) -> Iterator[None]:
 def finished(home: Property, *names: str, size: tuple[int, int] = (300, 200)) -> list[Image]:
     """Photos as their upload and the worker leave them; what those do, other tests show."""
     data, picture, rendered = _rendered(*size)
-    place = Place.of(home)
+    place = StoragePrefix.of(home)
     images = []
     with work() as w, ThreadPoolExecutor(4) as pool:
         originals = [place.original_key(picture.type) for _ in names]

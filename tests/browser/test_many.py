@@ -12,7 +12,7 @@ from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.images import gallery
-from portal.images.keys import Place, uuid_in
+from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import READY, Image, Property
 from portal.work import work
 from tests.browser.conftest import becomes
@@ -30,7 +30,7 @@ def many(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> Prop
     monkeypatch.setitem(PLANS, "large", Plan("large", "Large", images_per_property=400, imports_per_month=200))
     with work():
         db.session.get_one(Workspace, alice.workspace.id).plan_name = "large"
-        place = Place.of(home)
+        place = StoragePrefix.of(home)
         for number in range(PHOTOS):
             image = Image(
                 property_id=home.id, file_name=f"DSC_{number:04}.jpg", type="image/jpeg", size_bytes=2_400_000
