@@ -9,6 +9,7 @@ from portal.pages import (
     compression,
     errors,
     gallery,
+    guides,
     imports,
     integrations,
     jobs,
@@ -35,5 +36,5 @@ def init_app(app: Flask) -> None:
     parts = (session, properties, gallery, order, bulk, rotation, imports, uploads, upload_form, settings, webhooks)
     for entrance in (*parts, listings, pictures, previews, integrations):
         app.register_blueprint(entrance.blueprint)
-    for part in (security, compression, assets, jobs, rq, words, errors):
+    for part in (security, compression, assets, guides, jobs, rq, words, errors):
         part.init_app(app)
