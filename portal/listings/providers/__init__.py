@@ -1,4 +1,4 @@
-"""The PMSs that we know, one adapter a file; how to add one stands in the README."""
+"""The PMSs that we know, one adapter a file; the guide Extend says how to add one."""
 
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
