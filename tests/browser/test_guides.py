@@ -18,7 +18,9 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("theme", "widths", "paths"), LOOKS)
-def test_nothing_bars_the_way(tab: Callable[..., Any], theme: str, paths: list[str], subtests: pytest.Subtests) -> None:
+def test_nothing_bars_the_way(
+    tab: Callable[..., Any], theme: str, widths: list[int], paths: list[str], subtests: pytest.Subtests
+) -> None:
     page = tab(color_scheme=theme)
     for path in paths:
         page.goto(path)
