@@ -1,9 +1,12 @@
 """The house stands: floors, types, style, and nothing in it that only one machine knows."""
 
+import ast
 import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 
 import pytest
 
@@ -115,3 +118,63 @@ def test_the_table_of_rules_names_places_that_exist() -> None:
             file,
             name,
         )
+
+
+FOREIGN = re.compile(
+    r"\b[Ss]eed [ABC]\b"
+    r"|\b(contract|reliability|design|performance|pms|peers|channels|house)\.md\b"
+    r"|\b[Dd]ecision \d+|\b[Cc]ases? [A-Z]\d+"
+)
+CASE_NUMBER = re.compile(r"\b[A-KX]\d{1,2}\b")
+EXCEPTED: dict[str, str] = {}  # word → why it is not a case number
+CLEAN = ("tests/contracts", "tests/api")  # the folders and files of which the rule is kept
+
+
+def words_for_readers(path: Path) -> str:
+    """Return a Python file's comments, docstrings and names of tests, the names with spaces and in capitals."""
+    source = path.read_text()
+    found = [token.string for token in generate_tokens(StringIO(source).readline) if token.type == COMMENT]
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(ast.Constant(str(text))):
+                found.append(text)
+            case ast.FunctionDef(name) | ast.ClassDef(name) if name.lower().startswith("test"):
+                found.append(name.removeprefix("Test").replace("_", " ").upper())
+    return "\n".join(found)
+
+
+def marked_up(path: Path) -> tuple[str, str]:
+    """Return all of a template, script or style sheet, and its comments."""
+    text = path.read_text()
+    return text, "\n".join(re.findall(r"\{#.*?#\}|<!--.*?-->|/\*.*?\*/|(?<!:)//[^\n]*", text, re.S))
+
+
+def test_nothing_refers_to_a_document_that_is_not_in_the_repository() -> None:
+    """A comment states the rule, or points to a file that its reader has."""
+    found = []
+    for path in sources(".py", ".html", ".js", ".css", ".txt"):
+        if "vendor" in path.parts or not any(path.is_relative_to(ROOT / each) for each in CLEAN):
+            continue
+        whole, comments = (words_for_readers(path),) * 2 if path.suffix == ".py" else marked_up(path)
+        matches = [match[0] for match in FOREIGN.finditer(whole)]
+        matches += [match[0] for match in CASE_NUMBER.finditer(comments) if match[0] not in EXCEPTED]
+        found += [f"{path.relative_to(ROOT)}: {match}" for match in matches]
+    assert found == []
+
+
+def test_the_contracts_readme_names_tests_that_exist() -> None:
+    tests = ROOT / "tests"
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (tests / "contracts" / "README.md").read_text())
+    assert len(named) >= 100
+    assert [name for file, name in named if f"def {name}(" not in (tests / file).read_text()] == []
+
+
+def test_the_contracts_readme_has_the_headings_that_comments_point_to() -> None:
+    headings = set(re.findall(r"^#+ (.+)$", (ROOT / "tests" / "contracts" / "README.md").read_text(), re.M))
+    pointer = re.compile(r"""contracts/README\.md,?[\s#]*["'](.+?)["']""", re.S)
+    named = {
+        f"{path.relative_to(ROOT)}: {name}": re.sub(r"[\s#]+", " ", name)
+        for path in sources(".py", ".html")
+        for name in pointer.findall(path.read_text())
+    }
+    assert [place for place, heading in named.items() if heading not in headings] == []

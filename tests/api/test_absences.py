@@ -1,4 +1,4 @@
-"""Each failure under /api says what is wrong in the field that its dialect has for it: every route is walked."""
+"""Every route of the API is walked: each failure has its dialect's form and says what is missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flask import Flask
 
 from portal.api import dialects
 from portal.images.uploads import Arrived
-from tests.api.world import ABSENT, ABSENT_NUMBER, IN_C, ROUTES, World
+from tests.api.world import ABSENT, ABSENT_NUMBER, MANAGED, ROUTES, World
 from tests.factories import Person
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-NOTHING = cast(  # what the bodies of ROUTES speak of, where no row is
+NOTHING = cast(  # what the bodies of ROUTES refer to, without a row
     World,
     SimpleNamespace(
         arrived=Arrived("images/no/such/key.jpg", "image/jpeg", 9),
@@ -30,13 +30,13 @@ def _as_often_as_needed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def path_of(rule: str, provider: str) -> str:
-    """A rule's address with ids that no row has."""
-    named = rule.replace("<provider>", provider).replace("<id>", ABSENT_NUMBER if IN_C in rule else ABSENT)
+    """Return a rule's path with ids that no row has."""
+    named = rule.replace("<provider>", provider).replace("<id>", ABSENT_NUMBER if MANAGED in rule else ABSENT)
     return re.sub(r"<\w+>", ABSENT, named)
 
 
 def code_of(path: str, body: dict[str, Any]) -> str | None:
-    """The word for programs; none at /api/properties/{id}, whose contract has no place for one."""
+    """Return the code of a failure; None at /api/properties/{id}, whose contract has no place for one."""
     if dialects.MANAGE_IMAGES.owns(path):
         assert set(body) in ({"success", "message", "data"}, {"success", "message"})
         assert body["success"] is False and body["message"]
@@ -47,7 +47,7 @@ def code_of(path: str, body: dict[str, Any]) -> str | None:
     return str(failure["code"])
 
 
-def test_every_failure_of_every_route_has_the_form_of_its_dialect(app: Flask, alice: Person) -> None:
+def test_every_failure_of_every_route_has_its_dialects_form(app: Flask, alice: Person) -> None:
     rules = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/api/")}
     failures = 0
     for rule in rules:
@@ -62,10 +62,10 @@ def test_every_failure_of_every_route_has_the_form_of_its_dialect(app: Flask, al
     assert failures > 300
 
 
-def test_what_is_absent_is_named_by_the_code(alice: Person, subtests: pytest.Subtests) -> None:
-    """Plain `not_found` is for addresses that no route has: a program must not take a typing error for an absence."""
+def test_the_error_code_names_what_is_missing(alice: Person, subtests: pytest.Subtests) -> None:
+    """Plain `not_found` is for addresses without a route, so a client can tell a typo from a missing row."""
     for route in ROUTES:
-        if "<" not in route or IN_C in route:
+        if "<" not in route or MANAGED in route:
             continue
         method, rule = route.split(" ")
         for provider in ("hostaway", "nosuch") if "<provider>" in rule else ("",):

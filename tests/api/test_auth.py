@@ -1,4 +1,4 @@
-"""Who may call the API, and how often (reliability.md, E1 to E4, E12, H1 to H4)."""
+"""Authentication and rate limits of the API (tests/contracts/README.md, "Authentication", "Rate limits")."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def test_a_good_key_is_let_in(app: Flask, alice: Person) -> None:
+def test_a_valid_key_is_accepted(app: Flask, alice: Person) -> None:
     assert call(app, headers=bearer(alice.key)).status_code == 200
     assert call(app, headers={"Authorization": f"bearer {alice.key}"}).status_code == 200
 
 
-NO_GOOD_KEYS = [
+INVALID_KEYS = [
     None,
     "",
     "Bearer",
@@ -46,8 +46,8 @@ NO_GOOD_KEYS = [
 ]
 
 
-def test_without_a_good_key_it_is_a_401(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
-    for authorization in NO_GOOD_KEYS:
+def test_a_missing_or_invalid_key_is_a_401(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+    for authorization in INVALID_KEYS:
         with subtests.test(authorization=authorization):
             headers = {} if authorization is None else {"Authorization": authorization.replace("KEY", alice.key)}
             response = call(app, headers=headers)
@@ -57,7 +57,7 @@ def test_without_a_good_key_it_is_a_401(app: Flask, alice: Person, subtests: pyt
             assert response.json["error"]["code"] == "unauthorized"
 
 
-def test_e4_a_key_in_the_query_or_a_cookie_counts_for_nothing(app: Flask, alice: Person) -> None:
+def test_a_key_in_the_query_or_a_cookie_is_ignored(app: Flask, alice: Person) -> None:
     for name in ("key", "api_key", "access_token", "token"):
         assert call(app, path=f"{PATH}?{name}={alice.key}").status_code == 401
     client = app.test_client()
@@ -65,25 +65,25 @@ def test_e4_a_key_in_the_query_or_a_cookie_counts_for_nothing(app: Flask, alice:
     assert client.get(PATH).status_code == 401
 
 
-def test_e6_a_session_counts_for_nothing(alice: Person) -> None:
+def test_a_browser_session_is_ignored(alice: Person) -> None:
     browser = alice.browser()
     assert browser.get(PATH).status_code == 401
     assert browser.post(PATH, json={"name": "Barn"}).status_code == 401
 
 
-def test_e3_a_revoked_key_is_a_401_at_once(app: Flask, alice: Person) -> None:
+def test_a_revoked_key_is_a_401_immediately(app: Flask, alice: Person) -> None:
     assert call(app, headers=bearer(alice.key)).status_code == 200
     access.revoke_api_key(alice.workspace, str(access.api_keys(alice.workspace)[0].uuid))
     assert call(app, headers=bearer(alice.key)).status_code == 401
 
 
-def test_e3_a_key_that_is_over_is_a_401(app: Flask, alice: Person) -> None:
+def test_an_expired_key_is_a_401(app: Flask, alice: Person) -> None:
     with work():
         db.session.query(ApiKey).update({"expires_at": now() - timedelta(seconds=1)})
     assert call(app, headers=bearer(alice.key)).status_code == 401
 
 
-def test_e3_a_key_without_the_scope_is_a_403(app: Flask, alice: Person, home: Property) -> None:
+def test_a_key_without_the_scope_is_a_403(app: Flask, alice: Person, home: Property) -> None:
     reader = access.create_api_key(alice.workspace, "Reader", scopes={"images:read"}).secret
     writer = access.create_api_key(alice.workspace, "Writer", scopes={"images:write"}).secret
     client = app.test_client()
@@ -101,12 +101,12 @@ def test_a_key_is_refused_before_its_body_is_read(app: Flask) -> None:
     assert response.status_code == 401
 
 
-def test_no_answer_tells_the_key(app: Flask, alice: Person) -> None:
+def test_no_response_contains_the_key(app: Flask, alice: Person) -> None:
     for response in (call(app, headers=bearer(f"{alice.key}x")), call(app, path=f"/api/v1/{alice.key}")):
         assert alice.key not in response.text
 
 
-def test_h1_a_hundred_a_minute_are_exactly_a_hundred(
+def test_exactly_a_hundred_calls_a_minute_pass(
     app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "100 per minute")
@@ -118,7 +118,7 @@ def test_h1_a_hundred_a_minute_are_exactly_a_hundred(
     assert (codes.count(200), codes.count(429)) == (100, 40)
 
 
-def test_h3_a_429_says_when_and_every_answer_how_much_is_left(
+def test_each_response_states_what_is_left_and_a_429_when_to_retry(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "2 per minute")
@@ -131,7 +131,7 @@ def test_h3_a_429_says_when_and_every_answer_how_much_is_left(
     assert answers[2].json["error"]["code"] == "too_many_requests"
 
 
-def test_h4_the_limit_is_the_keys_whatever_forwarded_for_says(
+def test_the_limit_belongs_to_the_key_whatever_x_forwarded_for_claims(
     app: Flask, alice: Person, bob: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "2 per minute")
@@ -148,7 +148,7 @@ def test_the_limit_counts_all_routes_together(
     assert [alice.api("GET", path).status_code for path in paths] == [200, 200, 429]
 
 
-def test_e12_strangers_are_counted_by_address_and_lock_nobody_out(
+def test_callers_without_a_valid_key_are_limited_by_address_only(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "3 per minute")

@@ -1,4 +1,4 @@
-"""A body that breaks off is never taken for one that ends there, whoever notices it (reliability.md, K)."""
+"""A truncated body is never taken for a complete one, whichever layer notices."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FORM = (
     + b"\r\n--x--\r\n"
 )
 BODIES = {
-    "B": ("PATCH", "/api/v1/properties/{}", "application/json", JSON),
-    "C": ("PUT", "/api/properties/{}", "application/json", JSON),
-    "C's form": ("PUT", "/api/properties/{}", "multipart/form-data; boundary=x", FORM),
+    "property images": ("PATCH", "/api/v1/properties/{}", "application/json", JSON),
+    "manage images": ("PUT", "/api/properties/{}", "application/json", JSON),
+    "manage images, form": ("PUT", "/api/properties/{}", "multipart/form-data; boundary=x", FORM),
 }
 each_body = pytest.mark.parametrize("body", BODIES)
 
 
 def send(person: Person, home: Property, body: str, stream: IO[bytes], length: int | None) -> TestResponse:
-    """As gunicorn hands a request over: the stream ends where the body does, or where the client left."""
+    """Send as gunicorn hands a request over: the stream ends where the body does, or where the client disconnected."""
     method, path, type, _ = BODIES[body]
     environ: dict[str, Any] = {"wsgi.input": stream, "wsgi.input_terminated": True, "CONTENT_TYPE": type}
     environ |= {"CONTENT_LENGTH": str(length)} if length is not None else {"HTTP_TRANSFER_ENCODING": "chunked"}
@@ -42,7 +42,7 @@ def send(person: Person, home: Property, body: str, stream: IO[bytes], length: i
 
 
 def in_chunks(*sent: bytes) -> IO[bytes]:
-    """What gunicorn reads of a chunked body of which so much came."""
+    """Return the stream that gunicorn makes of a chunked body as far as it arrived."""
     request = SimpleNamespace(limit_request_field_size=0, max_buffer_headers=0)
     return Body(ChunkedReader(request, IterUnreader(sent)))  # type: ignore[no-any-return]
 
@@ -59,7 +59,7 @@ def assert_nothing_happened(response: TestResponse, home: Property, buckets: Buc
 
 
 @each_body
-def test_a_whole_body_is_taken(alice: Person, home: Property, body: str) -> None:
+def test_a_complete_body_is_accepted(alice: Person, home: Property, body: str) -> None:
     data = BODIES[body][3]
     for stream, length in ((BytesIO(data), len(data)), (in_chunks(chunk(data), b"0\r\n\r\n"), None)):
         assert send(alice, home, body, stream, length).status_code == 200
@@ -68,16 +68,16 @@ def test_a_whole_body_is_taken(alice: Person, home: Property, body: str) -> None
 
 
 @each_body
-def test_a_body_that_is_shorter_than_it_was_said_to_be_is_refused(
+def test_a_body_shorter_than_its_content_length_is_refused(
     alice: Person, home: Property, buckets: Buckets, body: str
 ) -> None:
-    """Even where what came makes sense: nobody knows what else there was."""
+    """Even if what arrived is valid on its own."""
     data = BODIES[body][3]
     assert_nothing_happened(send(alice, home, body, BytesIO(data), len(data) + 1), home, buckets)
 
 
 @each_body
-def test_chunks_that_break_off_are_refused(
+def test_truncated_chunks_are_refused(
     alice: Person, home: Property, buckets: Buckets, body: str, subtests: pytest.Subtests
 ) -> None:
     for rest in (b"", b"400\r\nthe beginning", b"0\r\n", b"no number\r\n"):

@@ -1,4 +1,4 @@
-"""POST …/images/confirm: an uploaded file becomes an image (seed B, "Confirm Upload")."""
+"""POST …/images/confirm: an uploaded file becomes an image (Property Images API, "Confirm Upload")."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def confirm(person: Person, home: Property, body: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def arrived(home: Property) -> Arrived:
-    """A photo that has been PUT and waits for its confirm."""
+    """A photo that has been PUT and is not confirmed yet."""
     return factories.uploaded(home, factories.jpeg())
 
 
-def test_confirm_answers_the_image_and_where_it_is(app: Any, alice: Person, home: Property, arrived: Arrived) -> None:
+def test_confirm_returns_the_image_and_its_location(app: Any, alice: Person, home: Property, arrived: Arrived) -> None:
     response = confirm(alice, home, body_of(arrived))
     assert response.status_code == 201
     image = gallery.images(home)[0]
@@ -52,7 +52,7 @@ def test_confirm_answers_the_image_and_where_it_is(app: Any, alice: Person, home
     assert "Idempotent-Replayed" not in response.headers
 
 
-def test_the_location_resolves_and_names_the_property_as_the_client_did(
+def test_the_location_resolves_and_keeps_the_clients_property_id(
     alice: Person, home: Property, arrived: Arrived
 ) -> None:
     path = f"/api/v1/properties/{home.id}/images"
@@ -62,7 +62,7 @@ def test_the_location_resolves_and_names_the_property_as_the_client_did(
     assert (found.status_code, found.json) == (200, response.json)
 
 
-def test_a_repeat_has_the_same_answer_and_says_so(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_repeating_a_confirm_replays_the_response(alice: Person, home: Property, arrived: Arrived) -> None:
     first, second = (confirm(alice, home, body_of(arrived)) for _ in range(2))
     assert (second.status_code, second.data) == (201, first.data)
     assert second.headers["Location"] == first.headers["Location"]
@@ -70,12 +70,12 @@ def test_a_repeat_has_the_same_answer_and_says_so(alice: Person, home: Property,
     assert len(gallery.images(home)) == 1
 
 
-def test_the_words_of_the_key_are_who_added_it(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_added_by_is_the_keys_name(alice: Person, home: Property, arrived: Arrived) -> None:
     confirm(alice, home, body_of(arrived))
     assert gallery.images(home)[0].added_by == "Alice's key"
 
 
-def test_the_order_counts_up(alice: Person, home: Property) -> None:
+def test_each_new_image_goes_last(alice: Person, home: Property) -> None:
     orders = [
         confirm(alice, home, body_of(factories.uploaded(home, factories.jpeg()))).json["data"]["order"]
         for _ in range(3)
@@ -113,7 +113,7 @@ UNUSABLE = [
 ]
 
 
-def test_what_cant_be_used_is_a_422_and_changes_nothing(
+def test_an_invalid_field_is_a_422_and_changes_nothing(
     alice: Person, home: Property, arrived: Arrived, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     before = buckets.listing()
@@ -125,10 +125,10 @@ def test_what_cant_be_used_is_a_422_and_changes_nothing(
             assert gallery.images(home) == []
 
 
-def test_every_key_that_is_not_this_propertys_has_the_same_answer(
+def test_every_foreign_or_malformed_key_gets_the_same_response(
     alice: Person, charlie: Person, home: Property, arrived: Arrived
 ) -> None:
-    """reliability.md, C4."""
+    """tests/contracts/README.md, "What a confirm checks"."""
     neighbour = factories.home_of(alice.workspace, "Birch Barn")
     foreign = factories.home_of(charlie.workspace, "Corvid Loft")
     prefix = arrived.key.rpartition("/")[0]
@@ -148,7 +148,7 @@ def test_every_key_that_is_not_this_propertys_has_the_same_answer(
     assert b"unknown_key" in answers.pop()
 
 
-def test_without_an_upload_it_is_a_422_and_works_after_the_put(alice: Person, home: Property) -> None:
+def test_confirm_before_the_upload_is_a_422_and_works_after_it(alice: Person, home: Property) -> None:
     photo = factories.jpeg()
     ticket = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": len(photo)}
     said = alice.api("POST", f"/api/v1/properties/{home.uuid}/images/presign", json=ticket).json["data"]
@@ -159,14 +159,14 @@ def test_without_an_upload_it_is_a_422_and_works_after_the_put(alice: Person, ho
     assert confirm(alice, home, body).status_code == 201
 
 
-def test_a_lie_about_the_type_is_a_422(alice: Person, home: Property) -> None:
+def test_a_file_of_another_type_is_a_422(alice: Person, home: Property) -> None:
     page = b"<!doctype html><script>alert(1)</script>" * 20
     response = confirm(alice, home, body_of(factories.uploaded(home, page)))
     assert response.status_code == 422
     assert gallery.images(home) == []
 
 
-def test_after_its_image_is_gone_a_key_is_a_422(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_the_key_of_a_deleted_image_is_a_422(alice: Person, home: Property, arrived: Arrived) -> None:
     confirm(alice, home, body_of(arrived))
     db.session.delete(gallery.images(home)[0])
     db.session.commit()
@@ -174,7 +174,7 @@ def test_after_its_image_is_gone_a_key_is_a_422(alice: Person, home: Property, a
     assert (response.status_code, response.json["error"]["code"]) == (422, "already_used")
 
 
-def test_the_quota_is_counted_again(
+def test_the_quota_is_checked_again(
     alice: Person, home: Property, arrived: Arrived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.photo_in(home)
@@ -190,7 +190,7 @@ def test_a_property_deleted_meanwhile_is_a_422(alice: Person, home: Property, ar
     assert (response.status_code, response.json["error"]["code"]) == (422, "property_not_found")
 
 
-def test_twenty_at_once_make_one_image(
+def test_twenty_concurrent_confirms_make_one_image(
     app: Any, alice: Person, home: Property, arrived: Arrived, at_once: Callable[..., list[Any]]
 ) -> None:
     path, body = f"/api/v1/properties/{home.uuid}/images/confirm", body_of(arrived)
@@ -201,7 +201,7 @@ def test_twenty_at_once_make_one_image(
     assert db.session.query(Image).count() == 1
 
 
-def test_it_rings_for_the_variants(
+def test_confirm_enqueues_the_variants(
     alice: Person, home: Property, arrived: Arrived, work_off: Callable[[], int]
 ) -> None:
     confirm(alice, home, body_of(arrived))
@@ -211,7 +211,7 @@ def test_it_rings_for_the_variants(
     assert gallery.images(home)[0].variants == "ready"
 
 
-def test_charlie_gets_the_same_answer_as_for_a_property_that_is_not(
+def test_a_foreign_property_gets_the_same_response_as_an_absent_one(
     charlie: Person, home: Property, arrived: Arrived
 ) -> None:
     foreign = confirm(charlie, home, body_of(arrived))

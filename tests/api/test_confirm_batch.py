@@ -1,4 +1,4 @@
-"""POST …/images/confirm-batch (seed B, "Confirm Batch"; contract.md, B2 to B5, B12)."""
+"""POST …/images/confirm-batch (Property Images API, "Confirm Batch")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_all_become_images_in_the_order_sent(alice: Person, home: Property, thre
     three[0]["altText"] = "Kitchen"
     response = confirm(alice, home, three)
     assert response.status_code == 201
-    assert "Location" not in response.headers, "B12"
+    assert "Location" not in response.headers
     assert [list(each) for each in response.json["data"]] == [["id", "url", "altText", "order"]] * 3
     assert [each["altText"] for each in response.json["data"]] == ["Kitchen", None, None]
     assert [each["order"] for each in response.json["data"]] == [0, 1, 2]
@@ -50,12 +50,12 @@ def test_all_become_images_in_the_order_sent(alice: Person, home: Property, thre
     assert {image.added_by for image in gallery.images(home)} == {"Alice's key"}
 
 
-def test_they_go_behind_what_is_there(alice: Person, home: Property, three: Any) -> None:
+def test_new_images_follow_the_existing_ones(alice: Person, home: Property, three: Any) -> None:
     factories.photo_in(home)
     assert [each["order"] for each in confirm(alice, home, three).json["data"]] == [1, 2, 3]
 
 
-def test_one_event_tells_of_all(alice: Person, home: Property, three: Any) -> None:
+def test_a_batch_emits_one_event(alice: Person, home: Property, three: Any) -> None:
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     confirm(alice, home, three)
     assert db.session.query(Delivery).count() == 1
@@ -72,7 +72,7 @@ WRONG = [
 ]
 
 
-def test_b3_one_that_is_wrong_is_named_and_none_becomes_an_image(
+def test_an_invalid_item_is_named_and_nothing_is_confirmed(
     alice: Person, home: Property, three: Any, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     before = buckets.listing()
@@ -83,10 +83,10 @@ def test_b3_one_that_is_wrong_is_named_and_none_becomes_an_image(
             assert response.json["error"]["details"]["index"] == 1
             assert photos(home) == 0
             assert buckets.listing() == before
-    assert confirm(alice, home, three).status_code == 201, "what was right can be confirmed again"
+    assert confirm(alice, home, three).status_code == 201, "valid items can still be confirmed"
 
 
-def test_b3_one_that_never_came_or_is_no_photo_takes_none_with_it(alice: Person, home: Property, three: Any) -> None:
+def test_a_missing_or_fake_file_stops_the_whole_batch(alice: Person, home: Property, three: Any) -> None:
     ticket = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
     path = f"/api/v1/properties/{home.uuid}/images/presign"
     absent = {**ticket, "r2Key": alice.api("POST", path, json=ticket).json["data"]["r2Key"]}
@@ -97,7 +97,7 @@ def test_b3_one_that_never_came_or_is_no_photo_takes_none_with_it(alice: Person,
         assert photos(home) == 0
 
 
-def test_b2_over_the_quota_none_becomes_an_image(
+def test_a_batch_over_the_quota_confirms_nothing(
     alice: Person, home: Property, three: Any, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.photo_in(home)
@@ -111,7 +111,7 @@ def test_b2_over_the_quota_none_becomes_an_image(
     assert buckets.listing() == before
 
 
-def test_b4_confirmed_again_it_is_the_same_answer(alice: Person, home: Property, three: Any) -> None:
+def test_repeating_a_batch_replays_the_response(alice: Person, home: Property, three: Any) -> None:
     first, second = confirm(alice, home, three), confirm(alice, home, three)
     assert (second.status_code, second.data) == (201, first.data)
     assert second.headers["Idempotent-Replayed"] == "true"
@@ -119,7 +119,7 @@ def test_b4_confirmed_again_it_is_the_same_answer(alice: Person, home: Property,
     assert photos(home) == 3
 
 
-def test_some_confirmed_before_are_found_again_beside_new_ones(alice: Person, home: Property, three: Any) -> None:
+def test_a_batch_may_mix_confirmed_and_new_uploads(alice: Person, home: Property, three: Any) -> None:
     (first,) = confirm(alice, home, three[1:2]).json["data"]
     response = confirm(alice, home, three)
     assert response.json["data"][1] == first
@@ -127,7 +127,9 @@ def test_some_confirmed_before_are_found_again_beside_new_ones(alice: Person, ho
     assert "Idempotent-Replayed" not in response.headers
 
 
-def test_the_same_key_twice_in_a_call_is_one_image(alice: Person, home: Property, three: Any, buckets: Buckets) -> None:
+def test_the_same_key_twice_in_a_batch_is_one_image(
+    alice: Person, home: Property, three: Any, buckets: Buckets
+) -> None:
     first, second = confirm(alice, home, three[:1] * 2).json["data"]
     assert first == second
     assert photos(home) == 1
@@ -135,7 +137,7 @@ def test_the_same_key_twice_in_a_call_is_one_image(alice: Person, home: Property
     assert stored == {gallery.images(home)[0].original_key, three[1]["r2Key"], three[2]["r2Key"]}
 
 
-def test_b10_none_and_more_than_twenty_are_refused(
+def test_an_empty_batch_and_more_than_twenty_items_are_refused(
     alice: Person, home: Property, three: Any, subtests: pytest.Subtests
 ) -> None:
     for count in (0, 21):
@@ -143,7 +145,7 @@ def test_b10_none_and_more_than_twenty_are_refused(
             assert confirm(alice, home, three[:1] * count).status_code == 422
 
 
-def test_under_a_key_it_happens_once(alice: Person, home: Property, three: Any) -> None:
+def test_an_idempotency_key_confirms_once(alice: Person, home: Property, three: Any) -> None:
     key = {"Idempotency-Key": "6d1c"}
     first, second = confirm(alice, home, three, **key), confirm(alice, home, three, **key)
     assert first.data == second.data

@@ -1,4 +1,4 @@
-"""DELETE …/images and POST …/images/delete (seed B, "Delete Images"; contract.md, B13 to B15)."""
+"""DELETE …/images and POST …/images/delete (Property Images API, "Delete Images")."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ def ids_in(home: Property) -> list[str]:
 
 
 @BOTH_WAYS
-def test_they_are_gone_and_the_rest_closes_ranks(alice: Person, home: Property, three: list[str], way: str) -> None:
+def test_deleted_images_disappear_and_the_rest_move_up(
+    alice: Person, home: Property, three: list[str], way: str
+) -> None:
     response = delete(alice, home, three[:2], way)
     assert (response.status_code, response.json) == (200, {"data": {"deleted": 2}})
     assert ids_in(home) == three[2:]
     assert [image.position for image in gallery.images(home)] == [0]
 
 
-def test_both_of_the_database_and_of_the_storage(
+def test_rows_and_objects_are_deleted(
     alice: Person, home: Property, three: list[str], buckets: Buckets, work_off: Any
 ) -> None:
     work_off()
@@ -50,7 +52,7 @@ def test_both_of_the_database_and_of_the_storage(
 
 
 @BOTH_WAYS
-def test_b15_what_isnt_this_propertys_is_skipped(
+def test_ids_outside_this_property_are_skipped(
     alice: Person, charlie: Person, home: Property, three: list[str], way: str
 ) -> None:
     foreign = str(factories.photo_in(factories.home_of(charlie.workspace)).uuid)
@@ -60,7 +62,7 @@ def test_b15_what_isnt_this_propertys_is_skipped(
     assert ids_in(home) == three[1:]
 
 
-def test_an_event_tells_of_it_only_where_something_went(alice: Person, home: Property, three: list[str]) -> None:
+def test_an_event_is_emitted_only_if_something_was_deleted(alice: Person, home: Property, three: list[str]) -> None:
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     for _ in range(2):
         delete(alice, home, three[:2])
@@ -73,13 +75,13 @@ def test_one_to_twenty_ids(alice: Person, home: Property, subtests: pytest.Subte
             assert delete(alice, home, ids).status_code == 422
 
 
-def test_b15_without_its_body_nothing_goes(alice: Person, home: Property, three: list[str]) -> None:
+def test_a_delete_without_its_body_deletes_nothing(alice: Person, home: Property, three: list[str]) -> None:
     """As behind a proxy that drops it."""
     assert alice.api("DELETE", f"/api/v1/properties/{home.uuid}/images").status_code == 415
     assert ids_in(home) == three
 
 
-def test_under_a_key_it_is_told_again(alice: Person, home: Property, three: list[str]) -> None:
+def test_an_idempotency_key_replays_the_response(alice: Person, home: Property, three: list[str]) -> None:
     for _ in range(2):
         response = delete(alice, home, three[:1], **{"Idempotency-Key": "6d1c"})
         assert response.json == {"data": {"deleted": 1}}

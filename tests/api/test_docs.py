@@ -1,4 +1,4 @@
-"""/api/openapi.json and /api/docs: complete, on their own, and without a cookie."""
+"""/api/openapi.json and /api/docs: complete, self-contained, and without a cookie."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILURES = {  # by dialect
 VENDOR = Path(__file__).parents[2] / "static" / "vendor"
 
 
-def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> None:
+def test_every_route_is_described_with_its_errors_and_its_key(app: Flask) -> None:
     document = app.test_client().get("/api/openapi.json").json
     assert document["openapi"] == "3.1.0"
     said = {f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations}
@@ -49,11 +49,11 @@ def test_every_route_is_in_the_file_with_its_errors_and_its_key(app: Flask) -> N
             assert operation["summary"]
             names = [each["name"] for each in operation["parameters"]]
             assert ("Idempotency-Key" in names) == (method != "get"), path
-            assert ("409" in operation["responses"]) == (method != "get"), "nothing that only reads is in a conflict"
+            assert ("409" in operation["responses"]) == (method != "get"), "only writes can conflict"
     assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
 
 
-def test_the_put_of_seed_c_is_described_in_both_encodings(app: Flask) -> None:
+def test_the_manage_images_put_is_described_in_both_encodings(app: Flask) -> None:
     document = app.test_client().get("/api/openapi.json").json
     operation = document["paths"]["/api/properties/{id}"]["put"]
     form, plain = (operation["requestBody"]["content"][type] for type in ("multipart/form-data", "application/json"))
@@ -62,7 +62,7 @@ def test_the_put_of_seed_c_is_described_in_both_encodings(app: Flask) -> None:
     assert form["schema"]["properties"] == plain["schema"]["properties"]
     names = {"mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingImageRotations", "imagesMeta"}
     assert names < set(plain["schema"]["properties"])
-    assert names < set(form["encoding"]), "JSON in texts"
+    assert names < set(form["encoding"]), "JSON in text fields"
     failed = operation["responses"]["500"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     said = {"success": False, "message": "Failed to update property"}
     schema = document["components"]["schemas"][failed]
@@ -70,8 +70,8 @@ def test_the_put_of_seed_c_is_described_in_both_encodings(app: Flask) -> None:
     assert schema["additionalProperties"] is False
 
 
-def test_no_two_models_have_one_name_in_the_file(app: Flask) -> None:
-    """The library would describe one dialect's answers with the other's."""
+def test_no_two_models_share_a_name(app: Flask) -> None:
+    """The library would describe one dialect's responses by the other's model."""
     schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
     ours = [model for model in models(BaseModel) if model.__module__.startswith("portal.api.")]
     named = Counter(model.__name__ for model in ours if model.__name__ in schemas)
@@ -92,21 +92,21 @@ def test_it_has_the_contracts_examples(app: Flask) -> None:
     assert schemas["DefinitionData"]["examples"][0]["updatedAt"] == "2025-06-01T12:00:00.000Z"
 
 
-def test_each_example_of_an_answer_is_one_that_we_could_give(app: Flask) -> None:
-    """But for the documents' own: their ids are no UUIDs."""
+def test_each_response_example_is_valid(app: Flask) -> None:
+    """Except the contracts' own examples, whose ids are not UUIDs."""
     for model in (AccountData, ListingsAnswer, ListingImageData):
         (example,) = model.model_json_schema(by_alias=True)["examples"]
         assert json.loads(model.model_validate_json(json.dumps(example)).model_dump_json(by_alias=True)) == example
 
 
-def test_what_may_be_listened_to_is_named(app: Flask) -> None:
+def test_the_webhook_events_are_listed(app: Flask) -> None:
     schemas = app.test_client().get("/api/openapi.json").json["components"]["schemas"]
     for body in ("CreateBody", "ChangeBody"):
         said = schemas[body]["properties"]["events"]["description"]
         assert all(f"`{event}`" in said for event in EVENTS), said
 
 
-def test_the_page_may_load_our_own_files_only_and_sets_no_cookie(app: Flask, alice: Person) -> None:
+def test_the_page_loads_only_our_own_files_and_sets_no_cookie(app: Flask, alice: Person) -> None:
     for client in (app.test_client(), alice.browser()):
         page = client.get("/api/docs")
         assert page.status_code == 200
@@ -119,7 +119,7 @@ def test_the_page_may_load_our_own_files_only_and_sets_no_cookie(app: Flask, ali
                 assert file.status_code == 200
 
 
-def test_what_others_wrote_is_as_it_was_downloaded() -> None:
+def test_vendored_files_match_their_checksums() -> None:
     said = (VENDOR / "VENDOR.txt").read_text()
     for path in VENDOR.glob("swagger-ui-*.[cj]s*"):
         assert path.name in said
@@ -134,7 +134,7 @@ ALLOWED = [
 ]
 
 
-def test_options_names_the_methods_that_the_file_has(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_options_lists_the_documented_methods(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for path, allowed in ALLOWED:
         with subtests.test(path=path, allowed=allowed):
             response = alice.api("OPTIONS", f"/api/v1/properties/{home.uuid}/images{path}")

@@ -1,4 +1,4 @@
-"""Every failure under /api/v1 has B's form, whoever raised it (contract.md, X2 and B23)."""
+"""Every failure under /api/v1 has the form of the Property Images API, whoever raised it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/api/v1/properties"
 
 
 def said(response: Any) -> tuple[int, str]:
-    """The status and the code of an answer that has B's form and headers."""
+    """Check a failure's form and headers; return its status and code."""
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -30,7 +30,7 @@ def said(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["error"]["code"]
 
 
-def test_404_where_no_route_is(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+def test_404_for_unknown_paths(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
     for path in ("/api/v1", "/api/v1/", "/api/v1/nothing", f"{PATH}/", f"{PATH}/1/images/", "/api/v1//properties"):
         with subtests.test(path=path):
             assert said(alice.api("GET", path)) == (404, "not_found")
@@ -44,7 +44,7 @@ ALLOWED = [
 ]
 
 
-def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> None:
+def test_405_lists_the_allowed_methods(alice: Person, subtests: pytest.Subtests) -> None:
     for method, path, allowed in ALLOWED:
         with subtests.test(method=method, path=path, allowed=allowed):
             response = alice.api(method, path)
@@ -53,7 +53,7 @@ def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> 
     assert said(alice.api("GET", f"{PATH}/1/images/presign/x")) == (404, "not_found")
 
 
-NO_JSON = [
+NOT_JSON = [
     b"",
     b"{",
     b"nonsense",
@@ -65,19 +65,19 @@ NO_JSON = [
 ]
 
 
-def test_400_for_a_body_that_is_no_json(alice: Person, subtests: pytest.Subtests) -> None:
-    for body in NO_JSON:
+def test_400_for_a_body_that_is_not_json(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in NOT_JSON:
         with subtests.test(body=body):
             assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (400, "bad_request")
 
 
-def test_422_for_json_that_is_no_object(alice: Person, subtests: pytest.Subtests) -> None:
+def test_422_for_json_that_is_not_an_object(alice: Person, subtests: pytest.Subtests) -> None:
     for body in (b"null", b"[]", b"1", b'"text"', b'"{\\"name\\": \\"Barn\\"}"', b"true"):
         with subtests.test(body=body):
             assert said(alice.api("POST", PATH, data=body, content_type="application/json")) == (422, "fields")
 
 
-def test_of_two_fields_of_one_name_the_last_counts(alice: Person) -> None:
+def test_the_last_of_two_fields_with_one_name_counts(alice: Person) -> None:
     body = b'{"name": "First", "name": "Second"}'
     response = alice.api("POST", PATH, data=body, content_type="application/json; charset=utf-8")
     assert response.json["data"]["name"] == "Second"
@@ -96,7 +96,7 @@ def test_413_for_a_body_that_is_too_large(alice: Person) -> None:
     assert said(response) == (413, "request_entity_too_large")
 
 
-def test_503_while_the_storage_is_away(apart: Callable[..., Flask], alice: Person, home: Property) -> None:
+def test_503_while_storage_is_unreachable(apart: Callable[..., Flask], alice: Person, home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     body = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
     away = replace(alice, app=apart(s3_endpoint_url="http://127.0.0.1:9"))
@@ -106,7 +106,9 @@ def test_503_while_the_storage_is_away(apart: Callable[..., Flask], alice: Perso
     assert "Endpoint" not in response.text and "127.0.0.1" not in response.text
 
 
-def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests) -> None:
+def test_503_while_the_database_is_unreachable(
+    apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests
+) -> None:
     for url in ("sqlite:////nowhere/at/all.db", "postgresql://me:secret@127.0.0.1:9/nothing"):
         with subtests.test(url=url):
             response = replace(alice, app=apart(database_url=url)).api("GET", PATH)
@@ -115,21 +117,21 @@ def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Pers
             assert not {"SELECT", "secret", "127.0.0.1", "nowhere"} & set(re.split(r"\W+", response.text))
 
 
-def test_500_tells_nothing_of_its_cause(alice: Person, home: Property) -> None:
+def test_500_does_not_reveal_its_cause(alice: Person, home: Property) -> None:
     with work():
-        alice.workspace.plan_name = "a secret"  # that no release knows: what reads it breaks
+        alice.workspace.plan_name = "a secret"  # unknown to every release, so reading it crashes
     body = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}
     response = alice.api("POST", f"{PATH}/{home.uuid}/images/presign", json=body)
     assert said(response) == (500, "internal_server_error")
     assert "secret" not in response.text
 
 
-def test_x2_whatever_lies_under_api_is_answered_in_json(app: Flask, subtests: pytest.Subtests) -> None:
+def test_every_path_under_api_is_answered_in_json(app: Flask, subtests: pytest.Subtests) -> None:
     for path in ("/api", "/api/", "/api/v2/nothing", "/api//v1/properties", "/api/openapi.json/"):
         with subtests.test(path=path):
             response = app.test_client().get(path)
             assert (response.status_code, response.content_type) == (404, "application/json")
 
 
-def test_other_paths_speak_no_dialect(app: Flask) -> None:
+def test_other_paths_are_not_answered_in_json(app: Flask) -> None:
     assert app.test_client().get("/apiary").content_type != "application/json"

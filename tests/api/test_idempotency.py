@@ -1,4 +1,4 @@
-"""Idempotency-Key on the writes (contract.md, B6; reliability.md, G1 to G13)."""
+"""Idempotency-Key on writes (tests/contracts/README.md, "Idempotency keys")."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def homes() -> int:
 
 
 def grow_old(**columns: timedelta) -> None:
-    """Let time pass for every record."""
+    """Move these times of every record this far into the past."""
     with work():
         for name, age in columns.items():
             db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
 
 
-def test_g1_the_same_request_has_the_same_answer_and_no_second_effect(alice: Person) -> None:
+def test_a_repeated_request_gets_the_same_response_and_no_second_effect(alice: Person) -> None:
     first, second = create(alice), create(alice)
     assert (second.status_code, second.data) == (201, first.data)
     assert second.headers["Location"] == first.headers["Location"]
@@ -61,18 +61,18 @@ def test_g1_the_same_request_has_the_same_answer_and_no_second_effect(alice: Per
     assert homes() == 1
 
 
-def test_without_a_key_each_request_counts(alice: Person) -> None:
+def test_requests_without_a_key_are_all_carried_out(alice: Person) -> None:
     for _ in range(2):
         alice.api("POST", PATH, json=BARN)
     assert homes() == 2
 
 
-def test_g1_a_presign_is_answered_with_the_same_key_and_url(alice: Person, home: Property) -> None:
+def test_a_repeated_presign_returns_the_same_key_and_url(alice: Person, home: Property) -> None:
     assert presign(alice, home).data == presign(alice, home).data
     assert db.session.query(Upload).count() == 1
 
 
-def test_g1_a_confirm_a_change_and_a_delete_too(alice: Person, home: Property) -> None:
+def test_confirms_changes_and_deletes_are_replayed(alice: Person, home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
     said = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
     at = f"{PATH}/{home.uuid}"
@@ -88,9 +88,7 @@ def test_g1_a_confirm_a_change_and_a_delete_too(alice: Person, home: Property) -
         assert second.headers["Idempotent-Replayed"] == "true"
 
 
-def test_g2_g13_another_request_under_the_key_is_a_422(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
+def test_another_request_under_the_key_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     json = {"content_type": "application/json", "headers": KEY}
     path, body = f"{PATH}/{home.uuid}", b'{"name":"Elm","sleeps":2}'
     assert alice.api("PATCH", path, data=body, **json).status_code == 200
@@ -108,8 +106,8 @@ def test_g2_g13_another_request_under_the_key_is_a_422(
             assert homes() == 1
 
 
-def test_g3_while_the_first_runs_it_is_a_409(alice: Person) -> None:
-    with work():  # as another process has claimed it
+def test_a_repeat_while_the_first_request_runs_is_a_409(alice: Person) -> None:
+    with work():  # claimed by another process
         create_record(alice)
     response = create(alice)
     assert (response.status_code, response.json["error"]["code"]) == (409, "idempotency_in_flight")
@@ -117,7 +115,7 @@ def test_g3_while_the_first_runs_it_is_a_409(alice: Person) -> None:
     assert homes() == 0
 
 
-def test_g7_a_process_that_died_frees_the_key_after_a_minute(alice: Person) -> None:
+def test_the_key_of_a_dead_process_is_free_after_a_minute(alice: Person) -> None:
     with work():
         create_record(alice)
     grow_old(claimed_at=timedelta(seconds=61))
@@ -126,7 +124,7 @@ def test_g7_a_process_that_died_frees_the_key_after_a_minute(alice: Person) -> N
 
 
 def create_record(person: Person) -> None:
-    """A claim of the very request that `create` sends, still running."""
+    """Add a claim, not answered yet, of the very request that `create` sends."""
     asked = f"POST {PATH}?\n".encode() + b'{"name": "Barn"}'
     db.session.add(
         IdempotencyRecord(
@@ -140,7 +138,7 @@ def create_record(person: Person) -> None:
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_g4_fifty_at_once_have_one_effect_for_each_key(
+def test_fifty_concurrent_requests_have_one_effect_per_key(
     app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storm(app, alice, at_once, monkeypatch, keys=2)
@@ -149,7 +147,7 @@ def test_g4_fifty_at_once_have_one_effect_for_each_key(
 @pytest.mark.storm
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_g4_fifty_at_once_for_a_hundred_keys(
+def test_fifty_concurrent_requests_for_each_of_a_hundred_keys(
     app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storm(app, alice, at_once, monkeypatch, keys=100)
@@ -164,7 +162,7 @@ def storm(app: Flask, alice: Person, at_once: Any, monkeypatch: pytest.MonkeyPat
     assert homes() == keys
 
 
-def test_g4_over_http_thirty_confirms_of_one_key_make_one_image(
+def test_thirty_concurrent_confirms_over_http_make_one_image(
     live: str, alice: Person, home: Property, at_once: Callable[..., list[Any]]
 ) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
@@ -178,7 +176,7 @@ def test_g4_over_http_thirty_confirms_of_one_key_make_one_image(
     assert db.session.query(Image).count() == 1
 
 
-def test_g5_a_refused_request_frees_its_key(alice: Person, home: Property) -> None:
+def test_a_refused_request_frees_its_key(alice: Person, home: Property) -> None:
     assert create(alice, {"name": ""}).status_code == 422
     assert create(alice, {"name": 1}).status_code == 422
     absent = alice.api("PATCH", f"{PATH}/0", json=BARN, headers=KEY)
@@ -186,16 +184,16 @@ def test_g5_a_refused_request_frees_its_key(alice: Person, home: Property) -> No
     assert create(alice).status_code == 201
 
 
-def test_g6_a_failure_of_ours_has_no_effect_and_frees_its_key(
+def test_a_server_error_has_no_effect_and_frees_its_key(
     alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ours = config.settings()
-    no_credentials = replace(ours, s3_access_key=None, s3_secret_key=None)  # the URL is signed after the row was made
+    no_credentials = replace(ours, s3_access_key=None, s3_secret_key=None)  # the URL is signed after the row was added
     no_address = replace(ours, s3_public_endpoint_url="http://[")
     try:
-        for theirs, status in ((no_credentials, 503), (no_address, 500)):
-            storage.connect(theirs)
+        for changed, status in ((no_credentials, 503), (no_address, 500)):
+            storage.connect(changed)
             assert presign(alice, home).status_code == status
             assert db.session.query(Upload).count() == 0
             assert db.session.query(IdempotencyRecord).count() == 0
@@ -205,14 +203,14 @@ def test_g6_a_failure_of_ours_has_no_effect_and_frees_its_key(
     assert db.session.query(Upload).count() == 1
 
 
-def test_g8_a_key_that_is_none_is_a_400(alice: Person, subtests: pytest.Subtests) -> None:
+def test_an_invalid_key_is_a_400(alice: Person, subtests: pytest.Subtests) -> None:
     for key in ("", " ", "x" * 256, "a\tb", "a\x7fb", "a\x01", "a\x85b"):
         with subtests.test(key=key):
             assert create(alice, key=key).status_code == 400
             assert homes() == 0
 
 
-def test_any_printable_key_will_do(alice: Person, subtests: pytest.Subtests) -> None:
+def test_any_printable_key_is_accepted(alice: Person, subtests: pytest.Subtests) -> None:
     for key in ("x", "x" * 255, "'; DROP TABLE property; --", '"quoted"', "clé"):
         with subtests.test(key=key):
             assert create(alice, key=key).data == create(alice, key=key).data
@@ -224,14 +222,14 @@ def test_a_key_on_a_read_is_ignored(alice: Person) -> None:
     assert db.session.query(IdempotencyRecord).count() == 0
 
 
-def test_g9_after_a_day_it_is_a_new_request(alice: Person) -> None:
+def test_a_key_is_forgotten_after_a_day(alice: Person) -> None:
     create(alice)
     grow_old(answered_at=timedelta(hours=24))
     assert "Idempotent-Replayed" not in create(alice).headers
     assert homes() == 2
 
 
-def test_g10_two_keys_of_a_workspace_share_it_and_two_workspaces_dont(
+def test_idempotency_keys_are_shared_within_a_workspace_only(
     app: Flask, alice: Person, bob: Person, charlie: Person
 ) -> None:
     assert create(alice).data == create(bob).data
@@ -240,7 +238,7 @@ def test_g10_two_keys_of_a_workspace_share_it_and_two_workspaces_dont(
 
 
 def a_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL is signed to the second."""
+    """Move the clock by a second, which is the precision of signed URLs."""
 
     class Later(datetime):
         @classmethod
@@ -250,7 +248,7 @@ def a_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "datetime", Later)
 
 
-def test_g11_a_presign_whose_url_is_over_has_the_same_key_and_a_new_url(
+def test_a_presign_replayed_after_its_url_expired_has_a_new_url_for_the_same_key(
     alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = presign(alice, home).json["data"]
@@ -266,7 +264,7 @@ def test_g11_a_presign_whose_url_is_over_has_the_same_key_and_a_new_url(
     assert db.session.query(Upload).count() == 1
 
 
-def test_a_revoked_key_gets_no_kept_answer(alice: Person) -> None:
+def test_a_revoked_api_key_gets_no_replay(alice: Person) -> None:
     create(alice)
     access.revoke_api_key(alice.workspace, str(access.api_keys(alice.workspace)[0].uuid))
     assert create(alice).status_code == 401

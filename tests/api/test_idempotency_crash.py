@@ -1,4 +1,4 @@
-"""G12: killed at any step of a write under an Idempotency-Key, the retry has one effect and its answer."""
+"""A process killed at any step of a write under an Idempotency-Key: the retry has one effect and its response."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dying(module: Any, name: str, *, after: bool) -> None:
 
 
 def send(secret: str, path: str, body: Any, moment: str = "") -> None:
-    """Ask it, in a process of its own; killed at a step, or at one of these moments."""
+    """Send a request in a process that is killed at a step, or at one of these moments."""
     if moment == "claimed":
         dying(homes.properties, "create", after=False)
         dying(images.uploads, "confirm", after=False)
@@ -59,7 +59,7 @@ def send(secret: str, path: str, body: Any, moment: str = "") -> None:
 
 
 def wanted(route: str, home: Property) -> tuple[str, dict[str, Any]]:
-    """A path and a body that nobody has sent yet."""
+    """Return a path and a body that have not been sent yet."""
     if route == "create":
         return PATH, {"name": "Barn"}
     arrived = factories.uploaded(home, factories.jpeg())
@@ -73,16 +73,16 @@ def effects(home: Property) -> int:
 
 
 def records() -> tuple[int, int]:
-    """How many keys are claimed, and how many of them have their answer."""
+    """Return how many keys are claimed and how many of them have a response."""
     claimed = db.session.query(IdempotencyRecord)
     return claimed.count(), claimed.filter(IdempotencyRecord.status.is_not(None)).count()
 
 
 def assert_a_retry_makes_it_good(alice: Person, home: Property, path: str, body: Any, *, effects_before: int) -> bool:
-    """Whether the killed request had its effect; either way there is one in the end, and its answer."""
+    """Check that a retry leaves one effect and its response; return whether the killed request had its effect."""
     done = effects(home) - effects_before
     claimed, answered = records()
-    assert done == answered, "the effect and its answer: both or neither"
+    assert done == answered, "the effect and its response: both or neither"
     if claimed > answered:
         assert alice.api("POST", path, json=body, headers=KEY).status_code == 409
         with work():  # a minute passes
@@ -104,7 +104,7 @@ def assert_a_retry_makes_it_good(alice: Person, home: Property, path: str, body:
     ],
 )
 @pytest.mark.parametrize("route", [pytest.param("create", marks=pytest.mark.slow), "confirm"])
-def test_g12_killed_at_any_moment_the_retry_has_one_effect_and_its_answer(
+def test_a_retry_after_a_kill_at_a_named_moment_has_one_effect(
     alice: Person, home: Property, route: str, moment: str
 ) -> None:
     path, body = wanted(route, home)
@@ -115,12 +115,10 @@ def test_g12_killed_at_any_moment_the_retry_has_one_effect_and_its_answer(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_g12_killed_at_any_step_the_retry_has_one_effect_and_its_answer(
-    alice: Person, route: str, steps: Steps
-) -> None:
+def test_a_retry_after_a_kill_at_any_step_has_one_effect(alice: Person, route: str, steps: Steps) -> None:
     deaths = 0
     for step in steps:
-        home = factories.home_of(alice.workspace, f"Step {step}")  # a gallery with room
+        home = factories.home_of(alice.workspace, f"Step {step}")  # an empty gallery
         with work():
             db.session.query(IdempotencyRecord).delete()
         path, body = wanted(route, home)

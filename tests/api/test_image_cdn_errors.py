@@ -1,4 +1,4 @@
-"""Failures of seed A's routes are bare objects, whoever raised them; and who may call them (contract.md, X2, X11)."""
+"""Failures of the Image CDN routes are bare objects, whoever raised them; and which keys may call these routes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from flask import Flask
 
 from portal.accounts import access
 from portal.db import db
-from portal.listings import removal
-from portal.listings.copies import tasks
+from portal.listings import copies, removal
 from portal.listings.models import IntegrationAccount, Listing, ListingImage
 from portal.work import work
 from tests.factories import Person
@@ -25,7 +24,7 @@ CREDENTIALS = {"clientId": "1", "clientSecret": "a secret"}
 
 
 def said(response: Any) -> tuple[int, str]:
-    """The status and the code of an answer that has A's form and headers."""
+    """Check a failure's form and headers; return its status and code."""
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -35,7 +34,7 @@ def said(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["code"]
 
 
-def test_404_where_no_route_is(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+def test_404_for_unknown_paths(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
     for path in [
         f"{PATH}/",
         f"{PATH}/hostaway",
@@ -49,7 +48,7 @@ def test_404_where_no_route_is(app: Flask, alice: Person, subtests: pytest.Subte
             assert said(app.test_client().post(path)) == (404, "not_found")
 
 
-def test_its_neighbours_speak_their_own_dialect(alice: Person, subtests: pytest.Subtests) -> None:
+def test_neighbouring_paths_answer_in_their_own_dialect(alice: Person, subtests: pytest.Subtests) -> None:
     for path in ("/api/v1/integration-definitions", "/api/v1/listingsx", "/api/v1"):
         with subtests.test(path=path):
             response = alice.api("GET", path)
@@ -65,7 +64,7 @@ ALLOWED = [
 ]
 
 
-def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> None:
+def test_405_lists_the_allowed_methods(alice: Person, subtests: pytest.Subtests) -> None:
     for method, path, allowed in ALLOWED:
         with subtests.test(method=method, path=path, allowed=allowed):
             response = alice.api(method, path)
@@ -73,21 +72,21 @@ def test_405_names_what_is_allowed(alice: Person, subtests: pytest.Subtests) -> 
             assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_400_for_a_body_that_is_no_json(alice: Person, subtests: pytest.Subtests) -> None:
+def test_400_for_a_body_that_is_not_json(alice: Person, subtests: pytest.Subtests) -> None:
     for body in (b"", b"{", b"\xff\xfe\xff", b'{"a":' * 10_000, b"1" * 5_000):
         with subtests.test(body=body):
             assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (400, "bad_request")
             assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (400, "bad_request")
 
 
-def test_422_for_json_that_is_no_object(alice: Person, subtests: pytest.Subtests) -> None:
+def test_422_for_json_that_is_not_an_object(alice: Person, subtests: pytest.Subtests) -> None:
     for body in (b"null", b"[]", b"1", b'"enableImagesCDN"', b"true"):
         with subtests.test(body=body):
             assert said(alice.api("PATCH", SWITCH, data=body, content_type="application/json")) == (422, "fields")
             assert said(alice.api("POST", ACCOUNTS, data=body, content_type="application/json")) == (422, "fields")
 
 
-NO_BOOLEANS = [
+NOT_BOOLEANS = [
     {},
     {"enableImagesCDN": None},
     {"enableImagesCDN": "true"},
@@ -99,8 +98,8 @@ NO_BOOLEANS = [
 ]
 
 
-def test_a12_what_is_no_boolean_is_a_422_that_names_the_field(alice: Person, subtests: pytest.Subtests) -> None:
-    for body in NO_BOOLEANS:
+def test_a_non_boolean_is_a_422_that_names_the_field(alice: Person, subtests: pytest.Subtests) -> None:
+    for body in NOT_BOOLEANS:
         with subtests.test(body=body):
             response = alice.api("PATCH", SWITCH, json=body)
             assert said(response) == (422, "fields")
@@ -125,9 +124,7 @@ UNUSABLE = [
 ]
 
 
-def test_an_account_that_cant_be_connected_is_a_422_without_what_was_sent(
-    alice: Person, subtests: pytest.Subtests
-) -> None:
+def test_an_invalid_account_is_a_422_that_does_not_echo_the_request(alice: Person, subtests: pytest.Subtests) -> None:
     for body in UNUSABLE:
         with subtests.test(body=body):
             response = alice.api("POST", ACCOUNTS, json=body)
@@ -154,7 +151,7 @@ def test_401_without_a_key(app: Flask) -> None:
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_x11_a_key_may_read_or_write_what_its_scope_says(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_key_reads_or_writes_as_its_scope_allows(app: Flask, alice: Person, subtests: pytest.Subtests) -> None:
     for scope in ("integrations:read", "integrations:write", "images:read", "images:write"):
         with subtests.test(scope=scope):
             secret = access.create_api_key(alice.workspace, "Half a key", scopes={scope}).secret
@@ -177,7 +174,7 @@ def test_x11_a_key_may_read_or_write_what_its_scope_says(app: Flask, alice: Pers
             assert half.api("GET", "/api/v1/properties").status_code == (200 if scope == "images:read" else 403)
 
 
-def test_404_for_what_is_not_there_on_every_method(alice: Person) -> None:
+def test_404_for_absent_accounts_and_listings_on_every_method(alice: Person) -> None:
     for method, path in (
         ("GET", f"{ACCOUNTS}/1"),
         ("DELETE", f"{ACCOUNTS}/1"),
@@ -188,7 +185,7 @@ def test_404_for_what_is_not_there_on_every_method(alice: Person) -> None:
         assert said(alice.api(method, path))[0] == 404
 
 
-def test_404_for_what_is_removed_meanwhile(
+def test_404_for_an_account_removed_during_the_request(
     alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def remove(_: ListingImage) -> None:
@@ -197,11 +194,11 @@ def test_404_for_what_is_removed_meanwhile(
 
     listing = stays.listed(alice.workspace)
     path = f"{LISTINGS}/{listing.uuid}/images/{stays.images(listing)[0].uuid}/retry"
-    monkeypatch.setattr(tasks, "try_again", remove)
+    monkeypatch.setattr(copies, "try_again", remove)
     assert said(alice.api("POST", path)) == (404, "not_found")
 
 
-def test_409_for_a_picture_while_the_cdn_is_off(alice: Person) -> None:
+def test_409_for_a_retry_while_the_cdn_is_off(alice: Person) -> None:
     listing, image = a_picture(stays.connected(alice.workspace, CREDENTIALS))
     alice.api("PATCH", SWITCH, json={"enableImagesCDN": False})
     assert said(alice.api("POST", f"{LISTINGS}/{listing.uuid}/images/{image}/retry")) == (409, "cdn_off")
@@ -212,7 +209,7 @@ def a_picture(account: IntegrationAccount) -> tuple[Listing, Any]:
     return listing, stays.images(listing)[0].uuid
 
 
-def test_429_past_the_allowance(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_429_past_the_limit(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "1 per minute")
     alice.api("GET", PATH)
     response = alice.api("GET", LISTINGS)
@@ -220,7 +217,9 @@ def test_429_past_the_allowance(app: Flask, alice: Person, monkeypatch: pytest.M
     assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests) -> None:
+def test_503_while_the_database_is_unreachable(
+    apart: Callable[..., Flask], alice: Person, subtests: pytest.Subtests
+) -> None:
     away = replace(alice, app=apart(database_url="sqlite:////nowhere/at/all.db"))
     for path in (PATH, LISTINGS):
         with subtests.test(path=path):
@@ -229,10 +228,10 @@ def test_503_while_the_database_is_away(apart: Callable[..., Flask], alice: Pers
             assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_500_tells_nothing_of_its_cause(alice: Person) -> None:
+def test_500_does_not_reveal_its_cause(alice: Person) -> None:
     account = stays.connected(alice.workspace, CREDENTIALS)
     with work():
-        account.definition.provider = "A SECRET"  # that no release knows: what reads it breaks
+        account.definition.provider = "A SECRET"  # unknown to every release, so reading it crashes
     response = alice.api("GET", PATH)
     assert said(response) == (500, "internal_server_error")
     assert "SECRET" not in response.text

@@ -1,4 +1,4 @@
-"""POST …/images/import and its poll (seed B, "Import Images by URL"; contract.md, B16 to B21)."""
+"""POST …/images/import and its poll (Property Images API, "Import Images by URL" and "Poll Import Job")."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def photo(seen: Seen) -> Reply:
     return Reply(404) if "gone" in seen.path else Reply(body=factories.jpeg(64, 48))
 
 
-def test_it_is_accepted_at_once_and_its_poll_tells_the_rest(alice: Person, home: Property) -> None:
+def test_an_import_is_accepted_immediately_and_polled_for_its_result(alice: Person, home: Property) -> None:
     with outside(photo) as host:
         response = start(alice, home, [f"{host.url}/a.jpg", f"{host.url}/gone.jpg"])
         assert response.status_code == 202
@@ -58,7 +58,7 @@ def test_it_is_accepted_at_once_and_its_poll_tells_the_rest(alice: Person, home:
     assert len(alice.api("GET", f"/api/v1/properties/{home.uuid}/images").json["data"]) == 1
 
 
-def test_b17_with_nothing_imported_it_has_failed(alice: Person, home: Property) -> None:
+def test_an_import_that_imported_nothing_has_failed(alice: Person, home: Property) -> None:
     with outside(photo) as host:
         job_id = start(alice, home, [f"{host.url}/gone.jpg"]).json["data"]["jobId"]
         fetch.run()
@@ -67,7 +67,7 @@ def test_b17_with_nothing_imported_it_has_failed(alice: Person, home: Property) 
     assert done["completedAt"]
 
 
-def test_b18_a_double_is_a_failure_of_its_own(alice: Person, home: Property) -> None:
+def test_a_duplicate_url_counts_as_failed(alice: Person, home: Property) -> None:
     url = "http://127.0.0.1:9/a.jpg"
     response = start(alice, home, [url, url])
     assert response.json["data"]["totalUrls"] == 2
@@ -87,9 +87,7 @@ UNUSABLE = [
 ]
 
 
-def test_b20_what_could_never_be_fetched_is_a_422_at_once(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
+def test_urls_that_could_never_be_fetched_are_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for urls, index in UNUSABLE:
         with subtests.test(urls=urls, index=index):
             response = start(alice, home, urls)
@@ -98,7 +96,7 @@ def test_b20_what_could_never_be_fetched_is_a_422_at_once(
             assert db.session.query(ImportJob).count() == 0
 
 
-def test_b19_a_month_that_is_used_up_is_a_422_that_names_the_numbers(
+def test_an_exhausted_monthly_budget_is_a_422_that_names_the_numbers(
     alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=20, imports_per_month=1))
@@ -109,14 +107,16 @@ def test_b19_a_month_that_is_used_up_is_a_422_that_names_the_numbers(
     assert imports.budget(alice.workspace).used == 0
 
 
-def test_without_room_it_is_a_422(alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_past_the_propertys_limit_is_a_422(
+    alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=1, imports_per_month=9))
     response = start(alice, home, ["http://a.example/1.jpg", "http://a.example/2.jpg"])
     assert response.status_code == 422
     assert response.json["error"]["details"]["limit"] == "imagesPerProperty"
 
 
-def test_under_a_key_it_is_one_import(alice: Person, home: Property) -> None:
+def test_an_idempotency_key_starts_one_import(alice: Person, home: Property) -> None:
     key = {"Idempotency-Key": "6d1c"}
     first, second = (start(alice, home, ["http://a.example/1.jpg"], **key) for _ in range(2))
     assert (second.status_code, second.data) == (202, first.data)
@@ -124,7 +124,7 @@ def test_under_a_key_it_is_one_import(alice: Person, home: Property) -> None:
     assert imports.budget(alice.workspace).used == 1
 
 
-def test_an_import_that_isnt_there_is_a_404(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_an_unknown_import_is_a_404(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for job_id in ("9f1e1f2a-5b7c-4d3e-8f90-a1b2c3d4e5f6", "1", "nonsense"):
         with subtests.test(job_id=job_id):
             assert alice.api("GET", f"{at(home)}/{job_id}").status_code == 404

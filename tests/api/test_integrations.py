@@ -1,4 +1,4 @@
-"""/api/v1/integration-definition: the switch, the accounts and their syncs (contract.md, A12, A17)."""
+"""/api/v1/integration-definition: the switch, the accounts and their syncs."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def connect(person: Person, credentials: Any = None, **more: Any) -> Any:
     return person.api("POST", ACCOUNTS, json={"credentials": credentials or CREDENTIALS, **more}, headers=headers)
 
 
-def rung_for() -> list[str]:
-    """The jobs that wait in the queue of the syncs."""
+def enqueued() -> list[str]:
+    """Return the job ids in the queue of syncs."""
     return list(jobs.queue(jobs.SYNC).get_job_ids())
 
 
-def test_at_first_there_is_no_definition(alice: Person) -> None:
+def test_a_new_workspace_has_no_definitions(alice: Person) -> None:
     response = alice.api("GET", PATH)
     assert (response.status_code, response.json) == (200, [])
 
 
-def test_definitions_are_listed_as_the_switch_answers_them(alice: Person, charlie: Person) -> None:
+def test_definitions_are_listed_as_the_switch_returns_them(alice: Person, charlie: Person) -> None:
     switched = alice.api("PATCH", SWITCH, json={"enableImagesCDN": True}).json
     assert alice.api("GET", PATH).json == [switched]
     assert charlie.api("GET", PATH).json == []
 
 
-def test_an_account_is_connected_and_its_sync_rung_for(alice: Person) -> None:
+def test_connecting_an_account_enqueues_its_sync(alice: Person) -> None:
     response = connect(alice, name="Alma by the sea")
     assert response.status_code == 201
     account = response.json
@@ -72,20 +72,20 @@ def test_an_account_is_connected_and_its_sync_rung_for(alice: Person) -> None:
         "error": None,
         "note": None,
     }
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     assert alice.api("GET", response.headers["Location"]).json == account
     assert alice.api("GET", ACCOUNTS).json == [account]
     (definition,) = alice.api("GET", PATH).json
     assert (definition["provider"], definition["enableImagesCDN"]) == ("HOSTAWAY", False)
 
 
-def test_without_a_name_it_has_the_providers(alice: Person, subtests: pytest.Subtests) -> None:
+def test_an_unnamed_account_is_named_after_its_provider(alice: Person, subtests: pytest.Subtests) -> None:
     for number, more in enumerate(({}, {"name": ""}, {"name": "  \t "})):
         with subtests.test(more=more):
             assert connect(alice, {**CREDENTIALS, "clientId": str(number)}, **more).json["name"] == "Hostaway"
 
 
-def test_a_sync_is_seen_from_its_beginning_to_its_end(alice: Person, pms: FakeHostaway) -> None:
+def test_a_sync_can_be_followed_from_start_to_end(alice: Person, pms: FakeHostaway) -> None:
     at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
     pms.fail_next(1, 500, below="/v1/listings")
     sync.run()
@@ -100,7 +100,7 @@ def test_a_sync_is_seen_from_its_beginning_to_its_end(alice: Person, pms: FakeHo
     assert done["nextSyncAt"] > done["lastSyncedAt"] > done["createdAt"]
 
 
-def test_a_sync_on_demand_begins_at_once(alice: Person, pms: FakeHostaway) -> None:
+def test_a_sync_on_demand_starts_immediately(alice: Person, pms: FakeHostaway) -> None:
     at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
     sync.run()
     jobs.connection().flushall()
@@ -108,13 +108,13 @@ def test_a_sync_on_demand_begins_at_once(alice: Person, pms: FakeHostaway) -> No
     assert response.status_code == 202
     assert list(response.json) == FIELDS
     assert (response.json["syncing"], response.json["nextSyncAt"]) == (True, None)
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     sync.run()
     assert alice.api("GET", at).json["syncing"] is False
     assert pms.count("/v1/listings") == 2
 
 
-def test_what_was_odd_is_noted(alice: Person, pms: FakeHostaway) -> None:
+def test_an_oddity_found_by_a_sync_is_noted(alice: Person, pms: FakeHostaway) -> None:
     def disagree(listing: dict[str, Any]) -> dict[str, Any]:
         return {**listing, "listingImages": listing["listingImages"][::-1]}
 
@@ -124,7 +124,7 @@ def test_what_was_odd_is_noted(alice: Person, pms: FakeHostaway) -> None:
     assert alice.api("GET", at).json["note"] == DISAGREES
 
 
-def test_credentials_that_are_not_good_are_told_so_after_the_first_sync(alice: Person, pms: FakeHostaway) -> None:
+def test_rejected_credentials_are_reported_after_the_first_sync(alice: Person, pms: FakeHostaway) -> None:
     at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
     sync.run()
     account = alice.api("GET", at).json
@@ -132,7 +132,7 @@ def test_credentials_that_are_not_good_are_told_so_after_the_first_sync(alice: P
     assert account["nextSyncAt"]
 
 
-def test_credentials_are_replaced_and_a_sync_begins(alice: Person, pms: FakeHostaway) -> None:
+def test_replacing_credentials_starts_a_sync(alice: Person, pms: FakeHostaway) -> None:
     at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
     sync.run()
     before = alice.api("GET", at).json
@@ -143,7 +143,7 @@ def test_credentials_are_replaced_and_a_sync_begins(alice: Person, pms: FakeHost
     assert response.status_code == 200
     changed = {"name": "Sea Stays", "error": None, "syncing": True, "nextSyncAt": None}
     assert response.json == {**before, **changed}
-    assert rung_for() == [jobs.sync_listings().id]
+    assert enqueued() == [jobs.sync_listings().id]
     sync.run()
     after = alice.api("GET", at).json
     assert (after["error"], after["progress"]["listings"]) == (None, 3)
@@ -164,7 +164,7 @@ UNUSABLE = [
 ]
 
 
-def test_what_could_not_be_connected_is_no_change(alice: Person, subtests: pytest.Subtests) -> None:
+def test_a_change_to_invalid_settings_is_refused(alice: Person, subtests: pytest.Subtests) -> None:
     at = f"{ACCOUNTS}/{connect(alice).json['id']}"
     before = alice.api("GET", at).json
     for body, wrong in UNUSABLE:
@@ -175,16 +175,14 @@ def test_what_could_not_be_connected_is_no_change(alice: Person, subtests: pytes
             assert alice.api("GET", at).json == before
 
 
-def test_two_accounts_are_not_made_one(alice: Person) -> None:
+def test_an_account_cannot_take_anothers_credentials(alice: Person) -> None:
     connect(alice)
     at = f"{ACCOUNTS}/{connect(alice, {**CREDENTIALS, 'clientId': '2'}).json['id']}"
     response = alice.api("PATCH", at, json={"credentials": CREDENTIALS})
     assert (response.status_code, response.json["code"]) == (409, "connected_already")
 
 
-def test_without_a_secret_no_account_is_connected_and_its_field_is_named(
-    alice: Person, subtests: pytest.Subtests
-) -> None:
+def test_an_account_without_a_secret_is_refused_naming_the_field(alice: Person, subtests: pytest.Subtests) -> None:
     for blank in ({}, {"clientSecret": ""}, {"clientSecret": " "}):
         with subtests.test(blank=blank):
             response = alice.api("POST", ACCOUNTS, json={"credentials": {"clientId": "1", **blank}})
@@ -193,7 +191,7 @@ def test_without_a_secret_no_account_is_connected_and_its_field_is_named(
             assert alice.api("GET", ACCOUNTS).json == []
 
 
-def test_an_account_is_removed_with_what_was_its(alice: Person, pms: FakeHostaway) -> None:
+def test_removing_an_account_removes_its_listings_and_images(alice: Person, pms: FakeHostaway) -> None:
     alice.api("PATCH", f"{PATH}/HOSTAWAY/images-cdn", json={"enableImagesCDN": True})
     at = f"{ACCOUNTS}/{connect(alice, pms.credentials).json['id']}"
     sync.run()
@@ -208,7 +206,7 @@ def test_an_account_is_removed_with_what_was_its(alice: Person, pms: FakeHostawa
     assert definition["enableImagesCDN"], "the switch is the provider's, not the account's"
 
 
-def test_accounts_are_listed_the_oldest_first(alice: Person, charlie: Person) -> None:
+def test_accounts_are_listed_oldest_first(alice: Person, charlie: Person) -> None:
     for number in range(3):
         connect(alice, {**CREDENTIALS, "clientId": str(number)}, name=f"No. {number}")
     connect(charlie, {**CREDENTIALS, "clientId": "0"}, name="His")
@@ -216,30 +214,28 @@ def test_accounts_are_listed_the_oldest_first(alice: Person, charlie: Person) ->
     assert [account["name"] for account in charlie.api("GET", ACCOUNTS).json] == ["His"]
 
 
-def test_the_same_account_is_connected_once(alice: Person, charlie: Person) -> None:
+def test_the_same_account_cannot_be_connected_twice(alice: Person, charlie: Person) -> None:
     connect(alice)
     response = connect(alice, name="Again")
     assert (response.status_code, response.json["code"]) == (409, "connected_already")
-    assert connect(charlie).status_code == 201, "in his workspace it is another"
+    assert connect(charlie).status_code == 201, "his workspace has an account of its own"
 
 
-def test_there_are_at_most_fifty_of_a_provider(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_has_at_most_fifty_accounts(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     assert integrations.MAX_ACCOUNTS == 50
     monkeypatch.setattr(integrations, "MAX_ACCOUNTS", 3)
     codes = [connect(alice, {**CREDENTIALS, "clientId": str(number)}).status_code for number in range(4)]
     assert codes == [201] * 3 + [409]
 
 
-def test_d10_the_switch_is_of_ones_own_workspace(alice: Person, charlie: Person) -> None:
+def test_the_switch_belongs_to_one_workspace(alice: Person, charlie: Person) -> None:
     alice.api("PATCH", SWITCH, json={"enableImagesCDN": True})
     charlie.api("PATCH", SWITCH, json={"enableImagesCDN": False})
     assert [each["enableImagesCDN"] for each in alice.api("GET", PATH).json] == [True]
     assert [each["enableImagesCDN"] for each in charlie.api("GET", PATH).json] == [False]
 
 
-def test_of_many_first_switches_at_once_one_makes_the_definition(
-    alice: Person, at_once: Callable[..., list[Any]]
-) -> None:
+def test_concurrent_first_switches_create_one_definition(alice: Person, at_once: Callable[..., list[Any]]) -> None:
     def switch(number: int) -> int:
         return alice.api("PATCH", SWITCH, json={"enableImagesCDN": bool(number % 2)}).status_code
 

@@ -1,4 +1,4 @@
-"""Foreign equals absent, on every route of the API that there is (reliability.md, D)."""
+"""A foreign row is answered like an absent one, on every route of the API."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.api.world import (
     ABSENT,
     ABSENT_NUMBER,
     HOOKS,
-    IN_C,
+    MANAGED,
     ONE,
     ROUTES,
     World,
     absence,
     ask,
+    deletions_last,
     everything,
     furnished,
-    is_in_a,
+    is_image_cdn,
     named,
     renew,
-    turn,
 )
 from tests.buckets import Buckets
 from tests.factories import Person
 
 PROPERTY_ROUTES = [route for route in ROUTES if "<id>" in route]
-ROUTES_OF_C = [route for route in ROUTES if IN_C in route]
+MANAGED_ROUTES = [route for route in ROUTES if MANAGED in route]
 INNER_ROUTES = [route for route in ROUTES if route.replace("<provider>", "").count("<") == 2]
 
 
@@ -39,22 +39,24 @@ def world(alice: Person, bob: Person, charlie: Person, home: Property) -> World:
     return furnished(alice, bob, charlie, home)
 
 
-def test_no_route_escapes(app: Flask) -> None:
+def test_every_route_is_covered(app: Flask) -> None:
     there = {
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/") and rule.rule not in ("/api/openapi.json", "/api/docs")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert there == set(ROUTES), "give each new route a line in ROUTES"
+    assert there == set(ROUTES), "add each new route to ROUTES"
 
 
-def test_its_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
-    succeeds(world, world.alice, sorted(ROUTES, key=turn), subtests)
+def test_the_owner_succeeds(world: World, subtests: pytest.Subtests) -> None:
+    succeeds(world, world.alice, sorted(ROUTES, key=deletions_last), subtests)
 
 
-def test_an_editors_key_may_do_the_same(world: World, subtests: pytest.Subtests) -> None:
-    succeeds(world, world.bob, sorted([route for route in ROUTES if IN_C not in route], key=turn), subtests)
+def test_an_editors_key_succeeds_on_all_but_admin_routes(world: World, subtests: pytest.Subtests) -> None:
+    succeeds(
+        world, world.bob, sorted([route for route in ROUTES if MANAGED not in route], key=deletions_last), subtests
+    )
 
 
 def succeeds(world: World, person: Person, routes: list[str], subtests: pytest.Subtests) -> None:
@@ -65,7 +67,7 @@ def succeeds(world: World, person: Person, routes: list[str], subtests: pytest.S
             assert status < 300, body
 
 
-def test_a_foreign_one_is_an_absent_one(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_id_is_answered_like_an_absent_one(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in PROPERTY_ROUTES:
         mine, inner = world.outer(route)[0], world.inner(route)[0]
@@ -77,7 +79,7 @@ def test_a_foreign_one_is_an_absent_one(world: World, buckets: Buckets, subtests
     assert everything(buckets) == before
 
 
-def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_parent_of_an_own_child_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in INNER_ROUTES:
         with subtests.test(route=route):
@@ -86,7 +88,7 @@ def test_a_foreign_one_with_ones_own_in_it_is_absent(world: World, buckets: Buck
     assert everything(buckets) == before
 
 
-def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
+def test_a_foreign_child_of_an_own_parent_is_absent(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
     before = everything(buckets)
     for route in INNER_ROUTES:
         _, den, neighbour = (each.uuid for each in world.outer(route))
@@ -96,11 +98,13 @@ def test_ones_own_with_a_foreign_one_in_it_is_absent(world: World, buckets: Buck
             assert absent[0] == absence(route)
             for inner in (foreign.uuid, foreign.id, own.id, "1"):
                 assert ask(world, world.charlie, route, den, inner) == absent
-            assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, "of a neighbour's too"
+            assert ask(world, world.alice, route, neighbour, foreign.uuid) == absent, (
+                "and the child of another own parent"
+            )
     assert everything(buckets) == before
 
 
-def test_d8_foreign_photos_are_skipped(world: World, buckets: Buckets) -> None:
+def test_foreign_images_are_skipped_by_deletes(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     for route in (f"DELETE {ONE}/images", f"POST {ONE}/images/delete"):
         status, body, _ = ask(world, world.charlie, route, world.den.uuid)
@@ -108,7 +112,7 @@ def test_d8_foreign_photos_are_skipped(world: World, buckets: Buckets) -> None:
     assert everything(buckets) == before
 
 
-def test_without_a_key_nothing_is_told(
+def test_without_a_key_nothing_is_revealed(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
@@ -116,7 +120,7 @@ def test_without_a_key_nothing_is_told(
     refused(world, dict.fromkeys(ROUTES, nobody), 401, buckets, subtests)
 
 
-def test_a_revoked_key_is_as_none(
+def test_a_revoked_key_reveals_nothing(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "1000 per minute")
@@ -125,7 +129,7 @@ def test_a_revoked_key_is_as_none(
     refused(world, dict.fromkeys(ROUTES, world.alice), 401, buckets, subtests)
 
 
-def test_a_key_of_the_wrong_scope_is_told_only_that(
+def test_a_key_of_the_wrong_scope_learns_only_that(
     app: Flask, world: World, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     workspace = world.alice.workspace
@@ -137,18 +141,20 @@ def test_a_key_of_the_wrong_scope_is_told_only_that(
     }
 
     def another_scope(route: str) -> str:
-        noun = "integrations" if is_in_a(route) else "images"
+        noun = "integrations" if is_image_cdn(route) else "images"
         return f"{noun}:write" if route.startswith("GET") or HOOKS in route else f"{noun}:read"
 
     refused(world, {route: halves[another_scope(route)] for route in ROUTES}, 403, buckets, subtests)
 
 
-def test_x11_in_c_an_editors_key_is_told_only_that(world: World, buckets: Buckets, subtests: pytest.Subtests) -> None:
-    refused(world, dict.fromkeys(ROUTES_OF_C, world.bob), 403, buckets, subtests)
+def test_an_editors_key_learns_only_that_a_route_needs_an_admin(
+    world: World, buckets: Buckets, subtests: pytest.Subtests
+) -> None:
+    refused(world, dict.fromkeys(MANAGED_ROUTES, world.bob), 403, buckets, subtests)
 
 
 def refused(world: World, people: dict[str, Person], status: int, buckets: Buckets, subtests: pytest.Subtests) -> None:
-    """One answer for what is one's own, foreign and absent; `people` says who asks each route."""
+    """Check that own, foreign and absent rows get one answer; `people` maps each route to its caller."""
     before = everything(buckets)
     for route, person in people.items():
         (mine, foreign, _), (inner, foreign_inner) = world.outer(route), world.inner(route)
@@ -160,7 +166,7 @@ def refused(world: World, people: dict[str, Person], status: int, buckets: Bucke
     assert everything(buckets) == before
 
 
-def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, buckets: Buckets) -> None:
+def test_foreign_images_are_unknown_to_rotations_and_metadata(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     for field in ("existingImageRotations", "imagesMeta"):
         said = []
@@ -175,22 +181,22 @@ def test_d9_foreign_photos_are_unknown_in_ones_own_property(world: World, bucket
     assert everything(buckets) == before
 
 
-def test_d9_foreign_photos_are_skipped_when_deleted(world: World, buckets: Buckets) -> None:
+def test_foreign_images_to_delete_are_skipped(world: World, buckets: Buckets) -> None:
     body = {"imagesToDelete": [world.photo.id, int(ABSENT_NUMBER)]}
-    world.charlie.api("PUT", f"/api/properties/{world.den.id}", json={})  # its own photo's variants
+    world.charlie.api("PUT", f"/api/properties/{world.den.id}", json={})  # renders his photo's variants
     before = everything(buckets)
     assert world.charlie.api("PUT", f"/api/properties/{world.den.id}", json=body).status_code == 200
     assert everything(buckets) == before
 
 
-def test_what_charlie_creates_is_his(world: World) -> None:
+def test_a_new_property_belongs_to_its_creators_workspace(world: World) -> None:
     made = world.charlie.api("POST", "/api/v1/properties", json={"name": "Nest"}).json["data"]["id"]
     assert world.alice.api("GET", f"/api/v1/properties/{made}").status_code == 404
     theirs = [item["name"] for item in world.charlie.api("GET", "/api/v1/properties").json["data"]]
     assert theirs == ["Nest", "Corvid Loft"]
 
 
-def test_d3_a_foreign_key_is_unknown_in_ones_own_property(world: World, buckets: Buckets) -> None:
+def test_a_foreign_upload_key_is_unknown(world: World, buckets: Buckets) -> None:
     before = everything(buckets)
     route = f"POST {ONE}/images/confirm"
     foreign = ask(world, world.charlie, route, world.den.uuid)
@@ -199,7 +205,7 @@ def test_d3_a_foreign_key_is_unknown_in_ones_own_property(world: World, buckets:
     assert everything(buckets) == before
 
 
-def test_d16_an_idempotency_key_of_another_workspace_is_ones_own(world: World) -> None:
+def test_idempotency_keys_of_two_workspaces_are_independent(world: World) -> None:
     headers = {"Idempotency-Key": "the same"}
     made = [
         person.api("POST", "/api/v1/properties", json={"name": "Barn"}, headers=headers).json["data"]["id"]

@@ -1,7 +1,6 @@
-"""How often a key may call: on every route, whoever asks, and exactly so often (reliability.md, H1, H3, H4).
+"""Rate limits: every route counts, the limit is exact, and nothing evades it.
 
-What one key and one address may do is in test_auth.py; here: no route and no way around it. Redis that hangs (H2)
-is in tests/test_redis_hangs.py.
+Limits of one key and of one address are in test_auth.py, a Redis that hangs in tests/test_redis_hangs.py.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def test_every_route_is_counted(few: None, alice: Person, subtests: pytest.Subte
         method, path = route.split(" ")
         for name in ("<id>", "<imageId>", "<jobId>", "<deliveryId>"):
             path = path.replace(name, ABSENT)
-        jobs.connection().flushall()  # nothing is counted yet
+        jobs.connection().flushall()  # resets the counters
         with subtests.test(route=route):
             answers = [alice.api(method, path) for _ in range(6)]
             assert [answer.status_code == 429 for answer in answers] == [False] * 5 + [True]
@@ -48,16 +47,16 @@ def test_every_route_is_counted(few: None, alice: Person, subtests: pytest.Subte
             assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
 
 
-def test_h1_of_writes_from_twenty_threads_exactly_the_limit_has_an_effect(
+def test_exactly_as_many_concurrent_writes_as_the_limit_have_an_effect(
     few: None, alice: Person, home: Property, at_once: Callable[..., list[Any]]
 ) -> None:
-    ref = home.uuid  # read here: a thread of its own can't read a row of this one
+    ref = home.uuid  # read here: another thread cannot load this session's row
     codes = [answer.status_code for answer in at_once(lambda: presign(alice, ref), *[()] * 20)]
     assert (codes.count(200), codes.count(429)) == (5, 15)
     assert db.session.query(Upload).count() == 5
 
 
-def test_h1_of_200_calls_from_twenty_threads_exactly_a_hundred_pass(
+def test_exactly_a_hundred_of_200_concurrent_calls_pass(
     app: Flask, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "100 per minute")
@@ -76,7 +75,7 @@ def test_a_429_claims_no_idempotency_key(few: None, alice: Person, home: Propert
     assert db.session.query(IdempotencyRecord).count() == 0
 
 
-def test_h4_no_header_is_a_way_around(few: None, alice: Person, subtests: pytest.Subtests) -> None:
+def test_no_header_evades_the_limit(few: None, alice: Person, subtests: pytest.Subtests) -> None:
     for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Original-Forwarded-For"):
         jobs.connection().flushall()
         with subtests.test(header=header):
@@ -84,7 +83,9 @@ def test_h4_no_header_is_a_way_around(few: None, alice: Person, subtests: pytest
             assert codes == [200] * 5 + [429]
 
 
-def test_h4_nor_for_strangers(app: Flask, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+def test_no_header_evades_the_limit_without_a_key(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_STRANGER", "2 per minute")
     for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
         jobs.connection().flushall()
@@ -94,18 +95,18 @@ def test_h4_nor_for_strangers(app: Flask, monkeypatch: pytest.MonkeyPatch, subte
             assert codes == [401, 401, 429]
 
 
-def test_the_documentation_asks_for_no_key_and_counts_nobody(few: None, app: Flask) -> None:
+def test_the_documentation_needs_no_key_and_has_no_limit(few: None, app: Flask) -> None:
     for path in ("/api/openapi.json", "/api/docs"):
         codes = {app.test_client().get(path).status_code for _ in range(7)}
         assert codes == {200}
 
 
-def test_a_call_asks_redis_once(app: Flask, alice: Person, home: Property) -> None:
-    """Counting, how many are left and when the window ends: one round trip in all."""
-    alice.api("GET", "/api/v1/usage")  # the script is known from here on
+def test_a_call_makes_one_round_trip_to_redis(app: Flask, alice: Person, home: Property) -> None:
+    """Counting the call, what is left and when the window ends take one script."""
+    alice.api("GET", "/api/v1/usage")  # loads the script
     before = jobs.connection().info("stats")["total_reads_processed"]
     for n in range(1, 6):
         answer = alice.api("GET", f"/api/v1/properties/{home.uuid}/images")
         assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, str(600 - 1 - n))
-    asked = jobs.connection().info("stats")["total_reads_processed"] - before - 1  # INFO is one itself
+    asked = jobs.connection().info("stats")["total_reads_processed"] - before - 1  # INFO is a round trip itself
     assert asked == 5

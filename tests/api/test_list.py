@@ -1,4 +1,4 @@
-"""GET …/images and …/images/:imageId, PATCH of the alt text (seed B, "List Images"; contract.md, B22)."""
+"""GET …/images and …/images/:imageId, PATCH of the alternative text (Property Images API, "List Images")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_empty_gallery_is_an_empty_list(alice: Person, home: Property) -> Non
     assert alice.api("GET", f"/api/v1/properties/{home.id}/images").json == {"data": []}
 
 
-def test_an_upload_that_is_not_confirmed_is_not_there(alice: Person, home: Property) -> None:
+def test_an_unconfirmed_upload_is_not_listed(alice: Person, home: Property) -> None:
     factories.uploaded(home, factories.jpeg())
     assert alice.api("GET", f"/api/v1/properties/{home.uuid}/images").json == {"data": []}
 
@@ -46,12 +46,12 @@ def test_an_unknown_property_is_a_404(alice: Person, subtests: pytest.Subtests) 
             assert (response.status_code, response.json["error"]["code"]) == (404, "property_not_found")
 
 
-def test_a_property_has_two_names_and_no_more(alice: Person, home: Property) -> None:
+def test_a_property_has_two_ids_and_no_others(alice: Person, home: Property) -> None:
     for id in (f"{home.id:019}999", f"{'-' * 400}{home.uuid}", f"{home.id}.0", f"+{home.id}"):
         assert alice.api("GET", f"/api/v1/properties/{id}/images").status_code == 404
 
 
-def test_one_image_by_its_id(alice: Person, home: Property) -> None:
+def test_an_image_can_be_read_by_its_id(alice: Person, home: Property) -> None:
     image = factories.photo_in(home)
     path = f"/api/v1/properties/{home.uuid}/images"
     assert alice.api("GET", f"{path}/{image.uuid}").json["data"] == alice.api("GET", path).json["data"][0]
@@ -64,7 +64,7 @@ def test_an_unknown_image_is_a_404(alice: Person, home: Property, subtests: pyte
             assert (response.status_code, response.json["error"]["code"]) == (404, "image_not_found")
 
 
-def test_the_alt_text_is_changed(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_the_alt_text_can_be_changed(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     image = factories.photo_in(home)
     path = f"/api/v1/properties/{home.uuid}/images/{image.uuid}"
     for sent, kept in (("Kitchen", "Kitchen"), ("", None), ("x" * 500, "x" * 500), (None, None)):
@@ -74,7 +74,7 @@ def test_the_alt_text_is_changed(alice: Person, home: Property, subtests: pytest
             assert alice.api("GET", path).json == response.json
 
 
-def test_an_alt_text_that_cant_be_used_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_an_invalid_alt_text_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     image = factories.photo_in(home)
     path = f"/api/v1/properties/{home.uuid}/images/{image.uuid}"
     for body in ({"altText": "x" * 501}, {"altText": 1}, {"altText": "\0"}, {}):
@@ -87,7 +87,7 @@ def test_describing_an_unknown_image_is_a_422(alice: Person, home: Property) -> 
     assert (response.status_code, response.json["error"]["code"]) == (422, "image_not_found")
 
 
-def test_charlie_gets_the_same_answers_as_for_what_is_not(charlie: Person, home: Property) -> None:
+def test_foreign_properties_and_images_get_the_same_response_as_absent_ones(charlie: Person, home: Property) -> None:
     image = factories.photo_in(home)
     for method in ("GET", "PATCH"):
         body = {"altText": "mine"} if method == "PATCH" else None

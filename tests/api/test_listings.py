@@ -1,4 +1,4 @@
-"""/api/v1/listings: pages, filters, one listing and its images (issue "Image CDN"; contract.md, A13, A17)."""
+"""/api/v1/listings: pages, filters, one listing and its images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIELDS = ["id", "externalID", "name", "provider", "accountID", "thumbnailURL", "
 
 @pytest.fixture
 def distant(alice: Person) -> IntegrationAccount:
-    """An account of Alice's in a PMS that isn't there; the Image CDN is on."""
+    """An account of Alice's in a PMS that does not answer; the Image CDN is on."""
     return stays.connected(alice.workspace, {"clientId": "1", "clientSecret": "s"})
 
 
@@ -41,7 +41,7 @@ def names(person: Person, query: str = "") -> list[str]:
     return [listing["name"] for listing in page(person, query)]
 
 
-def test_at_first_there_are_none(alice: Person) -> None:
+def test_a_new_workspace_has_no_listings(alice: Person) -> None:
     assert alice.api("GET", PATH).json == {"listings": [], "nextCursor": None}
 
 
@@ -70,7 +70,7 @@ def test_a_listing_is_as_the_pms_describes_it(alice: Person, account: Integratio
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_two_hundred_and_fifty_are_had_page_by_page(alice: Person, distant: IntegrationAccount) -> None:
+def test_250_listings_are_read_page_by_page(alice: Person, distant: IntegrationAccount) -> None:
     stays.told(distant, 250)
     seen, cursor, pages = [], "", 0
     while cursor is not None:
@@ -82,16 +82,14 @@ def test_two_hundred_and_fifty_are_had_page_by_page(alice: Person, distant: Inte
     assert len(names(alice)) == 50, "by default"
 
 
-def test_a_page_that_ends_with_the_last_one_has_no_cursor(alice: Person, distant: IntegrationAccount) -> None:
+def test_the_last_page_has_no_cursor(alice: Person, distant: IntegrationAccount) -> None:
     stays.told(distant, 10)
     first = alice.api("GET", f"{PATH}?limit=5").json
     second = alice.api("GET", f"{PATH}?limit=5&cursor={first['nextCursor']}").json
     assert (len(first["listings"]), len(second["listings"]), second["nextCursor"]) == (5, 5, None)
 
 
-def test_a_page_goes_on_where_it_stopped_though_its_last_one_is_gone(
-    alice: Person, distant: IntegrationAccount
-) -> None:
+def test_paging_continues_after_a_deleted_listing(alice: Person, distant: IntegrationAccount) -> None:
     told = stays.told(distant, 4)
     cursor = alice.api("GET", f"{PATH}?limit=2").json["nextCursor"]
     with work():
@@ -99,8 +97,8 @@ def test_a_page_goes_on_where_it_stopped_though_its_last_one_is_gone(
     assert names(alice, f"cursor={cursor}") == ["Home 3", "Home 4"]
 
 
-def test_a_cursor_is_none_that_one_could_count_with(alice: Person, distant: IntegrationAccount) -> None:
-    """As in the list of properties; and a cursor of that one is none of this."""
+def test_cursors_are_opaque_and_belong_to_one_list(alice: Person, distant: IntegrationAccount) -> None:
+    """Row ids and cursors of the list of properties are refused."""
     told = stays.told(distant, 2)
     for number in range(2):
         factories.home_of(alice.workspace, f"Home {number}")
@@ -112,7 +110,7 @@ def test_a_cursor_is_none_that_one_could_count_with(alice: Person, distant: Inte
         assert (response.status_code, response.json["code"]) == (422, "cursor")
 
 
-NO_SENSE = [
+INVALID_QUERIES = [
     "limit=0",
     "limit=101",
     "limit=x",
@@ -129,14 +127,14 @@ NO_SENSE = [
 ]
 
 
-def test_a_query_that_makes_no_sense_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
-    for query in NO_SENSE:
+def test_an_invalid_query_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
+    for query in INVALID_QUERIES:
         with subtests.test(query=query):
             response = alice.api("GET", f"{PATH}?{query}")
             assert (response.status_code, list(response.json)) == (422, ["code", "message", "details"])
 
 
-def test_d15_foreign_cursors_and_accounts_show_nothing_foreign(
+def test_foreign_cursors_and_accounts_reveal_nothing(
     alice: Person, charlie: Person, distant: IntegrationAccount
 ) -> None:
     stays.told(distant, 3)
@@ -149,7 +147,7 @@ def test_d15_foreign_cursors_and_accounts_show_nothing_foreign(
     assert charlie.api("GET", f"{PATH}?account={ABSENT}").data == foreign.data
 
 
-def test_they_are_found_by_provider_and_account(alice: Person, distant: IntegrationAccount) -> None:
+def test_listings_are_filtered_by_provider_and_account(alice: Person, distant: IntegrationAccount) -> None:
     other = stays.connected(alice.workspace, {"clientId": "2", "clientSecret": "s"})
     stays.told(distant, 2)
     stays.told(other, 1)
@@ -172,7 +170,7 @@ FOUND = [
 ]
 
 
-def test_they_are_found_by_words_of_name_and_id(
+def test_listings_are_searched_by_words_of_name_and_id(
     alice: Person, distant: IntegrationAccount, subtests: pytest.Subtests
 ) -> None:
     stays.told(distant, 12)
@@ -183,10 +181,10 @@ def test_they_are_found_by_words_of_name_and_id(
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_they_are_found_by_how_their_pictures_stand(
+def test_listings_are_filtered_by_the_state_of_their_pictures(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
-    """The first is copied, of the second a picture fails, of the third one more waits, the fourth waits whole."""
+    """One is copied, one has a failed picture, one a failed and a waiting picture, and one waits."""
     pms.catalogue.add(1)
     for status, name in ((404, "2/2"), (404, "3/2"), (503, "3/3"), (503, "4/1")):
         pms.fail_next(1, status, below=f"/pictures/{name}.jpg")
@@ -195,7 +193,7 @@ def test_they_are_found_by_how_their_pictures_stand(
     assert ids == {"copied": ["1"], "failed": ["2", "3"], "waiting": ["3", "4"]}
 
 
-def test_filters_and_pages_go_together(alice: Person, distant: IntegrationAccount) -> None:
+def test_filters_and_paging_combine(alice: Person, distant: IntegrationAccount) -> None:
     stays.told(distant, 30)
     query = f"q=2&account={distant.uuid}&state=waiting&limit=5"
     first = alice.api("GET", f"{PATH}?{query}").json
@@ -204,7 +202,7 @@ def test_filters_and_pages_go_together(alice: Person, distant: IntegrationAccoun
     assert [each["externalID"] for each in rest["listings"]] == ["23", "24", "25", "26", "27"]
 
 
-def test_images_are_the_thumbnails_then_the_gallerys_then_what_was(
+def test_images_are_listed_thumbnail_first_then_gallery_then_superseded(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -221,7 +219,7 @@ def test_images_are_the_thumbnails_then_the_gallerys_then_what_was(
     assert images[-1]["originalURL"] == old
 
 
-def test_a_picture_is_tried_again(alice: Person, account: IntegrationAccount, pms: FakeHostaway) -> None:
+def test_a_failed_picture_can_be_retried(alice: Person, account: IntegrationAccount, pms: FakeHostaway) -> None:
     pms.fail_next(1, 404, below="/pictures/1/3.jpg")
     stays.synced(account)
     at = f"{PATH}/{alice.api('GET', PATH).json['listings'][0]['id']}/images"
@@ -235,9 +233,7 @@ def test_a_picture_is_tried_again(alice: Person, account: IntegrationAccount, pm
     assert (done["failureReason"], bool(done["cdnURL"])) == (None, True)
 
 
-def test_a_picture_that_the_pms_shows_no_more_is_not_tried_again(
-    alice: Person, account: IntegrationAccount, pms: FakeHostaway
-) -> None:
+def test_a_superseded_picture_cannot_be_retried(alice: Person, account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     pms.catalogue.change_url(1, 2)
     stays.synced(account)
@@ -255,7 +251,7 @@ def test_a_retry_takes_an_idempotency_key(alice: Person, distant: IntegrationAcc
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
-def test_where_the_substitution_fails_a_page_has_the_pms_urls(
+def test_a_page_falls_back_to_the_pms_urls_if_substitution_fails(
     alice: Person, account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -272,10 +268,10 @@ def test_where_the_substitution_fails_a_page_has_the_pms_urls(
     assert [each["id"] for each in without.json["listings"]] == [each["id"] for each in with_copies["listings"]]
 
 
-def test_a_page_is_a_fixed_number_of_statements(
+def test_a_page_takes_a_fixed_number_of_statements(
     alice: Person, distant: IntegrationAccount, statements: Callable[..., int]
 ) -> None:
     stays.told(distant, 60, pictures=3)
-    alice.api("GET", PATH)  # notes that the key was used
+    alice.api("GET", PATH)  # updates the key's time of use
     one, fifty = (statements(alice.api, "GET", f"{PATH}?limit={limit}") for limit in (1, 50))
     assert one == fifty

@@ -1,98 +1,24 @@
-"""PUT /api/properties/:id: bodies that can't be used, and what is answered (reliability.md, K11 to K13; seed C)."""
+"""PUT /api/properties/:id: fields and JSON bodies that cannot be used (Manage Property Images, "Image Operations")."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
-from werkzeug.test import TestResponse
 
-from portal import config
-from portal.db import db
-from portal.images.models import Image, Property
-from portal.infra import multipart
-from tests import factories
-from tests.buckets import Buckets
+from portal.images.models import Property
+from tests.api.manage_images import FIELDS, PHOTO, put, put_raw, refused
 from tests.factories import Person
 
-PHOTO = factories.jpeg(64, 48)
-MEGABYTE = 1024 * 1024
+NOT_JSON = ["", "[", "{", "nonsense", "[1,]", "{'a':1}", "[" * 10_000, '{"a":' * 10_000, "1" * 5_000, "\0", "é"]
 
 
-@pytest.fixture
-def there(alice: Person, home: Property, buckets: Buckets) -> Iterator[Any]:
-    """Two photos in the gallery; what they are and where they lie is the same at the end."""
-    made = put(alice, home, images=[PHOTO, PHOTO])
-    assert made.status_code == 200
-    before, objects = made.json["data"], buckets.listing()
-    yield before["imagesMeta"]
-    assert alice.api("GET", f"/api/properties/{home.id}").json["data"] == before
-    assert buckets.listing() == objects
-
-
-def put(person: Person, home: Property, *, images: list[bytes] | None = None, **fields: Any) -> TestResponse:
-    files = [(BytesIO(data), f"{n}.jpg") for n, data in enumerate(images or (), 1)]
-    data = fields | {"images": files}
-    return person.api("PUT", f"/api/properties/{home.id}", data=data, content_type="multipart/form-data")
-
-
-def put_raw(person: Person, home: Property, body: bytes, type: str | None, **kwargs: Any) -> TestResponse:
-    path, stream = f"/api/properties/{home.id}", BytesIO(body)
-    return person.api("PUT", path, input_stream=stream, content_length=len(body), content_type=type, **kwargs)
-
-
-def form(boundary: str, *photos: bytes, **fields: str) -> tuple[bytes, str]:
-    """A multipart body and its type."""
-    parts = [f'name="{name}"\r\n\r\n{text}'.encode() for name, text in fields.items()]
-    parts += [b'name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + photo for photo in photos]
-    joined = b"".join(b"--%b\r\nContent-Disposition: form-data; %b\r\n" % (boundary.encode(), part) for part in parts)
-    return joined + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
-
-
-class Unread(BytesIO):
-    """A body that nobody may read."""
-
-    @classmethod
-    def body(cls, size_bytes: int) -> dict[str, Any]:
-        type = "multipart/form-data; boundary=x"
-        return {"wsgi.input": cls(), "CONTENT_LENGTH": str(size_bytes), "CONTENT_TYPE": type}
-
-    def read(self, *_: Any) -> bytes:
-        raise AssertionError("read")
-
-    readinto = read  # type: ignore[assignment]
-
-
-def refused(response: TestResponse, status: int) -> str:
-    """The sentence of a refusal in seed C's envelope."""
-    assert response.status_code == status, response.text
-    assert response.content_type == "application/json"
-    assert response.headers["Cache-Control"] == "no-store"
-    assert list(response.json) == ["success", "message", "data"]
-    assert (response.json["success"], response.json["data"]) == (False, None)
-    message: str = response.json["message"]
-    assert message.strip().endswith(".")
-    return message
-
-
-NO_JSON = ["", "[", "{", "nonsense", "[1,]", "{'a':1}", "[" * 10_000, '{"a":' * 10_000, "1" * 5_000, "\0", "é"]
-FIELDS = ["mainNewImageIndex", "newImageRotations", "imagesToDelete", "existingImageRotations", "imagesMeta"]
-
-
-def test_k13_a_field_that_is_no_json_is_named(
+def test_a_field_that_is_not_json_is_named(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     for field in FIELDS:
         with subtests.test(field=field):
-            for text in NO_JSON:
+            for text in NOT_JSON:
                 assert refused(put(alice, home, images=[PHOTO], **{field: text}), 400).startswith(field)
 
 
@@ -138,7 +64,7 @@ WRONG = {
 }
 
 
-def test_k13_a_value_of_another_kind_changes_nothing_in_either_encoding(
+def test_an_invalid_value_changes_nothing_in_either_encoding(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     first, second = there
@@ -161,7 +87,7 @@ FIELDS_OF_THE_PROPERTY = {
 }
 
 
-def test_a_property_field_that_cant_be_used_is_named(
+def test_an_invalid_property_field_is_named(
     alice: Person, home: Property, there: Any, subtests: pytest.Subtests
 ) -> None:
     for field in FIELDS_OF_THE_PROPERTY:
@@ -170,18 +96,18 @@ def test_a_property_field_that_cant_be_used_is_named(
                 assert field in refused(put(alice, home, images=[PHOTO], **{field: value}), 400)
 
 
-def test_k12_a_body_that_is_no_json_object(alice: Person, home: Property, there: Any) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_400(alice: Person, home: Property, there: Any) -> None:
     for body in (b"", b"{", b"nonsense", b"\xff\xfe", b"[" * 10_000, b"[]", b"null", b'"x"', b"1"):
         refused(put_raw(alice, home, body, "application/json"), 400)
 
 
-def test_c1_files_in_json_are_refused_with_a_hint(alice: Person, home: Property, there: Any) -> None:
+def test_files_in_json_are_refused_with_a_hint(alice: Person, home: Property, there: Any) -> None:
     for images in ("5", "true", '"a.jpg"', '["a.jpg"]', "[{}]", '[null, ""]', '{"a": null}', "[[]]"):
         message = refused(put_raw(alice, home, f'{{"images":{images}}}'.encode(), "application/json"), 400)
         assert "multipart/form-data" in message
 
 
-def test_c1_no_files_in_json_are_none(alice: Person, home: Property, there: Any) -> None:
+def test_json_may_carry_an_empty_images_field(alice: Person, home: Property, there: Any) -> None:
     for images in ("null", "[]", "[null]", "[null, null]", '""'):
         assert put_raw(alice, home, f'{{"images":{images}}}'.encode(), "application/json").status_code == 200
 
@@ -190,129 +116,3 @@ def test_another_content_type_is_a_415(alice: Person, home: Property, there: Any
     for type in (None, "", "text/plain", "application/x-www-form-urlencoded", "image/jpeg"):
         with subtests.test(type=type):
             refused(put_raw(alice, home, b"imagesToDelete=[1]", type), 415)
-
-
-PART = b'Content-Disposition: form-data; name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-TEXT = b'Content-Disposition: form-data; name="name"\r\n\r\nElm'
-
-
-NO_FORMS = [
-    ("multipart/form-data", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
-    ("multipart/form-data; boundary=", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
-    ("multipart/form-data; boundary=y", b"--x\r\n" + TEXT + b"\r\n--x--\r\n"),
-    ("multipart/form-data; boundary=x", b""),
-    ("multipart/form-data; boundary=x", b"--x"),
-    ("multipart/form-data; boundary=x", b"--x\r\n" + TEXT),
-    ("multipart/form-data; boundary=x", b"--x\r\n" + TEXT + b"\r\n--x"),
-    ("multipart/form-data; boundary=x", b"--x\r\n" + PART + PHOTO),
-    ("multipart/form-data; boundary=x", b"--x\r\n" + PART + PHOTO[:100]),
-    ("multipart/form-data; boundary=x", b"--x\r\nno header at all\r\n\r\nElm\r\n--x--\r\n"),
-    ("multipart/form-data; boundary=x", b"--x\r\nContent-Type: text/plain\r\n\r\nElm\r\n--x--\r\n"),
-]
-
-
-def test_k11_a_form_that_broke_off_or_is_none_is_a_400(
-    alice: Person, home: Property, there: Any, subtests: pytest.Subtests
-) -> None:
-    for type, body in NO_FORMS:
-        with subtests.test(type=type):
-            refused(put_raw(alice, home, body, type), 400)
-
-
-def test_c19_an_empty_form_changes_nothing(alice: Person, home: Property, there: Any) -> None:
-    response = put_raw(alice, home, b"--x--\r\n", "multipart/form-data; boundary=x")
-    assert (response.status_code, response.json["data"]["imagesMeta"]) == (200, there)
-
-
-def test_unknown_fields_and_files_of_other_names_are_ignored(alice: Person, home: Property, there: Any) -> None:
-    data = {"nothing": "x", "imagesmeta": "[", "photo": (BytesIO(b"text"), "a.txt")}
-    response = alice.api("PUT", f"/api/properties/{home.id}", data=data, content_type="multipart/form-data")
-    assert (response.status_code, response.json["data"]["imagesMeta"]) == (200, there)
-
-
-def test_twenty_files_and_an_input_that_was_left_empty(alice: Person, home: Property) -> None:
-    files = [(BytesIO(PHOTO), f"{n}.jpg") for n in range(20)] + [(BytesIO(), "")]
-    response = alice.api("PUT", f"/api/properties/{home.id}", data={"images": files})
-    assert (response.status_code, len(response.json["data"]["images"])) == (200, 20)
-
-
-def test_more_than_twenty_files_are_refused(
-    alice: Person, home: Property, there: Any, subtests: pytest.Subtests
-) -> None:
-    for count in (21, 99):
-        with subtests.test(count=count):
-            assert "20" in refused(put(alice, home, images=[PHOTO] * count), 400)
-
-
-def test_more_parts_than_any_form_has_are_a_413(alice: Person, home: Property, there: Any) -> None:
-    refused(put(alice, home, **{f"field{n}": "x" for n in range(250)}), 413)
-
-
-@pytest.fixture
-def one_megabyte(app: Flask) -> Iterator[int]:
-    """MAX_FILE_MB is 1."""
-    config.use(replace(config.settings(), max_file_mb=1))
-    return MEGABYTE
-
-
-def padded(size_bytes: int) -> bytes:
-    """A photo in a file of exactly this size: zeros behind its end, as some cameras leave them."""
-    return PHOTO + b"\0" * (size_bytes - len(PHOTO))
-
-
-def test_c20_a_file_past_max_file_mb_is_a_413(alice: Person, home: Property, there: Any, one_megabyte: int) -> None:
-    refused(put_raw(alice, home, *form("x", PHOTO, padded(one_megabyte + 1))), 413)
-
-
-def test_x7_a_file_of_max_file_mb_is_a_photo(alice: Person, home: Property, one_megabyte: int) -> None:
-    assert put_raw(alice, home, *form("x", padded(one_megabyte))).status_code == 200
-
-
-def test_c20_a_body_past_all_of_its_files_is_a_413_before_it_is_read(
-    alice: Person, home: Property, there: Any, one_megabyte: int
-) -> None:
-    too_much = 20 * one_megabyte + multipart.MAX_FIELD_BYTES + multipart.ROOM_FOR_HEADERS + 1
-    response = alice.api("PUT", f"/api/properties/{home.id}", environ_overrides=Unread.body(too_much))
-    refused(response, 413)
-
-
-def test_c20_texts_past_their_room_are_a_413(alice: Person, home: Property, there: Any) -> None:
-    long = "x" * (multipart.MAX_FIELD_BYTES + 1)
-    refused(put(alice, home, name=long), 413)
-    refused(put_raw(alice, home, json.dumps({"name": long}).encode(), "application/json"), 413)
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux says which files are open")
-def test_nothing_is_left_of_the_files_whatever_became_of_them(alice: Person, home: Property, one_megabyte: int) -> None:
-    before = spooled()  # pytest's own
-    for body, status in (
-        (form("x", PHOTO, padded(one_megabyte)), 200),
-        (form("x", PHOTO, name=""), 400),
-        (form("x", PHOTO, b"no photo"), 500),
-        (form("x", PHOTO, padded(one_megabyte + 1)), 413),
-        (form("x", *[PHOTO] * 21), 400),
-        ((form("x", PHOTO)[0][:-40], "multipart/form-data; boundary=x"), 400),
-    ):
-        assert put_raw(alice, home, *body).status_code == status
-        assert spooled() == before
-
-
-def spooled() -> set[str]:
-    """Open files that have no name and lie where temporary files do."""
-    links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    return {link for link in links if link.startswith(tempfile.gettempdir()) and link.endswith("(deleted)")}
-
-
-def test_b21_a_file_name_is_kept_as_text_and_names_nothing(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
-    for name in ("../../etc/passwd", "C:\\photos\\a.jpg", "a\0b.jpg", "x" * 400, "é‮.jpg", "'\";"):
-        with subtests.test(name=name):
-            data = {"images": [(BytesIO(PHOTO), name)]}
-            response = alice.api("PUT", f"/api/properties/{home.id}", data=data)
-            assert response.status_code == 200
-            image = db.session.query(Image).order_by(Image.id.desc())[0]
-            assert "/" not in image.file_name
-            assert "\\" not in image.file_name
-            assert 1 <= len(image.file_name) <= 255
-            assert image.original_key.endswith(".jpg")

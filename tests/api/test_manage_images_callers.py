@@ -1,4 +1,4 @@
-"""PUT /api/properties/:id: who may, what is there, and the same request twice, all in seed C's envelope."""
+"""PUT and GET /api/properties/:id: callers, errors and idempotency in the Manage Property Images envelope."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.api.test_manage_images_bodies import PHOTO, Unread, form, put, put_raw, refused
+from tests.api.manage_images import PHOTO, Unread, form, put, put_raw, refused
 from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
@@ -43,7 +43,7 @@ def test_the_get_answers_as_the_put_does(alice: Person, home: Property) -> None:
     assert alice.api("HEAD", f"/api/properties/{home.id}").status_code == 200
 
 
-def test_a_bucket_that_refuses_is_logged_once(alice: Person, home: Property, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusing_bucket_is_logged_once(alice: Person, home: Property, caplog: pytest.LogCaptureFixture) -> None:
     with bucket_behind_a_proxy() as front:
         front.answer = lambda asked: 403 if asked.method == "PUT" else None
         response = put(alice, home, images=[PHOTO])
@@ -55,7 +55,7 @@ def test_a_bucket_that_refuses_is_logged_once(alice: Person, home: Property, cap
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("secret", [None, "", "fr_live_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
-def test_without_a_good_key_it_is_a_401(app: Flask, home: Property, method: str, secret: str | None) -> None:
+def test_a_missing_or_invalid_key_is_a_401(app: Flask, home: Property, method: str, secret: str | None) -> None:
     for path in (f"/api/properties/{home.id}", "/api/properties/987654321"):
         response = with_key(app, method, path, secret)
         assert "API key" in refused(response, 401)
@@ -63,7 +63,7 @@ def test_without_a_good_key_it_is_a_401(app: Flask, home: Property, method: str,
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_x11_an_editors_key_and_one_of_another_scope_are_a_403(
+def test_an_editors_key_or_a_wrong_scope_is_a_403(
     app: Flask, alice: Person, bob: Person, home: Property, method: str
 ) -> None:
     scope = "images:write" if method == "GET" else "images:read"
@@ -79,7 +79,7 @@ def test_a_key_is_refused_before_its_body_is_read(app: Flask, bob: Person, home:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_what_is_absent_foreign_or_no_number_is_one_404(
+def test_absent_foreign_and_malformed_ids_get_the_same_404(
     alice: Person, charlie: Person, home: Property, method: str
 ) -> None:
     refs = (home.id, home.uuid, 987654321, 0, "-1", "1.0", "0x1", "prop456", "9" * 30, "%20", "١")
@@ -87,13 +87,13 @@ def test_what_is_absent_foreign_or_no_number_is_one_404(
     assert said == {"There is no such property."}
 
 
-def test_x2_paths_that_no_route_knows_speak_c(app: Flask, subtests: pytest.Subtests) -> None:
+def test_unknown_paths_are_answered_in_this_dialect(app: Flask, subtests: pytest.Subtests) -> None:
     for path in ("", "/", "/1/", "/1/images", "//1"):
         with subtests.test(path=path):
             refused(app.test_client().put(f"/api/properties{path}", json={}), 404)
 
 
-def test_x2_a_405_names_what_is_allowed(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_405_lists_the_allowed_methods(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for method in ("POST", "PATCH", "DELETE"):
         with subtests.test(method=method):
             response = alice.api(method, f"/api/properties/{home.id}", json={})
@@ -101,7 +101,7 @@ def test_x2_a_405_names_what_is_allowed(alice: Person, home: Property, subtests:
             assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PUT"}
 
 
-def test_x2_a_429_says_when(app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_429_says_when_to_retry(app: Flask, alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.config, "API_CALLS_PER_KEY", "1 per minute")
     assert put(alice, home, name="Elm").status_code == 200
     response = put(alice, home, name="Ash")
@@ -111,7 +111,7 @@ def test_x2_a_429_says_when(app: Flask, alice: Person, home: Property, monkeypat
 
 @pytest.fixture
 def told(alice: Person) -> Callable[[], int]:
-    """How many events there were."""
+    """Counts the events so far."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
 
     def count() -> int:
@@ -125,7 +125,7 @@ def send(person: Person, home: Property, body: tuple[bytes, str], key: str = "6d
     return put_raw(person, home, *body, headers={"Idempotency-Key": key})
 
 
-def test_g1_the_same_form_under_another_boundary_is_the_same_request(
+def test_the_same_form_under_another_boundary_is_replayed(
     alice: Person, home: Property, buckets: Buckets, told: Callable[[], int]
 ) -> None:
     first = send(alice, home, form("one", PHOTO, ANOTHER, newImageRotations="[1]"))
@@ -151,7 +151,7 @@ OTHERS = [
 ]
 
 
-def test_g2_another_form_under_the_key_is_a_422_as_in_b(
+def test_another_form_under_the_key_is_a_422(
     alice: Person, home: Property, buckets: Buckets, told: Callable[[], int], subtests: pytest.Subtests
 ) -> None:
     assert send(alice, home, form("x", PHOTO, name="Elm")).status_code == 200
@@ -162,15 +162,15 @@ def test_g2_another_form_under_the_key_is_a_422_as_in_b(
             assert (buckets.listing(), told()) == (objects, events)
 
 
-def test_g2_the_key_of_a_request_of_b_is_used_up_in_c_too(alice: Person, home: Property) -> None:
+def test_a_key_used_on_the_property_images_api_is_taken_here_too(alice: Person, home: Property) -> None:
     headers = {"Idempotency-Key": "6d1c"}
     alice.api("POST", "/api/v1/properties", json={"name": "Barn"}, headers=headers)
     refused(send(alice, home, form("x", PHOTO)), 422)
 
 
-def test_g3_while_the_first_runs_it_is_a_409_and_a_run_that_died_frees_the_key(alice: Person, home: Property) -> None:
+def test_a_repeat_during_the_first_run_is_a_409_and_a_dead_run_frees_the_key(alice: Person, home: Property) -> None:
     send(alice, home, form("x", PHOTO))
-    with work():  # as if it had not ended yet
+    with work():  # as if it were still running
         unanswered = {"status": None, "body": None, "answered_at": None, "claim": uuid4(), "claimed_at": now()}
         db.session.execute(update(IdempotencyRecord).values(unanswered))
     response = send(alice, home, form("y", PHOTO))
@@ -181,7 +181,7 @@ def test_g3_while_the_first_runs_it_is_a_409_and_a_run_that_died_frees_the_key(a
     assert send(alice, home, form("z", PHOTO)).status_code == 200
 
 
-def test_g5_a_request_that_failed_leaves_its_key_free(alice: Person, home: Property, told: Callable[[], int]) -> None:
+def test_a_failed_request_frees_its_key(alice: Person, home: Property, told: Callable[[], int]) -> None:
     for body, status in (
         (form("x", PHOTO, newImageRotations="[4]"), 400),
         (form("x", b"no photo"), 500),
@@ -193,14 +193,14 @@ def test_g5_a_request_that_failed_leaves_its_key_free(alice: Person, home: Prope
     assert send(alice, home, form("x", PHOTO)).status_code == 200
 
 
-def test_g8_a_key_that_is_none_is_a_400(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_an_invalid_key_is_a_400(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for key in ("", " ", "x" * 256, "a\tb"):
         with subtests.test(key=key):
             refused(send(alice, home, form("x", PHOTO), key), 400)
             assert db.session.query(Image).count() == 0
 
 
-def test_g4_ten_at_once_are_one_effect(
+def test_ten_concurrent_requests_have_one_effect(
     alice: Person, home: Property, told: Callable[[], int], at_once: Callable[..., list[Any]]
 ) -> None:
     path, headers = f"/api/properties/{home.id}", {"Idempotency-Key": "6d1c"}

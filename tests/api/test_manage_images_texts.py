@@ -1,4 +1,4 @@
-"""PUT /api/properties/:id: the texts of its form are UTF-8, and come as texts."""
+"""PUT /api/properties/:id: text fields of the form are UTF-8 and are not sent as files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from portal.images import gallery
 from portal.images.models import Property
-from tests.api.test_manage_images_bodies import FIELDS, PHOTO, put_raw, refused
+from tests.api.manage_images import FIELDS, PHOTO, put_raw, refused
 from tests.factories import Person
 
 NAME = "Ünder den Linden"
@@ -19,7 +19,9 @@ def form(name: bytes, type: str) -> bytes:
     return b'--x\r\nContent-Disposition: form-data; name="name"\r\n' + type.encode() + b"\r\n" + name + b"\r\n--x--\r\n"
 
 
-def test_utf_8_is_what_it_is_whatever_it_calls_itself(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_utf_8_is_accepted_whatever_its_declared_charset(
+    alice: Person, home: Property, subtests: pytest.Subtests
+) -> None:
     for type in TYPES:
         with subtests.test(type=type):
             for name in (NAME, "which one\ufffd"):
@@ -27,7 +29,7 @@ def test_utf_8_is_what_it_is_whatever_it_calls_itself(alice: Person, home: Prope
                 assert (response.status_code, response.json["data"]["name"]) == (200, name)
 
 
-def test_what_is_no_utf_8_is_refused_and_not_replaced(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_invalid_utf_8_is_refused(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for type in TYPES:
         with subtests.test(type=type):
             response = put_raw(alice, home, form(NAME.encode("iso-8859-1"), type), "multipart/form-data; boundary=x")
@@ -35,9 +37,7 @@ def test_what_is_no_utf_8_is_refused_and_not_replaced(alice: Person, home: Prope
             assert alice.api("GET", f"/api/properties/{home.id}").json["data"]["name"] == "Alder Cottage"
 
 
-def test_a_text_that_comes_as_a_file_is_refused_and_not_ignored(
-    alice: Person, home: Property, subtests: pytest.Subtests
-) -> None:
+def test_a_text_field_sent_as_a_file_is_refused(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for field in (*FIELDS, "name", "bedrooms"):
         with subtests.test(field=field):
             data = {"images": (BytesIO(PHOTO), "a.jpg"), field: (BytesIO(b"[1]"), "b.json")}

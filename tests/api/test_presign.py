@@ -1,4 +1,4 @@
-"""POST …/images/presign: a key and a URL for one file (seed B, "Get Presigned Upload URL")."""
+"""POST …/images/presign: a key and a URL for one file (Property Images API, "Get Presigned Upload URL")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def presign(person: Person, home: Property, body: Any = None, **kwargs: Any) -> 
     return person.api("POST", f"/api/v1/properties/{home.uuid}/images/presign", json=body or ROOM, **kwargs)
 
 
-def test_presign_answers_a_url_a_key_and_the_plans_number(alice: Person, home: Property) -> None:
+def test_presign_returns_a_url_a_key_and_the_plans_limit(alice: Person, home: Property) -> None:
     response = presign(alice, home)
     assert response.status_code == 200
     assert list(response.json) == ["data"]
@@ -33,13 +33,13 @@ def test_presign_answers_a_url_a_key_and_the_plans_number(alice: Person, home: P
     assert data["maxImages"] == 20
 
 
-def test_the_url_signs_type_length_and_an_hour(alice: Person, home: Property) -> None:
+def test_the_url_signs_type_and_length_for_an_hour(alice: Person, home: Property) -> None:
     query = parse_qs(urlsplit(presign(alice, home).json["data"]["uploadUrl"]).query)
     assert query["X-Amz-SignedHeaders"] == ["content-length;content-type;host"]
     assert query["X-Amz-Expires"] == ["3600"]
 
 
-def test_the_url_takes_the_announced_file_and_nothing_else(alice: Person, home: Property) -> None:
+def test_the_url_accepts_only_the_announced_file(alice: Person, home: Property) -> None:
     photo = factories.jpeg()
     url = presign(alice, home, {**ROOM, "sizeBytes": len(photo)}).json["data"]["uploadUrl"]
     assert factories.put(url, photo + b"x", "image/jpeg").status_code == 403
@@ -57,12 +57,12 @@ def test_unknown_fields_are_ignored(alice: Person, home: Property) -> None:
     assert presign(alice, home, {**ROOM, "colour": {"deep": [1]}}).status_code == 200
 
 
-def test_our_own_spelling_is_no_field(alice: Person, home: Property) -> None:
+def test_snake_case_fields_are_unknown(alice: Person, home: Property) -> None:
     body = {"file_name": "a.jpg", "content_type": "image/jpeg", "size_bytes": 9}
     assert presign(alice, home, body).status_code == 422
 
 
-def test_the_type_is_read_in_any_case(alice: Person, home: Property) -> None:
+def test_the_content_type_may_be_in_any_case(alice: Person, home: Property) -> None:
     assert presign(alice, home, {**ROOM, "contentType": "image/JPEG"}).status_code == 200
 
 
@@ -75,7 +75,7 @@ EXTENSIONS = [
 ]
 
 
-def test_the_extension_is_the_names_where_it_fits_the_type(
+def test_the_extension_is_the_file_names_if_it_fits_the_type(
     alice: Person, home: Property, subtests: pytest.Subtests
 ) -> None:
     for name, type, extension in EXTENSIONS:
@@ -110,7 +110,7 @@ UNUSABLE = [
 ]
 
 
-def test_a_field_that_cant_be_used_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_an_invalid_field_is_a_422(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for field, value, code in UNUSABLE:
         with subtests.test(field=field, value=value, code=code):
             response = presign(alice, home, {**ROOM, field: value})
@@ -144,21 +144,21 @@ def test_a_full_property_is_a_422_that_names_the_numbers(
     }  # fmt: skip
 
 
-def test_unconfirmed_uploads_take_no_room_but_have_a_limit_of_their_own(alice: Person, home: Property) -> None:
+def test_unconfirmed_uploads_use_no_quota_but_have_their_own_limit(alice: Person, home: Property) -> None:
     assert {presign(alice, home).status_code for _ in range(60)} == {200}
     response = presign(alice, home)
     assert (response.status_code, response.json["error"]["code"]) == (429, "too_many_outstanding")
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_the_answer_is_kept_by_no_cache_and_sets_no_cookie(alice: Person, home: Property) -> None:
+def test_the_response_is_not_cached_and_sets_no_cookie(alice: Person, home: Property) -> None:
     headers = presign(alice, home).headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "Set-Cookie" not in headers
 
 
-def test_charlie_gets_the_same_answer_as_for_a_property_that_is_not(charlie: Person, home: Property) -> None:
+def test_a_foreign_property_gets_the_same_response_as_an_absent_one(charlie: Person, home: Property) -> None:
     foreign = presign(charlie, home)
     absent = charlie.api("POST", f"/api/v1/properties/{ABSENT}/images/presign", json=ROOM)
     assert foreign.status_code == absent.status_code == 422
@@ -166,7 +166,7 @@ def test_charlie_gets_the_same_answer_as_for_a_property_that_is_not(charlie: Per
     assert db.session.query(Upload).count() == 0
 
 
-def test_the_url_carries_the_public_host(alice: Person, home: Property) -> None:
+def test_the_url_uses_the_public_endpoint(alice: Person, home: Property) -> None:
     url = presign(alice, home).json["data"]["uploadUrl"]
     settings = config.settings()
     assert url.startswith(f"{settings.s3_public_endpoint_url or settings.s3_endpoint_url}/")

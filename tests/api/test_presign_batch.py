@@ -1,4 +1,4 @@
-"""POST …/images/presign-batch (seed B, "Presign Batch"; contract.md, B1, B3, B10, B11)."""
+"""POST …/images/presign-batch (Property Images API, "Presign Batch")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_file_has_its_url_and_key_in_the_order_sent(alice: Person, home: Pr
     assert uploads() == 2
 
 
-def test_the_urls_take_what_was_announced(alice: Person, home: Property) -> None:
+def test_the_urls_accept_the_announced_files(alice: Person, home: Property) -> None:
     data = factories.jpeg()
     files = [{"fileName": f"{n}.jpg", "contentType": "image/jpeg", "sizeBytes": len(data)} for n in range(3)]
     for each in presign(alice, home, files).json["data"]:
@@ -49,7 +49,7 @@ def test_the_urls_take_what_was_announced(alice: Person, home: Property) -> None
         assert storage.uploads.head(each["r2Key"])
 
 
-def test_b10_one_to_twenty(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
+def test_a_batch_has_one_to_twenty_files(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
     for count, status in ((0, 422), (1, 200), (20, 200), (21, 422)):
         before = uploads()
         with subtests.test(count=count):
@@ -67,7 +67,7 @@ WRONG = [
 ]
 
 
-def test_b3_one_that_is_wrong_is_named_and_nothing_is_reserved(
+def test_an_invalid_item_is_named_and_nothing_is_reserved(
     alice: Person, home: Property, subtests: pytest.Subtests
 ) -> None:
     for change, code in WRONG:
@@ -78,7 +78,7 @@ def test_b3_one_that_is_wrong_is_named_and_nothing_is_reserved(
             assert uploads() == 0
 
 
-def test_more_than_there_is_room_for_is_a_422_that_names_the_numbers(alice: Person, home: Property) -> None:
+def test_a_batch_over_the_quota_is_a_422_that_names_the_numbers(alice: Person, home: Property) -> None:
     factories.photo_in(home)
     response = presign(alice, home, [FILE] * 20)
     assert response.status_code == 422
@@ -86,7 +86,7 @@ def test_more_than_there_is_room_for_is_a_422_that_names_the_numbers(alice: Pers
     assert response.json["error"]["details"] == said
 
 
-def test_b1_too_many_outstanding_is_a_429(alice: Person, home: Property) -> None:
+def test_too_many_unconfirmed_uploads_are_a_429(alice: Person, home: Property) -> None:
     for _ in range(3):
         assert presign(alice, home, [FILE] * 20).status_code == 200
     response = presign(alice, home, [FILE])
@@ -95,7 +95,7 @@ def test_b1_too_many_outstanding_is_a_429(alice: Person, home: Property) -> None
     assert uploads() == 3 * PLANS["free"].images_per_property
 
 
-def test_g11_again_under_its_key_each_has_the_same_r2key_and_in_time_a_fresh_url(
+def test_a_replayed_batch_keeps_its_keys_and_renews_expired_urls(
     alice: Person, home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = {"Idempotency-Key": "6d1c"}

@@ -1,4 +1,4 @@
-"""/api/v1/properties: created, listed, changed and deleted in B's dialect (ext)."""
+"""/api/v1/properties: create, list, change and delete, an extension in the form of the Property Images API."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_a_property_is_created(alice: Person) -> None:
     assert alice.api("GET", response.headers["Location"]).json == response.json
 
 
-def test_only_the_name_is_needed(alice: Person) -> None:
+def test_only_the_name_is_required(alice: Person) -> None:
     data = alice.api("POST", "/api/v1/properties", json={"name": "Barn"}).json["data"]
     assert [data[name] for name in ALDER] == ["Barn", "", None, None, None, ""]
 
 
-def test_it_is_found_by_number_and_counts_its_photos(alice: Person, home: Property) -> None:
+def test_a_property_is_found_by_number_and_counts_its_photos(alice: Person, home: Property) -> None:
     factories.photo_in(home)
     data = alice.api("GET", f"/api/v1/properties/{home.id}").json["data"]
     assert (data["id"], data["numericId"], data["photoCount"]) == (str(home.uuid), home.id, 1)
@@ -74,7 +74,7 @@ UNUSABLE = [
 ]
 
 
-def test_a_field_that_cant_be_used_is_a_422_that_names_it(alice: Person, subtests: pytest.Subtests) -> None:
+def test_an_invalid_field_is_a_422_that_names_it(alice: Person, subtests: pytest.Subtests) -> None:
     made = create(alice).headers["Location"]
     for field, value in UNUSABLE:
         with subtests.test(field=field, value=value):
@@ -93,7 +93,7 @@ def test_only_what_is_sent_is_changed(alice: Person) -> None:
     assert after == {**before, "bedrooms": None, "name": "Elm"}
 
 
-def test_a_change_of_nothing_changes_nothing(alice: Person) -> None:
+def test_an_empty_change_changes_nothing(alice: Person) -> None:
     before = create(alice).json
     assert alice.api("PATCH", f"/api/v1/properties/{before['data']['id']}", json={}).json == before
 
@@ -122,7 +122,7 @@ def test_the_list_is_newest_first_in_pages(alice: Person) -> None:
     assert page["nextCursor"] is None
 
 
-def test_a_page_has_fifty_where_no_limit_is_sent(alice: Person) -> None:
+def test_a_page_has_fifty_items_by_default(alice: Person) -> None:
     for n in range(51):
         factories.home_of(alice.workspace, f"Home {n}")
     page = alice.api("GET", "/api/v1/properties").json
@@ -130,13 +130,13 @@ def test_a_page_has_fifty_where_no_limit_is_sent(alice: Person) -> None:
     assert page["nextCursor"]
 
 
-def test_a_query_that_cant_be_used_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
+def test_an_invalid_query_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
     for query in ("limit=0", "limit=101", "limit=x", "limit=", "limit=1e2", "cursor=x", "cursor=%00"):
         with subtests.test(query=query):
             assert alice.api("GET", f"/api/v1/properties?{query}").status_code == 422
 
 
-def test_charlie_sees_and_changes_nothing(charlie: Person, home: Property) -> None:
+def test_foreign_properties_cannot_be_seen_or_changed(charlie: Person, home: Property) -> None:
     assert charlie.api("GET", "/api/v1/properties").json == {"data": [], "nextCursor": None}
     for method, body in (("GET", None), ("PATCH", {"name": "Mine"}), ("DELETE", None)):
         foreign = charlie.api(method, f"/api/v1/properties/{home.uuid}", json=body)
@@ -145,8 +145,7 @@ def test_charlie_sees_and_changes_nothing(charlie: Person, home: Property) -> No
         assert foreign.data == absent.data
 
 
-def test_a_cursor_of_anothers_list_shows_only_ones_own(alice: Person, charlie: Person) -> None:
-    """reliability.md, D15."""
+def test_a_foreign_cursor_reveals_nothing(alice: Person, charlie: Person) -> None:
     for n in range(3):
         factories.home_of(alice.workspace, f"Home {n}")
     cursor = alice.api("GET", "/api/v1/properties?limit=1").json["nextCursor"]

@@ -1,4 +1,4 @@
-"""PATCH …/images/reorder, and the ETag of the list that If-Match names (contract.md, B14)."""
+"""PATCH …/images/reorder, and the ETag that If-Match names (Property Images API, "Reorder Images")."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def test_the_first_id_has_order_0_the_second_1(alice: Person, home: Property, th
     assert [(each["id"], each["order"]) for each in listed(alice, home).json["data"]] == [(c, 0), (a, 1), (b, 2)]
 
 
-def test_b14_who_isnt_named_keeps_their_order_behind(alice: Person, home: Property, three: list[str]) -> None:
+def test_unnamed_images_keep_their_order_after_the_named_ones(alice: Person, home: Property, three: list[str]) -> None:
     a, b, c = three
     reorder(alice, home, [c])
     assert order_of(alice, home) == [c, a, b]
     cover = next(image for image in gallery.images(home) if image.is_main)
-    assert str(cover.uuid) == a, "X6: B never changes the cover"
+    assert str(cover.uuid) == a, "reordering never changes the main image"
 
 
-def test_b14_doubles_and_strangers_are_a_422(alice: Person, home: Property, three: list[str]) -> None:
+def test_duplicate_and_foreign_ids_are_a_422(alice: Person, home: Property, three: list[str]) -> None:
     neighbours = str(factories.photo_in(factories.home_of(alice.workspace, "Barn")).uuid)
     for ids in ([three[1], three[1]], [neighbours], ["nonsense"], [], three * 7, [1], None):
         assert reorder(alice, home, ids).status_code == 422
     assert order_of(alice, home) == three
 
 
-def test_an_event_tells_of_it_once(alice: Person, home: Property, three: list[str]) -> None:
+def test_a_reorder_emits_one_event(alice: Person, home: Property, three: list[str]) -> None:
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     for _ in range(2):
         reorder(alice, home, three[::-1])
@@ -70,7 +70,7 @@ def test_the_list_has_a_strong_etag_that_changes_with_it(alice: Person, home: Pr
     assert listed(alice, home).headers["ETag"] != tags[0]
 
 
-def test_a_list_that_holds_is_a_304(alice: Person, home: Property, three: list[str]) -> None:
+def test_an_unchanged_list_is_a_304(alice: Person, home: Property, three: list[str]) -> None:
     tag = listed(alice, home).headers["ETag"]
     for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
         response = listed(alice, home, **{"If-None-Match": sent})
@@ -80,7 +80,7 @@ def test_a_list_that_holds_is_a_304(alice: Person, home: Property, three: list[s
         assert listed(alice, home, **{"If-None-Match": sent}).status_code == 200
 
 
-def test_if_match_lets_the_order_of_who_looked_last_through(alice: Person, home: Property, three: list[str]) -> None:
+def test_if_match_accepts_only_the_current_etag(alice: Person, home: Property, three: list[str]) -> None:
     tag = listed(alice, home).headers["ETag"]
     assert reorder(alice, home, three[::-1], **{"If-Match": tag}).status_code == 200
     response = reorder(alice, home, three, **{"If-Match": tag})
@@ -89,7 +89,7 @@ def test_if_match_lets_the_order_of_who_looked_last_through(alice: Person, home:
     assert reorder(alice, home, three, **{"If-Match": "*"}).status_code == 200
 
 
-def test_an_if_match_that_isnt_the_tag_is_a_412(
+def test_any_other_if_match_is_a_412(
     alice: Person, home: Property, three: list[str], subtests: pytest.Subtests
 ) -> None:
     for sent in ("{weak}", '"other"', "nonsense", ""):
@@ -100,7 +100,7 @@ def test_an_if_match_that_isnt_the_tag_is_a_412(
             assert order_of(alice, home) == three
 
 
-def test_of_ten_at_once_with_one_tag_one_wins(
+def test_one_of_ten_concurrent_reorders_with_one_etag_wins(
     alice: Person, home: Property, three: list[str], at_once: Callable[..., list[Any]]
 ) -> None:
     tag = listed(alice, home).headers["ETag"]

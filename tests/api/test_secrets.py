@@ -1,4 +1,4 @@
-"""What lets us into a PMS appears in no answer, log, job or database (issue "Image CDN", what must hold, 7)."""
+"""The credentials of a PMS account appear in no response, log, job or database."""
 
 from __future__ import annotations
 
@@ -38,32 +38,30 @@ OTHER = "a-secret-that-is-theirs-no-more"
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
-def test_credentials_and_tokens_are_told_nowhere(
+def test_credentials_and_tokens_appear_nowhere(
     alice: Person, pms: FakeHostaway, work_off: Callable[[], int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    answers = list(what_is_answered(alice, pms))
-    tokens = [token[:60] for token in pms.tokens]  # a part would be told too much, too
-    stored, rung = what_is_stored(), what_is_rung()
+    answers = list(all_responses(alice, pms))
+    tokens = [token[:60] for token in pms.tokens]  # even a part would be too much
+    stored, in_redis = database_contents(), redis_contents()
     work_off()
-    rung += what_is_rung()
+    in_redis += redis_contents()
     logged = [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
     for secret in (CLIENT_SECRET, WRONG, OTHER, *tokens):
         assert not [answer for answer in answers if secret in answer]
         assert not [record for record in logged if secret in record]
         assert secret not in caplog.text
-        assert secret.encode() not in rung
+        assert secret.encode() not in in_redis
         assert secret.encode() not in stored
     assert not [answer for answer in answers if "clientSecret" in answer and "details" not in answer]
-    assert pms.url.encode() not in rung
-    assert b"Heron House" in stored, "we look at the right place"
-    assert b"image_cdn_upload" in rung
+    assert pms.url.encode() not in in_redis
+    assert b"Heron House" in stored, "the search looks in the right place"
+    assert b"image_cdn_upload" in in_redis
 
 
-def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
-    alice: Person, account: IntegrationAccount, settings: Settings
-) -> None:
-    """A traceback, a debugger and a careless log show values as `repr` has them."""
+def test_repr_never_shows_a_secret(alice: Person, account: IntegrationAccount, settings: Settings) -> None:
+    """Tracebacks, debuggers and careless log lines show values by their repr."""
     (task,) = tasks._claim(1)
     secret = "so-very-secret"
     held: list[Any] = [
@@ -79,8 +77,8 @@ def test_what_holds_a_secret_shows_it_to_nobody_who_prints_it(
         assert not [each for each in (secret, CLIENT_SECRET, new.secret) if each in shown]
 
 
-def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
-    """Connect, sync, fail in each way there is, and read all there is to be read."""
+def all_responses(alice: Person, pms: FakeHostaway) -> Iterator[str]:
+    """Connect, sync, fail in each way there is and read everything; yield the responses."""
 
     def ask(method: str, path: str, **kwargs: Any) -> Any:
         answer = alice.api(method, path, **kwargs)
@@ -139,8 +137,8 @@ def what_is_answered(alice: Person, pms: FakeHostaway) -> Iterator[str]:
     yield from texts
 
 
-def what_is_stored() -> bytes:
-    """The database as somebody who steals it has it: SQLite's files, PostgreSQL's rows."""
+def database_contents() -> bytes:
+    """Return the database as a thief would have it: SQLite's files, PostgreSQL's rows."""
     db.session.rollback()
     if db.engine.dialect.name == "sqlite":
         return b"".join(path.read_bytes() for path in config.settings().data_dir.glob("test.db*"))
@@ -152,8 +150,8 @@ def what_is_stored() -> bytes:
     return str(rows).encode()
 
 
-def what_is_rung() -> bytes:
-    """All of Redis, RQ's jobs unpacked."""
+def redis_contents() -> bytes:
+    """Return all of Redis, with RQ's jobs unpacked."""
     redis, found = jobs.connection(), []
     for key in redis.scan_iter():
         read = {

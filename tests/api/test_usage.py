@@ -1,4 +1,4 @@
-"""GET /api/v1/usage (ext): each number that can block a request, and when it frees."""
+"""GET /api/v1/usage (an extension): each number that can block a request, and when it is freed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def used(person: Person) -> Any:
     return response.json["data"]
 
 
-def test_a_workspace_with_nothing_in_it(alice: Person) -> None:
+def test_an_empty_workspace_uses_nothing(alice: Person) -> None:
     data = used(alice)
     resets_at = data["importsThisMonth"].pop("resetsAt")
     assert resets_at > f"{datetime.now(UTC):%Y-%m-%dT%H:%M}"
@@ -68,7 +68,7 @@ def test_an_import_is_pending_then_used_and_a_failure_is_neither(alice: Person, 
     assert counts() == (1, 0)
 
 
-def test_a_year_ends_too(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_december_budget_resets_in_january(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "now", lambda: datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
     assert usage.imports_this_month(alice.workspace).resets_at == datetime(2027, 1, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""/api/v1/webhooks (ext; issue "Webhooks"; reliability.md, F)."""
+"""/api/v1/webhooks (an extension): endpoints, secrets, test events and the delivery log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def hook(alice: Person) -> dict[str, Any]:
     return made
 
 
-def test_a_new_one_tells_its_secret_this_once(alice: Person) -> None:
+def test_a_new_webhook_shows_its_secret_once(alice: Person) -> None:
     response = create(alice)
     assert response.status_code == 201
     hook = response.json["data"]
@@ -42,7 +42,7 @@ def test_a_new_one_tells_its_secret_this_once(alice: Person) -> None:
     assert alice.api("GET", PATH).json == {"data": [hook]}
 
 
-def test_charlie_sees_his_own_only(alice: Person, charlie: Person, hook: Any) -> None:
+def test_each_workspace_sees_only_its_own_webhooks(alice: Person, charlie: Person, hook: Any) -> None:
     assert charlie.api("GET", PATH).json == {"data": []}
     assert charlie.api("GET", f"{PATH}/{hook['id']}").status_code == 404
 
@@ -60,20 +60,20 @@ UNUSABLE = [
 ]
 
 
-def test_what_cant_be_called_or_isnt_an_event_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
+def test_an_invalid_url_or_event_is_a_422(alice: Person, subtests: pytest.Subtests) -> None:
     for change in UNUSABLE:
         with subtests.test(change=change):
             assert alice.api("POST", PATH, json={**HOOK, **change}).status_code == 422
             assert alice.api("GET", PATH).json["data"] == []
 
 
-def test_a_change_that_cant_be_is_a_422(alice: Person, hook: Any, subtests: pytest.Subtests) -> None:
+def test_an_invalid_change_is_a_422(alice: Person, hook: Any, subtests: pytest.Subtests) -> None:
     for change in ({"url": ""}, {"url": "nonsense"}, {"events": []}, {"enabled": "yes"}):
         with subtests.test(change=change):
             assert alice.api("PATCH", f"{PATH}/{hook['id']}", json=change).status_code == 422
 
 
-def test_it_can_be_changed_switched_off_and_deleted(alice: Person, hook: Any) -> None:
+def test_a_webhook_can_be_changed_disabled_and_deleted(alice: Person, hook: Any) -> None:
     at = f"{PATH}/{hook['id']}"
     assert alice.api("PATCH", at, json={"url": "https://example.com/2"}).json["data"]["url"] == "https://example.com/2"
     off = alice.api("PATCH", at, json={"enabled": False}).json["data"]
@@ -83,7 +83,7 @@ def test_it_can_be_changed_switched_off_and_deleted(alice: Person, hook: Any) ->
     assert alice.api("GET", at).status_code == 404
 
 
-def test_rotated_it_has_a_new_secret_and_both_sign_for_a_day(alice: Person, home: Property) -> None:
+def test_after_a_rotation_both_secrets_sign_for_a_day(alice: Person, home: Property) -> None:
     with outside(lambda _: Reply()) as receiver:
         hook = create(alice, receiver.url).json["data"]
         response = alice.api("POST", f"{PATH}/{hook['id']}/rotate-secret")
@@ -98,7 +98,7 @@ def test_rotated_it_has_a_new_secret_and_both_sign_for_a_day(alice: Person, home
         Webhook(secret).verify(seen.body, seen.headers)
 
 
-def test_rotated_twice_under_one_key_it_is_rotated_once_and_no_secret_lies_open(alice: Person, hook: Any) -> None:
+def test_a_replayed_rotation_rotates_once_and_stores_no_plain_secret(alice: Person, hook: Any) -> None:
     key = {"Idempotency-Key": "6d1c"}
     answers = [alice.api("POST", f"{PATH}/{hook['id']}/rotate-secret", headers=key) for _ in range(2)]
     assert answers[0].data == answers[1].data
@@ -109,7 +109,7 @@ def test_rotated_twice_under_one_key_it_is_rotated_once_and_no_secret_lies_open(
         assert secret not in str(rows)
 
 
-def test_a_test_is_sent_and_shown_with_its_answer(alice: Person) -> None:
+def test_a_test_event_is_sent_and_shown_with_its_response(alice: Person) -> None:
     with outside(lambda _: Reply(500, b"not now")) as receiver:
         at = f"{PATH}/{create(alice, receiver.url).json['data']['id']}"
         response = alice.api("POST", f"{at}/test")
@@ -128,7 +128,7 @@ def test_a_test_is_sent_and_shown_with_its_answer(alice: Person) -> None:
     assert shown["nextAttemptAt"] > shown["lastAttemptAt"] >= shown["createdAt"]
 
 
-def test_deliveries_are_newest_first_and_few_if_one_likes(alice: Person, home: Property, hook: Any) -> None:
+def test_deliveries_are_newest_first_up_to_a_limit(alice: Person, home: Property, hook: Any) -> None:
     photo = factories.photo_in(home)
     gallery.describe(home, str(photo.uuid), "Pool")
     alice.api("POST", f"{PATH}/{hook['id']}/test")
@@ -139,7 +139,7 @@ def test_deliveries_are_newest_first_and_few_if_one_likes(alice: Person, home: P
         assert alice.api("GET", f"{PATH}/{hook['id']}/deliveries?limit={limit}").status_code == 422
 
 
-def test_a_delivery_is_sent_again_with_the_same_id_and_bytes(alice: Person) -> None:
+def test_a_resent_delivery_has_the_same_id_and_bytes(alice: Person) -> None:
     with outside(lambda _: Reply()) as receiver:
         at = f"{PATH}/{create(alice, receiver.url).json['data']['id']}"
         made = alice.api("POST", f"{at}/test").json["data"]
@@ -152,11 +152,11 @@ def test_a_delivery_is_sent_again_with_the_same_id_and_bytes(alice: Person) -> N
     assert alice.api("GET", f"{at}/deliveries").json["data"][0]["status"] == "delivered"
 
 
-def test_there_are_at_most_twenty(alice: Person) -> None:
+def test_a_workspace_has_at_most_twenty_webhooks(alice: Person) -> None:
     codes = [create(alice).status_code for _ in range(21)]
     assert codes == [201] * 20 + [422]
 
 
-def test_an_empty_post_needs_no_content_type_and_a_body_there_counts_for_nothing(alice: Person, hook: Any) -> None:
+def test_a_post_without_a_body_needs_no_content_type_and_ignores_a_body(alice: Person, hook: Any) -> None:
     for more in ({}, {"data": b"{"}, {"data": b"x", "content_type": "text/plain"}, {"json": {"a": 1}}):
         assert alice.api("POST", f"{PATH}/{hook['id']}/test", **more).status_code == 202

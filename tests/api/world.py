@@ -1,4 +1,4 @@
-"""Every route of the API, and a world in which each is somebody's: for the tests of isolation."""
+"""Every route of the API, and a world in which each row belongs to somebody: for the isolation tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ABSENT_NUMBER = "987654321"
 
 @dataclass
 class World:
-    """Alice's home with a photo and an upload, her other home, her listing; and the same of Charlie's."""
+    """Alice's rows (a home with a photo and an upload, another home, a listing, …) and Charlie's."""
 
     alice: Person
     bob: Person
@@ -52,7 +52,7 @@ class World:
     listing_of_barn: Listing
 
     def outer(self, route: str) -> tuple[Any, Any, Any]:
-        """What `<id>` names: Alice's, Charlie's, and another of Alice's."""
+        """Return what `<id>` may name: Alice's row, Charlie's, and another of Alice's."""
         if HOOK in route:
             return self.hook, self.den_hook, self.hook_of_barn
         if LISTING in route:
@@ -62,7 +62,7 @@ class World:
         return self.home, self.den, self.barn
 
     def inner(self, route: str) -> tuple[Any, Any]:
-        """What the parameter after it names: Alice's and Charlie's."""
+        """Return what the parameter after it may name: Alice's row and Charlie's."""
         if "<jobId>" in route:
             return self.job, self.den_job
         if LISTING in route:
@@ -72,9 +72,9 @@ class World:
 
 Body = Callable[[World], dict[str, Any] | None]
 ONE, HOOKS, HOOK = "/api/v1/properties/<id>", "/api/v1/webhooks", "/api/v1/webhooks/<id>"
-DEFINITIONS, LISTINGS = "/api/v1/integration-definition", "/api/v1/listings"  # seed A
+DEFINITIONS, LISTINGS = "/api/v1/integration-definition", "/api/v1/listings"
 ACCOUNT, LISTING = f"{DEFINITIONS}/<provider>/accounts/<id>", f"{LISTINGS}/<id>"
-IN_C = "/api/properties/<id>"  # seed C: numbers only, admins only
+MANAGED = "/api/properties/<id>"  # Manage Property Images: numbers only, admins only
 ROUTES: dict[str, Body] = {
     "GET /api/v1/properties": lambda _: None,
     "POST /api/v1/properties": lambda _: {"name": "Barn"},
@@ -125,14 +125,14 @@ ROUTES: dict[str, Body] = {
     f"GET {LISTING}": lambda _: None,
     f"GET {LISTING}/images": lambda _: None,
     f"POST {LISTING}/images/<imageId>/retry": lambda _: None,
-    f"GET {IN_C}": lambda _: None,
-    f"PUT {IN_C}": lambda world: {"imagesToDelete": [world.photo.id], "name": "Mine"},
+    f"GET {MANAGED}": lambda _: None,
+    f"PUT {MANAGED}": lambda world: {"imagesToDelete": [world.photo.id], "name": "Mine"},
 }
-"""Each route with a body that succeeds for its owner."""
+"""Each route, with a body that succeeds for its owner."""
 
 
 def furnished(alice: Person, bob: Person, charlie: Person, home: Property) -> World:
-    """Make it all through the domain's own verbs."""
+    """Create it all through the domain's own functions."""
     den = factories.home_of(charlie.workspace, "Corvid Loft")
     hook, other, den_hook = (
         endpoints.create(person.workspace, "https://example.com/hook", ["property.updated"])
@@ -167,7 +167,7 @@ def furnished(alice: Person, bob: Person, charlie: Person, home: Property) -> Wo
 
 
 def everything(buckets: Buckets) -> Any:
-    """All rows and objects, but for when a key was used last."""
+    """Return all rows and objects, except the times when keys were last used."""
     db.session.rollback()
     tables = [table for table in db.metadata.sorted_tables if table.name != "api_key"]
     rows = {table.name: sorted(map(str, db.session.execute(table.select()))) for table in tables}
@@ -175,21 +175,21 @@ def everything(buckets: Buckets) -> Any:
 
 
 def named(route: str, row: Any) -> Any:
-    """What a path calls a row: seed C speaks of numbers only."""
-    return row.id if IN_C in route else row.uuid
+    """Return what names a row in a path: the Manage Property Images contract has numbers only."""
+    return row.id if MANAGED in route else row.uuid
 
 
-def is_in_a(route: str) -> bool:
+def is_image_cdn(route: str) -> bool:
     return DEFINITIONS in route or LISTINGS in route
 
 
 def absence(route: str) -> int:
-    """The status of what is not there: B's writes say 422 (contract.md, X3)."""
-    return 404 if route.startswith("GET") or IN_C in route or is_in_a(route) else 422
+    """Return the status of an absent row: a 422 on the Property Images API's writes, a 404 elsewhere."""
+    return 404 if route.startswith("GET") or MANAGED in route or is_image_cdn(route) else 422
 
 
 def ask(world: World, person: Person, route: str, outer: Any = "", inner: Any = "") -> tuple[int, bytes, Any]:
-    """Status, body and headers, but for the time and how often one may still ask."""
+    """Return status, body and headers, except the date and the rate limit."""
     method, path = route.split(" ")
     path = path.replace("<provider>", "hostaway").replace("<id>", str(outer))
     path = re.sub(r"<\w+>", str(inner), path)
@@ -198,14 +198,14 @@ def ask(world: World, person: Person, route: str, outer: Any = "", inner: Any = 
     return response.status_code, response.data, headers
 
 
-def turn(route: str) -> tuple[int, bool]:
-    """Sorts the routes so that in one world each still finds what it asks for: what takes away comes last."""
+def deletions_last(route: str) -> tuple[int, bool]:
+    """Sort routes that share one world, so that each still finds its rows: deletions come last."""
     method, path = route.split(" ")
     return ["GET", "POST", "PUT", "PATCH", "DELETE"].index(method), path == ONE
 
 
 def renew(world: World, route: str) -> None:
-    """Put back what another route may have used up, and this one needs: a photo, an upload to confirm."""
+    """Replace what another route used up and this one needs: a photo, an upload to confirm."""
     world.photo = next(iter(gallery.images(world.home)), None) or factories.photo_in(world.home)
     if "confirm" in route:
         world.arrived = factories.uploaded(world.home, factories.jpeg())

@@ -1,4 +1,4 @@
-"""For the tests of the contracts only."""
+"""Fixtures of the contract tests."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ __all__ = ["pms"]
 
 @pytest.fixture
 def cdn(live: str, alice: Person, pms: FakeHostaway) -> ImageCdn:
-    """Seed A's client: Alice, whose account of the PMS is connected and not synced yet. The Image CDN is off."""
+    """A client of the Image CDN contract: Alice, with a connected PMS account, not synced yet. The CDN is off."""
     return ImageCdn(live, alice, pms)

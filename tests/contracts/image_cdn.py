@@ -1,4 +1,4 @@
-"""Seed A's client: what an integrator asks over HTTP, and the workers' part between the questions."""
+"""A client of the Image CDN contract: requests over HTTP, and the workers' part between them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.factories import Person
 from tests.listings import stays
 
 DEFINITIONS, LISTINGS = "/api/v1/integration-definition", "/api/v1/listings"
-ENABLE, DISABLE = {"enableImagesCDN": True}, {"enableImagesCDN": False}  # the document's two bodies
+ENABLE, DISABLE = {"enableImagesCDN": True}, {"enableImagesCDN": False}  # the contract's two bodies
 THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"
 Json = Any
 
 
 class ImageCdn:
-    """Somebody with an API key, and an account of hers in a PMS."""
+    """An integrator with an API key and an account in a PMS."""
 
     def __init__(self, host: str, person: Person, pms: FakeHostaway) -> None:
         self.host, self.person, self.pms = host, person, pms
@@ -31,7 +31,7 @@ class ImageCdn:
     def ask(self, method: str, path: str, body: Json = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.person.key}"}
         response = requests.request(method, f"{self.host}{path}", json=body, headers=headers, timeout=60)
-        db.session.rollback()  # the test's own reading ends, so that it sees what the request did
+        db.session.rollback()  # ends the test's transaction, so that it sees what the request changed
         return response
 
     def said(self, method: str, path: str, body: Json = None) -> Json:
@@ -43,13 +43,13 @@ class ImageCdn:
         return self.said("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", body)
 
     def sync(self) -> None:
-        """Have a listing sync run; its images are queued by it, and not more than that."""
+        """Run a listing sync, which queues images but uploads none."""
         self.said("POST", f"{DEFINITIONS}/HOSTAWAY/accounts/{self.account['id']}/sync")
         sync.run()
         db.session.rollback()
 
     def upload(self) -> None:
-        """Have the queued images uploaded."""
+        """Upload the queued images."""
         copies.run()
         db.session.rollback()
 
@@ -58,7 +58,7 @@ class ImageCdn:
         self.upload()
 
     def wait_for_its_time(self) -> None:
-        """Let pass what time a retry or a verification waits for, then upload."""
+        """Let the pauses before retries and verifications pass, then upload."""
         stays.all_at_once()
         self.upload()
 
@@ -67,11 +67,11 @@ class ImageCdn:
         self.fail(number, Said(200, data, {"Content-Type": type}), listing=listing)
 
     def serve_large(self, number: int, data: bytes) -> None:
-        """The same with bytes that are more than usual: they are asked for twice, as one of a few at a time."""
+        """Serve bytes past the usual size: they are requested twice, the second time as one of a few at a time."""
         self.fail(number, Said(200, data, {"Content-Type": "image/jpeg"}), times=2)
 
     def fail(self, number: int, said: Said | int, times: int = 1, listing: int = 1) -> None:
-        """Have the PMS answer this to the next requests for a picture."""
+        """Have the PMS give this answer to the next requests for a picture."""
         picture = self.pms.catalogue.listings[listing].pictures[number]
         self.pms.fail_next(times, said, below=f"/pictures/{picture.name}")
 
@@ -86,7 +86,7 @@ class ImageCdn:
         return list(self.said("GET", LISTINGS)["listings"])
 
     def listing(self, number: int = 1) -> Json:
-        """One listing by itself; it is the same as in the list."""
+        """Return one listing, checking that its own route answers the same as the list."""
         found = next(each for each in self.listings() if each["externalID"] == str(number))
         alone = self.said("GET", f"{LISTINGS}/{found['id']}")
         assert alone == found
@@ -96,30 +96,30 @@ class ImageCdn:
         return [picture["url"] for picture in self.listing(listing)["pictures"]]
 
     def images(self, listing: int = 1) -> list[Json]:
-        """The ListingImage records of a listing."""
+        """Return the ListingImage records of a listing."""
         return list(self.said("GET", f"{LISTINGS}/{self.listing(listing)['id']}/images"))
 
     def image(self, number: int, type: str = GALLERY, listing: int = 1) -> Json:
-        """The record of the URL that a picture has now."""
+        """Return the record of a picture's current URL."""
         url = self.pms_url(number, listing)
         (found,) = (each for each in self.images(listing) if (each["originalURL"], each["imageType"]) == (url, type))
         return found
 
     def key(self, url: str) -> str:
-        """The name of a copy in the bucket."""
+        """Return a copy's key in the bucket."""
         base = f"{self.host}/cdn/"
         assert url.startswith(base), url
         return url.removeprefix(base)
 
     def served(self, url: str) -> bytes:
-        """What the world gets behind a CDN URL."""
+        """Return the bytes behind a CDN URL."""
         response = requests.get(url, timeout=60)
         assert response.status_code == 200, url
         return response.content
 
 
 def objects() -> set[str]:
-    """What lies in the CDN bucket."""
+    """Return the keys in the CDN bucket."""
     return {stored.key for stored in storage.cdn.list()}
 
 

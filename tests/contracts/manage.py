@@ -1,4 +1,4 @@
-"""Seed C's client: what its curl commands send, and what came of it in the buckets."""
+"""A client of the Manage Property Images contract: its curl commands, and checks of what they left in the buckets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.factories import Person
 
 FAILED = {"success": False, "message": "Failed to update property"}
 LONGEST_PX = {"lg": 2048, "thumb": 480}
-PIXELS_ONLY = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH"}  # the chunks of a WebP that are the picture itself
+PIXELS_ONLY = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH"}  # the WebP chunks that hold the picture itself
 
 
 class Manager:
-    """Manages the images of one property over a socket."""
+    """Manages the images of one property over HTTP."""
 
     def __init__(self, host: str, person: Person, home: Property) -> None:
         self.host, self.person, self.home = host, person, home
@@ -37,7 +37,7 @@ class Manager:
         self.headers = {"Authorization": f"Bearer {person.key}"}
 
     def put(self, *photos: bytes, headers: dict[str, str] | None = None, **fields: str) -> requests.Response:
-        """Send a multipart form, whether it has files or not."""
+        """Send a multipart form, with or without files."""
         parts: list[tuple[str, Any]] = [("images", (f"photo{n}.jpg", data)) for n, data in enumerate(photos, 1)]
         parts += [(name, (None, text)) for name, text in fields.items()]
         headers = self.headers | (headers or {})
@@ -52,11 +52,11 @@ class Manager:
         return response.json()["data"]
 
     def add(self, *photos: bytes) -> list[Any]:
-        """Upload photos; return the imagesMeta of all that are there now."""
+        """Upload photos; return the imagesMeta of all images."""
         return list(done(self.put(*photos))["imagesMeta"])
 
-    def seen_in_b(self) -> list[Any]:
-        """The same gallery in seed B's words."""
+    def listed_by_the_other_api(self) -> list[Any]:
+        """Return the same gallery as the Property Images API lists it."""
         url = f"{self.host}/api/v1/properties/{self.home.uuid}/images"
         response = requests.get(url, headers=self.headers, timeout=60)
         assert response.status_code == 200
@@ -68,7 +68,7 @@ class Manager:
 
 
 def curl(command: str, folder: Path, filled: dict[str, str]) -> requests.Response:
-    """Do what curl does with the options that the document uses; `filled` stands for its examples."""
+    """Run a curl command, as far as the contract uses its options, with its examples replaced as in `filled`."""
     named = "|".join(map(re.escape, sorted(filled, key=len, reverse=True)))
     command = re.sub(named, lambda found: filled[found[0]], command).replace("\\\n", " ")
     words = iter(shlex.split(command, comments=True)[1:])
@@ -96,7 +96,7 @@ def curl(command: str, folder: Path, filled: dict[str, str]) -> requests.Respons
 
 
 def done(response: requests.Response) -> Any:
-    """The property of a successful answer, whose form is the document's to the letter."""
+    """Check the shape of a successful response ("Response") and return its property."""
     assert response.status_code == 200, response.text
     said = response.json()
     assert list(said) == ["success", "message", "data"]
@@ -113,15 +113,15 @@ def done(response: requests.Response) -> Any:
 
 
 def failed(response: requests.Response) -> None:
-    """The document's "Upload Failed" and "Invalid Image ID": one body for both."""
+    """Check for the body that "Upload Failed" and "Invalid Image ID" share."""
     assert response.status_code == 500, response.text
     assert response.json() == FAILED
     assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["X-Error-Id"], "planned: a crash has none"
+    assert response.headers["X-Error-Id"], "a crash has none"
 
 
 def stored(url: str) -> dict[str, Pillow.Image]:
-    """Both variants behind an image's URL, as the world gets them: WebP, within their size, pixels and no more."""
+    """Return both variants behind an image's URL, checked: WebP, within their size, without metadata, served."""
     large = urlsplit(url).path.removeprefix("/cdn/")
     stem = re.fullmatch(r"(properties/\d+/[0-9a-f-]{36})-lg\.webp", large)
     assert stem, large
@@ -148,7 +148,7 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 
 def plainly(data: bytes, quarter_turns: int = 0, *, srgb: bool = True) -> Pillow.Image:
-    """The photo as Pillow's own tools show it: upright, in sRGB, then turned clockwise; at most 256 px."""
+    """Render a photo with Pillow's own tools: upright, in sRGB, rotated clockwise, at most 256 px."""
     image = Pillow.open(BytesIO(data))
     profile = image.info.get("icc_profile")
     image.thumbnail((256, 256))
@@ -162,7 +162,7 @@ def plainly(data: bytes, quarter_turns: int = 0, *, srgb: bool = True) -> Pillow
 
 @cache
 def smaller(data: bytes, longest_px: int = 1000) -> bytes:
-    """The same photo with fewer pixels: its type, its orientation and its colours stay."""
+    """Return the photo with fewer pixels but the same type, orientation and colour profile."""
     image = Pillow.open(BytesIO(data))
     kept = {name: image.info[name] for name in ("exif", "icc_profile") if name in image.info}
     type = image.format
@@ -173,7 +173,7 @@ def smaller(data: bytes, longest_px: int = 1000) -> bytes:
 
 
 def events() -> int:
-    """How many webhooks were put on their way."""
+    """Return how many webhook deliveries were created."""
     db.session.rollback()
     return db.session.scalar(select(func.count()).select_from(Delivery)) or 0
 

@@ -1,6 +1,6 @@
-"""Seed A, "Image CDN": its introduction and its flow, sentence by sentence, over HTTP.
+"""Image CDN contract, "Introduction" and "How It Works", over HTTP.
 
-Each docstring is a sentence of the document; the rest of it is in test_image_cdn_*.py.
+Its other sections are in test_image_cdn_*.py.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from tests.contracts.image_cdn import DEFINITIONS, ENABLE, GALLERY, THUMBNAIL, I
 
 class TestIntroduction:
     def test_images_are_downloaded_uploaded_and_served(self, cdn: ImageCdn) -> None:
-        """The Image CDN feature solves this by automatically downloading PMS images, uploading them to an AWS S3
-        bucket, and serving them through a CloudFront CDN."""
         cdn.switch(ENABLE)
         cdn.cycle()
         for listing in cdn.pms.catalogue.listings.values():
@@ -32,9 +30,7 @@ class TestIntroduction:
                 assert stored
                 assert stored.type == requests.head(url, timeout=30).headers["Content-Type"] == "image/jpeg"
 
-    def test_they_are_there_while_the_pms_is_not(self, cdn: ImageCdn) -> None:
-        """Many Property Management Systems host listing images on their own servers, which can result in slow load
-        times and unreliable availability."""
+    def test_copies_are_served_while_the_pms_is_down(self, cdn: ImageCdn) -> None:
         cdn.switch(ENABLE)
         cdn.cycle()
         cdn.pms.fail_next(1000, 503)
@@ -42,8 +38,6 @@ class TestIntroduction:
         assert [cdn.served(url) for url in cdn.pictures()] == expected
 
     def test_every_sync_queues_what_is_new_or_changed(self, cdn: ImageCdn) -> None:
-        """When Image CDN is enabled for an integration definition, every listing sync will detect new or changed
-        images and queue them for CDN upload in the background."""
         cdn.switch(ENABLE)
         cdn.sync()
         assert cdn.downloads == 0, "queued"
@@ -58,9 +52,7 @@ class TestIntroduction:
         cdn.cycle()
         assert cdn.downloads == 15, "nothing is new, and nothing changed"
 
-    def test_what_has_no_copy_yet_has_its_pms_url(self, cdn: ImageCdn) -> None:
-        """Listing API responses are then transparently enhanced with CDN URLs, falling back to original PMS URLs if
-        a CDN copy is not yet available."""
+    def test_an_image_without_a_copy_keeps_its_pms_url(self, cdn: ImageCdn) -> None:
         cdn.switch(ENABLE)
         cdn.sync()
         assert cdn.pictures() == [cdn.pms_url(n) for n in range(4)]
@@ -70,9 +62,7 @@ class TestIntroduction:
         cdn.wait_for_its_time()
         assert not {cdn.pms_url(n) for n in range(4)} & set(cdn.pictures())
 
-    def test_it_is_off_until_it_is_switched_on_for_the_provider(self, cdn: ImageCdn) -> None:
-        """Image CDN is an opt-in feature controlled at the integration definition level. It is disabled by default
-        and must be explicitly enabled per provider."""
+    def test_it_is_off_until_enabled_for_the_provider(self, cdn: ImageCdn) -> None:
         (definition,) = cdn.said("GET", DEFINITIONS)
         assert definition["enableImagesCDN"] is False
         cdn.cycle()
@@ -85,10 +75,9 @@ class TestIntroduction:
 
 
 class TestHowItWorks:
-    """The Image CDN feature follows this flow:"""
+    """The five steps of the flow."""
 
     def test_1_listing_sync_runs(self, cdn: ImageCdn) -> None:
-        """The sync service fetches listing data from the PMS, including thumbnail and gallery image URLs."""
         cdn.sync()
         for fake in cdn.pms.catalogue.listings.values():
             listing = cdn.listing(fake.id)
@@ -98,8 +87,6 @@ class TestHowItWorks:
             assert [picture["url"] for picture in listing["pictures"]] == urls
 
     def test_2_image_detection(self, cdn: ImageCdn) -> None:
-        """If CDN is enabled, the sync service compares the current PMS image URLs against previously stored records
-        and identifies new or changed images."""
         cdn.sync()
         assert cdn.images() == [], "it is not enabled"
         cdn.switch(ENABLE)
@@ -112,7 +99,6 @@ class TestHowItWorks:
         assert new == [cdn.pms_url(2)]
 
     def test_3_upload_queueing(self, cdn: ImageCdn, work_off: Callable[[], int]) -> None:
-        """New images are queued as background tasks (`IMAGE_CDN_UPLOAD`) for asynchronous processing."""
         cdn.switch(ENABLE)
         jobs.connection().flushall()
         cdn.sync()
@@ -123,8 +109,6 @@ class TestHowItWorks:
         assert None not in {image["cdnURL"] for image in cdn.images()}
 
     def test_4_cdn_upload(self, cdn: ImageCdn) -> None:
-        """Each queued image is downloaded from the PMS, validated, hashed, and uploaded to S3 with a CloudFront
-        distribution in front of it."""
         cdn.switch(ENABLE)
         cdn.serve(1, b"<html>no picture</html>")
         cdn.cycle()
@@ -136,8 +120,6 @@ class TestHowItWorks:
         assert (bad["imageHash"], bad["cdnURL"]) == (None, None)
 
     def test_5_url_replacement(self, cdn: ImageCdn) -> None:
-        """When listing data is fetched via the API, CDN URLs are transparently substituted in place of original PMS
-        URLs."""
         cdn.switch(ENABLE)
         cdn.cycle()
         for number in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Seed A, "Image Storage Structure" and "Error Handling and Fallbacks": sentence by sentence, over HTTP."""
+"""Image CDN contract, "Image Storage Structure" and "Error Handling and Fallbacks", over HTTP."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ NO_IMAGES = {
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on."""
+    """The client, with the Image CDN on."""
     cdn.switch(ENABLE)
     return cdn
 
 
 @pytest.fixture
 def one(cdn: ImageCdn) -> ImageCdn:
-    """With one listing in the PMS."""
+    """The client, with a single listing in the PMS."""
     for listing in (2, 3):
         cdn.pms.catalogue.remove(listing)
     return cdn
@@ -61,7 +61,7 @@ def one(cdn: ImageCdn) -> ImageCdn:
 
 @contextmanager
 def without_a_table(name: str) -> Iterator[None]:
-    """Have a table be away, so that whoever asks for it fails."""
+    """Rename a table for a while, so that every query of it fails."""
     with db.engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {name} RENAME TO away"))
     try:
@@ -73,8 +73,6 @@ def without_a_table(name: str) -> Iterator[None]:
 
 class TestStorageStructure:
     def test_the_keys(self, cdn: ImageCdn) -> None:
-        """Images are stored in S3 with the following key structure: {workspaceId}/{listingId}/thumbnail_{hash}.{ext}
-        {workspaceId}/{listingId}/gallery/{position}_{hash}.{ext}"""
         cdn.cycle()
         expected = set()
         for fake in cdn.pms.catalogue.listings.values():
@@ -85,27 +83,23 @@ class TestStorageStructure:
         assert all(KEY.fullmatch(key) for key in objects())
         assert {cdn.key(image["cdnURL"]) for n in (1, 2, 3) for image in cdn.images(n)} == expected
 
-    def test_the_same_image_again_lies_at_the_same_key(self, cdn: ImageCdn) -> None:
-        """The content hash in the filename enables automatic deduplication — if the same image is uploaded again, it
-        overwrites the existing file at the same key."""
+    def test_the_same_image_uploaded_again_keeps_its_key(self, cdn: ImageCdn) -> None:
         cdn.cycle()
         before, downloads = cdn.image(1), cdn.downloads
         stored = objects()
         cdn.said("POST", f"/api/v1/listings/{before['listingID']}/images/{before['id']}/retry")
-        cdn.pms.catalogue.served.clear()  # so that no "not modified" is possible
+        cdn.pms.catalogue.served.clear()  # so that the PMS cannot answer "not modified"
         cdn.serve(1, cdn.pms.catalogue.listings[1].pictures[1].bytes())
         cdn.upload()
         assert cdn.downloads == downloads + 1
         assert (cdn.image(1)["cdnURL"], objects()) == (before["cdnURL"], stored)
 
     def test_the_formats(self, one: ImageCdn) -> None:
-        """The CDN supports the following image formats: … Images are validated by checking file signatures (magic
-        bytes) before upload."""
         for name, (type, drawing) in FORMATS.items():
             self.comes_through(one, f"1/photo.html?format={name}", "text/html", name, type, drawing())
 
     @pytest.mark.parametrize("path", HEIC)
-    def test_heic_too(self, one: ImageCdn, path: Path) -> None:
+    def test_heic(self, one: ImageCdn, path: Path) -> None:
         self.comes_through(one, "1/photo.jpg", "image/jpeg", "heic", "image/heic", path.read_bytes())
 
     def comes_through(self, cdn: ImageCdn, address: str, stated: str, name: str, type: str, data: bytes) -> None:
@@ -119,8 +113,7 @@ class TestStorageStructure:
         assert cdn.pictures()[1] == image["cdnURL"]
 
     @pytest.mark.slow
-    def test_fifty_megabytes_are_not_larger_than_50_mb(self, cdn: ImageCdn) -> None:
-        """Images larger than 50 MB are skipped."""
+    def test_exactly_50_mb_is_accepted_and_one_byte_more_is_skipped(self, cdn: ImageCdn) -> None:
         photo = factories.jpeg()
         largest = padded(photo, LIMIT)
         cdn.serve_large(1, largest)
@@ -134,10 +127,10 @@ class TestStorageStructure:
 
 
 class TestErrorHandling:
-    """The CDN feature is designed to be resilient"""
+    """A test for each bullet of "Error Handling and Fallbacks"."""
 
     def falls_back(self, cdn: ImageCdn, number: int = 1) -> Any:
-        """The picture has its PMS URL and no copy; the others have theirs. Returns the reason."""
+        """Check that this picture alone keeps its PMS URL and has no copy; return the failure reason."""
         image = cdn.image(number)
         assert (image["cdnURL"], image["imageHash"], image["lastCheckedAt"]) == (None, None, None)
         assert image["originalURL"] == cdn.pms_url(number)
@@ -146,22 +139,18 @@ class TestErrorHandling:
         return image["failureReason"]
 
     def test_pms_image_returns_404(self, one: ImageCdn) -> None:
-        """The original URL is preserved and the `ListingImage` record is marked with a failure reason. The listing
-        API continues to return the original URL."""
         one.fail(1, 404)
         one.cycle()
         assert self.falls_back(one) == "PMS image returns 404"
 
     def test_image_too_large(self, one: ImageCdn) -> None:
-        """Images exceeding 50 MB are skipped. The original PMS URL is used."""
         one.serve_large(1, b"\xff\xd8\xff" + bytes(LIMIT))
         one.cycle()
         assert self.falls_back(one) == "Image too large: it exceeds 50 MB"
         one.wait_for_its_time()
-        assert self.falls_back(one) == "Image too large: it exceeds 50 MB", "it is final (A14)"
+        assert self.falls_back(one) == "Image too large: it exceeds 50 MB", "it is not retried"
 
     def test_invalid_image_format(self, one: ImageCdn) -> None:
-        """Non-image files are rejected. The original URL is retained."""
         one.serve(1, NO_IMAGES["html"], "image/jpeg")
         one.pms.catalogue.add(len(NO_IMAGES))
         for number, data in enumerate(NO_IMAGES.values()):
@@ -175,12 +164,10 @@ class TestErrorHandling:
         assert self.falls_back(one).startswith("Invalid image format: ")
 
     def test_s3_upload_fails(self, one: ImageCdn, caplog: pytest.LogCaptureFixture) -> None:
-        """The task is retried automatically. If all retries fail, the failure is logged and the original URL is
-        served."""
         with bucket_behind_a_proxy() as front:
             front.answer = lambda request: 403 if "/gallery/1_" in request.path else None
             one.cycle()
-            assert self.falls_back(one) is None, "it is retried"
+            assert self.falls_back(one) is None, "it will be retried"
             for _ in range(5):
                 assert "S3 upload fails" not in caplog.text
                 one.wait_for_its_time()
@@ -191,8 +178,7 @@ class TestErrorHandling:
             logging.WARNING
         ]
 
-    def test_s3_upload_fails_and_then_works(self, one: ImageCdn) -> None:
-        """The task is retried automatically."""
+    def test_s3_upload_recovers(self, one: ImageCdn) -> None:
         with bucket_behind_a_proxy() as front:
             front.answer = lambda request: 403 if request.method == "PUT" else None
             one.cycle()
@@ -202,8 +188,6 @@ class TestErrorHandling:
         assert {image["failureReason"] for image in one.images()} == {None}
 
     def test_cdn_enhancement_fails(self, one: ImageCdn, caplog: pytest.LogCaptureFixture) -> None:
-        """If the enhancement step fails for any reason, the listing is returned with its original PMS URLs — no data
-        is lost."""
         one.cycle()
         enhanced = one.listing()
         with without_a_table("listing_image"):

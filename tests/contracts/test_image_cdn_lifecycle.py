@@ -1,4 +1,4 @@
-"""Seed A, "Image Lifecycle" and "Data Model": sentence by sentence, over HTTP."""
+"""Image CDN contract, "Image Lifecycle" and "Data Model", over HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from portal.work import work
 from tests.contracts.image_cdn import DEFINITIONS, ENABLE, GALLERY, LISTINGS, THUMBNAIL, ImageCdn, objects
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-FIELDS = [  # the document's table, in its order
+FIELDS = [  # the contract's table, in its order
     "id",
     "listingID",
     "originalURL",
@@ -34,7 +34,7 @@ FIELDS = [  # the document's table, in its order
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on."""
+    """The client, with the Image CDN on."""
     cdn.switch(ENABLE)
     return cdn
 
@@ -42,13 +42,12 @@ def cdn(cdn: ImageCdn) -> ImageCdn:
 class TestLifecycle:
     @pytest.fixture
     def cdn(self, cdn: ImageCdn) -> ImageCdn:
-        """With everything copied."""
+        """The client, with everything copied."""
         cdn.cycle()
         return cdn
 
     def test_new_listings(self, cdn: ImageCdn) -> None:
-        """When new listings are synced and CDN is enabled, their thumbnail and gallery images are automatically queued
-        for upload during the sync process."""
+        """ "New Listings"."""
         cdn.pms.catalogue.add(3)
         jobs.connection().flushall()
         cdn.sync()
@@ -59,8 +58,7 @@ class TestLifecycle:
         assert cdn.pictures(4) == [image["cdnURL"] for image in cdn.images(4)][1:]
 
     def test_updated_images(self, cdn: ImageCdn) -> None:
-        """If a PMS changes an image URL for an existing listing, the new URL is detected during the next sync and
-        queued for upload. The original ListingImage record is preserved alongside the new one."""
+        """ "Updated Images"."""
         original = cdn.image(2)
         cdn.pms.catalogue.change_url(1, 2)
         cdn.sync()
@@ -73,32 +71,31 @@ class TestLifecycle:
         (kept,) = [image for image in cdn.images() if image["id"] == original["id"]]
         assert kept == original | {"updatedAt": kept["updatedAt"]}
 
-    def test_an_account_is_removed_with_all_that_came_of_it(self, cdn: ImageCdn) -> None:
-        """When listings are deleted (for example, when removing an integration account), associated CDN images are
-        cleaned up from both S3 and the database."""
+    def test_removing_an_account_removes_its_listings_records_and_copies(self, cdn: ImageCdn) -> None:
+        """ "Deleted Listings"."""
         shown = [cdn.listing(n)["thumbnailURL"] for n in (1, 2, 3)]
         paths = [f"{LISTINGS}/{listing['id']}" for listing in cdn.listings()]
         cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
         assert cdn.listings() == []
         assert {cdn.ask("GET", path).status_code for path in paths} == {404}
-        assert {requests.get(url, timeout=30).status_code for url in shown} == {404}, "at once"
+        assert {requests.get(url, timeout=30).status_code for url in shown} == {404}, "immediately"
         removal.clear_leftovers()
         assert db.session.query(ListingImage).count() == 0
         assert objects() == set()
 
-    def test_a_listing_that_the_pms_has_no_more(self, cdn: ImageCdn) -> None:
-        """When listings are deleted …, associated CDN images are cleaned up from both S3 and the database."""
+    def test_a_listing_deleted_in_the_pms_loses_its_copies(self, cdn: ImageCdn) -> None:
+        """ "Deleted Listings"; and README, "Pictures removed in the PMS"."""
         gone = f"{cdn.person.workspace.uuid}/{cdn.listing(2)['id']}/"
         cdn.pms.catalogue.remove(2)
         cdn.cycle()
-        cdn.cycle()  # one sync without it may be a page that slipped
+        cdn.cycle()  # missing from one sync only, it may have slipped between two pages
         removal.clear_leftovers()
         assert [listing["externalID"] for listing in cdn.listings()] == ["1", "3"]
         assert not [key for key in objects() if key.startswith(gone)]
-        assert len(objects()) == 10, "the others' are there"
+        assert len(objects()) == 10, "the other listings' objects stay"
 
-    def test_records_go_with_their_listing(self, cdn: ImageCdn) -> None:
-        """The ListingImage records cascade-delete when the parent listing is removed."""
+    def test_records_cascade_with_their_listing(self, cdn: ImageCdn) -> None:
+        """ "Deleted Listings"."""
         with work():
             db.session.query(Listing).filter(Listing.external_id == "2").delete()  # the database's own cascade
         assert db.session.query(ListingImage).count() == 2 * 5
@@ -106,12 +103,11 @@ class TestLifecycle:
 
 
 class TestDataModel:
-    """The feature introduces a ListingImage table that tracks the relationship between original PMS URLs and their CDN
-    counterparts"""
+    """A test for each field of the table."""
 
     @pytest.fixture
     def records(self, cdn: ImageCdn) -> dict[str, Any]:
-        """One of each kind."""
+        """A record in each state: waiting, copied, failed; and a thumbnail."""
         for listing in (1, 2, 3):
             cdn.pms.catalogue.remove(listing)
         cdn.pms.catalogue.add(3)
@@ -127,50 +123,40 @@ class TestDataModel:
             assert list(record) == FIELDS
 
     def test_id(self, records: dict[str, Any]) -> None:
-        """id, UUID: Unique identifier"""
         assert len({str(UUID(record["id"])) for record in records.values()}) == 4
 
     def test_listing_id(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
-        """listingID, UUID: Reference to the parent listing"""
         assert {record["listingID"] for record in records.values()} == {str(UUID(cdn.listing(4)["id"]))}
 
     def test_original_url(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
-        """originalURL, string: The original image URL from the PMS"""
         said = [records[kind]["originalURL"] for kind in ("thumbnail", "waiting", "copied", "failed")]
         assert said == [cdn.pms_url(n, 4) for n in (0, 0, 1, 2)]
 
     def test_cdn_url(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
-        """cdnURL, string: The CDN URL (null if not yet uploaded)"""
         assert records["waiting"]["cdnURL"] is records["failed"]["cdnURL"] is None
         assert cdn.key(records["copied"]["cdnURL"]) in objects()
 
     def test_image_hash(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
-        """imageHash, string: MD5 hash of the image content for change detection"""
         assert records["copied"]["imageHash"] == cdn.pms.catalogue.listings[4].pictures[1].md5
         assert re.fullmatch("[0-9a-f]{32}", records["copied"]["imageHash"])
         assert records["waiting"]["imageHash"] is records["failed"]["imageHash"] is None
 
     def test_image_type(self, records: dict[str, Any]) -> None:
-        """imageType, enum: THUMBNAIL or GALLERY"""
         assert (records["thumbnail"]["imageType"], records["copied"]["imageType"]) == ("THUMBNAIL", "GALLERY")
 
     def test_position(self, records: dict[str, Any]) -> None:
-        """position, number: Order in the gallery (0 for thumbnail)"""
         said = [records[kind]["position"] for kind in ("thumbnail", "waiting", "copied", "failed")]
         assert said == [0, 0, 1, 2]
 
     def test_last_checked_at(self, records: dict[str, Any]) -> None:
-        """lastCheckedAt, timestamp: When the image was last verified"""
         assert MOMENT.fullmatch(records["copied"]["lastCheckedAt"])
         assert records["waiting"]["lastCheckedAt"] is None
 
     def test_failure_reason(self, records: dict[str, Any]) -> None:
-        """failureReason, string: Error message if upload failed (null on success)"""
         assert records["failed"]["failureReason"] == "PMS image returns 404"
         assert records["copied"]["failureReason"] is records["waiting"]["failureReason"] is None
 
     def test_created_and_updated_at(self, cdn: ImageCdn, records: dict[str, Any]) -> None:
-        """createdAt, timestamp: Record creation time. updatedAt, timestamp: Last update time"""
         for record in records.values():
             assert MOMENT.fullmatch(record["createdAt"]) and MOMENT.fullmatch(record["updatedAt"])
             assert record["createdAt"] <= record["updatedAt"]

@@ -1,4 +1,4 @@
-"""Seed A's gaps A1 to A12, about pictures and the switch, as contract.md settles them: a test for each."""
+"""How the Image CDN contract's gaps are settled: keys, records and the switch (README, "Image CDN contract")."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SIZE = 1, 4  # one listing of four pictures
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on, and everything copied."""
+    """The client, with the Image CDN on and everything copied."""
     cdn.switch(ENABLE)
     cdn.cycle()
     return cdn
 
 
 def signed(cdn: ImageCdn, **query: str) -> None:
-    """Have the PMS sign its URLs, so that each sync tells others."""
+    """Have the PMS sign its URLs."""
     url_of = type(cdn.pms).url_of
     tail = "&".join(f"{name}={value}" for name, value in query.items())
     cdn.pms.url_of = lambda picture: f"{url_of(cdn.pms, picture)}?{tail}"  # type: ignore[method-assign]
 
 
-def test_a1_the_extension_is_of_the_bytes_and_jpg_not_jpeg(cdn: ImageCdn) -> None:
+def test_the_extension_comes_from_the_bytes_and_is_jpg_for_jpeg(cdn: ImageCdn) -> None:
     names = ["1/a.jpeg", "1/a.PNG", "1/a", "1/a.php?file=b.gif"]
     for picture, name in zip(cdn.pms.catalogue.listings[1].pictures, names, strict=True):
         picture.name = name
@@ -48,7 +48,7 @@ def test_a1_the_extension_is_of_the_bytes_and_jpg_not_jpeg(cdn: ImageCdn) -> Non
     assert [name for name, url in copies.items() if not url.endswith(".jpg")] == []
 
 
-def test_a2_a_new_order_changes_positions_and_no_object(cdn: ImageCdn) -> None:
+def test_reordering_changes_positions_but_no_gallery_object(cdn: ImageCdn) -> None:
     gallery, keys, downloads = {image["id"]: image for image in cdn.images()}, objects(), cdn.downloads
     cdn.pms.catalogue.listings[1].pictures.reverse()
     cdn.cycle()
@@ -59,10 +59,10 @@ def test_a2_a_new_order_changes_positions_and_no_object(cdn: ImageCdn) -> None:
             assert (moved["position"], moved["cdnURL"]) == (3 - image["position"], image["cdnURL"])
     assert cdn.pictures() == [cdn.image(n)["cdnURL"] for n in range(4)]
     assert cdn.downloads == downloads
-    assert len(objects() - keys) == 1, "another thumbnail, copied from the gallery's"
+    assert len(objects() - keys) == 1, "a new thumbnail, copied from the gallery's object"
 
 
-def test_a2_equal_bytes_are_stored_once_for_a_listing(cdn: ImageCdn) -> None:
+def test_identical_pictures_of_a_listing_share_one_object(cdn: ImageCdn) -> None:
     one = factories.jpeg()
     cdn.pms.catalogue.add(3)
     for number in (1, 2):
@@ -72,13 +72,13 @@ def test_a2_equal_bytes_are_stored_once_for_a_listing(cdn: ImageCdn) -> None:
     assert len([key for key in objects() if f"/{cdn.listing(2)['id']}/" in key]) == 3
 
 
-def test_a3_positions_begin_at_0(cdn: ImageCdn) -> None:
+def test_gallery_positions_start_at_0(cdn: ImageCdn) -> None:
     positions = [image["position"] for image in cdn.images() if image["imageType"] == GALLERY]
     assert positions == [0, 1, 2, 3]
     assert [f"/gallery/{n}_" in url for n, url in enumerate(cdn.pictures())] == [True] * 4
 
 
-def test_a4_a_thumbnail_that_is_the_first_picture_is_two_records_and_one_download(cdn: ImageCdn) -> None:
+def test_the_thumbnail_and_first_picture_are_two_records_from_one_download(cdn: ImageCdn) -> None:
     thumbnail, first = cdn.image(0, THUMBNAIL), cdn.image(0, GALLERY)
     assert thumbnail["id"] != first["id"]
     assert thumbnail["imageHash"] == first["imageHash"]
@@ -86,7 +86,7 @@ def test_a4_a_thumbnail_that_is_the_first_picture_is_two_records_and_one_downloa
     assert cdn.pms.count("/pictures/1/1.jpg") == 1
 
 
-def test_a5_an_old_record_stands_for_its_own_url_alone(cdn: ImageCdn) -> None:
+def test_a_superseded_record_is_used_only_for_its_own_url(cdn: ImageCdn) -> None:
     old, old_url = cdn.image(2), cdn.pms_url(2)
     picture = cdn.pms.catalogue.change_url(1, 2)
     picture.version += 1
@@ -99,14 +99,14 @@ def test_a5_an_old_record_stands_for_its_own_url_alone(cdn: ImageCdn) -> None:
     cdn.cycle()
     assert cdn.image(2)["id"] == old["id"]
     assert cdn.pictures()[2] == old["cdnURL"]
-    assert cdn.downloads == downloads, "its copy is still there"
+    assert cdn.downloads == downloads, "its copy was kept"
 
 
-def test_a6_other_bytes_behind_one_url_are_found_when_it_is_verified(cdn: ImageCdn) -> None:
+def test_changed_bytes_behind_a_url_are_found_when_it_is_reverified(cdn: ImageCdn) -> None:
     before = cdn.image(1)
     picture = cdn.pms.catalogue.change_bytes(1, 1)
     cdn.cycle()
-    assert cdn.image(1) == before, "no sync looks at bytes"
+    assert cdn.image(1) == before, "a sync does not look at bytes"
     cdn.wait_for_its_time()
     after = cdn.image(1)
     assert after["imageHash"] == picture.md5 != before["imageHash"]
@@ -114,10 +114,10 @@ def test_a6_other_bytes_behind_one_url_are_found_when_it_is_verified(cdn: ImageC
     assert cdn.pictures()[1] == after["cdnURL"]
     assert cdn.served(after["cdnURL"]) == picture.bytes()
     assert cdn.key(before["cdnURL"]) not in objects()
-    assert cdn.pms.count("/pictures/", 304) == 3, "the others were asked for with a condition"
+    assert cdn.pms.count("/pictures/", 304) == 3, "the others were verified by conditional requests"
 
 
-def test_a7_a_url_that_is_signed_anew_is_no_new_picture(cdn: ImageCdn) -> None:
+def test_a_new_signature_does_not_make_a_new_picture(cdn: ImageCdn) -> None:
     signed(cdn, Expires="1", Signature="a", token="b", size="xl")
     cdn.cycle()
     records, downloads = cdn.images(), cdn.downloads
@@ -132,7 +132,7 @@ def test_a7_a_url_that_is_signed_anew_is_no_new_picture(cdn: ImageCdn) -> None:
     assert cdn.downloads == downloads + 4, "another size is another picture"
 
 
-def test_a8_a_picture_that_is_gone_keeps_its_record_and_for_a_while_its_copy(cdn: ImageCdn) -> None:
+def test_a_removed_picture_keeps_its_record_and_for_30_days_its_copy(cdn: ImageCdn) -> None:
     gone = cdn.image(3)
     cdn.pms.catalogue.listings[1].pictures.pop()
     cdn.cycle()
@@ -149,7 +149,7 @@ def test_a8_a_picture_that_is_gone_keeps_its_record_and_for_a_while_its_copy(cdn
     assert (kept["originalURL"], kept["cdnURL"]) == (gone["originalURL"], None)
 
 
-def test_a9_a_failure_after_a_success_keeps_the_copy(cdn: ImageCdn, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_recheck_keeps_the_copy(cdn: ImageCdn, caplog: pytest.LogCaptureFixture) -> None:
     before = cdn.image(1)
     cdn.fail(1, 404)
     cdn.wait_for_its_time()
@@ -161,7 +161,7 @@ def test_a9_a_failure_after_a_success_keeps_the_copy(cdn: ImageCdn, caplog: pyte
     assert f"no copy of listing image {before['id']}" in caplog.text
 
 
-def test_a10_off_no_answer_has_the_copies_and_on_again_all_have_them_at_once(cdn: ImageCdn) -> None:
+def test_switching_off_hides_the_copies_and_switching_on_shows_them_immediately(cdn: ImageCdn) -> None:
     before, downloads = cdn.listings(), cdn.downloads
     cdn.switch(DISABLE)
     assert cdn.host not in str(cdn.listings())
@@ -173,7 +173,7 @@ def test_a10_off_no_answer_has_the_copies_and_on_again_all_have_them_at_once(cdn
     assert cdn.downloads == downloads
 
 
-def test_a10_what_is_queued_when_the_switch_goes_off_is_skipped(cdn: ImageCdn) -> None:
+def test_images_queued_when_the_cdn_is_switched_off_are_skipped(cdn: ImageCdn) -> None:
     cdn.pms.catalogue.add(2)
     cdn.sync()
     cdn.switch(DISABLE)
@@ -189,13 +189,13 @@ def test_a10_what_is_queued_when_the_switch_goes_off_is_skipped(cdn: ImageCdn) -
     assert cdn.pictures(2) == [cdn.image(n, listing=2)["cdnURL"] for n in range(2)]
 
 
-def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCdn) -> None:
+def test_a_download_in_progress_when_the_cdn_is_switched_off_is_not_kept(cdn: ImageCdn) -> None:
     cdn.pms.catalogue.add(1)
     cdn.sync()
     stored, answer = objects(), cdn.pms.answer
 
     def answer_late(asked: Any) -> Said:
-        with cdn.person.app.app_context():  # the PMS's own thread has none
+        with cdn.person.app.app_context():  # the PMS's thread has no context
             cdn.switch(DISABLE)
         return answer(asked)
 
@@ -206,7 +206,7 @@ def test_a10_what_is_under_way_when_the_switch_goes_off_is_not_kept(cdn: ImageCd
     assert objects() == stored
 
 
-def test_a11_a_copy_has_no_end(cdn: ImageCdn) -> None:
+def test_copies_do_not_expire(cdn: ImageCdn) -> None:
     stored, url = objects(), cdn.pictures()[1]
     collect_orphans()
     removal.forget_superseded()
@@ -215,7 +215,7 @@ def test_a11_a_copy_has_no_end(cdn: ImageCdn) -> None:
     assert requests.head(url, timeout=30).headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_a12_the_switch_is_of_a_workspace(cdn: ImageCdn, charlie: Person) -> None:
+def test_the_switch_applies_to_one_workspace(cdn: ImageCdn, charlie: Person) -> None:
     his = ImageCdn(cdn.host, charlie, cdn.pms)
     his.switch(DISABLE)
     his.cycle()

@@ -1,4 +1,4 @@
-"""Seed A's gaps A14 to A20, about failures and the workers' part, as contract.md settles them."""
+"""How the Image CDN contract's gaps are settled: failures and the workers' part (README, "Image CDN contract")."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SIZE = 1, 3  # one listing of three pictures
 
 @pytest.fixture
 def cdn(cdn: ImageCdn) -> ImageCdn:
-    """With the Image CDN on, and everything copied."""
+    """The client, with the Image CDN on and everything copied."""
     cdn.switch(ENABLE)
     cdn.cycle()
     return cdn
 
 
-class TestA14:
-    """Which failures are final, and which are tried again."""
+class TestRetries:
+    """Which failures are final and which are retried."""
 
     def after(self, cdn: ImageCdn, *said: Said | int) -> list[Any]:
-        """The reasons of new pictures, which the PMS answered so once, each with another; none has a copy."""
+        """Return the failure reasons of new pictures, each of which the PMS answered once as given; none has a copy."""
         cdn.pms.catalogue.add(len(said))
         for number, each in enumerate(said):
             cdn.fail(number, each, listing=2)
@@ -47,7 +47,7 @@ class TestA14:
         assert {image["cdnURL"] for image in images} == {None}
         return [image["failureReason"] for image in images]
 
-    def test_final(self, cdn: ImageCdn) -> None:
+    def test_final_failures_are_not_retried(self, cdn: ImageCdn) -> None:
         reasons = [f"PMS image returns {status}" for status in (404, 410, 403)]
         reasons.append("Invalid image format: The file is not a picture of a type that we know")
         assert self.after(cdn, 404, 410, 403, Said(200, b"<html>")) == reasons
@@ -56,13 +56,13 @@ class TestA14:
         cdn.cycle()
         assert cdn.pms.count("/pictures/2/") == len(reasons)
         assert [cdn.image(number, listing=2)["failureReason"] for number in range(len(reasons))] == reasons
-        assert cdn.downloads > downloads, "others were verified"
+        assert cdn.downloads > downloads, "other pictures were verified"
 
-    def test_tried_again(self, cdn: ImageCdn) -> None:
+    def test_temporary_failures_are_retried(self, cdn: ImageCdn) -> None:
         said = (429, 500, 502, 503, 504, 408)
         assert self.after(cdn, *said) == [None] * len(said)
         cdn.upload()
-        assert cdn.pms.count("/pictures/2/") == len(said), "in their time"
+        assert cdn.pms.count("/pictures/2/") == len(said), "not before their pause is over"
         cdn.wait_for_its_time()
         images = {each: cdn.image(number, listing=2) for number, each in enumerate(said)}
         became = {each: (image["failureReason"], bool(image["cdnURL"])) for each, image in images.items()}
@@ -75,7 +75,7 @@ class TestA14:
             assert image.next_at
             assert timedelta(seconds=770) < image.next_at - now() <= timedelta(seconds=777)
 
-    def test_if_all_retries_fail_there_is_a_reason(self, cdn: ImageCdn) -> None:
+    def test_exhausted_retries_leave_a_failure_reason(self, cdn: ImageCdn) -> None:
         self.after(cdn, 503)
         cdn.fail(0, 503, times=5, listing=2)
         reasons = []
@@ -85,7 +85,7 @@ class TestA14:
         assert reasons == [None] * 4 + ["PMS image returns 503"]
 
 
-def test_a15_what_a_crash_left_of_a_listing_goes_after_the_listing(cdn: ImageCdn) -> None:
+def test_leftover_objects_of_a_removed_listing_are_deleted(cdn: ImageCdn) -> None:
     folder = f"{cdn.person.workspace.uuid}/{cdn.listing()['id']}/"
     storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
     cdn.said("DELETE", f"{DEFINITIONS}/HOSTAWAY/accounts/{cdn.account['id']}")
@@ -94,14 +94,14 @@ def test_a15_what_a_crash_left_of_a_listing_goes_after_the_listing(cdn: ImageCdn
     assert objects() == set()
 
 
-def test_a15_and_what_it_left_later_by_the_sweep(cdn: ImageCdn) -> None:
+def test_leftover_objects_of_a_live_listing_are_collected(cdn: ImageCdn) -> None:
     stored, folder = objects(), f"{cdn.person.workspace.uuid}/{cdn.listing()['id']}/"
     storage.cdn.put(f"{folder}gallery/9_{'0' * 32}.jpg", factories.jpeg(), "image/jpeg")
     collect_orphans()
     assert objects() == stored
 
 
-def test_a16_workers_that_overlap_upload_nothing_twice(cdn: ImageCdn, at_once: Callable[..., list[Any]]) -> None:
+def test_concurrent_workers_upload_nothing_twice(cdn: ImageCdn, at_once: Callable[..., list[Any]]) -> None:
     for _ in range(3):
         cdn.pms.catalogue.add(6)
     downloads = cdn.downloads
@@ -114,7 +114,7 @@ def test_a16_workers_that_overlap_upload_nothing_twice(cdn: ImageCdn, at_once: C
     assert len(objects()) == 4 + 3 * 7
 
 
-def test_a17_what_the_empty_api_reference_leaves_open(cdn: ImageCdn) -> None:
+def test_the_routes_that_the_empty_api_reference_leaves_open(cdn: ImageCdn) -> None:
     said = requests.get(f"{cdn.host}/api/openapi.json", timeout=30).json()["paths"]
     routes = {path: set(methods) for path, methods in said.items() if path.startswith((DEFINITIONS, LISTINGS))}
     assert routes == {
@@ -130,7 +130,7 @@ def test_a17_what_the_empty_api_reference_leaves_open(cdn: ImageCdn) -> None:
     }
 
 
-def test_a19_last_checked_is_when_the_bytes_were_verified_not_when_a_sync_was(cdn: ImageCdn) -> None:
+def test_last_checked_at_is_when_the_bytes_were_verified(cdn: ImageCdn) -> None:
     before = cdn.image(1)
     cdn.cycle()
     assert cdn.image(1)["lastCheckedAt"] == before["lastCheckedAt"]
@@ -140,14 +140,14 @@ def test_a19_last_checked_is_when_the_bytes_were_verified_not_when_a_sync_was(cd
     assert (after["cdnURL"], after["imageHash"]) == (before["cdnURL"], before["imageHash"])
 
 
-def test_a20_the_task_is_called_as_the_document_calls_it(cdn: ImageCdn) -> None:
+def test_the_job_carries_the_contracts_task_name(cdn: ImageCdn) -> None:
     cdn.pms.catalogue.add(1)
     cdn.sync()
     task = Job.fetch(jobs.image_cdn_upload().id, connection=jobs.connection(), serializer=JSONSerializer)
     assert task.meta["type"] == "IMAGE_CDN_UPLOAD"
 
 
-def test_x13_new_copies_are_told_of_once_a_listing(cdn: ImageCdn) -> None:
+def test_one_event_per_listing_announces_its_new_copies(cdn: ImageCdn) -> None:
     endpoints.create(cdn.person.workspace, "https://example.com/hook", ["listing.images.updated"])
     cdn.pms.catalogue.add(3)
     cdn.pms.catalogue.change_url(1, 2)

@@ -1,4 +1,4 @@
-"""Seed A, "Enabling" and "Disabling Image CDN", "Listing Response Behavior": sentence by sentence, over HTTP."""
+"""Image CDN contract, "Enabling" and "Disabling Image CDN", "Listing Response Behavior", over HTTP."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class TestEnabling:
-    def test_the_toggle_answers_the_updated_definition(self, cdn: ImageCdn) -> None:
-        """To enable Image CDN for a specific provider in your workspace, use the toggle endpoint: … A successful
-        response returns the updated integration definition"""
-        body = '{\n"enableImagesCDN": true\n}'  # as the document has it
+    def test_the_toggle_returns_the_updated_definition(self, cdn: ImageCdn) -> None:
+        body = '{\n"enableImagesCDN": true\n}'  # the contract's example
         headers = {"Authorization": f"Bearer {cdn.person.key}", "Content-Type": "application/json"}
         url = f"{cdn.host}/api/v1/integration-definition/HOSTAWAY/images-cdn"
         response = requests.patch(url, data=body, headers=headers, timeout=30)
@@ -33,15 +31,13 @@ class TestEnabling:
         assert definition["updatedAt"] >= definition["createdAt"]
         assert cdn.said("GET", DEFINITIONS) == [definition]
 
-    def test_what_was_switched_says_when(self, cdn: ImageCdn) -> None:
+    def test_updated_at_changes_only_with_the_switch(self, cdn: ImageCdn) -> None:
         on, off = cdn.switch(ENABLE), cdn.switch(DISABLE)
         assert off == on | {"enableImagesCDN": False, "updatedAt": off["updatedAt"]}
         assert off["updatedAt"] > on["updatedAt"] > on["createdAt"]
-        assert cdn.switch(DISABLE) == off, "it was off"
+        assert cdn.switch(DISABLE) == off, "it was off already"
 
-    def test_the_next_sync_of_any_of_its_accounts_queues(self, cdn: ImageCdn) -> None:
-        """Once enabled, the next listing sync for any integration account under that provider will begin queueing
-        image uploads automatically."""
+    def test_the_next_sync_of_any_account_queues_uploads(self, cdn: ImageCdn) -> None:
         again = {"name": "Again", "credentials": {**cdn.pms.credentials, "baseUrl": f"{cdn.pms.base_url}/"}}
         other = cdn.said("POST", f"{DEFINITIONS}/HOSTAWAY/accounts", again)
         cdn.sync()
@@ -52,7 +48,7 @@ class TestEnabling:
         assert all(cdn.key(listing["thumbnailURL"]) in objects() for listing in cdn.listings())
 
 
-def test_a12_the_provider_in_any_case(cdn: ImageCdn) -> None:
+def test_the_provider_may_be_written_in_any_case(cdn: ImageCdn) -> None:
     for provider in ("HOSTAWAY", "hostaway", "Hostaway", "hOSTAWAy"):
         on = cdn.switch(ENABLE, provider)
         assert (on["provider"], on["enableImagesCDN"]) == ("HOSTAWAY", True), provider
@@ -60,13 +56,13 @@ def test_a12_the_provider_in_any_case(cdn: ImageCdn) -> None:
         cdn.switch(DISABLE)
 
 
-def test_a12_an_unknown_provider_is_a_404(cdn: ImageCdn) -> None:
+def test_an_unknown_provider_is_a_404(cdn: ImageCdn) -> None:
     for provider in ("nobody", "HOST AWAY", "hostaway2", "%F0%9F%8F%A0"):
         response = cdn.ask("PATCH", f"{DEFINITIONS}/{provider}/images-cdn", ENABLE)
         assert (response.status_code, list(response.json())) == (404, ["code", "message", "details"]), provider
 
 
-def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn) -> None:
+def test_a_non_boolean_value_is_a_422(cdn: ImageCdn) -> None:
     cdn.switch(ENABLE)
     for value in ("false", 0, None, [], {}, ""):
         response = cdn.ask("PATCH", f"{DEFINITIONS}/HOSTAWAY/images-cdn", {"enableImagesCDN": value})
@@ -77,7 +73,7 @@ def test_a12_what_is_no_boolean_is_a_422(cdn: ImageCdn) -> None:
 class TestDisabling:
     @pytest.fixture
     def copied(self, cdn: ImageCdn) -> list[Any]:
-        """To disable, send the same request with `enableImagesCDN` set to `false`"""
+        """The listings as they were before the CDN was switched off."""
         cdn.switch(ENABLE)
         cdn.cycle()
         before = cdn.listings()
@@ -86,25 +82,22 @@ class TestDisabling:
         return before
 
     def test_no_new_images_are_queued(self, cdn: ImageCdn, copied: list[Any]) -> None:
-        """No new images will be queued for upload."""
         records, downloads = cdn.images(), cdn.downloads
         cdn.pms.catalogue.change_url(1, 2)
         cdn.pms.catalogue.add(3)
         cdn.cycle()
         assert cdn.images() == records
         assert (cdn.images(4), cdn.downloads) == ([], downloads)
-        assert cdn.pictures()[2] == cdn.pms_url(2), "the listing itself is synced as ever"
+        assert cdn.pictures()[2] == cdn.pms_url(2), "the listing itself is still synced"
 
-    def test_existing_cdn_urls_are_served(self, cdn: ImageCdn, copied: list[Any]) -> None:
-        """Existing CDN URLs remain valid and continue to be served until they expire or are cleaned up."""
+    def test_existing_cdn_urls_are_still_served(self, cdn: ImageCdn, copied: list[Any]) -> None:
         for listing in copied:
             fake = cdn.pms.catalogue.listings[int(listing["externalID"])]
             assert cdn.served(listing["thumbnailURL"]) == fake.pictures[0].bytes()
             for picture, shown in zip(fake.pictures, listing["pictures"], strict=True):
                 assert cdn.served(shown["url"]) == picture.bytes()
 
-    def test_answers_have_the_pms_urls_again(self, cdn: ImageCdn, copied: list[Any]) -> None:
-        """Listing API responses revert to returning original PMS image URLs."""
+    def test_listings_return_the_pms_urls_again(self, cdn: ImageCdn, copied: list[Any]) -> None:
         for listing in cdn.listings():
             urls = [cdn.pms_url(n, int(listing["externalID"])) for n in range(4)]
             assert [picture["url"] for picture in listing["pictures"]] == urls
@@ -112,10 +105,9 @@ class TestDisabling:
 
 
 class TestListingResponse:
-    """When Image CDN is enabled and images have been uploaded, the listing API responses are automatically enhanced:"""
+    """ "Listing Response Behavior"."""
 
     def test_the_thumbnail_is_replaced_where_there_is_a_copy(self, cdn: ImageCdn) -> None:
-        """thumbnailURL: Replaced with CDN URL if available, otherwise falls back to PMS URL"""
         cdn.switch(ENABLE)
         cdn.fail(0, 404, listing=2)
         cdn.cycle()
@@ -130,7 +122,6 @@ class TestListingResponse:
         assert (cdn.listing(4)["thumbnailURL"], cdn.listing(4)["pictures"], cdn.images(4)) == (None, [], [])
 
     def test_gallery_urls_are_replaced_where_there_are_copies(self, cdn: ImageCdn) -> None:
-        """pictures: Gallery URLs replaced with CDN URLs where available, PMS URLs as fallback"""
         cdn.switch(ENABLE)
         cdn.fail(1, 410)
         cdn.cycle()
@@ -139,8 +130,6 @@ class TestListingResponse:
         assert [shown[n] for n in (0, 2, 3)] == [cdn.image(n)["cdnURL"] for n in (0, 2, 3)]
 
     def test_the_schema_does_not_change(self, cdn: ImageCdn) -> None:
-        """This enhancement is transparent — the response schema does not change. Consumers of the API do not need
-        any code changes to benefit from CDN-served images."""
         cdn.cycle()
         before = cdn.listings()
         cdn.switch(ENABLE)
@@ -149,8 +138,7 @@ class TestListingResponse:
         assert shape(after) == shape(before)
         assert after != before
 
-    def test_a13_only_the_text_of_urls_differs(self, cdn: ImageCdn) -> None:
-        """The response schema does not change."""
+    def test_only_the_urls_differ_between_on_and_off(self, cdn: ImageCdn) -> None:
         cdn.switch(ENABLE)
         cdn.cycle()
         enabled = cdn.listings()
@@ -160,9 +148,7 @@ class TestListingResponse:
         assert [without_urls(listing) for listing in enabled] == [without_urls(listing) for listing in disabled]
         assert shape(enabled) == shape(disabled)
 
-    def test_a18_it_may_take_more_than_one_sync(self, cdn: ImageCdn) -> None:
-        """Image uploads are processed asynchronously. After enabling CDN for the first time, it may take one or more
-        sync cycles before all images are available on the CDN."""
+    def test_copying_may_take_several_syncs(self, cdn: ImageCdn) -> None:
         cdn.switch(ENABLE)
         for number in range(4):
             cdn.fail(number, 503, times=2)
@@ -173,8 +159,8 @@ class TestListingResponse:
             available.append(sum(image["cdnURL"] is not None for image in cdn.images()))
         assert available == [0, 0, 5]
 
-    def test_a18_each_sync_has_a_budget_of_uploads(self, cdn: ImageCdn, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The same sentence: what is over the budget of one sync is uploaded when the next ones are due."""
+    def test_each_sync_has_an_upload_budget(self, cdn: ImageCdn, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Uploads past the budget of one sync are due with the following ones."""
         monkeypatch.setattr(providers.ALL["HOSTAWAY"], "uploads_per_sync", 2)
         cdn.switch(ENABLE)
         cdn.sync()
@@ -187,7 +173,7 @@ class TestListingResponse:
 
 
 def shape(value: Any) -> Any:
-    """The names and types of an answer, without what it says."""
+    """Return the names and types of a response, without its values."""
     if isinstance(value, dict):
         return [(name, shape(inner)) for name, inner in value.items()]
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value)

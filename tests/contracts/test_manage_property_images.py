@@ -1,4 +1,4 @@
-"""Seed C, "Manage Property Images": each of its curl commands, against the running server, with real photos."""
+"""Manage Property Images contract: each of its curl commands, against the running server, with real photos."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.contracts.manage import Manager, Photo, curl, done, events, failed, p
 from tests.factories import Person
 from tests.pixels.files import difference
 
-# Verbatim from the document; host, token, numbers, file names and URLs are filled in below. Its pages hide
-# `images=@photo1.jpg` as if it were an e-mail address (contract.md, C2).
+# Verbatim from the contract; host, token, numbers, file names and URLs are filled in below. Where it shows an e-mail
+# placeholder, `images=@photo1.jpg` is meant (README, "The file field").
 HEAD = """curl -X PUT "https://api.example.com/api/properties/123" \\
   -H "Authorization: Bearer YOUR_ADMIN_TOKEN" \\
 """
@@ -65,7 +65,7 @@ PHOTOS = ("j09_iphone_12mp_or6_gps_p3.jpg", "j13_s90_10mp.jpg", "p1_real_3mp.png
 
 
 class Document:
-    """The document's commands with a real property, real images and real files in them."""
+    """The contract's commands, filled in with a real property, images and files."""
 
     def __init__(self, manager: Manager, folder: Path, photo: Photo) -> None:
         self.manager, self.folder, self.photo = manager, folder, photo
@@ -73,7 +73,7 @@ class Document:
             (folder / name).write_bytes(photo(name))
 
     def furnish(self) -> list[Any]:
-        """Three images, for which the document's 456, 457 and 458 stand."""
+        """Add three images, which stand for the contract's 456, 457 and 458."""
         small = [factories.jpeg(640, 480, colour) for colour in ((250, 20, 20), (20, 250, 20), (20, 20, 250))]
         return self.manager.add(*small)
 
@@ -93,18 +93,18 @@ class Document:
         return done(curl(command, self.folder, filled))
 
 
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["smaller", "as they are"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["reduced", "original"])
 def document(
     request: pytest.FixtureRequest, live: str, alice: Person, home: Property, tmp_path: Path, photo: Photo
 ) -> Document:
-    """With photos of a megapixel; in the slow tier with all their twelve."""
+    """The commands with photos reduced to one megapixel; in the slow tier also with the originals."""
     endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
     shown = photo if request.param else lambda name: smaller(photo(name))
     return Document(Manager(live, alice, home), tmp_path, shown)
 
 
 def shows(url: str, photo: bytes, quarter_turns: int) -> None:
-    """Both variants are this photo, upright, in sRGB, turned so far and no other way."""
+    """Check that both variants are this photo, upright, in sRGB, rotated by exactly these quarters."""
     for image in stored(url).values():
         looks = {}
         for other in range(4):
@@ -132,7 +132,7 @@ def test_upload_new_images(document: Document, buckets: Buckets) -> None:
     assert (len(published), len(buckets.listing()), events()) == (6, 9, 1)
 
 
-def test_a_photo_in_another_colour_space_is_shown_in_srgb(document: Document) -> None:
+def test_photos_are_converted_to_srgb(document: Document) -> None:
     photo = document.photo(PHOTOS[0])
     image = stored(document.run(UPLOAD)["images"][0])["lg"].convert("RGB").resize(plainly(photo).size)
     assert difference(image, plainly(photo)) < difference(image, plainly(photo, srgb=False))
@@ -177,7 +177,7 @@ def test_reorder_images_and_set_main(document: Document) -> None:
 
 
 def meta(*images: Any) -> str:
-    """imagesMeta in this order, its first image the main one."""
+    """Return imagesMeta in this order, with the first image as the main one."""
     entries = [
         f'{{"id":{image["id"]},"url":"{image["url"]}","orderIndex":{n},"isMain":{str(n == 0).lower()}}}'
         for n, image in enumerate(images)
@@ -196,14 +196,12 @@ def test_combined_operations(document: Document, buckets: Buckets) -> None:
     shows(first["url"], document.photo(PHOTOS[0]), 0)
     shows(second["url"], document.photo(PHOTOS[1]), 1)
     assert stored(rotated["url"])["lg"].size == (480, 640)
-    assert len(buckets.listing()) == 4 * 3, "an original and two variants of each, and of the others nothing"
+    assert len(buckets.listing()) == 4 * 3, "an original and two variants of each, and nothing of the deleted image"
     assert events() == before + 1
 
 
-def test_the_generated_command_as_it_stands_has_examples_that_no_request_can_have(
-    document: Document, buckets: Buckets
-) -> None:
-    """contract.md, C1: a rotation of 123 quarters, and metadata of no image; a 400 names the first of them."""
+def test_the_generated_command_as_printed_is_a_400(document: Document, buckets: Buckets) -> None:
+    """It has a rotation of 123 and metadata without an image; the message names one (README, "JSON and forms")."""
     there = document.furnish()
     filled = {
         "https://api.example.com/api/properties/:id": document.manager.url,
@@ -216,7 +214,7 @@ def test_the_generated_command_as_it_stands_has_examples_that_no_request_can_hav
     assert document.manager.get()["imagesMeta"] == there
 
 
-def test_the_generated_command_with_values_of_its_types(document: Document) -> None:
+def test_the_generated_command_with_valid_values(document: Document) -> None:
     first, second, third = document.furnish()
     entry = f'{{"id": {third["id"]}, "url": "{third["url"]}", "orderIndex": 0, "isMain": true}}'
     command = GENERATED.replace('"mainNewImageIndex": 123', '"mainNewImageIndex": null').replace("{}\n  ]", f"{entry}]")
@@ -233,7 +231,7 @@ def test_the_generated_command_with_values_of_its_types(document: Document) -> N
 
 
 def test_upload_failed(document: Document, buckets: Buckets, caplog: pytest.LogCaptureFixture) -> None:
-    """X3: exactly that body, nothing changed, and in the log a warning with an id instead of a crash."""
+    """The documented body, nothing changed, and a warning with the error id in the log instead of a crash."""
     there = document.furnish()
     before, told = buckets.listing(), events()
     caplog.clear()

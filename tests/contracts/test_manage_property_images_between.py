@@ -1,4 +1,4 @@
-"""Seed C beside the other two (contract.md, section 1): one gallery, whichever API it is seen through."""
+"""The Manage Property Images contract and the Property Images API on one gallery (README, "All three contracts")."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ def manager(live: str, alice: Person, home: Property) -> Manager:
     return Manager(live, alice, home)
 
 
-def test_x1_c_speaks_numbers_alone_and_b_uuids(manager: Manager) -> None:
+def test_ids_are_numbers_here_and_uuids_in_the_property_images_api(manager: Manager) -> None:
     (image,) = manager.add(factories.jpeg())
     (row,) = manager.rows()
     data = manager.get()
     assert (data["id"], image["id"]) == (str(manager.home.id), row.id)
     assert str(row.uuid) not in json.dumps(data)
     assert str(manager.home.uuid) not in json.dumps(data)
-    (seen,) = manager.seen_in_b()
+    (seen,) = manager.listed_by_the_other_api()
     assert UUID(seen["id"]) == row.uuid
     by_uuid = f"{manager.host}/api/properties/{manager.home.uuid}"
     assert requests.put(by_uuid, json={}, headers=manager.headers, timeout=30).status_code == 404
 
 
-def test_x5_a_photo_born_in_b_has_its_variants_made_by_the_put(manager: Manager) -> None:
+def test_the_put_renders_variants_that_are_still_missing(manager: Manager) -> None:
     image = factories.photo_in(manager.home, factories.jpeg(900, 600))
-    assert manager.get()["images"] == [], "no URL of an object that isn't there (X16)"
+    assert manager.get()["images"] == [], "no URL before its object is stored"
     told = events()
     (meta,) = done(manager.put_json({}))["imagesMeta"]
     assert (meta["id"], meta["orderIndex"], meta["isMain"]) == (image.id, 0, True)
     assert stored(meta["url"])["lg"].size == (900, 600)
-    assert events() == told, "its variants are no news"
+    assert events() == told, "rendering variants emits no event"
 
 
-def test_x5_what_the_put_has_made_is_not_made_again(manager: Manager, app: Flask, work_off: Callable[[], int]) -> None:
+def test_variants_rendered_by_the_put_are_not_rendered_again(
+    manager: Manager, app: Flask, work_off: Callable[[], int]
+) -> None:
     factories.photo_in(manager.home)
     before = done(manager.put_json({}))
     assert work_off() >= 1
     assert manager.get() == before
 
 
-def test_x5_a_waiting_photo_from_b_is_turned_arranged_and_deleted_as_any(
-    manager: Manager, work_off: Callable[[], int]
-) -> None:
+def test_an_unrendered_photo_can_be_rotated_arranged_and_deleted(manager: Manager, work_off: Callable[[], int]) -> None:
     first, second, third = (factories.photo_in(manager.home, factories.jpeg(640, 320)) for _ in range(3))
-    url = manager.seen_in_b()[1]["url"]
+    url = manager.listed_by_the_other_api()[1]["url"]
     body = {
         "imagesToDelete": [third.id],
         "existingImageRotations": {str(first.id): 1},
@@ -76,9 +76,9 @@ def test_x5_a_waiting_photo_from_b_is_turned_arranged_and_deleted_as_any(
     assert manager.get() == data
 
 
-def test_x5_a_photo_born_in_c_is_in_bs_list_with_a_url_that_answers(manager: Manager) -> None:
+def test_an_uploaded_photo_is_listed_and_served_by_the_property_images_api(manager: Manager) -> None:
     manager.add(factories.jpeg(640, 320), factories.jpeg(320, 640))
-    seen = manager.seen_in_b()
+    seen = manager.listed_by_the_other_api()
     assert [(image["order"], image["altText"]) for image in seen] == [(0, None), (1, None)]
     for image, size in zip(seen, [(640, 320), (320, 640)], strict=True):
         shown = requests.get(image["url"], timeout=60)
@@ -86,12 +86,12 @@ def test_x5_a_photo_born_in_c_is_in_bs_list_with_a_url_that_answers(manager: Man
         assert Pillow.open(BytesIO(shown.content)).size == size
 
 
-def test_x5_a_photo_turned_in_c_is_turned_in_b_under_another_url(manager: Manager) -> None:
+def test_a_rotated_photo_has_a_new_url_in_the_property_images_api(manager: Manager) -> None:
     (image,) = manager.add(factories.jpeg(640, 320))
-    (before,) = manager.seen_in_b()
+    (before,) = manager.listed_by_the_other_api()
     requests.get(f"{before['url']}?w=320", timeout=60)
     done(manager.put_json({"existingImageRotations": {str(image["id"]): 1}}))
-    (after,) = manager.seen_in_b()
+    (after,) = manager.listed_by_the_other_api()
     assert (after["id"], after["url"] == before["url"]) == (before["id"], False)
     for query in ("", "?w=320"):
         shown = requests.get(after["url"] + query, timeout=60)
@@ -99,19 +99,21 @@ def test_x5_a_photo_turned_in_c_is_turned_in_b_under_another_url(manager: Manage
         assert (width, height) == (320, 640)
 
 
-def test_x6_one_order_and_one_cover_in_both(manager: Manager) -> None:
+def test_both_apis_share_one_order_and_one_main_image(manager: Manager) -> None:
     first, second, third = manager.add(*[factories.jpeg()] * 3)
     entries = [third | {"orderIndex": 0, "isMain": False}, first | {"orderIndex": 1, "isMain": True}]
     data = done(manager.put_json({"imagesMeta": entries}))
     uuids = {row.id: str(row.uuid) for row in manager.rows()}
-    assert [image["id"] for image in manager.seen_in_b()] == [uuids[each["id"]] for each in data["imagesMeta"]]
+    assert [image["id"] for image in manager.listed_by_the_other_api()] == [
+        uuids[each["id"]] for each in data["imagesMeta"]
+    ]
     order.reorder(manager.home, [uuids[second["id"]]])
     seen = [(image["id"], image["isMain"]) for image in manager.get()["imagesMeta"]]
     assert seen == [(second["id"], False), (third["id"], False), (first["id"], True)]
-    assert [image["id"] for image in manager.seen_in_b()] == [uuids[number] for number, _ in seen]
+    assert [image["id"] for image in manager.listed_by_the_other_api()] == [uuids[number] for number, _ in seen]
 
 
-def test_x4_c_and_b_have_their_own_key_layouts_in_two_buckets(manager: Manager) -> None:
+def test_each_contract_has_its_own_key_layout_and_bucket(manager: Manager) -> None:
     (image,) = manager.add(factories.jpeg())
     (row,) = manager.rows()
     workspace = manager.person.workspace.uuid
@@ -123,11 +125,11 @@ def test_x4_c_and_b_have_their_own_key_layouts_in_two_buckets(manager: Manager) 
     assert not storage.cdn.head(row.original_key)
 
 
-def test_x8_any_common_format_is_a_photo(manager: Manager) -> None:
+def test_any_common_format_is_accepted(manager: Manager) -> None:
     formats = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"]
     photos = [drawn(format_, halves(320, 160)) for format_ in formats]
     urls = done(manager.put(*photos, newImageRotations=str([1] * len(formats))))["images"]
-    for format_, url, seen in zip(formats, urls, manager.seen_in_b(), strict=True):
+    for format_, url, seen in zip(formats, urls, manager.listed_by_the_other_api(), strict=True):
         large = stored(url)["lg"].convert("RGB")
         assert large.size == (160, 320), format_
         top, bottom = large.getpixel((80, 10)), large.getpixel((80, 310))
@@ -136,13 +138,13 @@ def test_x8_any_common_format_is_a_photo(manager: Manager) -> None:
         assert requests.get(seen["url"], timeout=60).status_code == 200, format_
 
 
-def test_x8_heic_too(manager: Manager, photo: Photo) -> None:
+def test_heic_is_accepted(manager: Manager, photo: Photo) -> None:
     (url,) = done(manager.put(photo("h2_iphone_12mp_gps.heic")))["images"]
     large = stored(url)["lg"]
     assert max(large.size) > 1700
 
 
-def test_x8_of_an_animation_the_first_frame(manager: Manager) -> None:
+def test_the_first_frame_of_an_animation_is_used(manager: Manager) -> None:
     red, blue = (Pillow.new("RGB", (64, 64), colour) for colour in ((220, 30, 30), (30, 30, 220)))
     for format_ in ("GIF", "WEBP"):
         file = BytesIO()
@@ -152,7 +154,7 @@ def test_x8_of_an_animation_the_first_frame(manager: Manager) -> None:
         assert colour[0] > 190 > 60 > colour[2]  # type: ignore[index,operator]
 
 
-def test_x8_svg_text_and_halves_of_photos_are_the_upload_that_failed(manager: Manager) -> None:
+def test_svg_text_and_truncated_photos_fail_the_upload(manager: Manager) -> None:
     for data in (
         b"",
         b"just text",
@@ -167,7 +169,7 @@ def test_x8_svg_text_and_halves_of_photos_are_the_upload_that_failed(manager: Ma
         assert manager.get()["images"] == [], data[:20]
 
 
-def test_x9_twenty_of_a_call_and_twenty_of_a_property(manager: Manager) -> None:
+def test_a_request_and_a_property_hold_at_most_twenty_images(manager: Manager) -> None:
     small = factories.jpeg(64, 48)
     there = manager.add(*[small] * 20)
     refused = manager.put(small)
@@ -180,7 +182,7 @@ def test_x9_twenty_of_a_call_and_twenty_of_a_property(manager: Manager) -> None:
     assert (elsewhere.status_code, "20" in elsewhere.json()["message"]) == (400, True)
 
 
-def test_x13_one_event_for_each_request_that_changed_something(manager: Manager) -> None:
+def test_each_request_that_changes_something_emits_one_event(manager: Manager) -> None:
     first, second = manager.add(*[factories.jpeg()] * 2)
     assert events() == 1
     turned = {str(first["id"]): 1, str(second["id"]): 2}
@@ -199,7 +201,7 @@ def test_x13_one_event_for_each_request_that_changed_something(manager: Manager)
     assert events() == 4
 
 
-def test_x16_every_url_that_is_told_answers_at_once(manager: Manager, photo: Photo) -> None:
+def test_every_returned_url_is_served_immediately(manager: Manager, photo: Photo) -> None:
     data = done(manager.put(photo("w1_real_1mp_lossless.webp"), factories.jpeg(2400, 1800), drawn("PNG")))
     assert [requests.get(url, timeout=30).status_code for url in data["images"]] == [200, 200, 200]
     for url in data["images"]:

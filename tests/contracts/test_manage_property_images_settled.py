@@ -1,4 +1,4 @@
-"""Seed C's gaps as contract.md settles them: a test for each, named by it."""
+"""How the gaps of the Manage Property Images contract are settled (README, "Manage Property Images contract")."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def manager(live: str, alice: Person, home: Property) -> Manager:
 
 
 def meta(*images: Any, **changes: Any) -> list[Any]:
-    """imagesMeta in this order; none is the main one unless `changes` say so."""
+    """Return imagesMeta in this order, without a main image unless `changes` set one."""
     return [image | {"orderIndex": n, "isMain": False} | changes for n, image in enumerate(images)]
 
 
@@ -42,13 +42,13 @@ def main_of(data: Any) -> int:
 
 
 def corners(url: str) -> list[str]:
-    """Which of the two colours of `halves` stands top left and bottom right of the large."""
+    """Return which of the colours of `halves` is top left and bottom right in the large variant."""
     image = stored(url)["lg"].convert("RGB")
     spots = [(2, 2), (image.width - 3, image.height - 3)]
     return ["red" if image.getpixel(spot)[0] > 128 else "blue" for spot in spots]  # type: ignore[index]
 
 
-def test_c1_json_says_the_same_as_a_form_natively_or_in_texts(manager: Manager) -> None:
+def test_json_and_form_requests_are_equivalent(manager: Manager) -> None:
     first, second, third = manager.add(*[factories.jpeg()] * 3)
     native = done(manager.put_json({"images": [], "imagesMeta": meta(third, second, first)}))
     assert ids(native) == [third["id"], second["id"], first["id"]]
@@ -59,20 +59,20 @@ def test_c1_json_says_the_same_as_a_form_natively_or_in_texts(manager: Manager) 
 
 
 @pytest.mark.parametrize("name", ["images", "images[]"])
-def test_c2_the_field_is_repeated_for_each_file(manager: Manager, name: str) -> None:
+def test_the_file_field_is_repeated_for_each_file(manager: Manager, name: str) -> None:
     parts = [(name, (f"{n}.jpg", factories.jpeg())) for n in range(2)]
     data = done(requests.put(manager.url, files=parts, headers=manager.headers, timeout=60))
     assert len(data["images"]) == 2
 
 
-def test_c3_what_is_deleted_makes_room_for_what_is_uploaded(manager: Manager) -> None:
+def test_deleted_images_make_room_for_uploads(manager: Manager) -> None:
     there = manager.add(*[factories.jpeg(64, 48)] * 20)
     assert manager.put(factories.jpeg()).status_code == 400
     data = done(manager.put(factories.jpeg(), imagesToDelete=str([there[0]["id"]])))
     assert ids(data)[:19] == [image["id"] for image in there[1:]]
 
 
-def test_c4_c5_all_images_are_answered_new_ones_last_in_upload_order(manager: Manager) -> None:
+def test_the_response_lists_all_images_with_new_ones_last_in_upload_order(manager: Manager) -> None:
     first, second = manager.add(factories.jpeg(300, 200), factories.jpeg(310, 200))
     photos = [factories.jpeg(width, 200) for width in (400, 410, 420)]
     data = done(manager.put(*photos, imagesMeta=json.dumps(meta(second))))
@@ -83,14 +83,14 @@ def test_c4_c5_all_images_are_answered_new_ones_last_in_upload_order(manager: Ma
 @pytest.mark.parametrize(
     ("named", "new", "main"),
     [
-        ([], None, "first"),  # "all images … are first set to isMain: false"
+        ([], None, "first"),  # the metadata clears every flag first
         ([], 1, "new"),
         ([2], None, "third"),
         ([2], 1, "third"),
-        ([2, 1], None, "second"),  # of several the one that stands first
+        ([2, 1], None, "second"),  # of several, the lowest orderIndex
     ],
 )
-def test_c6_metadata_names_the_main_image_else_the_upload_else_it_is_the_first(
+def test_the_main_image_is_named_by_metadata_else_by_upload_else_the_first(
     manager: Manager, named: list[int], new: int | None, main: str
 ) -> None:
     first, second, third = manager.add(*[factories.jpeg()] * 3)
@@ -106,18 +106,18 @@ def test_c6_metadata_names_the_main_image_else_the_upload_else_it_is_the_first(
     )
 
 
-def test_c6_an_upload_that_says_nothing_leaves_the_main_image(manager: Manager) -> None:
+def test_an_upload_without_a_choice_leaves_the_main_image(manager: Manager) -> None:
     first, second = manager.add(*[factories.jpeg()] * 2)
     done(manager.put(imagesMeta=json.dumps([meta(second)[0] | {"orderIndex": 1, "isMain": True}, meta(first)[0]])))
     assert main_of(done(manager.put(factories.jpeg()))) == second["id"]
 
 
-def test_c7_without_its_main_image_the_first_one_is_it(manager: Manager) -> None:
+def test_deleting_the_main_image_promotes_the_first(manager: Manager) -> None:
     first, second, _ = manager.add(*[factories.jpeg()] * 3)
     assert main_of(done(manager.put(imagesToDelete=str([first["id"]])))) == second["id"]
 
 
-def test_c8_the_url_is_the_one_before_this_request_host_and_query_aside(manager: Manager) -> None:
+def test_the_metadata_url_is_compared_by_path_with_the_one_before_the_request(manager: Manager) -> None:
     (image,) = manager.add(factories.jpeg())
     turned = json.dumps({str(image["id"]): 1})
     after = done(manager.put(existingImageRotations=turned, imagesMeta=json.dumps(meta(image))))["imagesMeta"]
@@ -127,25 +127,25 @@ def test_c8_the_url_is_the_one_before_this_request_host_and_query_aside(manager:
     done(manager.put(imagesMeta=json.dumps(meta(after[0] | {"url": elsewhere}))))
 
 
-def test_c8_another_url_is_the_invalid_image(manager: Manager) -> None:
+def test_metadata_with_another_url_is_an_invalid_image(manager: Manager) -> None:
     first, second = manager.add(*[factories.jpeg()] * 2)
     odd = ["", "https://...", "http://[", "//", "cdn/properties", "/cdn/properties/1/x-lg.webp"]
     for wrong in (*odd, second["url"]):
         failed(manager.put(imagesMeta=json.dumps(meta(first | {"url": wrong}))))
 
 
-def test_c9_a_turned_image_has_another_name_and_the_old_one_is_gone(manager: Manager, buckets: Buckets) -> None:
+def test_rotation_stores_new_objects_and_deletes_the_old(manager: Manager, buckets: Buckets) -> None:
     (image,) = manager.add(factories.jpeg())
     before = buckets.listing()
     (after,) = done(manager.put(existingImageRotations=json.dumps({str(image["id"]): 3})))["imagesMeta"]
     assert after["id"] == image["id"]
     assert requests.get(image["url"], timeout=30).status_code == 404
     kept = before & buckets.listing()
-    assert {bucket for bucket, _ in kept} == {storage.uploads.name}, "the original stays, both variants are others"
+    assert {bucket for bucket, _ in kept} == {storage.uploads.name}, "the original stays, both variants are new"
     assert len(buckets.listing()) == 3
 
 
-def test_c10_four_quarter_turns_give_back_the_same_bytes(manager: Manager, photo: Photo) -> None:
+def test_four_quarter_rotations_restore_the_same_bytes(manager: Manager, photo: Photo) -> None:
     (image,) = manager.add(smaller(photo("j16_iphone4s_8mp_or6.jpg")))
     before = requests.get(image["url"], timeout=30).content
     seen = []
@@ -156,7 +156,7 @@ def test_c10_four_quarter_turns_give_back_the_same_bytes(manager: Manager, photo
 
 
 @pytest.mark.parametrize(("orientation", "upright"), [(1, ["red", "blue"]), (3, ["blue", "red"])])
-def test_c11_turns_are_clockwise_and_come_after_exif(manager: Manager, orientation: int, upright: list[str]) -> None:
+def test_rotations_are_clockwise_and_applied_after_exif(manager: Manager, orientation: int, upright: list[str]) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     photo = drawn("JPEG", halves(640, 320), exif=exif)  # red on the left
@@ -166,19 +166,19 @@ def test_c11_turns_are_clockwise_and_come_after_exif(manager: Manager, orientati
     assert [corners(url) for url in data["images"]] == [upright, upright, turned, turned]
 
 
-def test_c12_missing_rotations_are_none_and_more_than_files_are_refused(manager: Manager) -> None:
+def test_missing_rotations_are_0_and_surplus_ones_are_refused(manager: Manager) -> None:
     data = done(manager.put(*[factories.jpeg(640, 320)] * 2, newImageRotations="[1]"))
     assert [stored(url)["lg"].size for url in data["images"]] == [(320, 640), (640, 320)]
     assert manager.put(factories.jpeg(), newImageRotations="[0,1]").status_code == 400
 
 
-def test_c13_an_unknown_image_to_delete_is_skipped(manager: Manager) -> None:
+def test_unknown_images_to_delete_are_skipped(manager: Manager) -> None:
     first, second = manager.add(*[factories.jpeg()] * 2)
     data = done(manager.put(imagesToDelete=json.dumps([987654321, 0, -1, 2**63, first["id"], first["id"]])))
     assert ids(data) == [second["id"]]
 
 
-def test_c14_an_image_both_deleted_and_turned_or_arranged_is_the_invalid_image(manager: Manager) -> None:
+def test_rotating_or_arranging_a_deleted_image_is_an_invalid_image(manager: Manager) -> None:
     first, _ = there = manager.add(*[factories.jpeg()] * 2)
     gone = str([first["id"]])
     failed(manager.put(imagesToDelete=gone, existingImageRotations=json.dumps({str(first["id"]): 1})))
@@ -186,7 +186,7 @@ def test_c14_an_image_both_deleted_and_turned_or_arranged_is_the_invalid_image(m
     assert manager.get()["imagesMeta"] == there
 
 
-def test_c15_gaps_and_equals_in_order_index_become_0_to_n(manager: Manager) -> None:
+def test_gaps_and_duplicates_in_order_index_are_normalised(manager: Manager) -> None:
     first, second, third, fourth = manager.add(*[factories.jpeg()] * 4)
     entries = [
         entry | {"orderIndex": index} for entry, index in zip(meta(first, third, second), (7, 7, 3), strict=True)
@@ -196,7 +196,7 @@ def test_c15_gaps_and_equals_in_order_index_become_0_to_n(manager: Manager) -> N
     ]
 
 
-def test_c16_what_fails_leaves_rows_and_objects_as_they_were(manager: Manager, buckets: Buckets) -> None:
+def test_a_failed_request_leaves_rows_and_objects_unchanged(manager: Manager, buckets: Buckets) -> None:
     first, second = there = manager.add(*[factories.jpeg()] * 2)
     before, told = buckets.listing(), events()
     failed(
@@ -212,16 +212,16 @@ def test_c16_what_fails_leaves_rows_and_objects_as_they_were(manager: Manager, b
     assert (buckets.listing(), events()) == (before, told)
 
 
-def test_c17_variants_fit_2048_and_480_and_nothing_is_enlarged(manager: Manager, buckets: Buckets) -> None:
+def test_variants_fit_2048_and_480_px_and_are_never_enlarged(manager: Manager, buckets: Buckets) -> None:
     large, small = factories.jpeg(4096, 1024), factories.jpeg(200, 100)
     data = done(manager.put(large, small))
     sizes = [{name: image.size for name, image in stored(url).items()} for url in data["images"]]
     assert sizes == [{"lg": (2048, 512), "thumb": (480, 120)}, {"lg": (200, 100), "thumb": (200, 100)}]
     kept = [storage.uploads.get(key) for bucket, key in buckets.listing() if bucket == storage.uploads.name]
-    assert sorted(filter(None, kept)) == sorted([large, small]), "the originals as they came"
+    assert sorted(filter(None, kept)) == sorted([large, small]), "the originals, unchanged"
 
 
-def test_c18_other_fields_are_changed_in_both_encodings_and_unknown_ones_are_not_there(manager: Manager) -> None:
+def test_other_fields_are_updated_and_unknown_ones_ignored(manager: Manager) -> None:
     form = done(manager.put(name="Elm", address="1 Lane", bedrooms="3", bathrooms="1.5", sleeps="", nothing="x"))
     wanted = {"name": "Elm", "address": "1 Lane", "bedrooms": 3, "bathrooms": 1.5, "sleeps": None, "externalRef": ""}
     assert {name: form[name] for name in wanted} == wanted
@@ -230,7 +230,7 @@ def test_c18_other_fields_are_changed_in_both_encodings_and_unknown_ones_are_not
     assert body == form | {"bedrooms": None, "bathrooms": 2, "externalRef": "E-1"}
 
 
-def test_c19_a_request_for_nothing_changes_nothing_and_tells_nobody(manager: Manager, buckets: Buckets) -> None:
+def test_a_request_without_changes_emits_no_event(manager: Manager, buckets: Buckets) -> None:
     (image,) = manager.add(factories.jpeg())
     before, objects, told = manager.get(), buckets.listing(), events()
     version = manager.rows()[0].property.gallery_version
@@ -245,8 +245,8 @@ def test_c19_a_request_for_nothing_changes_nothing_and_tells_nobody(manager: Man
     assert manager.rows()[0].property.gallery_version == version
 
 
-def test_a_property_past_its_plans_number_may_be_managed_but_not_filled(manager: Manager, alice: Person) -> None:
-    """Case C14 of reliability.md: a plan that shrank leaves what is there."""
+def test_a_property_over_its_plans_limit_can_be_managed_but_not_extended(manager: Manager, alice: Person) -> None:
+    """A smaller plan keeps the images that are there (README, "Count limits")."""
     change_plan(alice, "pro")
     there = manager.add(*[factories.jpeg(64, 48)] * 12) and manager.add(*[factories.jpeg(64, 48)] * 12)
     change_plan(alice, "free")

@@ -1,4 +1,4 @@
-"""Seed B, "Property Images API": its own three calls, against the running server."""
+"""Property Images API, "Upload Flow": its three curl commands, against the running server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from portal.images.models import Property
 from portal.infra import storage
 from tests.factories import Person
 
-# Verbatim from the document, line breaks aside; host, key, property, URL and r2Key are filled in below.
+# Verbatim from the contract except for line breaks; host, key, property, URL and r2Key are filled in below.
 PRESIGN = (
     "curl -X POST https://rentalot.ai/api/v1/properties/$PROP/images/presign "
     '-H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" '
@@ -33,7 +33,7 @@ SIZE_BYTES = 2_048_576
 
 
 def curl(command: str, folder: Path, **filled: str) -> requests.Response:
-    """Do what curl does with the options that the document uses."""
+    """Run a curl command, as far as the contract uses its options."""
     for name, value in filled.items():
         command = command.replace(name, value)
     words = iter(shlex.split(command)[1:])
@@ -55,7 +55,7 @@ def curl(command: str, folder: Path, **filled: str) -> requests.Response:
 
 
 def padded(jpeg: bytes, size_bytes: int) -> bytes:
-    """The same picture in a file of exactly this size: comments after its first marker."""
+    """Return the same picture in a file of exactly this size, padded with comments after its first marker."""
     comments = bytearray()
     while missing := size_bytes - len(jpeg) - len(comments):
         length = min(missing, 60_000) if missing - 60_000 not in range(1, 4) else 50_000
@@ -63,7 +63,7 @@ def padded(jpeg: bytes, size_bytes: int) -> bytes:
     return jpeg[:2] + comments + jpeg[2:]
 
 
-def test_the_three_calls_of_the_document(
+def test_presign_upload_and_confirm_as_documented(
     live: str,
     alice: Person,
     home: Property,
@@ -96,7 +96,7 @@ def test_the_three_calls_of_the_document(
 
 
 def seen_by_the_world(url: str, home: Property, work_off: Callable[[], int]) -> None:
-    """At once, without metadata; and both variants once the worker has been there."""
+    """Check that the image is served immediately, without metadata, and has both variants after the worker ran."""
     shown = requests.get(url, timeout=30)
     assert shown.status_code == 200
     assert b"Exif" not in shown.content
@@ -123,10 +123,10 @@ def listed(live: str, person: Person, home: Property) -> Any:
         ("h2_iphone_12mp_gps.heic", "image/heic"),
     ],
 )
-def test_the_other_three_types_too(
+def test_the_other_three_types(
     live: str, alice: Person, home: Property, photo: Callable[[str], bytes], name: str, type: str
 ) -> None:
-    """contract.md, B25: a HEIC is kept as it is and shown as something that browsers know."""
+    """A HEIC is kept as it is and served in a format that browsers know (README, "HEIC")."""
     data = photo(name)
     at, headers = f"{live}/api/v1/properties/{home.id}/images", {"Authorization": f"Bearer {alice.key}"}
     said = {"fileName": name, "contentType": type, "sizeBytes": len(data)}

@@ -1,7 +1,7 @@
-"""Seed B, "Property Images API": every other example of the document, by a plain HTTP client.
+"""Property Images API: the contract's examples other than its curl commands, by a plain HTTP client.
 
-Requests are sent as the document prints them, but for what only the server knows (keys, ids, sizes of real
-files); answers are compared field by field. The document's three curls are in test_property_images_api.py.
+Requests are sent as printed, except for what only the server knows (keys, ids, sizes of real files); responses are
+compared field by field. The curl commands are in test_property_images_api.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")  # "2026-05-08T12
 
 
 class Client:
-    """Somebody with an API key and the document."""
+    """An integrator with an API key."""
 
     def __init__(self, live: str, person: Person, home: Property) -> None:
         self.live, self.person, self.home = live, person, home
@@ -46,7 +46,7 @@ class Client:
         return self.call("GET", "").json()["data"]
 
     def tickets(self, *files: dict[str, Any]) -> list[dict[str, Any]]:
-        """Presign in a batch, and check each ticket's form."""
+        """Presign in a batch and check the shape of each item."""
         answer = self.call("POST", "/presign-batch", {"images": list(files)}).json()
         tickets: list[dict[str, Any]] = answer["data"]
         assert answer == {
@@ -59,7 +59,7 @@ class Client:
         return tickets
 
     def add(self, count: int) -> list[str]:
-        """The ids of as many images, by the document's own three steps."""
+        """Upload images by presign, PUT and confirm; return their ids."""
         data = factories.jpeg(64, 48)
         files = [{"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": len(data)}] * count
         tickets = self.tickets(*files)
@@ -107,7 +107,7 @@ def test_presign_batch_over_max_images(client: Client) -> None:
 
 
 def test_confirm_batch(client: Client, photo: Callable[[str], bytes]) -> None:
-    client.add(1)  # so that the orders are the document's 1 and 2
+    client.add(1)  # so that the orders are the example's 1 and 2
     kitchen, bath = photo("j13_s90_10mp.jpg"), photo("p1_real_3mp.png")
     files = [
         {"fileName": "kitchen.jpg", "contentType": "image/jpeg", "sizeBytes": len(kitchen)},
@@ -132,12 +132,12 @@ def test_confirm_batch(client: Client, photo: Callable[[str], bytes]) -> None:
         ]
     }
     assert "Location" not in response.headers
-    assert client.events() == before + 1, "Emits one property.updated webhook event."
+    assert client.events() == before + 1
 
 
 @pytest.fixture
 def example() -> Iterator[str]:
-    """https://example.com, which has two photos."""
+    """A host with the two photos of the contract's example."""
     with outside(lambda seen: Reply(body=factories.jpeg(64, 48 + int(seen.path[-5])))) as host:
         yield host.url
 
@@ -150,7 +150,7 @@ def test_import_and_poll(client: Client, example: str) -> None:
     pending = client.call("GET", f"/import/{job_id}").json()["data"]
     assert (pending["status"], pending["completedAt"]) == ("pending", None)
 
-    db.session.rollback()  # so that it sees what the server wrote
+    db.session.rollback()  # ends the test's transaction, so that it sees what the server wrote
     assert fetch.run() == 2
     done = client.call("GET", f"/import/{job_id}").json()
     assert done == {
@@ -178,7 +178,7 @@ def test_delete_images(client: Client) -> None:
     assert client.events() == before + 1
     assert client.listed() == []
     again = client.call("DELETE", "", {"imageIds": [only, "550e8400-e29b-41d4-a716-446655440000"]})
-    assert again.json() == {"data": {"deleted": 0}}, "silently skipped"
+    assert again.json() == {"data": {"deleted": 0}}
     assert client.events() == before + 1
 
 
@@ -215,6 +215,6 @@ def test_422_content_type_not_allowed(client: Client) -> None:
 
 
 def test_content_type_matching(client: Client) -> None:
-    """R2 will reject mismatches."""
+    """ "Notes", "Content-Type matching"."""
     ticket = client.call("POST", "/presign", TICKET).json()["data"]
     assert factories.put(ticket["uploadUrl"], b"x" * 2048576, "image/png").status_code == 403

@@ -1,8 +1,8 @@
 """Schemathesis over our own OpenAPI file, against the running server, as two workspaces.
 
-One case of each operation by default; in the storm tier more, the edges of each field, and every example of the file.
-`SCHEMATHESIS_EXAMPLES=200 pytest tests/contracts/test_schemathesis.py -m storm` asks as much of each operation, and
-SCHEMATHESIS_SEED chooses other cases.
+By default one call of each operation; the storm tier makes more, and tries the edges of each field and every example.
+`SCHEMATHESIS_EXAMPLES=200 pytest tests/contracts/test_schemathesis.py -m storm` makes that many of each operation;
+SCHEMATHESIS_SEED selects others.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SEED = os.environ.get("SCHEMATHESIS_SEED", "20261123")
 USUAL = ["2xx", "400", "404", "422", "429"]
 EXPECTED = {
     "usual": USUAL,
-    "list": [*USUAL, "304"],  # an If-None-Match that is right
-    "reorder": [*USUAL, "412"],  # an If-Match that is not the list's ETag
-    "send": [*USUAL, "409"],  # to a webhook that is switched off
-    "retry": [*USUAL, "409"],  # of a picture while the Image CDN is off
+    "list": [*USUAL, "304"],  # an If-None-Match that matches
+    "reorder": [*USUAL, "412"],  # an If-Match other than the list's ETag
+    "send": [*USUAL, "409"],  # to a disabled webhook
+    "retry": [*USUAL, "409"],  # while the Image CDN is off
     "connect": [*USUAL, "409"],  # an account that is connected already
 }
 CONFIG = """
@@ -43,8 +43,8 @@ path = {auth}
 peers = ["alice", "charlie"]
 
 [checks.positive_data_acceptance]
-# What the schema can't say is a 422 of the domain: a key that was never presigned, a property that isn't there.
-# Doubtful text for a header is a 400.
+# What the schema cannot express is a 422 of the domain: a key that was never presigned, an absent property.
+# An invalid Idempotency-Key is a 400.
 expected-statuses = {usual}
 
 [[operations]]
@@ -71,8 +71,8 @@ include-name = [
 checks.positive_data_acceptance.expected-statuses = {connect}
 
 [[operations]]
-# Seed C's two 500 answers are documented; the file holds their body word for word, so it is compared exactly.
-# A crash would have the same body: the test looks for one in the log.
+# The two documented 500 responses (Manage Property Images, "Error Responses") are compared by their exact body.
+# A crash would have the same body, so the test looks for crashes in the log.
 include-path = "/api/properties/{{id}}"
 checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "500"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "413", "422", "429", "500"]
@@ -110,9 +110,9 @@ def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspa
             f"{live}/api/openapi.json",
             "--checks=all",
             f"--max-examples={examples}",
-            f"--seed={SEED}",  # the same cases each time: a random find must not stop somebody else's change
+            f"--seed={SEED}",  # the same calls in each run: a random find must not fail an unrelated change
             f"--phases={phases}",
-            "--workers=1",  # two would meet under one Idempotency-Key: a 409, and right so
+            "--workers=1",  # two could share an Idempotency-Key and rightly get a 409
             "--warnings=off",
             "--no-color",
         ],
@@ -133,7 +133,7 @@ def furnish(home: Property, person: Person) -> None:
 
 
 def written(folder: Path, **people: Person) -> Path:
-    """The configuration, and beside it who is who."""
+    """Write the configuration, and beside it the keys of both workspaces; return its path."""
     users = [
         {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {person.key}"}]}
         for name, person in people.items()
