@@ -18,11 +18,17 @@ from standardwebhooks import Webhook
 
 from portal import config
 from portal.accounts import access
+from portal.accounts.plans import PLANS
+from portal.api import bodies
 from portal.config import Settings
 from portal.db import now
 from portal.demo.pms.hostaway import FakeHostaway
+from portal.images import gallery, uploads
 from portal.images.models import Property
+from portal.images.uploads import presigning
 from portal.pages import guides
+from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX
+from portal.webhooks import endpoints
 from tests import factories
 from tests.factories import Person
 from tests.processes import ROOT
@@ -83,6 +89,28 @@ def test_the_table_of_settings_is_that_of_the_code(tmp_path: Path) -> None:
         name = field.name.upper()
         if name in told and isinstance(field.default, int | str) and field.default and "URL" not in name:
             assert told[name] == f"`{field.default}`", name
+
+
+def test_the_table_of_limits_is_that_of_the_code(app: Flask) -> None:
+    told = _rows("integrate.md", "| What | Limit |")
+    per_minute = [app.config[name].split()[0] for name in ("API_CALLS_PER_KEY", "API_CALLS_PER_STRANGER")]
+    expected = {
+        "Requests of a key": [per_minute[0]],
+        "Requests without a valid key": [per_minute[1]],
+        "JSON body": [bodies.MAX_BODY_BYTES // 1024],
+        "Entries of a batch, ids or URLs in a call, files in a form": [bodies.MAX_ITEMS],
+        "A photo by presign or import": [uploads.MAX_SIZE_BYTES // 1024**2, MAX_PIXELS // 10**6, f"{MAX_SIDE_PX:,}"],
+        "A file in `PUT /api/properties/{id}`": [Settings.max_file_mb],
+        "Photos of a property": [plan.images_per_property for plan in PLANS.values()],
+        "Imports in a calendar month (UTC)": [f"{plan.imports_per_month:,}" for plan in PLANS.values()],
+        "Unconfirmed uploads of a property": [],  # three times, in words
+        "Description of a photo": [gallery.MAX_ALT_TEXT_LENGTH],
+        "Webhooks of a workspace": [endpoints.MAX_ENDPOINTS],
+    }
+    assert {what: re.findall(r"[\d,]*\d", limit) for what, limit in told.items()} == {
+        what: [str(number) for number in numbers] for what, numbers in expected.items()
+    }
+    assert presigning.OUTSTANDING_PER_PLAN == 3
 
 
 @pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.name)
@@ -191,9 +219,15 @@ class _Recording(dict[str, str]):
 
 def _settings() -> dict[str, str]:
     """Return the defaults that the table tells, by setting."""
-    table = (FOLDER / "operate.md").read_text().partition("| Setting |")[2].partition("\n\n")[0]
-    rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in table.splitlines()[2:]]
-    return {name: default.strip() for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    rows = _rows("operate.md", "| Setting |")
+    return {name: default for names, default in rows.items() for name in re.findall(r"`(\w+)`", names)}
+
+
+def _rows(file: str, head: str) -> dict[str, str]:
+    """Return the first two columns of the table whose head begins so."""
+    table = (FOLDER / file).read_text().partition(head)[2].partition("\n\n")[0]
+    cells = (line.split("|")[1:3] for line in table.splitlines()[2:])
+    return {first.strip(): second.strip() for first, second in cells}
 
 
 def _environment(live: str, alice: Person, home: Property, pms: FakeHostaway) -> dict[str, str]:
