@@ -1,4 +1,4 @@
-"""create_app(): settings, extensions, entrances, commands. The only file that knows every part."""
+"""Assemble the application from settings, extensions, entrances and commands. The only file that knows every part."""
 
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
@@ -12,14 +12,14 @@ from portal.ratelimit import inbound, outbound
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Make the application. Raises config.WrongSetting with a sentence for the operator."""
+    """Create the application. Raises config.WrongSetting with a message for the operator."""
     settings = settings or config.from_environment()
     app = OpenAPI(__name__, doc_ui=False)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
         SECRET_KEY=settings.secret_key,
-        MAX_CONTENT_LENGTH=1024 * 1024,  # pages and JSON; photos go to the bucket
+        MAX_CONTENT_LENGTH=1024 * 1024,  # forms and JSON; photos go straight to the bucket
         MAX_FORM_MEMORY_SIZE=512 * 1024,
         MAX_FORM_PARTS=200,
     )

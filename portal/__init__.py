@@ -1,15 +1,43 @@
-"""A map of the house. Arrows point down only; `lint-imports` holds them there.
+"""Map of the portal. A floor imports only from the floors below it; `lint-imports` checks this (see pyproject.toml).
 
-    entrances     api (JSON, one dialect for each contract) · pages (HTMX) · delivery (/images, /cdn) · health
-    the trade     activity (jobs of every kind, as one list), adoption (a property of a listing) and orphans (objects
-                  that no row names) over two siblings,
-                  images (properties, galleries, uploads, imports, variants) and listings (what a PMS has),
-                  over webhooks (who is told) over accounts (who may what)
-    the seam      work (commit or undo; lock), dispatch (due rows: leases, fair shares, each result for itself),
-                  cursors, search, spool, over garbage (objects to delete) and installation (whose buckets they are)
-    ground floor  jobs · storage · remote · pixels · db · sealed · limits · pacing · presign · counters ·
-                  statuses (of problems, in HTTP),
-                  over errors, config, patience and processes
+9  workers/                 RQ jobs, each a call of one function below; the process pool, the schedule, the sweep
+8  server.py                gunicorn's settings
+   commands.py              flask --app app …
+   embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
+7  demo/                    the first run: a workspace with photos, and a fake PMS
+6  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
+   pages/                   HTML with htmx: gallery, properties, listings, jobs, settings
+   delivery/                image bytes: /images/ and /cdn/
+   health/                  /healthz and /readyz
+5  activity/                the jobs page: imports, variants, syncs, copies and deliveries as one list
+   properties_from_listings.py  a property created from a listing
+   orphans.py               deletes objects that no row refers to
+4  images/                  properties and their galleries
+       gallery order edit   the images of a property, their order and cover, compound changes
+       properties keys      create and change properties; object keys and URLs
+       deletion retention   delete and undo; expire what is over
+       uploads/             presign, confirm, cancel
+       imports/             import by URL: start and progress (lifecycle), which URL is next (schedule), fetch
+       variants/            large and thumbnail (lifecycle), rendering in a request, renditions on demand
+   listings/                homes as property management systems (PMS) describe them
+       integrations removal catalogue  accounts, their removal, search
+       providers/           one adapter per PMS
+       sync/                read a PMS page by page: tasks, passes, upsert, detection of new pictures
+       copies/              copy pictures into the CDN bucket: which is next (schedule), fetch, results
+       substitution counts  our URLs in place of the PMS's; numbers of copied, failed and waiting pictures
+3  webhooks/                endpoints, events, deliveries
+   accounts/                workspaces, people, API keys, sessions, plans, idempotency records
+2  work.py                  a change: rows, objects and jobs, all or nothing; locks
+   dispatch/                due rows: leases, fair shares, each task isolated, results recorded
+   garbage.py               objects to delete, as rows
+   installation.py          whether the buckets belong to this installation
+   migrations/              Alembic
+1  config errors db         settings; the domain's errors; session, column types, SQLite's write lock
+   infra/                   buckets (storage, presign), jobs, circuit_breaker, encrypted columns, processes,
+                            multipart forms, pagination, search, statuses
+   ratelimit/               inbound and outbound limits, counted in Redis or in memory
+   remote/                  the only way out to other servers: pinned addresses, size caps, deadlines
+   pixels/                  sniff, inspect, render and strip pictures; decoders run in a sandbox
 
-`app.py` puts the parts together; `workers` runs the jobs that `portal.infra.jobs` names.
+Above all floors, `app.py` assembles them: create_app().
 """

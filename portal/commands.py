@@ -1,4 +1,4 @@
-"""What an operator does on the command line: `flask --app app …`."""
+"""Commands for operators: `flask --app app …`."""
 
 import signal
 import threading
@@ -37,18 +37,18 @@ def init_app(app: Flask) -> None:
 @click.argument("name")
 @click.option("--plan", type=click.Choice(list(PLANS)), default="free", show_default=True)
 def create_workspace(name: str, plan: str) -> None:
-    """Make a workspace: a customer, who owns all else."""
-    with _said_plainly():
+    """Create a workspace, that is, a customer, and print its id."""
+    with _problems_as_messages():
         click.echo(access.create_workspace(name, plan).uuid)
 
 
 @click.command("create-user")
 @click.argument("email")
 @click.option("--workspace", required=True, metavar="NAME")
-@click.option("--admin", is_flag=True, help="May manage keys, people and the RQ dashboard.")
+@click.option("--admin", is_flag=True, help="May manage keys and people, and use the RQ dashboard.")
 def create_user(email: str, workspace: str, admin: bool) -> None:
-    """Add a person; prints a link that signs them in once."""
-    with _said_plainly():
+    """Add a person and print a link that signs them in once."""
+    with _problems_as_messages():
         user = access.create_user(_workspace(workspace), email, admin=admin)
         token = access.create_sign_in_link(user)
         click.echo(f"{config.settings().public_url}/sign-in/link?token={token}")
@@ -57,17 +57,17 @@ def create_user(email: str, workspace: str, admin: bool) -> None:
 @click.command("create-api-key")
 @click.option("--workspace", required=True, metavar="NAME")
 @click.option("--name", default="Command line", show_default=True)
-@click.option("--admin", is_flag=True, help="May also do what only admins may.")
+@click.option("--admin", is_flag=True, help="May also do what requires an admin.")
 def create_api_key(workspace: str, name: str, admin: bool) -> None:
-    """Make an API key; prints the key alone."""
-    with _said_plainly():
+    """Create an API key and print it, and nothing else."""
+    with _problems_as_messages():
         click.echo(access.create_api_key(_workspace(workspace), name, admin=admin, made_by="command line").secret)
 
 
 @click.command("prepare-buckets")
 def prepare_buckets() -> None:
-    """Make both buckets where they are missing, and let browsers PUT from PUBLIC_URL (CORS)."""
-    with _said_plainly():
+    """Create missing buckets, and allow browsers to PUT from PUBLIC_URL (CORS)."""
+    with _problems_as_messages():
         storage.uploads.prepare(config.settings().page_origins)
         storage.cdn.prepare()
         if installation.check() is False:
@@ -77,19 +77,19 @@ def prepare_buckets() -> None:
 
 @click.command("claim-buckets")
 def claim_buckets() -> None:
-    """Make both buckets this installation's: after a move or a restore, when it is the live one.
+    """Make this installation the owner of both buckets, after a move or a restore.
 
-    Whoever had them before deletes nothing from them any more.
+    The previous owner stops deleting objects from them.
     """
-    with _said_plainly():
+    with _problems_as_messages():
         installation.claim_buckets()
         click.echo("Both buckets belong to this installation.")
 
 
 @click.command("add-demo-photos")
 def add_demo_photos() -> None:
-    """Add the demo property's photos that are missing."""
-    with _said_plainly():
+    """Upload the missing photos of the demo property."""
+    with _problems_as_messages():
         click.echo(f"{first_run.add_photos()} photos added.")
 
 
@@ -99,18 +99,18 @@ def add_demo_photos() -> None:
 @click.option("--pictures", type=click.IntRange(0, 500), default=8, show_default=True, help="Of each listing.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8010, show_default=True)
 def fake_pms(system: str, listings: int, pictures: int, port: int) -> None:
-    """Serve a PMS to try things with, until Ctrl-C."""
+    """Serve a fake PMS for trying things out, until Ctrl-C."""
     try:
         pms = FakeHostaway(listings=listings, pictures=pictures, port=port)
     except OSError as error:
         raise click.ClickException(f"Port {port} can't be used: {error.strerror}.") from None
     with pms:
-        click.echo(f"A {system} with {listings} listings of {pictures} pictures.")
-        click.echo("Connect an account with, as the page and the API call it:")
+        click.echo(f"A fake {system} with {listings} listings of {pictures} pictures each.")
+        click.echo("Connect an account with these fields (label on the page, name in the API, value):")
         for field in Hostaway.fields:
             click.echo(f"  {field.label:12}{field.name:14}{pms.credentials[field.name]}")
         on_stop(signal.default_int_handler)
-        click.echo("The portal must be started with ALLOWED_PRIVATE_NETS=127.0.0.0/8. Ctrl-C ends this.")
+        click.echo("Start the portal with ALLOWED_PRIVATE_NETS=127.0.0.0/8. Press Ctrl-C to stop.")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 
@@ -123,7 +123,7 @@ def _workspace(name: str) -> Workspace:
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def _problems_as_messages() -> Iterator[None]:
     try:
         yield
     except Problem as problem:

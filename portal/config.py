@@ -1,4 +1,4 @@
-"""Settings from the environment, each with its unit and its default; wrong ones are refused with a sentence."""
+"""Settings from the environment, each with its unit and default; an invalid one raises WrongSetting."""
 
 import ipaddress
 import json
@@ -21,41 +21,41 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class WrongSetting(ValueError):
-    """A setting that can't be used; its message is meant for the operator."""
+    """An invalid setting; the message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that differs between two installations.
+    """Everything that may differ between two installations.
 
-    `redis_url` and `s3_endpoint_url` are None only where the environment names none and the embedded
-    parts have never run: `python app.py` starts them and fills these in (`portal/embedded/`).
+    `redis_url` and `s3_endpoint_url` are None only if the environment doesn't set them and the embedded servers have
+    never run: `python app.py` starts those and fills in both (`portal/embedded/`).
     """
 
     host: str = "127.0.0.1"  # the address the web server listens on
     port: int = 8000
-    public_url: str = "http://localhost:8000"  # where browsers reach the pages; decides cookies and CORS
-    data_dir: Path = Path("data")  # database file, Valkey, S3 and spool of the embedded parts
-    secret_key: str = field(default="", repr=False)  # signs and encrypts; made once and kept in DATA_DIR where not set
-    database_url: str = field(default="sqlite://", repr=False)  # these two may have a password
+    public_url: str = "http://localhost:8000"  # where browsers reach the pages; determines cookies and CORS
+    data_dir: Path = Path("data")  # SQLite, Valkey's and S3's data, and uploaded forms while they are read
+    secret_key: str = field(default="", repr=False)  # signs and encrypts; if not set, generated once into DATA_DIR
+    database_url: str = field(default="sqlite://", repr=False)  # may contain a password, like `redis_url`
     redis_url: str | None = field(default=None, repr=False)
-    s3_endpoint_url: str | None = None  # as this server reaches the bucket
-    s3_public_endpoint_url: str | None = None  # as browsers reach it: presigned URLs carry this host
-    s3_access_key: str | None = None  # of the embedded S3; None: as boto3 finds credentials by itself
+    s3_endpoint_url: str | None = None  # where this server reaches the buckets
+    s3_public_endpoint_url: str | None = None  # where browsers reach them: presigned URLs have this host
+    s3_access_key: str | None = None  # of the embedded S3; None: boto3 looks for credentials itself
     s3_secret_key: str | None = field(default=None, repr=False)
     s3_region: str = "us-east-1"
     s3_uploads_bucket: str = "frontage-uploads"
     s3_cdn_bucket: str = "frontage-cdn"
-    cdn_url: str = "http://localhost:8000/cdn"  # in front of the CDN bucket
-    images_url: str = "http://localhost:8000"  # in front of /images/
-    trusted_proxies: int = 0  # how many proxies in front of us set X-Forwarded-*
+    cdn_url: str = "http://localhost:8000/cdn"  # the public prefix of keys in the CDN bucket
+    images_url: str = "http://localhost:8000"  # the public prefix of /images/
+    trusted_proxies: int = 0  # number of proxies in front of this server that set X-Forwarded-*
     allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
     web_threads: int = 16
-    max_file_mb: int = 20  # MiB, of each file in a multipart request (contract.md, X7)
+    max_file_mb: int = 20  # MiB, of each file in a multipart request
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
     sync_every_min: int = 15  # minutes between two syncs of an account
-    unknown_objects_kept_days: int = 7  # in a bucket, without a row that names them
+    unknown_objects_kept_days: int = 7  # how long objects stay in a bucket that no row refers to
 
     @property
     def max_file_bytes(self) -> int:
@@ -67,7 +67,7 @@ class Settings:
 
     @property
     def page_origins(self) -> list[str]:
-        """The origins that pages may come from, for the bucket's CORS: PUBLIC_URL, and its loopback twin."""
+        """The origins of our pages, for the bucket's CORS rule: PUBLIC_URL's, and its twin if it is a loopback host."""
         url = urlsplit(self.public_url)
         origin = f"{url.scheme}://{url.netloc}"
         twins = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}
@@ -76,10 +76,10 @@ class Settings:
 
 
 def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings. Raises WrongSetting with a sentence that names the variable.
+    """Read the settings. Raises WrongSetting with a message that names the variable.
 
-    Where the environment names no database, Redis or S3, the embedded ones of DATA_DIR are meant:
-    their addresses stand in a file there, so that the command line finds what `python app.py` started.
+    If the environment names no database, Redis or S3, the embedded ones in DATA_DIR are used. A file there has their
+    addresses, so that the command line finds the servers that `python app.py` started.
     """
     data_dir = Path(env.get("DATA_DIR") or "data").expanduser().resolve()
     embedded = _embedded(data_dir)
@@ -114,12 +114,12 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def parts() -> dict[str, Any]:
-    """What the current app has one of: its settings, its buckets, its Redis. Two apps of a process share none of it."""
+    """Return the current app's own objects: settings, buckets, Redis. Two apps in one process share none of them."""
     return cast(dict[str, Any], current_app.extensions.setdefault("frontage", {}))
 
 
 def in_this_app(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function for a thread: there it finds the parts of the app that is the current one here."""
+    """Wrap a function so that, in another thread, it runs in the context of the app that is current here."""
     app = app_ctx.app
 
     @wraps(function)
@@ -131,7 +131,7 @@ def in_this_app(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def use(settings: Settings) -> None:
-    """Make these the settings of the current app. create_app does it, once."""
+    """Make these the settings of the current app. Called once, by create_app."""
     parts()["settings"] = settings
 
 
@@ -141,7 +141,7 @@ def settings() -> Settings:
 
 
 def embedded_file(data_dir: Path) -> Path:
-    """Where the embedded Valkey and S3 leave their addresses: a JSON object of settings by name."""
+    """Return the path of the file with the embedded servers' addresses: a JSON object of settings by name."""
     return data_dir / "embedded.json"
 
 
@@ -171,7 +171,7 @@ def _url(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _s3_endpoint_url(env: Mapping[str, str]) -> str | None:
-    """AWS S3 itself has no endpoint to name: `S3_ENDPOINT_URL=aws` asks for it."""
+    """Return the endpoint; "aws" means AWS S3 itself, for which boto3 needs no endpoint."""
     if (env.get("S3_ENDPOINT_URL") or "").strip() == "aws":
         return "aws"
     return _url(env, "S3_ENDPOINT_URL")
@@ -181,7 +181,7 @@ def _database_url(env: Mapping[str, str]) -> str | None:
     text = (env.get("DATABASE_URL") or "").strip()
     if not text:
         return None
-    if text.startswith("postgres://"):  # the spelling some hosts hand out
+    if text.startswith("postgres://"):  # as some hosting providers spell it
         text = "postgresql://" + text.removeprefix("postgres://")
     if not text.startswith(("postgresql://", "postgresql+psycopg://", "sqlite:///")):
         raise WrongSetting("DATABASE_URL must begin with postgresql:// or sqlite:///.")
@@ -198,7 +198,7 @@ def _redis_url(env: Mapping[str, str]) -> str | None:
 def _bucket(env: Mapping[str, str], name: str, default: str) -> str:
     text = env.get(name) or default
     if not (3 <= len(text) <= 63 and text.replace("-", "").replace(".", "").isalnum() and text == text.lower()):
-        raise WrongSetting(f"{name} must be a bucket name: 3 to 63 small letters, digits, dots and dashes.")
+        raise WrongSetting(f"{name} must be a bucket name: 3 to 63 lowercase letters, digits, dots and hyphens.")
     return text
 
 
@@ -206,11 +206,11 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[IpNetwork, ...]:
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in (env.get(name) or "").split(",") if part.strip())
     except ValueError as error:
-        raise WrongSetting(f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}.") from None
+        raise WrongSetting(f"{name} must be a comma-separated list of networks like 10.1.0.0/16: {error}.") from None
 
 
 def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
-    """The key of the environment, else one made at the first start and kept beside the data."""
+    """Return the environment's key, or the one that was generated at the first start and is kept in DATA_DIR."""
     text = env.get("SECRET_KEY") or ""
     if text and len(text) < 32:
         raise WrongSetting("SECRET_KEY must have at least 32 characters.")
@@ -222,12 +222,12 @@ def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
         if not path.exists():
             _make_secret_key(path)
     except OSError as error:
-        raise WrongSetting(f"DATA_DIR must be a folder we can write to: {error}.") from None
+        raise WrongSetting(f"DATA_DIR must be a writable folder: {error}.") from None
     return path.read_text()
 
 
 def _make_secret_key(path: Path) -> None:
-    """Write it aside, then give it its name, unless somebody was first: nobody ever reads half a key."""
+    """Write the key to a temporary file, then link it, unless another process was first: no reader sees half a key."""
     aside = path.with_name(f"secret_key.{os.getpid()}")
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(48))

@@ -1,4 +1,4 @@
-"""The database: one session, shared column types, and how SQLite's transactions begin."""
+"""The database: session, shared column types, and SQLite's transactions."""
 
 import sqlite3
 import threading
@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 
 from portal.config import Settings
 
-NAMES = {  # every constraint has a name, so that a migration can drop it on any database
+NAMES = {  # every constraint has a name, so that a migration can drop it in any database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
@@ -32,37 +32,37 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
-LOCKED_S = 10  # how long a change waits for the write lock of SQLite
-LOOK_AGAIN_S = 0.002
-_line = threading.Lock()  # where this process' changes wait for it
+LOCKED_S = 10  # how long a change waits for SQLite's write lock
+RETRY_EVERY_S = 0.002
+_line = threading.Lock()  # this process's changes queue here for the write lock
 
 writing: ContextVar[bool] = ContextVar("writing", default=False)
-"""True inside work(): what begins there will write."""
+"""True inside work(): a transaction that begins there will write."""
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """A connection for each thread that may want one; on PostgreSQL in UTC, and known to live before it is used."""
+    """Return engine options: a connection for each thread; in PostgreSQL, UTC and a liveness check before use."""
     options: dict[str, Any] = {"pool_size": settings.web_threads, "max_overflow": 4, "pool_timeout": 10}
-    options["hide_parameters"] = True  # an error in the log tells no name, no link and no secret
+    options["hide_parameters"] = True  # keeps names, links and secrets out of logged errors
     if settings.database_url.startswith("postgresql"):
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": "-c timezone=UTC"}}
     return options
 
 
 def release() -> None:
-    """Give the connection back before something slow: no transaction stays open meanwhile."""
+    """End the read transaction and return its connection to the pool, before something slow."""
     assert not writing.get(), "a change would be undone"
     assert not (db.session.new or db.session.dirty or db.session.deleted), "changes made outside work()"
     db.session.rollback()
 
 
 def now() -> datetime:
-    """The present moment, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite forgets time zones; this gives them back."""
+    """A timestamp in UTC. SQLite drops the time zone; this type restores it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -76,24 +76,24 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# SQLite counts rows up by itself only in a column declared INTEGER.
+# SQLite auto-increments only a column declared INTEGER.
 Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)]
 PublicId = Annotated[uuid.UUID, mapped_column(default=uuid.uuid4, unique=True)]
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
 MomentOrNever = UtcDateTime().evaluates_none()
-"""For a moment that is now by default, and may be none: without this, SQLAlchemy takes a None for not said."""
+"""For a nullable timestamp whose default is now: without this, SQLAlchemy replaces an explicit None by the default."""
 
 
 @event.listens_for(Engine, "connect")
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Set SQLite up for several processes (reliability.md, decision 10) and take BEGIN into our own hands."""
+    """Set SQLite up for several processes, and disable the driver's implicit BEGIN."""
     if type(connection).__module__.split(".")[0] != "sqlite3":
         return
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={LOCKED_S * 1000}",
         "journal_mode=WAL",
-        "synchronous=FULL",  # a 201 is durable
+        "synchronous=FULL",  # so that a 201 is durable
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -101,10 +101,10 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 @event.listens_for(Engine, "begin")
 def _begin_sqlite(connection: Any) -> None:
-    """Take the write lock at once where something will be written.
+    """Take the write lock immediately in a transaction that will write.
 
-    With a deferred BEGIN, 800 read-then-write transactions from 8 processes all "succeeded" and the
-    counter stood at 103; with IMMEDIATE it stands at 800.
+    Measured: with a deferred BEGIN, 800 read-then-write transactions in 8 processes all "succeeded" and left the
+    counter at 103; with BEGIN IMMEDIATE they leave it at 800.
     """
     if connection.dialect.name != "sqlite":
         return
@@ -115,28 +115,29 @@ def _begin_sqlite(connection: Any) -> None:
 
 
 def _take_write_lock(connection: Any) -> None:
-    """Begin to write, once those who came before have.
+    """Begin a write transaction, first come, first served among the threads of this process.
 
-    SQLite's own waiting is unfair: it looks ever more seldom, in the end every 100 ms, so whoever has waited long is
-    passed by whoever comes, and some of ten threads that write wait for a second. Here they stand in line, and the
-    first of each process looks often.
+    SQLite's busy handler is unfair: it polls with increasing delays, up to 100 ms, so newcomers overtake threads that
+    have waited long, and of ten writing threads some wait for a second. Here threads queue for a lock, and the one that
+    holds it polls every RETRY_EVERY_S.
     """
     raw, gives_up_at = connection.connection.dbapi_connection, time.monotonic() + LOCKED_S
     is_first = _line.acquire(timeout=LOCKED_S)
     raw.execute("PRAGMA busy_timeout=0")
     try:
-        while not _begins(raw):
+        while not _has_begun(raw):
             if not is_first or time.monotonic() > gives_up_at:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises as SQLAlchemy does: the database is locked
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises SQLAlchemy's error: database is locked
                 return
-            time.sleep(LOOK_AGAIN_S)
+            time.sleep(RETRY_EVERY_S)
     finally:
         raw.execute(f"PRAGMA busy_timeout={LOCKED_S * 1000}")
         if is_first:
             _line.release()
 
 
-def _begins(connection: sqlite3.Connection) -> bool:
+def _has_begun(connection: sqlite3.Connection) -> bool:
+    """Try to begin a write transaction; return whether the lock was free."""
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
@@ -147,7 +148,7 @@ def _begins(connection: sqlite3.Connection) -> bool:
 
 
 def read_anew(rows: Sequence[Base], *options: ExecutableOption) -> None:
-    """Read rows that a commit has expired in one statement; each would be read by itself when it is used."""
+    """Refresh rows that a commit has expired, in one statement instead of one each."""
     if rows:
         model: Any = type(rows[0])
         ids = [cast(Any, inspect(row)).identity[0] for row in rows]
@@ -158,19 +159,19 @@ NO_UUID = uuid.UUID(int=0)
 
 
 def is_id(text: str) -> bool:
-    """Whether this is a number that a row could have."""
+    """Return whether a text is a number that could be a row's id."""
     return text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can keep this text: PostgreSQL knows no NUL, and half a surrogate pair is no text."""
+    """Return whether every database can store a text: PostgreSQL rejects NUL, and lone surrogates are not UTF-8."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def as_uuid(text: str) -> uuid.UUID:
-    """Read a public id as a client sent it; what is no UUID becomes one that no row has."""
+    """Parse a public id that a client sent; for anything but a UUID return NO_UUID, which no row has."""
     try:
-        return uuid.UUID(text) if len(text) <= 36 else NO_UUID  # uuid.UUID overlooks any number of dashes
+        return uuid.UUID(text) if len(text) <= 36 else NO_UUID  # uuid.UUID ignores any number of hyphens
     except ValueError:
         return NO_UUID
 

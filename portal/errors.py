@@ -1,13 +1,13 @@
-"""What can go wrong, in the trade's own words. No HTTP in here: the status belongs to the dialect."""
+"""The errors of the domain. No HTTP in here: each API dialect chooses its own status codes."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 class Problem(Exception):
-    """Something a caller can be told in a sentence.
+    """An error that can be explained to the caller.
 
-    `code` is a stable word for programs, `message` the sentence for people, `details` plain data.
+    `code` is stable and meant for programs, `message` is a sentence for people, `details` is plain data.
     """
 
     code = "problem"
@@ -20,25 +20,25 @@ class Problem(Exception):
 
 
 class NotFound(Problem):
-    """It isn't there, or it belongs to another workspace: the two are told apart nowhere."""
+    """The resource doesn't exist or belongs to another workspace; no answer distinguishes the two."""
 
     code = "not_found"
 
 
 class Invalid(Problem):
-    """What was sent can't be used as it is."""
+    """The input is not acceptable."""
 
     code = "invalid"
 
 
 class OverQuota(Problem):
-    """The plan has no room left; `details` says which number blocked it."""
+    """The plan's limit is reached; `details` names the limit."""
 
     code = "quota_exceeded"
 
 
 class TooMany(Problem):
-    """Too much at once: try again later. `retry_after_s` says when."""
+    """Too many requests, or too much in progress; `retry_after_s` says when to try again."""
 
     code = "too_many_requests"
 
@@ -48,30 +48,30 @@ class TooMany(Problem):
 
 
 class Conflict(Problem):
-    """Somebody else was first; look again, then try again."""
+    """The resource was changed by somebody else; reload it, then try again."""
 
     code = "conflict"
 
 
 class Forbidden(Problem):
-    """Known, but not allowed to do this."""
+    """The caller is authenticated but not allowed to do this."""
 
     code = "forbidden"
 
 
 class Unauthorized(Problem):
-    """Nobody we know: no key or session, or one that is over."""
+    """The caller has no valid key or session."""
 
     code = "unauthorized"
 
 
 class StorageFailed(Problem):
-    """The bucket did not answer, or refused; nothing was changed."""
+    """A bucket did not answer or refused a call; nothing was changed."""
 
     code = "storage_unavailable"
 
 
 def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:
-    """Raise Invalid for a word that is none of these; None is no word at all, and fine."""
+    """Raise Invalid, with `what` as its code, for a word that is not in `known`. None is accepted."""
     if word is not None and word not in known:
-        raise Invalid(f"There is no such {what}; there are {', '.join(known)}.", code=what)
+        raise Invalid(f"There is no such {what}; use one of {', '.join(known)}.", code=what)

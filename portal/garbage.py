@@ -1,5 +1,7 @@
-"""Objects that are garbage, as rows: known garbage until its bucket confirms that it is gone, unknown objects until
-somebody names them or their time is up.
+"""Objects to delete, as rows.
+
+Garbage has a row until its bucket confirms the deletion; an unknown object has one until a row refers to the object
+or its retention ends.
 """
 
 from collections.abc import Iterable
@@ -11,23 +13,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.db import Base, Id, Moment, db, now
 from portal.infra.storage import Bucket
 
-LEASE = timedelta(seconds=60)  # longer than a call to a bucket takes, its retries included
+LEASE = timedelta(seconds=60)  # longer than a call to a bucket, including its retries
 
 
 class Garbage(Base):
-    """An object that no row needs any more. A due row is itself the job."""
+    """An object that is no longer needed. Deleting it is due from `next_at` on; no job in Redis is needed for that."""
 
     __tablename__ = "garbage"
     __table_args__ = (Index("ix_garbage_due", "next_at"), Index("ix_garbage_key", "key"))
 
     id: Mapped[Id]
     bucket: Mapped[str] = mapped_column(String(10))  # Bucket.role: the bucket itself may be renamed
-    key: Mapped[str] = mapped_column(String(1024))  # S3's longest
-    next_at: Mapped[Moment]  # when to delete it; until then it is left to whoever is deleting it
+    key: Mapped[str] = mapped_column(String(1024))  # the longest key that S3 allows
+    next_at: Mapped[Moment]  # when it is due; until then, whoever leased it deletes it
 
 
 class UnknownObject(Base):
-    """An object whose key stands in no row: a crash left it behind, or it is somebody else's."""
+    """An object that no row refers to: a crash left it behind, or something else put it into the bucket."""
 
     __tablename__ = "unknown_object"
     __table_args__ = (Index("ix_unknown_object_key", "key"),)
@@ -40,7 +42,7 @@ class UnknownObject(Base):
 
 
 def add(objects: Iterable[tuple[Bucket, str]], after: timedelta = LEASE) -> None:
-    """Note objects as garbage, in the commit that makes them so. Who notes them has `after` to delete them itself."""
+    """Record objects as garbage, in the same commit that drops them. They are due after `after`."""
     due_at = now() + after
     rows = [{"bucket": bucket.role, "key": key, "next_at": due_at} for bucket, key in objects]
     if rows:
@@ -48,5 +50,5 @@ def add(objects: Iterable[tuple[Bucket, str]], after: timedelta = LEASE) -> None
 
 
 def forget(bucket: Bucket, keys: Iterable[str]) -> None:
-    """Forget objects that are gone."""
+    """Delete the rows of objects that are gone."""
     db.session.execute(delete(Garbage).where(Garbage.bucket == bucket.role, Garbage.key.in_(list(keys))))

@@ -1,8 +1,9 @@
-"""Which installation this is, and whether the buckets are its own.
+"""Which installation this is, and whether the buckets belong to it.
 
-A restored copy of the database knows the buckets' older objects only: whatever it deleted would be the live
-installation's. So an installation has an id, in its database and in an object of each bucket, and deletes objects
-only where the two agree. A database that finds itself elsewhere is a copy, and takes a new id.
+A restored copy of the database doesn't know the newer objects in the buckets and would delete them, although the live
+installation uses them. So each installation has an id, stored in its database and in an object in each bucket, and
+deletes objects only where the two match. A database that finds itself at another location is a copy and takes a new
+id.
 """
 
 import hashlib
@@ -24,8 +25,8 @@ from portal.infra import storage
 ONLY_ID = 1
 CHECK_EVERY = timedelta(seconds=60)
 NOT_OURS = (
-    "The buckets belong to another installation, of which this database is a copy or was one: no file is deleted "
-    "from them. If this is the live installation now, run: flask --app app claim-buckets"
+    "The buckets belong to another installation, and this database is or was a copy of that installation's: no file "
+    "is deleted from them. If this is the live installation now, run: flask --app app claim-buckets"
 )
 
 CLUSTER_DATABASE_AND_TABLE = text(
@@ -38,94 +39,100 @@ log = logging.getLogger(__name__)
 
 
 class Installation(Base):
-    """This installation, in the one row with ONLY_ID: of two that make it at once, the second fails."""
+    """This installation. The only row has the id ONLY_ID, so of two concurrent inserts the second one fails."""
 
     __tablename__ = "installation"
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    place: Mapped[str] = mapped_column(String(64))  # a digest of where its database lives
-    owns_buckets: Mapped[bool | None]  # as of …; None: never asked
+    location_digest: Mapped[str] = mapped_column("place", String(64))  # of the database's location
+    owns_buckets: Mapped[bool | None]  # as of `checked_at`; None: not known
     checked_at: Mapped[Moment | None]
 
 
-MINE = update(Installation).where(Installation.id == ONLY_ID)
+UPDATE = update(Installation).where(Installation.id == ONLY_ID)
 
 
 def owns_buckets() -> bool:
-    """Whether both buckets are known to be this installation's: else nothing is deleted from them.
+    """Return whether both buckets are known to be this installation's; otherwise nothing may be deleted from them.
 
-    The buckets are asked once in CHECK_EVERY; so is one that doesn't answer. Not to be called where this thread has the
-    database locked.
+    The buckets are asked once per CHECK_EVERY, even if they don't answer. Don't call this while the current thread
+    holds the database's write lock.
     """
     with db.engine.connect() as connection:
         row = _row(connection)
-        is_known = row and row.checked_at and row.checked_at > now() - CHECK_EVERY and row.place == _place(connection)
+        is_recent = row and row.checked_at and row.checked_at > now() - CHECK_EVERY
+        is_known = row and is_recent and row.location_digest == _location_digest(connection)
     return bool(row.owns_buckets) if row and is_known else check() is True
 
 
-def is_a_stranger(engine: Engine) -> bool:
-    """Whether the buckets are known to be another installation's, by the last answer; no bucket is asked."""
+def is_foreign(engine: Engine) -> bool:
+    """Return whether the buckets belong to another installation, according to the last check; asks no bucket."""
     with engine.connect() as connection:
         row = _row(connection)
     return row is not None and row.owns_buckets is False
 
 
 def check() -> bool | None:
-    """Ask both buckets whose they are; one that is nobody's becomes ours. None where a bucket doesn't answer."""
-    mine = _id()
+    """Return whether both buckets are ours, claiming one without an owner; None if a bucket doesn't answer."""
+    own_id = _id()
     is_owner: bool | None
     try:
-        is_owner = all(_owner(bucket, mine) == str(mine) for bucket in (storage.uploads, storage.cdn))
+        is_owner = all(_owner(bucket, own_id) == str(own_id) for bucket in (storage.uploads, storage.cdn))
     except StorageFailed as error:
-        log.warning("it can't be told whose the buckets are (%s): no file is deleted from them", error.details)
+        log.warning("bucket ownership unknown, no file is deleted: reason=%s", error.details)
         is_owner = None
     if is_owner is False:
         log.error("%s", NOT_OURS)
     with _writing() as connection:
-        connection.execute(MINE.values(owns_buckets=is_owner, checked_at=now()))
+        connection.execute(UPDATE.values(owns_buckets=is_owner, checked_at=now()))
     return is_owner
 
 
 def claim_buckets() -> None:
-    """Make both buckets this installation's, whoever had them. Raises StorageFailed."""
-    mine = _id()
+    """Make both buckets this installation's, whoever owned them before. Raises StorageFailed."""
+    own_id = _id()
     for bucket in (storage.uploads, storage.cdn):
-        _mark(bucket, mine)
+        _mark(bucket, own_id)
     check()
 
 
-def _owner(bucket: storage.Bucket, mine: UUID) -> str:
+def _owner(bucket: storage.Bucket, own_id: UUID) -> str:
     data = bucket.get(storage.OWNER_KEY)
     if data is None:
-        _mark(bucket, mine)
+        _mark(bucket, own_id)
         data = bucket.get(storage.OWNER_KEY)
     return (data or b"").decode(errors="replace").strip()
 
 
-def _mark(bucket: storage.Bucket, mine: UUID) -> None:
-    bucket.put(storage.OWNER_KEY, f"{mine}\n".encode(), "text/plain")
+def _mark(bucket: storage.Bucket, own_id: UUID) -> None:
+    bucket.put(storage.OWNER_KEY, f"{own_id}\n".encode(), "text/plain")
 
 
 def _id() -> UUID:
-    """Return the id; a new one where there is none yet, or where the database was copied from another place."""
+    """Return this installation's id, taking a new one if there is none yet or the database is at another location."""
     with _writing() as connection:
-        row, place = _row(connection), _place(connection)
-        if row and row.place == place:
+        row, digest = _row(connection), _location_digest(connection)
+        if row and row.location_digest == digest:
             return cast(UUID, row.uuid)
-        mine = {"uuid": uuid4(), "place": place, "owns_buckets": None, "checked_at": None}
-        connection.execute(MINE.values(mine) if row else insert(Installation).values(id=ONLY_ID, **mine))
-        return cast(UUID, mine["uuid"])
+        values = {"uuid": uuid4(), "location_digest": digest, "owns_buckets": None, "checked_at": None}
+        connection.execute(UPDATE.values(values) if row else insert(Installation).values(id=ONLY_ID, **values))
+        return cast(UUID, values["uuid"])
 
 
 def _row(connection: Connection) -> Row[UUID, str, bool | None, datetime | None] | None:
-    columns = (Installation.uuid, Installation.place, Installation.owns_buckets, Installation.checked_at)
+    columns = (
+        Installation.uuid,
+        Installation.location_digest.label("location_digest"),
+        Installation.owns_buckets,
+        Installation.checked_at,
+    )
     return connection.execute(select(*columns).where(Installation.id == ONLY_ID)).first()
 
 
 @contextmanager
 def _writing() -> Iterator[Connection]:
-    """A transaction of its own, beside the session's."""
+    """Open a write transaction, separate from the session's."""
     token = writing.set(True)
     try:
         with db.engine.begin() as connection:
@@ -134,8 +141,8 @@ def _writing() -> Iterator[Connection]:
         writing.reset(token)
 
 
-def _place(connection: Connection) -> str:
-    """Digest where the database lives: its address, and what restoring a dump makes anew even under the same one."""
+def _location_digest(connection: Connection) -> str:
+    """Return a digest of the database's address and of identifiers that a restored dump does not keep."""
     url = connection.engine.url
     if connection.dialect.name == "sqlite":
         file = Path(url.database or "").resolve()

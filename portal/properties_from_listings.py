@@ -1,4 +1,4 @@
-"""Making a property of a PMS's listing: the one place where the two siblings, images and listings, meet."""
+"""Creates properties from PMS listings: the one module that knows both images and listings."""
 
 from datetime import timedelta
 
@@ -14,40 +14,40 @@ from portal.listings import catalogue
 from portal.listings.models import GALLERY, Listing, ListingImage
 from portal.work import lock, work
 
-LEASE = timedelta(seconds=60)  # where a creation dies half-way, the next one goes on then
+LEASE = timedelta(seconds=60)  # after it, another call continues a creation whose process died
 
 
 def create(listing: Listing, *, added_by: str = "") -> Property:
-    """Make a property of a listing, once, and import its pictures: as many as the plan has room for.
+    """Create a property from a listing and import its pictures, as many as the plan has room for.
 
-    They come in one import, however many: so they stand as in the listing, with what it says of them. What the Image
-    CDN has a copy of is not fetched from the PMS, which may be away. Again, it returns the same property and imports
-    what was not asked for yet. Raises NotFound where the listing is gone, OverQuota where the month's imports are used
-    up: the property is there then, and the rest may follow.
+    All pictures belong to one import, so they keep the listing's order and descriptions. Pictures with a copy in the
+    Image CDN are not fetched from the PMS. Calling it again returns the same property and imports pictures that were
+    not requested before. Raises NotFound if the listing is gone, and OverQuota if the month's imports are used up; the
+    property exists then, and a later call imports the rest.
     """
-    property, known = _claimed(listing)
-    if known is None:  # somebody is at it, a moment ago: what they import is not imported twice
+    property, known = _claim(listing)
+    if known is None:  # another call is importing the pictures right now
         return property
     try:
-        wanted = _not_asked_for(property, list(known))
+        wanted = _not_requested(property, list(known))
         left = imports.budget(property.workspace).left
-        for some in (wanted[:left], wanted[left:]):  # what is over the budget says so itself
-            if some:
-                imports.start(property, some, added_by=added_by, known=known, most=len(some))
+        for urls in (wanted[:left], wanted[left:]):  # the second call raises OverQuota
+            if urls:
+                imports.start(property, urls, added_by=added_by, known=known, most=len(urls))
     finally:
         _release(listing)
     return property
 
 
 def find(listing: Listing) -> Property | None:
-    """Return the property that was made of a listing, while it is there."""
+    """Return the property that was created from a listing, or None."""
     return db.session.get(Property, listing.property_id) if listing.property_id else None
 
 
-def _claimed(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None]:
-    """Return the listing's property, made where there is none, and what is known of its pictures, by their URLs.
+def _claim(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None]:
+    """Return the listing's property, created if necessary, and the known pictures by URL.
 
-    None while somebody imports these.
+    The pictures are None while another call holds the lease.
     """
     with work():
         if not catalogue.hold(listing):
@@ -62,12 +62,12 @@ def _claimed(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None
             db.session.add(property)
             db.session.flush()
             listing.property_id = property.id
-        known = _known(listing)
+        known = _known_pictures(listing)
     return property, known
 
 
-def _known(listing: Listing) -> dict[str, KnownPicture]:
-    image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may say more
+def _known_pictures(listing: Listing) -> dict[str, KnownPicture]:
+    image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may have longer texts
     copied = select(image.original_url, image.key).where(image.listing_id == listing.id, image.type == GALLERY)
     copies = dict(db.session.execute(copied).all())
     return {
@@ -82,19 +82,21 @@ def _release(listing: Listing) -> None:
             listing.creating_until = None
 
 
-def _not_asked_for(property: Property, urls: list[str]) -> list[str]:
-    """Leave out what an import has been asked for, and what the plan has no room for."""
-    mine = select(ImportItem).join(ImportJob, ImportItem.job_id == ImportJob.id)
-    asked = set(db.session.scalars(mine.with_only_columns(ImportItem.url).where(ImportJob.property_id == property.id)))
-    waiting = mine.with_only_columns(func.count()).where(
+def _not_requested(property: Property, urls: list[str]) -> list[str]:
+    """Return the URLs that no import has requested yet, as many as the plan has room for."""
+    items = select(ImportItem).join(ImportJob, ImportItem.job_id == ImportJob.id)
+    requested = set(
+        db.session.scalars(items.with_only_columns(ImportItem.url).where(ImportJob.property_id == property.id))
+    )
+    waiting = items.with_only_columns(func.count()).where(
         ImportJob.property_id == property.id, ImportItem.state == PENDING
     )
     left = gallery.room(property).left - (db.session.scalar(waiting) or 0)
-    return [url for url in urls if url not in asked and _is_address(url)][: max(0, left)]
+    return [url for url in urls if url not in requested and _is_importable(url)][: max(0, left)]
 
 
-def _is_address(url: str) -> bool:
-    """Whether an import takes it: a PMS may name what could never be fetched, and the others are wanted still."""
+def _is_importable(url: str) -> bool:
+    """Return whether an import accepts a URL: one invalid URL of a PMS must not stop the others."""
     try:
         remote.check_url(url)
     except remote.Refused:

@@ -1,4 +1,4 @@
-"""Gunicorn's settings (`gunicorn --config python:portal.server`): threads, one load of the app."""
+"""Gunicorn settings (`gunicorn --config python:portal.server`): threaded workers that share one loaded app."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 wsgi_app = "app:create_app()"
 bind = f"{_host}:{_settings.port}"
 worker_class = "gthread"
-workers = 2  # one goes on while the other is restarted; photos don't pass here, so more gain nothing
+workers = 2  # one serves while the other restarts; photos bypass the web server, so more would not help
 threads = _settings.web_threads
-preload_app = True  # imports and the S3 client, once, before the fork
-timeout = 60  # seconds without a sign of life
-graceful_timeout = 5  # seconds for answers under way at a stop
+preload_app = True  # imports and the S3 client are loaded once, before the fork
+timeout = 60  # seconds without a heartbeat of the worker
+graceful_timeout = 5  # seconds to finish requests when stopping
 keepalive = 5
 control_socket_disable = True
 loglevel = "warning"
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """No life and no database connection of the parent's."""
+    """Have the worker die with its parent, and not share the parent's database connections."""
     die_with_parent(server.pid)
     from portal.db import db
 

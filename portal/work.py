@@ -1,4 +1,4 @@
-"""The one seam where the world changes: rows, objects and bells, in that order of trust."""
+"""The only place that changes state: rows first, then objects and jobs, which follow from the rows."""
 
 import logging
 import time
@@ -21,12 +21,12 @@ Rows = TypeVar("Rows", bound=Select[Any])
 
 log = logging.getLogger(__name__)
 
-DELETING_S = 5  # less than one call to a bucket that hangs: there is one such call at most
-BUCKETS = (storage.cdn, storage.uploads)  # of the current app; what is public goes first
+DELETING_S = 5  # shorter than one call to a hanging bucket, so at most one such call is made
+BUCKETS = (storage.cdn, storage.uploads)  # of the current app; public objects are deleted first
 
 
 class Work:
-    """What a change does outside the database: objects before the commit, drops and bells after it."""
+    """The effects of a change outside the database: writes before the commit, deletions and jobs after it."""
 
     def __init__(self) -> None:
         self.written: list[tuple[Bucket, str]] = []
@@ -34,28 +34,28 @@ class Work:
         self.jobs: list[Job] = []
 
     def put(self, bucket: Bucket, key: str, data: bytes, type: str) -> None:
-        """Write an object under a key that nothing had; it is deleted again if the change fails."""
-        self.written.append((bucket, key))  # first: a put that times out may still have arrived
+        """Write an object under an unused key; it is deleted again if the change fails."""
+        self.written.append((bucket, key))  # before the put: one that times out may still have arrived
         bucket.put(key, data, type)
 
     def drop(self, bucket: Bucket, *keys: str | None) -> None:
-        """Have objects deleted: they are garbage from the commit on, and gone soon after it. None is skipped."""
+        """Delete objects after the commit, which records them as garbage; keys that are None are skipped."""
         self.dropped += [(bucket, key) for key in keys if key]
 
     def enqueue(self, job: Job) -> None:
-        """Ring for a job once the change is committed."""
+        """Enqueue a job once the change is committed."""
         self.jobs.append(job)
 
 
 @contextmanager
 def work() -> Iterator[Work]:
-    """Commit what the block did, or undo it."""
+    """Commit the block's changes, or roll them back if it raises."""
     last = _last.get()
     if last is None:
         with _change() as change:
             yield change
         return
-    last.close()  # inside riding() only the last change waits; the one before it is committed now
+    last.close()  # inside riding(), only the last change stays open: commit the one before it
     with ExitStack() as this:
         change = this.enter_context(_change())
         yield change
@@ -65,10 +65,11 @@ def work() -> Iterator[Work]:
 
 @contextmanager
 def riding(rider: Callable[[], None]) -> Iterator[None]:
-    """Have `rider` change rows in the very commit of the last change inside the block: both or neither.
+    """Have `rider` change rows in the same commit as the last change inside the block.
 
-    For the answer to a request, which is known only after its change: that change waits, uncommitted,
-    until the block ends, and is undone where the block raises. Without a change the rider goes alone.
+    Used to store the answer to a request, which is known only after the request's change. That change stays
+    uncommitted until the block ends and is rolled back if the block raises. If the block makes no change, the
+    rider's rows are committed alone.
     """
     with ExitStack() as last:
         token = _last.set(last)
@@ -89,7 +90,7 @@ def _change() -> Iterator[Work]:
     session = db.session
     assert not (session.new or session.dirty or session.deleted), "changes made outside work()"
     assert not writing.get(), "work() inside work()"
-    session.commit()  # ends the reading so far: what is read from here on is read anew
+    session.commit()  # ends the read transaction, so that the change starts from current rows
     change = Work()
     token = writing.set(True)
     committing = False
@@ -108,29 +109,29 @@ def _change() -> Iterator[Work]:
         writing.reset(token)
     for job in change.jobs:
         quietly(jobs.enqueue, job)
-    with _noted("what was dropped is left for later"):
+    with _logged("deletion failed: left to the sweep"):
         _clean_up(change)
 
 
 def _clean_up(change: Work) -> None:
-    """Delete what the change dropped, and forget what is gone; what can't be deleted now is garbage for later."""
+    """Delete the dropped objects and their garbage rows; rows of objects that remain are collected later."""
     if change.dropped and installation.owns_buckets():
         for bucket, gone in _delete(change.dropped):
-            with _noted("what is gone is not forgotten yet"), _change():
+            with _logged("forgetting garbage failed: left to the sweep"), _change():
                 garbage.forget(bucket, gone)
 
 
 def lock(row: Base) -> bool:
-    """Hold a row until the commit and read it anew; False when it is gone.
+    """Lock a row until the commit and refresh it; return False if it no longer exists.
 
-    PostgreSQL locks the row FOR NO KEY UPDATE: whoever writes a row that refers to it is not kept waiting, else a
-    change of a child under its own lock would wait for its parent's, and deadlock with who goes the other way.
-    SQLite ignores these words, but there a transaction that begins inside work() holds the only write lock from
-    its first statement on.
+    PostgreSQL locks the row FOR NO KEY UPDATE, so that inserting or updating a row that refers to it does not
+    block. Otherwise a change that holds a child's lock would wait for its parent's, and deadlock with a change that
+    takes them in the opposite order. SQLite ignores the clause, but a transaction that begins inside work() holds
+    its only write lock from the first statement on.
     """
     assert writing.get(), "lock() outside work()"
     try:
-        # OF this table alone: its joined relations would lock the whole workspace with it, and deadlock
+        # OF this table alone: locking its joined relations would lock the whole workspace, and deadlock
         db.session.refresh(row, _read_by_default(type(row)), with_for_update={"of": type(row), "key_share": True})
     except InvalidRequestError:
         return False
@@ -139,58 +140,59 @@ def lock(row: Base) -> bool:
 
 @cache
 def _read_by_default(model: type[Base]) -> list[str]:
-    """The attributes that a query reads unless it is told otherwise: a relation that it was told to read stays read."""
+    """Return the attributes that a query loads by default, so that refreshing leaves other loaded relations alone."""
     mapper = inspect(model)
     columns = [column.key for column in mapper.column_attrs if not column.deferred]
     return columns + [relation.key for relation in mapper.relationships if relation.lazy == "joined"]
 
 
 def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
-    """Have a SELECT hold its rows of this table as `lock()` does; in an order that all keep to, where they are many."""
+    """Make a SELECT lock its rows of this table as `lock()` does. Callers that lock several rows order them by id."""
     return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
 def discard(bucket: Bucket, key: str) -> None:
-    """Delete an object that nothing needs, from a bucket that is ours; where that fails it is left as it is."""
-    with _noted(f"{key} is left for later"):
+    """Delete an object that no row refers to, if the bucket is ours. A failure is logged, not raised."""
+    with _logged(f"discard failed: key={key}"):
         if installation.owns_buckets():
             list(_delete([(bucket, key)]))
 
 
 def _delete(objects: Sequence[tuple[Bucket, str]]) -> Iterator[tuple[Bucket, set[str]]]:
-    """Delete objects for a moment, many with each call, the first of which may hang; yield those that are gone.
+    """Delete objects in batches for up to DELETING_S; yield each bucket with the keys that are gone.
 
-    A bucket that is slow must not hold up the answer: whatever is left then is left for later.
+    A slow bucket must not delay the response, so what is left is for the sweep.
     """
     end = time.monotonic() + DELETING_S
     for bucket in BUCKETS:
-        keys = [key for its, key in objects if its is bucket]
+        keys = [key for owner, key in objects if owner is bucket]
         for n in range(0, len(keys), storage.MAX_KEYS):
-            some = keys[n : n + storage.MAX_KEYS]
+            batch = keys[n : n + storage.MAX_KEYS]
             if time.monotonic() > end:
-                log.warning("left for later: %d objects of %s, deleting takes too long", len(keys) - n, bucket.name)
+                log.warning("deletion out of time: bucket=%s left=%d", bucket.name, len(keys) - n)
                 break
-            with _noted(f"left for later: {len(some)} objects of {bucket.name}"):
-                yield bucket, set(some) - bucket.delete(*some)
+            with _logged(f"deletion failed: bucket={bucket.name} objects={len(batch)}"):
+                yield bucket, set(batch) - bucket.delete(*batch)
 
 
 def quietly(action: Callable[..., Any], *args: Any) -> None:
-    """Do what the sweep would do later anyway: a failure is noted, not raised."""
-    with _noted(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
+    """Do something that the sweep would do later anyway; log a failure instead of raising it."""
+    with _logged(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
         action(*args)
 
 
 @contextmanager
-def _noted(what: str) -> Iterator[None]:
+def _logged(event: str) -> Iterator[None]:
+    """Log an exception as a warning and go on."""
     try:
         yield
     except Exception:
-        log.warning("%s", what, exc_info=True)
+        log.warning("%s", event, exc_info=True)
 
 
 def _may_have_committed(error: BaseException) -> bool:
-    """Whatever broke off a COMMIT may have come after it: what was written stays, and the sweep decides.
+    """Return whether a failed COMMIT may have taken effect: then the written objects stay, and the sweep decides.
 
-    Only a database that is still there and says no is sure.
+    Only an error from a database that is still connected proves that it did not.
     """
     return not isinstance(error, DBAPIError) or bool(error.connection_invalidated)

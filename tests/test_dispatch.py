@@ -110,7 +110,7 @@ def test_a_result_that_can_not_be_recorded_keeps_no_other_from_it(caplog: pytest
     rows = OneIsBad(8)
     assert rows.run(together=lambda _: "all") == 8
     assert sorted(chain(*rows.recorded)) == [0, 1, 2, 4, 5, 6, 7]
-    assert "a result can't be recorded: tests.test_dispatch, row 3" in caplog.text
+    assert "recording a result failed: module=tests.test_dispatch row=3" in caplog.text
 
 
 @pytest.mark.usefixtures("patient")

@@ -128,11 +128,11 @@ class TestTheWhole:
             assert (running.directory / name).stat().st_mode & 0o077 == 0
 
     def test_a_second_one_with_the_same_data_is_refused(self, running: Installation, refused: Refused) -> None:
-        assert "runs already with the data in" in refused(DATA_DIR=running.directory, PORT=free_port())
+        assert "is already running with the data in" in refused(DATA_DIR=running.directory, PORT=free_port())
 
     def test_a_port_that_is_taken_is_refused(self, running: Installation, refused: Refused, tmp_path: Path) -> None:
         said = refused(DATA_DIR=tmp_path, PORT=running.port)
-        assert f"Another program listens on port {running.port} of 127.0.0.1" in said
+        assert f"Another program is listening on port {running.port} of 127.0.0.1" in said
         assert not (tmp_path / "valkey").exists()
 
     def test_a_hung_redis_is_told_while_it_hangs(self, running: Installation) -> None:
@@ -151,7 +151,7 @@ class TestTheWhole:
         until(lambda: running.state()[0] == 200)
         _, worker, *_ = sorted(pid for pid, args in descendants(running.process.pid).items() if "workers.pool" in args)
         os.kill(worker, signal.SIGKILL)
-        until(lambda: running.has_said("pixels-1 ended (-9); again in 0.5 s"))
+        until(lambda: running.has_said("worker restarts in 0.5 s: name=pixels-1"))
         for part in ("valkey-server", "gunicorn"):  # they are all watched in one way
             (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
             os.kill(pid, signal.SIGKILL)
@@ -195,7 +195,7 @@ def test_a_wrong_setting_is_refused(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_a_host_that_is_not_here_is_refused(refused: Refused, tmp_path: Path) -> None:
-    assert "We can't listen on port 8000 of 192.0.2.1" in refused(DATA_DIR=tmp_path, HOST="192.0.2.1")
+    assert "Frontage can't listen on port 8000 of 192.0.2.1" in refused(DATA_DIR=tmp_path, HOST="192.0.2.1")
 
 
 def test_valkey_keeps_what_it_was_given_through_a_kill(tmp_path: Path, kept: Callable[[Server], Server]) -> None:
@@ -249,7 +249,7 @@ def test_seaweedfs_keeps_what_it_was_given_and_nobody_else_gets_in(
 
 
 def test_a_part_that_ends_at_its_start_is_told() -> None:
-    with pytest.raises(CannotStart, match="SeaweedFS ended at its start with status 3"):
+    with pytest.raises(CannotStart, match="SeaweedFS exited during startup with status 3"):
         process.start(process.Part("SeaweedFS", ["sh", "-c", "exit 3"], is_ready=lambda: False))
 
 

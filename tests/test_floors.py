@@ -60,7 +60,7 @@ def test_the_top_level_is_the_one_that_was_agreed() -> None:
 def test_no_file_is_too_long_to_read() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
-        for path in sources(".py", ".js")
+        for path in sources(".py", ".js", ".css")
         if "vendor" not in path.parts
         and "versions" not in path.parts
         and (lines := len(path.read_text().splitlines())) > SIZE_LIMIT

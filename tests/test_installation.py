@@ -124,9 +124,9 @@ def test_a_restored_copy_deletes_nothing_of_the_live_installation(
             sweep.tidy()
             sweep.collect_garbage()
             assert collect_orphans() == []
-            assert installation.is_a_stranger(db.engine)
+            assert installation.is_foreign(db.engine)
         assert Buckets().listing() == live
-        assert not installation.is_a_stranger(db.engine)
+        assert not installation.is_foreign(db.engine)
         properties.delete(home)
         assert Buckets().listing() < live, "the live one deletes what is its own"
 

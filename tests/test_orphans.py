@@ -135,7 +135,7 @@ def test_garbage_that_a_row_names_stays(owned: set[str], caplog: pytest.LogCaptu
     orphans.collect()
     assert left() == {"a"}
     assert not garbage_rows()
-    assert "are named by a row" in caplog.text
+    assert "garbage is in use" in caplog.text
 
 
 def test_an_object_that_cannot_be_deleted_keeps_its_row_and_no_other() -> None:

@@ -245,8 +245,8 @@ def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
         at_once(lambda: removal.remove_account(db.session.scalars(select(IntegrationAccount)).one()), ())
         return found
 
-    kept, named = properties_from_listings._claimed, urls(listing)
-    monkeypatch.setattr(properties_from_listings, "_claimed", claimed)
+    kept, named = properties_from_listings._claim, urls(listing)
+    monkeypatch.setattr(properties_from_listings, "_claim", claimed)
     assert properties_from_listings.create(listing).external_ref == "100"
     assert asked() == named
 
@@ -255,13 +255,13 @@ def test_a_listing_that_goes_meanwhile_leaves_its_property_with_its_pictures(
 def test_a_property_that_goes_meanwhile_is_a_404_and_no_failure_of_ours(
     listing: Listing, alice: Person, at_once: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def not_asked_for(property: Property, urls: list[str]) -> list[str]:
+    def not_requested(property: Property, urls: list[str]) -> list[str]:
         at_once(lambda: properties.delete(db.session.scalars(select(Property)).one()), ())
         db.session.rollback()
         return kept(property, urls)
 
-    kept, path = properties_from_listings._not_asked_for, f"/listings/{listing.uuid}/property"
-    monkeypatch.setattr(properties_from_listings, "_not_asked_for", not_asked_for)
+    kept, path = properties_from_listings._not_requested, f"/listings/{listing.uuid}/property"
+    monkeypatch.setattr(properties_from_listings, "_not_requested", not_requested)
     assert alice.browser().post(path).status_code == 404
     assert (homes(), asked()) == (0, [])
 

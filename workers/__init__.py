@@ -1,4 +1,4 @@
-"""What runs in the background. A job is one line over a verb of the domain; `portal.infra.jobs` names them all."""
+"""Background jobs, each a thin wrapper around a function of the domain. `portal.infra.jobs` lists them all."""
 
 import logging
 import time
@@ -16,14 +16,14 @@ log = logging.getLogger("workers")
 
 @cache
 def app() -> Flask:
-    """The app of this process, made once: a work-horse finds it ready after the fork."""
+    """Return this process's app, created once, so that a work-horse inherits it through the fork."""
     from app import create_app
 
     return create_app()
 
 
 def job(function: Callable[P, R]) -> Callable[P, None]:
-    """Run a function in an app context of its own. What it returns stays out of Redis."""
+    """Decorate a job: run it in an app context, log how long it took, and keep its result out of Redis."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -31,6 +31,6 @@ def job(function: Callable[P, R]) -> Callable[P, None]:
         with app().app_context():
             function(*args, **kwargs)
         call = f"{function.__name__}({', '.join(map(str, args))})"
-        log.info("%s: %.2f s", call, time.perf_counter() - began)
+        log.info("job done: %s in %.2f s", call, time.perf_counter() - began)
 
     return run

@@ -1,4 +1,4 @@
-"""python -m workers QUEUE: work off one queue until SIGTERM."""
+"""python -m workers QUEUE: run one queue's jobs until SIGTERM."""
 
 import sys
 
@@ -6,12 +6,12 @@ from portal.infra import jobs
 from portal.infra.processes import on_stop
 from workers.serving import USAGE, get_ready, leave, refuse, serve
 
-# Killed while it pops from two queues, a worker loses the job for good (reliability.md, decision 3).
-ONE_QUEUE = "A worker works off exactly one queue. Start a process for each, or `python -m workers.pool`."
+# A worker of several queues pops with BLPOP: if it is killed before it has stored the job's id, the job is lost.
+ONE_QUEUE = "A worker takes exactly one queue. Start one process for each queue, or run `python -m workers.pool`."
 
 
 def main(arguments: list[str]) -> None:
-    """Check what must hold, get everything ready that a work-horse shall find, and work."""
+    """Check the arguments, prepare what work-horses inherit, and run jobs."""
     if len(arguments) > 1:
         refuse(ONE_QUEUE)
     if not arguments or arguments[0] not in jobs.QUEUES:

@@ -1,4 +1,4 @@
-"""Jobs of the images."""
+"""Jobs for images."""
 
 from portal.images import variants
 from portal.images.variants import renditions

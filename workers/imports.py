@@ -1,4 +1,4 @@
-"""Jobs of the imports."""
+"""Jobs for imports."""
 
 from portal.images.imports import fetch
 from workers import job

@@ -1,4 +1,4 @@
-"""Jobs of the listings: PMS syncs, copies for the Image CDN, and what goes with listings that are gone."""
+"""Jobs for listings: PMS syncs, copies for the Image CDN, and removal of what deleted listings leave."""
 
 from portal.listings import copies, removal, sync
 from workers import job

@@ -1,6 +1,7 @@
-"""python -m workers.pool QUEUE QUEUE …: a worker process for each, forked after one import for all.
+"""python -m workers.pool QUEUE QUEUE …: a worker process for each queue, forked from one parent.
 
-Five workers are ready in the time of one, and share its memory. Each line of the log begins with a name.
+The parent imports everything once, so five workers start as fast as one and share its memory. Each log line begins
+with the worker's name.
 """
 
 import logging
@@ -20,23 +21,23 @@ from workers.serving import get_ready, leave, refuse, serve
 USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."
 
 LOOK_EVERY_S = 0.1
-LONGEST_PAUSE_S = 2.0  # a fork is cheap, and a killed worker's job is to be back within 15 s
+LONGEST_PAUSE_S = 2.0  # short: a fork is cheap, and a killed worker's job must resume within 15 s
 
 log = logging.getLogger("workers.pool")
 
 
 class Pool:
-    """Worker processes by name; one that dies is started again."""
+    """Worker processes by name; one that dies is restarted."""
 
     def __init__(self, queues: list[str]) -> None:
         self._queues = {f"{queue}-{queues[:n].count(queue) + 1}": queue for n, queue in enumerate(queues)}
         self._pauses = {name: Backoff(LONGEST_PAUSE_S) for name in self._queues}
         self._running: dict[int, str] = {}
-        self._due = dict.fromkeys(self._queues, 0.0)  # when to start who doesn't run
+        self._due = dict.fromkeys(self._queues, 0.0)  # when to start the workers that aren't running
         self._is_stopping = False
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, and then until the jobs in hand are done."""
+        """Keep workers running until SIGTERM or SIGINT, then wait until their current jobs are done."""
         on_stop(self._stop)
         while self._running or self._due:
             self._reap()
@@ -46,32 +47,32 @@ class Pool:
 
     def _reap(self) -> None:
         while self._running:
-            with _undisturbed():
+            with _stop_signals_blocked():
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
                 name = self._running.pop(pid, "")
                 if name and not self._is_stopping:
-                    self._start_later(name, f"ended ({os.waitstatus_to_exitcode(status)})")
+                    self._start_later(name, f"ended with status {os.waitstatus_to_exitcode(status)}")
 
     def _start(self, name: str) -> None:
-        with _undisturbed():
+        with _stop_signals_blocked():
             if self._due.pop(name, None) is None:
                 return
             self._pauses[name].started()
             parent_pid = os.getpid()
             try:
                 pid = os.fork()
-            except OSError as error:  # the machine is short: those that run go on
-                self._start_later(name, f"can't be started: {error}")
+            except OSError as error:  # out of memory or processes; the other workers keep running
+                self._start_later(name, f"fork failed: {error}")
                 return
             if not pid:
                 self._become_worker(name, parent_pid)
             self._running[pid] = name
 
-    def _start_later(self, name: str, why: str) -> None:
+    def _start_later(self, name: str, reason: str) -> None:
         pause_s = self._pauses[name].died()
-        log.warning("%s %s; again in %g s", name, why, pause_s)
+        log.warning("worker restarts in %g s: name=%s reason=%s", pause_s, name, reason)
         self._due[name] = time.monotonic() + pause_s
 
     def _become_worker(self, name: str, parent_pid: int) -> NoReturn:
@@ -84,8 +85,8 @@ class Pool:
         except SystemExit as leaving:
             status = int(leaving.code or 0)
         except Exception:
-            log.exception("%s broke off", name)
-        finally:  # whatever happens, the fork never becomes a second pool
+            log.exception("worker failed: name=%s", name)
+        finally:  # the fork must never go on as a second pool
             logging.shutdown()
             os._exit(status)
 
@@ -97,8 +98,8 @@ class Pool:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold back who tells us to stop: nobody may act as the pool in a child, or on a worker that is half noted."""
+def _stop_signals_blocked() -> Iterator[None]:
+    """Delay stop signals, so that their handler runs neither in a new child nor between a fork and its recording."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -107,7 +108,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> None:
-    """Import, then fork."""
+    """Check the arguments, import everything, then fork the workers."""
     if not arguments or not set(arguments) <= set(jobs.QUEUES):
         refuse(USAGE)
     on_stop(leave)

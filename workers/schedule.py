@@ -1,4 +1,4 @@
-"""What runs when. The clock is in the memory of the schedule worker: Redis may forget everything."""
+"""Periodic jobs. Their schedule is kept in the memory of the schedule worker, since Redis may be flushed."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from portal.infra import jobs
 
 @dataclass
 class Entry:
-    """A job that is enqueued every `every`, at first `after` the start."""
+    """A job that is enqueued every `every`, for the first time `after` the worker's start."""
 
     job: jobs.Job
     every: timedelta
@@ -17,21 +17,21 @@ class Entry:
 
 
 SCHEDULE = (
-    # What has waited for 15 s is enqueued within 10 s more: after a FLUSHALL everything is back within 60 s.
+    # It enqueues what has waited for 15 s, so that after a FLUSHALL every job is back within 60 s.
     Entry(jobs.sweep(), every=timedelta(seconds=10)),
-    # Once a day, and soon after a start: a machine that is off at night must be tidied too.
+    # Once a day, but also soon after a start, for machines that are switched off at night.
     Entry(jobs.tidy(), every=timedelta(days=1), after=timedelta(minutes=10)),
 )
 
 
 class Clock:
-    """Enqueues what is due. A restart enqueues early and two clocks twice: each job may be repeated."""
+    """Enqueues due entries. A restart enqueues them early and two clocks twice, which every job tolerates."""
 
     def __init__(self, entries: tuple[Entry, ...] = SCHEDULE) -> None:
         self._due = [(time.monotonic() + entry.after.total_seconds(), entry) for entry in entries]
 
     def tick(self) -> None:
-        """Enqueue what is due and not on its way already. Raises redis.RedisError, and is then still due."""
+        """Enqueue due jobs that are not queued already. Raises redis.RedisError; the entry then stays due."""
         now_s = time.monotonic()
         for index, (due_s, entry) in enumerate(self._due):
             if due_s <= now_s:

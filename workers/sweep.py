@@ -1,4 +1,4 @@
-"""What waits too long is enqueued again; what nobody owns is removed. Each step is for itself: none keeps another."""
+"""Jobs for upkeep: enqueue missing jobs, delete what has expired. A failing step doesn't prevent the others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from workers import job, log
 
 
 class StepsFailed(Exception):
-    """Some steps of a job failed; the log says how."""
+    """Some steps of a job failed; the log has their errors."""
 
 
 @job
@@ -50,7 +50,7 @@ def tidy() -> None:
 
 
 def run_each(*steps: Callable[[], Any]) -> None:
-    """Run every step, whatever becomes of the others. Raises StepsFailed in the end, so that RQ shows it."""
+    """Run every step, even if another one fails. Raises StepsFailed at the end, so that RQ's dashboard shows it."""
     failed = []
     for step in steps:
         name = f"{step.__module__.removeprefix('portal.')}.{step.__name__}"
@@ -58,7 +58,7 @@ def run_each(*steps: Callable[[], Any]) -> None:
             step()
         except Exception:
             release()
-            log.exception("%s failed", name)
+            log.exception("step failed: %s", name)
             failed.append(name)
     if failed:
         raise StepsFailed(f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}")

@@ -1,4 +1,4 @@
-"""Jobs of the webhooks."""
+"""Jobs for webhooks."""
 
 from portal.webhooks import delivery
 from workers import job

@@ -1,1 +1,1 @@
-"""Who may do what: workspaces, people, API keys, sessions, plans."""
+"""Authentication and authorization: workspaces, people, API keys, sessions, plans."""

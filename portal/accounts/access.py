@@ -1,4 +1,4 @@
-"""Who is this, and may they? People by password or link, browsers by session, programs by API key."""
+"""Authentication and authorization: people by password or link, browsers by session, programs by API key."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ from portal.work import lock, quietly, work
 SESSION_LIFETIME = timedelta(days=30)
 LINK_LIFETIME = timedelta(hours=24)
 KEY_PREFIX = "fr_live_"
-KEY_USE_NOTED_EVERY = timedelta(minutes=1)  # last_used_at is for people; a write at each call would cost more
+LAST_USE_RESOLUTION = timedelta(minutes=1)  # last_used_at is informative; a write for each call would be too expensive
 SCOPES = {
     "images:read": "See properties and their photos",
     "images:write": "Add, change and delete properties and photos",
@@ -32,27 +32,27 @@ SCOPES = {
     "integrations:write": "Connect and sync property management systems, and switch the Image CDN",
 }
 MIN_PASSWORD_LENGTH = 10
-HASHING = "scrypt"  # of passwords: the method and, after colons, its cost, as Werkzeug writes them
-KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256"))  # built once: every call asks it
+HASHING = "scrypt"  # of passwords: method and cost, in Werkzeug's notation
+KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256"))  # built once for all calls
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
 
 
 @dataclass(frozen=True)
 class NewKey:
-    """An API key and, this once, its secret."""
+    """A new API key with its secret, which is not stored."""
 
     key: ApiKey
     secret: str = field(repr=False)
 
 
 def create_workspace(name: str, plan: str = "free") -> Workspace:
-    """Make a workspace. Raises Invalid, or Conflict where the name is taken."""
+    """Create a workspace. Raises Invalid, or Conflict if the name is taken."""
     name = name.strip()
     if not 1 <= len(name) <= 120:
-        raise Invalid("A workspace needs a name of 1 to 120 characters.")
+        raise Invalid("The name of a workspace must have 1 to 120 characters.")
     if plan not in PLANS:
-        raise Invalid(f"There is no plan {plan!r}; there are {', '.join(PLANS)}.")
-    with _alone(f"There is a workspace called {name!r} already."), work():
+        raise Invalid(f"There is no plan {plan!r}. Choose one of: {', '.join(PLANS)}.")
+    with _unique(f"There is already a workspace called {name!r}."), work():
         workspace = Workspace(name=name, plan_name=plan)
         db.session.add(workspace)
     return workspace
@@ -63,23 +63,23 @@ def find_workspace(name: str) -> Workspace | None:
 
 
 def create_user(workspace: Workspace, email: str, *, name: str = "", admin: bool = False) -> User:
-    """Add a person to a workspace. Raises Invalid, or Conflict where the address is known."""
+    """Add a person to a workspace. Raises Invalid, or Conflict if the e-mail address is taken."""
     email = email.strip().lower()
     if len(email) > 254 or not EMAIL.fullmatch(email):
-        raise Invalid("That is not an e-mail address.")
+        raise Invalid("Invalid e-mail address.")
     if len(name) > 120:
-        raise Invalid("A name has at most 120 characters.")
-    with _alone(f"{email} belongs to somebody already."), work():
+        raise Invalid("A name can have at most 120 characters.")
+    with _unique(f"{email} is already in use."), work():
         user = User(workspace_id=workspace.id, email=email, name=name or email.split("@")[0], is_admin=admin)
         db.session.add(user)
     return user
 
 
 def set_password(user: User, password: str) -> None:
-    """Set a password and sign the person out everywhere. Raises Invalid where it is too short or too long."""
+    """Set a password and end all sessions of the person. Raises Invalid if it is too short or too long."""
     if not MIN_PASSWORD_LENGTH <= len(password) <= 200:
-        raise Invalid(f"A password has {MIN_PASSWORD_LENGTH} to 200 characters.")
-    password_hash = generate_password_hash(password, HASHING)  # takes its time: before the lock
+        raise Invalid(f"A password must have {MIN_PASSWORD_LENGTH} to 200 characters.")
+    password_hash = generate_password_hash(password, HASHING)  # slow, so before the lock
     with work():
         if not lock(user):
             raise NotFound("There is no such person.", code="person_not_found")
@@ -88,7 +88,7 @@ def set_password(user: User, password: str) -> None:
 
 
 def create_sign_in_link(user: User) -> str:
-    """Return the token of a link that signs this person in once, within LINK_LIFETIME."""
+    """Create a one-time sign-in link, valid for LINK_LIFETIME, and return its token."""
     token = secrets.token_urlsafe(32)
     with work():
         db.session.execute(delete(SignInLink).where(SignInLink.expires_at <= now()))
@@ -97,33 +97,33 @@ def create_sign_in_link(user: User) -> str:
 
 
 def sign_in(email: str, password: str) -> str:
-    """Return a new session's token. Raises Unauthorized, without saying which of the two was wrong."""
+    """Start a session and return its token. Raises Unauthorized, without telling which was wrong."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
-    password_hash = user.password_hash if user and user.password_hash else _nobodys_hash(HASHING)
-    if not check_password_hash(password_hash, password) or user is None:  # the same work for people we don't know
-        raise Unauthorized("The address or the password is not right.")
+    password_hash = user.password_hash if user and user.password_hash else _dummy_hash(HASHING)
+    if not check_password_hash(password_hash, password) or user is None:  # unknown addresses cost the same time
+        raise Unauthorized("The e-mail address or the password is wrong.")
     return _start_session(user, with_password=password_hash)
 
 
 def sign_in_by_link(token: str) -> str:
-    """Use up a sign-in link and return a new session's token. Raises Unauthorized where it is used or over."""
+    """Use up a sign-in link, start a session and return its token. Raises Unauthorized if it is used or expired."""
     link = db.session.scalar(select(SignInLink).where(SignInLink.token_sha256 == _sha256(token)))
     with work():
         if link is None or not lock(link) or link.expires_at <= now():
-            raise Unauthorized("This sign-in link is used or over. Ask for a new one.")
+            raise Unauthorized("This sign-in link was already used or has expired. Ask for a new one.")
         user = db.session.get_one(User, link.user_id)
         db.session.delete(link)
     return _start_session(user)
 
 
 def sign_out(token: str) -> None:
-    """End a session, in every process at once."""
+    """End a session immediately, in every process."""
     with work():
         db.session.execute(delete(Session).where(Session.token_sha256 == _sha256(token)))
 
 
 def user_of_session(token: str) -> User | None:
-    """Return whose session this is, None where it is over."""
+    """Return the person of a session, or None if it has ended."""
     session = db.session.scalar(select(Session).where(Session.token_sha256 == _sha256(token)))
     return session.user if session and session.expires_at > now() else None
 
@@ -131,11 +131,11 @@ def user_of_session(token: str) -> User | None:
 def create_api_key(
     workspace: Workspace, name: str, *, scopes: set[str] | None = None, admin: bool = False, made_by: str = ""
 ) -> NewKey:
-    """Make a key with 192 random bits; its secret is never to be had again. Raises Invalid."""
+    """Create a key with a random secret of 192 bits, which can't be retrieved later. Raises Invalid."""
     scopes = set(SCOPES) if scopes is None else scopes
     name = name.strip()
     if not 1 <= len(name) <= 120:
-        raise Invalid("A key needs a name of 1 to 120 characters.")
+        raise Invalid("The name of a key must have 1 to 120 characters.")
     if not scopes or scopes - set(SCOPES):
         raise Invalid(f"A key needs one or more of these scopes: {', '.join(SCOPES)}.")
     secret = KEY_PREFIX + secrets.token_urlsafe(24)
@@ -154,44 +154,44 @@ def create_api_key(
 
 
 def key_of_secret(secret: str) -> ApiKey:
-    """Return the key of a Bearer secret and note its use. Raises Unauthorized where it is unknown or over.
+    """Return the key of a Bearer secret and record its use. Raises Unauthorized if it is unknown, revoked or expired.
 
-    Found by its hash, so no comparison of ours can leak by its timing how near a guess was.
+    The lookup goes by hash, so its timing reveals nothing about the secret.
     """
     sha256 = _sha256(secret)
     key = db.session.scalar(KEY_OF_SECRET, {"sha256": sha256})
     if key is None or not hmac.compare_digest(key.secret_sha256, sha256) or not key.is_good(now()):
-        raise Unauthorized("The API key is unknown, revoked or over.")
-    if key.last_used_at is None or now() - key.last_used_at > KEY_USE_NOTED_EVERY:
-        quietly(_note_use, key)
+        raise Unauthorized("The API key is unknown, revoked or expired.")
+    if key.last_used_at is None or now() - key.last_used_at > LAST_USE_RESOLUTION:
+        quietly(_record_use, key)
     return key
 
 
 def is_operator(user: User) -> bool:
-    """Whether this is an admin of the installation itself: of the workspace that was made first.
+    """Return whether a person operates the installation: an admin of the oldest workspace.
 
-    What shows the jobs of all workspaces (RQ's dashboard) is for operators alone.
+    Only operators may see the jobs of all workspaces, in RQ's dashboard.
     """
     first = db.session.scalar(select(Workspace.id).order_by(Workspace.id).limit(1))
     return user.is_admin and user.workspace_id == first
 
 
 def demand(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
-    """Raise Forbidden where the key lacks the scope, or the admin role."""
+    """Raise Forbidden if the key lacks the scope, or the admin role."""
     if scope and scope not in key.scopes:
         raise Forbidden(f"The API key lacks the scope {scope}.", details={"scope": scope})
     if admin and not key.is_admin:
-        raise Forbidden("This needs an admin's API key.")
+        raise Forbidden("This requires an admin's API key.")
 
 
 def api_keys(workspace: Workspace) -> list[ApiKey]:
-    """The workspace's keys that still work, newest first."""
-    found = select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.revoked_at.is_(None))
-    return list(db.session.scalars(found.order_by(ApiKey.id.desc())))
+    """Return the workspace's keys that aren't revoked, newest first."""
+    query = select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.revoked_at.is_(None))
+    return list(db.session.scalars(query.order_by(ApiKey.id.desc())))
 
 
 def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
-    """End a key at once, everywhere. Raises NotFound; a second time changes nothing."""
+    """Revoke a key immediately; revoking it again changes nothing. Raises NotFound."""
     key = db.session.scalar(select(ApiKey).where(ApiKey.workspace_id == workspace.id, ApiKey.uuid == as_uuid(uuid)))
     with work():
         if key is None or not lock(key):
@@ -201,8 +201,8 @@ def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
 
 
 @contextmanager
-def _alone(taken: str) -> Iterator[None]:
-    """Say it in a sentence where the database already has what must be unique, however close the race."""
+def _unique(taken: str) -> Iterator[None]:
+    """Translate a violated unique constraint into a Conflict, which also covers races."""
     try:
         yield
     except IntegrityError:
@@ -210,7 +210,7 @@ def _alone(taken: str) -> Iterator[None]:
 
 
 def _start_session(user: User, *, with_password: str | None = None) -> str:
-    """Raises Unauthorized where the person is gone, or has another password by now than the one whose hash this is."""
+    """Start a session and return its token. Raises Unauthorized if the person is gone or the password has changed."""
     token = secrets.token_urlsafe(32)
     with work():
         if not lock(user) or (with_password and user.password_hash != with_password):
@@ -220,14 +220,14 @@ def _start_session(user: User, *, with_password: str | None = None) -> str:
     return token
 
 
-def _note_use(key: ApiKey) -> None:
+def _record_use(key: ApiKey) -> None:
     with work():
         if lock(key):
             key.last_used_at = now()
 
 
 @lru_cache(maxsize=1)
-def _nobodys_hash(method: str) -> str:
+def _dummy_hash(method: str) -> str:
     return generate_password_hash(secrets.token_urlsafe(16), method)
 
 

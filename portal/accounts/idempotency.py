@@ -1,4 +1,8 @@
-"""Idempotency keys: a write asked for twice happens once and is answered twice (contract.md, B6)."""
+"""Idempotency keys: a repeated write runs once, and its answer is replayed.
+
+A key belongs to a workspace and keeps status, headers and body for 24 hours. The same key with another method, path or
+body is refused, and so is a repeat while the first request is running: tests/contracts/README.md, "Idempotency keys".
+"""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,14 +16,14 @@ from portal.db import db, now
 from portal.errors import Conflict, Invalid
 from portal.work import lock, work
 
-KEPT = timedelta(hours=24)  # contract.md, B6
-LEASE = timedelta(seconds=60)  # reliability.md, G7: a claim whose process died is free again after this
+KEPT = timedelta(hours=24)
+LEASE = timedelta(seconds=60)  # after it, the claim of a process that died is free again
 MAX_KEY_LENGTH = 255
-REUSED = "idempotency_key_reused"  # the code of a key that stands for another request
+REUSED = "idempotency_key_reused"  # error code of a key that was used for another request
 
 
 class Answer(NamedTuple):
-    """What was answered, as it will be answered again."""
+    """A stored answer, to be replayed."""
 
     status: int
     body: str
@@ -28,24 +32,24 @@ class Answer(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The right to run a request, as long as nobody has taken it over."""
+    """The right to run a request, until another run takes it over."""
 
     record_id: int
     token: UUID
 
 
 def claim(workspace: Workspace, key: str, fingerprint: str, lease: timedelta = LEASE) -> Claim | Answer:
-    """Claim a key for one run, or return the answer of the run that was.
+    """Claim a key for one run, or return the answer of the earlier run.
 
-    Raises Invalid where the key stands for another request, Conflict while the first one still runs.
+    Raises Invalid if the key was used for another request, Conflict while the first one is running.
     """
-    wanted = select(IdempotencyRecord).where(
+    query = select(IdempotencyRecord).where(
         IdempotencyRecord.workspace_id == workspace.id, IdempotencyRecord.key == key
     )
-    record = db.session.scalar(wanted)
-    if record and (answer := _answer(record, fingerprint)):  # the usual repeat: nothing to lock, nothing to write
+    record = db.session.scalar(query)
+    if record and (answer := _answer(record, fingerprint)):  # the usual repeat needs no lock and no write
         return answer
-    mine = IdempotencyRecord(
+    new = IdempotencyRecord(
         workspace_id=workspace.id,
         key=key,
         fingerprint=fingerprint,
@@ -54,15 +58,15 @@ def claim(workspace: Workspace, key: str, fingerprint: str, lease: timedelta = L
         lease_s=int(lease.total_seconds()),
     )
     try:
-        return _taken_over(record, mine) if record else _begun(mine)
+        return _take_over(record, new) if record else _insert(new)
     except IntegrityError:
-        raise _running() from None  # somebody claimed it between our look and our row
+        raise _running() from None  # another request inserted it after our query
 
 
 def keep(claim: Claim, answer: Answer) -> None:
-    """Store the answer; `work.riding` puts this into the commit of the effect itself (G12).
+    """Store the answer; `work.riding` makes this part of the transaction of the effect itself.
 
-    Raises Conflict where the lease ended and another run took over: then this one's effect must not be.
+    Raises Conflict if the lease has expired and another run has taken over, so that this run's effect is rolled back.
     """
     changed = db.session.execute(
         update(IdempotencyRecord)
@@ -74,7 +78,7 @@ def keep(claim: Claim, answer: Answer) -> None:
 
 
 def release(claim: Claim) -> None:
-    """Free a key whose run had no effect; an answer that was kept after all stays."""
+    """Free a key whose run had no effect. A stored answer stays."""
     with work():
         db.session.execute(
             delete(IdempotencyRecord).where(
@@ -86,45 +90,45 @@ def release(claim: Claim) -> None:
 
 
 def forget() -> int:
-    """Delete what nobody can ask for again; return how many. The sweep keeps the table small so."""
+    """Delete expired records, as part of the sweep; return their number."""
     with work():
         gone = db.session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEPT - LEASE))
     return gone.rowcount if isinstance(gone, CursorResult) else 0
 
 
-def _begun(mine: IdempotencyRecord) -> Claim:
+def _insert(new: IdempotencyRecord) -> Claim:
     with work():
-        db.session.add(mine)
+        db.session.add(new)
         db.session.flush()
-        return Claim(mine.id, mine.claim)
+        return Claim(new.id, new.claim)
 
 
-def _taken_over(record: IdempotencyRecord, mine: IdempotencyRecord) -> Claim | Answer:
-    """Use a key again whose run died, or whose answer is no longer kept; look under the lock first."""
+def _take_over(record: IdempotencyRecord, new: IdempotencyRecord) -> Claim | Answer:
+    """Claim a key whose run died or whose answer has expired, after checking again under the lock."""
     with work():
         if not lock(record):
-            raise _running()  # just released: the client's next try finds it free
-        if answer := _answer(record, mine.fingerprint):
+            raise _running()  # just released: the client's next attempt finds it free
+        if answer := _answer(record, new.fingerprint):
             return answer
-        record.fingerprint, record.claim = mine.fingerprint, mine.claim
-        record.claimed_at, record.lease_s = mine.claimed_at, mine.lease_s
+        record.fingerprint, record.claim = new.fingerprint, new.claim
+        record.claimed_at, record.lease_s = new.claimed_at, new.lease_s
         record.status = record.body = record.location = record.answered_at = None
         return Claim(record.id, record.claim)
 
 
 def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
-    """The answer that is kept; None where the key is free again. Raises what keeps it from being used."""
+    """Return the stored answer, or None if the key is free again. Raises Invalid and Conflict as `claim`."""
     if record.status is None or record.answered_at is None:
         if record.claimed_at <= now() - timedelta(seconds=record.lease_s):
             return None
         answer = None
     else:
         if record.answered_at <= now() - KEPT or record.body is None:
-            return None  # forgotten; or sealed with another SECRET_KEY, and not to be read any more
+            return None  # expired, or encrypted with another SECRET_KEY
         answer = Answer(record.status, record.body or "", record.location, record.answered_at)
     if record.fingerprint != fingerprint:
         raise Invalid(
-            "This Idempotency-Key was used for another request: another method, path or body, byte for byte.",
+            "This Idempotency-Key was used for another request, with a different method, path or body.",
             code=REUSED,
         )
     if answer is None:

@@ -1,4 +1,4 @@
-"""Workspace, User, SignInLink, Session, ApiKey, IdempotencyRecord: columns, constraints, short questions."""
+"""Workspace, User, SignInLink, Session, ApiKey, IdempotencyRecord: columns, constraints, simple properties."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from portal.infra.encrypted import EncryptedText
 
 
 class Workspace(Base):
-    """The customer; owns all else."""
+    """A customer, who owns everything else."""
 
     __tablename__ = "workspace"
 
@@ -35,7 +35,7 @@ class User(Base):
     id: Mapped[Id]
     uuid: Mapped[PublicId]
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
-    email: Mapped[str] = mapped_column(String(254), unique=True)  # in small letters
+    email: Mapped[str] = mapped_column(String(254), unique=True)  # in lower case
     name: Mapped[str] = mapped_column(String(120), default="")
     is_admin: Mapped[bool] = mapped_column(default=False)
     password_hash: Mapped[str | None] = mapped_column(String(255))  # None: signs in by link only
@@ -56,7 +56,7 @@ class SignInLink(Base):
 
 
 class Session(Base):
-    """One signed-in browser. Signing out deletes the row, so a stolen cookie dies with it."""
+    """A signed-in browser. Signing out deletes the row, which also invalidates a stolen cookie."""
 
     __tablename__ = "session"
 
@@ -70,7 +70,7 @@ class Session(Base):
 
 
 class ApiKey(Base):
-    """Bearer secret of a workspace; only its SHA-256 is kept (reliability.md, decision 18)."""
+    """A Bearer secret of a workspace; only its SHA-256 is stored, so a leaked database contains no usable key."""
 
     __tablename__ = "api_key"
 
@@ -99,19 +99,19 @@ class ApiKey(Base):
 
 
 class IdempotencyRecord(Base):
-    """A write that was asked for under an Idempotency-Key: running until it has a status, then its answer."""
+    """A write with an Idempotency-Key: running while `status` is None, then its answer."""
 
     __tablename__ = "idempotency_record"
-    __table_args__ = (UniqueConstraint("workspace_id", "key"),)  # two API keys of a workspace share it (B6)
+    __table_args__ = (UniqueConstraint("workspace_id", "key"),)  # shared by all API keys of a workspace
 
     id: Mapped[Id]
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
-    key: Mapped[str] = mapped_column(String(255))  # as the client made it up
+    key: Mapped[str] = mapped_column(String(255))  # as sent by the client
     fingerprint: Mapped[str] = mapped_column(String(64))  # SHA-256 of method, path and body
-    claim: Mapped[UUID]  # of the attempt that holds the lease; an older one's answer finds no row
+    claim: Mapped[UUID]  # of the run that holds the lease; an older run's answer matches no row
     claimed_at: Mapped[Moment] = mapped_column(index=True)
-    lease_s: Mapped[int] = mapped_column(default=60)  # a claim whose process died is free again after this (G7)
+    lease_s: Mapped[int] = mapped_column(default=60)  # after it, the claim of a process that died is free
     answered_at: Mapped[Moment | None]
     status: Mapped[int | None]  # None while it runs
-    body: Mapped[str | None] = mapped_column(EncryptedText)  # it may say a webhook's secret, or a presigned URL
+    body: Mapped[str | None] = mapped_column(EncryptedText)  # may contain a webhook's secret or a presigned URL
     location: Mapped[str | None] = mapped_column(String(500))

@@ -1,4 +1,4 @@
-"""The people of a workspace: who they are, and how one more gets in."""
+"""The people of a workspace."""
 
 from sqlalchemy import select
 
@@ -8,13 +8,13 @@ from portal.errors import NotFound
 
 
 def people(workspace: Workspace) -> list[User]:
-    """Return everybody of a workspace, admins first, then by name."""
-    found = select(User).where(User.workspace_id == workspace.id)
-    return list(db.session.scalars(found.order_by(User.is_admin.desc(), User.name, User.id)))
+    """Return the people of a workspace, admins first, then by name."""
+    query = select(User).where(User.workspace_id == workspace.id)
+    return list(db.session.scalars(query.order_by(User.is_admin.desc(), User.name, User.id)))
 
 
 def find(workspace: Workspace, uuid: str) -> User:
-    """Return one of this workspace's people. Raises NotFound; foreign equals absent."""
+    """Return a person of this workspace. Raises NotFound, also for another workspace's person."""
     user = db.session.scalar(select(User).where(User.workspace_id == workspace.id, User.uuid == as_uuid(uuid)))
     if user is None:
         raise NotFound("There is no such person.", code="person_not_found")

@@ -1,6 +1,6 @@
-"""What runs, waits, failed and is done, read off the rows: the doorbell may forget, the rows don't.
+"""Jobs that run, wait, failed or are done, read from the database rather than from RQ, which may lose them.
 
-Five kinds of rows are jobs (`variants`, `imports`, `listings`, `syncs`, `deliveries`); here they are one list.
+Five kinds of rows are jobs (`variants`, `imports`, `listings`, `syncs`, `deliveries`); this package lists them as one.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ SOURCES: dict[str, Source[Any]] = {
         Listings(),
         Syncs(),
         Deliveries(),
-        Imports(),  # the last: where it finds no room, all others are tried again already
+        Imports(),  # last: if it raises OverQuota, all others have been retried already
     )
 }
 MINUTES = 60
@@ -56,7 +56,7 @@ MAX_CAUSES = 20
 
 
 class Page(NamedTuple):
-    """Some jobs, newest first, and where the next ones begin."""
+    """Some jobs, newest first, and the cursor of the next page."""
 
     items: list[Job]
     next_cursor: str | None
@@ -71,27 +71,27 @@ def page(
     after: str | None = None,
     limit: int = 30,
 ) -> Page:
-    """Return jobs, newest first, from a cursor on. Raises Invalid for a kind, state or cursor that is none of ours.
+    """Return a page of jobs, newest first. Raises Invalid for an unknown kind, state or cursor.
 
-    Each kind is read by its own ids, newest first; the cursor holds where each of them goes on.
+    Each kind is read by its own ids, newest first; the cursor holds a position for each kind.
     """
     demand_known("kind", kind, KINDS)
     demand_known("state", state, STATES)
     limit = max(1, min(limit, MAX_PAGE))
     before = dict(zip(KINDS, _positions(after), strict=True))
-    wanted = KINDS if kind is None else (kind,)
-    lists = [SOURCES[one].page(workspace, state, search, before[one], limit + 1) for one in wanted]
+    kinds = KINDS if kind is None else (kind,)
+    lists = [SOURCES[each].page(workspace, state, search, before[each], limit + 1) for each in kinds]
     jobs = list(merge(*lists, key=lambda job: job.at, reverse=True))
     if len(jobs) <= limit:
         return Page(jobs, None)
     for job in jobs[:limit]:
         before[job.kind] = job.row.id
-    cursor = ".".join("" if before[one] == MAX_ID else str(before[one]) for one in KINDS)
+    cursor = ".".join("" if before[each] == MAX_ID else str(before[each]) for each in KINDS)
     return Page(jobs[:limit], cursor)
 
 
 def find(workspace: Workspace, uuid: str) -> Job:
-    """Return one job by the public id of its row. Raises NotFound; foreign equals absent."""
+    """Return a job by the public id of its row. Raises NotFound, also for another workspace's job."""
     for source in SOURCES.values():
         if job := source.find(workspace, uuid):
             return job
@@ -99,39 +99,39 @@ def find(workspace: Workspace, uuid: str) -> Job:
 
 
 def counts(workspace: Workspace) -> Counts:
-    """Count the jobs of a workspace, in one statement a kind."""
+    """Count the jobs of a workspace, in one statement per kind."""
     return Counts(*map(sum, zip(*(source.counts(workspace) for source in SOURCES.values()), strict=True)))
 
 
 def has_failed(workspace: Workspace) -> bool:
-    """Whether any job failed and was not tried again, in one statement: every page asks."""
+    """Return whether any failed job is left to retry, in one statement: every page shows it."""
     return bool(db.session.scalar(select(or_(*(exists(source.failed(workspace)) for source in SOURCES.values())))))
 
 
 def causes(workspace: Workspace) -> list[Cause]:
-    """Return why jobs failed and where, the commonest cause first."""
+    """Return the reasons and places of failures, most frequent first."""
     found = [cause for source in SOURCES.values() for cause in source.causes(workspace)]
     return sorted(found, key=lambda cause: (-cause.jobs, cause.reason, cause.place))[:MAX_CAUSES]
 
 
 def try_again(job: Job) -> None:
-    """Do a failed job once more. Raises OverQuota, and Conflict where its webhook is switched off."""
+    """Retry a failed job. Raises OverQuota, and Conflict if its webhook is switched off."""
     SOURCES[job.kind].try_again(job.row)
 
 
 def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
-    """Do every failed job once more, or those of one cause. Raises OverQuota where an import finds no room."""
+    """Retry all failed jobs, or those of one cause. Raises OverQuota if an import exceeds its quota."""
     for source in [SOURCES[cause.kind]] if cause else SOURCES.values():
         source.try_all_again(workspace, cause)
 
 
 def a_minute(workspace: Workspace) -> list[int]:
-    """Return how many jobs were done in each of the last 60 minutes, in one statement; the last is this minute's."""
+    """Return the number of jobs done in each of the last 60 minutes, oldest first, in one statement."""
     this_minute = now().replace(second=0, microsecond=0)
     since = this_minute - timedelta(minutes=MINUTES - 1)
-    found = [source.done_by_minute(workspace, since) for source in SOURCES.values()]
+    queries = [source.done_by_minute(workspace, since) for source in SOURCES.values()]
     done: Counter[int] = Counter()
-    for minute, number in db.session.execute(union_all(*(one for one in found if one is not None))):
+    for minute, number in db.session.execute(union_all(*(query for query in queries if query is not None))):
         done[int(minute)] += number
     return [done[(since + timedelta(minutes=n)).minute] for n in range(MINUTES)]
 
@@ -141,5 +141,5 @@ def _positions(cursor: str | None) -> list[int]:
     is_ours = len(parts) == len(KINDS) and all(not part or is_id(part) for part in parts)
     positions = [int(part) if part else MAX_ID for part in parts] if is_ours else []
     if not positions:
-        raise Invalid("That cursor is not one of ours.", code="cursor")
+        raise Invalid("Invalid cursor.", code="cursor")
     return positions

@@ -1,4 +1,4 @@
-"""Webhook deliveries, as jobs: those that wait or failed. What arrived stands on its webhook's own page."""
+"""Webhook deliveries as jobs: the pending and failed ones. Successful ones are only on their webhook's page."""
 
 from datetime import datetime
 from typing import Any
@@ -23,11 +23,11 @@ class Deliveries(Source[Delivery]):
     texts = (Delivery.event, Endpoint.url)
     causes_by = (REASON, Endpoint.url, Endpoint.disabled_at.is_(None))
 
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return found.join(Endpoint, Delivery.endpoint_id == Endpoint.id).where(Endpoint.workspace_id == workspace.id)
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return query.join(Endpoint, Delivery.endpoint_id == Endpoint.id).where(Endpoint.workspace_id == workspace.id)
 
-    def listed(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return self.mine(found, workspace).where(IS_OPEN)
+    def listed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return self.mine(query, workspace).where(IS_OPEN)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
         return select(Delivery).options(joinedload(Delivery.endpoint))
@@ -42,7 +42,7 @@ class Deliveries(Source[Delivery]):
         }
 
     def state_of(self, row: Delivery, at: datetime, *more: Any) -> str:
-        """An attempt takes seconds, so that none is shown as running."""
+        """Return the state of a delivery. None counts as running, because an attempt takes seconds at most."""
         return {PENDING: WAITING, DELIVERED: DONE}.get(row.state, FAILED)
 
     def try_again(self, row: Delivery) -> None:

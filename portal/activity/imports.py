@@ -1,4 +1,4 @@
-"""Imports by URL, as jobs: how far each is, counted from its items, and which links failed where."""
+"""Imports by URL as jobs: progress counted from their items, and the links that failed."""
 
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,13 @@ from portal.db import db, now
 from portal.images import imports
 from portal.images.models import FAILED, ImportItem, ImportJob, Property
 
-ITEMS = selectinload(ImportJob.items)  # one statement for the items of all imports shown
+ITEMS = selectinload(ImportJob.items)  # one statement for the items of all listed imports
 URLS = select(ImportItem.url).where(ImportItem.job_id == ImportJob.id).order_by(ImportItem.position)
 FIRST_URL = func.coalesce(URLS.limit(1).scalar_subquery(), "")
 
 
 class Imports(Source[ImportJob]):
-    """What failed is a link, one of an import's."""
+    """Failures are single links of an import."""
 
     kind = IMPORT
     row = ImportJob
@@ -27,24 +27,24 @@ class Imports(Source[ImportJob]):
     texts = (Property.name, FIRST_URL)
     causes_by = (func.coalesce(ImportItem.message, ""), ImportItem.host)
 
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return found.join(Property, ImportJob.property_id == Property.id).where(Property.workspace_id == workspace.id)
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return query.join(Property, ImportJob.property_id == Property.id).where(Property.workspace_id == workspace.id)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
         return select(ImportJob).options(joinedload(ImportJob.property), ITEMS)
 
-    def failures(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        mine = self.mine(found.join(ImportJob, ImportItem.job_id == ImportJob.id), workspace)
-        return mine.where(ImportJob.completed_at > now() - CONCERNS_FOR, imports.FAILED_ITEM)
+    def failures(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        failures = self.mine(query.join(ImportJob, ImportItem.job_id == ImportJob.id), workspace)
+        return failures.where(ImportJob.completed_at > now() - CONCERNS_FOR, imports.FAILED_ITEM)
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return ImportJob.completed_at
 
     def states(self, at: datetime) -> States:
-        its = select(ImportItem.id).where(ImportItem.job_id == ImportJob.id)
-        is_busy = exists(its.where(ImportItem.fetching_until > at))
+        items = select(ImportItem.id).where(ImportItem.job_id == ImportJob.id)
+        is_busy = exists(items.where(ImportItem.fetching_until > at))
         is_open = ImportJob.completed_at.is_(None)
-        has_failed = and_(ImportJob.completed_at > at - CONCERNS_FOR, exists(its.where(imports.FAILED_ITEM)))
+        has_failed = and_(ImportJob.completed_at > at - CONCERNS_FOR, exists(items.where(imports.FAILED_ITEM)))
         return {
             RUNNING: and_(is_open, is_busy),
             WAITING: and_(is_open, not_(is_busy)),
@@ -62,7 +62,7 @@ class Imports(Source[ImportJob]):
         imports.try_again(row)
 
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        """Fetch failed links once more, import by import. Raises OverQuota; the imports before that one go on."""
+        """Retry failed links, import by import. Raises OverQuota; imports before that one stay retried."""
         failed = self.failures_of(select(ImportItem.job_id), workspace, cause)
         for job in db.session.scalars(select(ImportJob).where(ImportJob.id.in_(failed)).order_by(ImportJob.id)).all():
             imports.try_again(job, because=(cause.place, cause.reason) if cause else None)

@@ -1,7 +1,7 @@
-"""Listings whose pictures are copied, as jobs: the Image CDN's IMAGE_CDN_UPLOAD, one job a listing, not one a picture.
+"""Listings as jobs: the Image CDN's IMAGE_CDN_UPLOAD, one job per listing rather than per picture.
 
-How many are copied, failed and wait stands on the listing itself (portal/listings/counts.py): an account may have
-200,000 pictures, and the page asks once a second.
+The numbers of copied, failed and waiting pictures are cached on the listing (portal/listings/counts.py): an account may
+have 200,000 pictures, and the page polls once a second.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from portal.listings import copies
 from portal.listings.copies.tasks import FAILED_IMAGE
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
-MAX_SHOWN = 20  # pictures of a listing that failed; the rest stand on its own page
-ITS_URLS = select(func.aggregate_strings(ListingImage.original_url, " ")).where(
+MAX_SHOWN = 20  # failed pictures of a listing; the rest are on its page
+URLS_OF_FAILED = select(func.aggregate_strings(ListingImage.original_url, " ")).where(
     ListingImage.listing_id == Listing.id, FAILED_IMAGE
 )
-FAILED_URLS = case((Listing.failed > 0, ITS_URLS.scalar_subquery()), else_="")  # looked for only where there are any
+FAILED_URLS = case((Listing.failed > 0, URLS_OF_FAILED.scalar_subquery()), else_="")  # only where there are any
 
 
 class Listings(Source[Listing]):
-    """What failed is a picture, one of a listing's."""
+    """Failures are single pictures of a listing."""
 
     kind = LISTING
     row = Listing
@@ -37,22 +37,22 @@ class Listings(Source[Listing]):
     texts = (Listing.name, Listing.external_id, FAILED_URLS)
     causes_by = (ListingImage.failure_reason, ListingImage.host)
 
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        """Where the Image CDN is off nothing is copied, so nothing is a job; nor is a listing without a picture."""
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        """Keep a workspace's listings that have pictures and whose Image CDN is on: only those are copied."""
         on = (
             select(IntegrationAccount.id)
             .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
             .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationDefinition.enable_images_cdn)
-            .where(IntegrationAccount.removed_at.is_(None))  # said aloud: this becomes a part of a union
+            .where(IntegrationAccount.removed_at.is_(None))  # explicit, because this becomes part of a UNION
         )
         has_pictures = Listing.copied + Listing.failed + Listing.waiting > 0
-        return found.where(Listing.workspace_id == workspace.id, Listing.account_id.in_(on), has_pictures)
+        return query.where(Listing.workspace_id == workspace.id, Listing.account_id.in_(on), has_pictures)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
         return select(Listing, _is_busy(at)).options(WITH_ACCOUNT)
 
-    def failures(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return found.where(ListingImage.listing_id.in_(self.failed(workspace)), FAILED_IMAGE)
+    def failures(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return query.where(ListingImage.listing_id.in_(self.failed(workspace)), FAILED_IMAGE)
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return Listing.copied_at
@@ -83,7 +83,7 @@ class Listings(Source[Listing]):
 
 
 def failed_pictures(jobs: Sequence[Job]) -> dict[int, list[ListingImage]]:
-    """Return the first pictures that failed of each listing among these jobs, by its id, in one statement."""
+    """Map the listing ids of these jobs to their first failed pictures, in one statement."""
     ids = [job.row.id for job in jobs if job.kind == LISTING]
     place = func.row_number().over(
         partition_by=ListingImage.listing_id, order_by=(ListingImage.position, ListingImage.id)
@@ -99,5 +99,5 @@ def failed_pictures(jobs: Sequence[Job]) -> dict[int, list[ListingImage]]:
 
 
 def _is_busy(at: datetime) -> ColumnElement[bool]:
-    """Whether a picture of it is being fetched: few are, and an index has them."""
+    """Return the condition that a picture of the listing is being fetched; there is an index on the few that are."""
     return Listing.id.in_(select(ListingImage.listing_id).where(ListingImage.fetching_until > at))

@@ -1,4 +1,4 @@
-"""How any job is shown, of whatever kind: its state, what it is counted as, what it failed for."""
+"""What jobs of all kinds have in common: state, counts, and the cause of a failure."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from portal.images.models import FAILED, Image, ImportJob
 from portal.listings.models import IntegrationAccount, Listing
 from portal.webhooks.models import Delivery
 
-RUNNING, WAITING, DONE = "running", "waiting", "done"  # beside FAILED, the states a job is shown in
+RUNNING, WAITING, DONE = "running", "waiting", "done"  # the states of a job, besides FAILED
 STATES = (RUNNING, WAITING, FAILED, DONE)
 PHOTO, IMPORT, LISTING, SYNC, WEBHOOK = "photos", "imports", "listings", "syncs", "webhooks"
 KINDS = (PHOTO, IMPORT, LISTING, SYNC, WEBHOOK)
 DONE_SINCE = timedelta(hours=24)
-CONCERNS_FOR = timedelta(days=7)  # a link or a call that failed is nobody's business for ever; a photo is
+CONCERNS_FOR = timedelta(days=7)  # failed links and calls stop mattering; failed photos never do
 
 
 class Job(NamedTuple):
-    """A row that is work to do, or was: a photo's variants, an import, a listing's copies, a sync, a delivery."""
+    """A row that stands for work: a photo's variants, an import, a listing's copies, a sync or a delivery."""
 
     kind: str
     state: str
@@ -28,7 +28,7 @@ class Job(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many jobs of a workspace are in which state; `done` counts those of the last 24 hours."""
+    """The jobs of a workspace by state; `done` covers the last 24 hours."""
 
     running: int
     waiting: int
@@ -37,13 +37,13 @@ class Counts(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What failed for the same reason at the same place: a host's links, a webhook's calls, or just photos.
+    """Failures with the same reason at the same place: links of a host, calls of a webhook, or simply photos.
 
-    `jobs` counts what failed: photos, links, a listing's pictures, syncs, calls.
+    `jobs` counts the failed photos, links, pictures of listings, syncs or calls.
     """
 
     kind: str
     reason: str
     place: str
     jobs: int
-    may_run: bool = True  # False: its webhook is switched off
+    may_run: bool = True  # False if its webhook is switched off

@@ -1,4 +1,4 @@
-"""What all kinds of jobs do alike: they are listed, found, counted, and grouped by what they failed for."""
+"""The common behaviour of all kinds of jobs: list, find, count, and group failures by cause."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,17 @@ R = TypeVar("R", bound=Base)
 
 
 class Source(ABC, Generic[R]):
-    """A table whose rows are jobs: whose they are, in which state, and how one is done once more."""
+    """A table whose rows are jobs: their workspace, their states, and how to retry one."""
 
     kind: str
     row: Any  # the model
-    is_large = False  # read by its ids first: an index has them, and they are sorted 8 times as fast as rows
-    ids: Sequence[Any]  # public ones, by which a search finds a row
-    texts: Sequence[Any]  # where it looks for words
-    causes_by: Sequence[Any]  # why and where something failed, and what else a Cause says; of what `failures` selects
+    is_large = False  # pages select ids first, by index: they sort 8 times as fast as rows
+    ids: Sequence[Any]  # public ids that a search matches
+    texts: Sequence[Any]  # texts that a search matches
+    causes_by: Sequence[Any]  # reason, place and further fields of a Cause, in the rows of `failures`
 
     @abstractmethod
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         """Keep the rows of a workspace."""
 
     @abstractmethod
@@ -39,93 +39,93 @@ class Source(ABC, Generic[R]):
 
     @abstractmethod
     def state_of(self, row: R, at: datetime, *more: Any) -> str:
-        """Return the state of a row, the same as `states` for the database; `more` is what `rows` selects beside it."""
+        """Return the state of a row, like `states` in SQL; `more` are the other columns that `rows` selects."""
 
     @abstractmethod
     def try_again(self, row: R) -> None:
-        """Do a failed job once more."""
+        """Retry a failed job."""
 
     @abstractmethod
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        """Do every failed job once more, or those of one cause."""
+        """Retry all failed jobs, or those of one cause."""
 
     def done_at(self) -> InstrumentedAttribute[Any] | None:
-        """Return the column that says when a job was done; None where that is no job any more."""
+        """Return the column with the time at which a job was done, or None if done rows are no longer jobs."""
         return None
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
-        """Select rows with all that is shown of them."""
+        """Select rows with everything that is displayed."""
         return select(self.row)
 
-    def listed(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        """Keep the rows of a workspace that are jobs still."""
-        return self.mine(found, workspace)
+    def listed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        """Keep the rows of a workspace that are still jobs."""
+        return self.mine(query, workspace)
 
-    def failures(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        """Keep what failed of a workspace: the rows, unless each stands for many things."""
-        return self._failed(found, workspace)
+    def failures(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        """Keep the failures of a workspace: rows, unless a row stands for many items."""
+        return self._failed(query, workspace)
 
     def page(self, workspace: Workspace, state: str | None, search: str, before: int, most: int) -> list[Job]:
-        """Return jobs, newest first, from an id on."""
+        """Return jobs, newest first, with ids below `before`."""
         at, id = now(), self.row.id
-        found: Select[*tuple[Any, ...]] = select(id) if self.is_large else self.rows(at)
-        found = matching(self.listed(found, workspace), search, self.texts, self.ids)
+        query: Select[*tuple[Any, ...]] = select(id) if self.is_large else self.rows(at)
+        query = matching(self.listed(query, workspace), search, self.texts, self.ids)
         if state is not None:
-            found = found.where(self.states(at)[state])
-        elif not self.is_large:  # in a large table every row is in a state: asking which would read each
-            found = found.where(or_(*self.states(at).values()))
-        found = found.where(id < before).order_by(id.desc()).limit(most)
+            query = query.where(self.states(at)[state])
+        elif not self.is_large:  # every row of a large table is in some state; the condition would read all rows
+            query = query.where(or_(*self.states(at).values()))
+        query = query.where(id < before).order_by(id.desc()).limit(most)
         if self.is_large:
-            found = self.rows(at).where(id.in_(found)).order_by(id.desc())
-        return [self._job(row, at) for row in db.session.execute(found)]
+            query = self.rows(at).where(id.in_(query)).order_by(id.desc())
+        return [self._job(row, at) for row in db.session.execute(query)]
 
     def find(self, workspace: Workspace, uuid: str) -> Job | None:
-        """Return a job by the public id of its row."""
+        """Return a job by the public id of its row, or None."""
         at = now()
-        found = self.mine(self.rows(at), workspace).where(self.row.uuid == as_uuid(uuid))
-        row = db.session.execute(found).one_or_none()
+        query = self.mine(self.rows(at), workspace).where(self.row.uuid == as_uuid(uuid))
+        row = db.session.execute(query).one_or_none()
         return self._job(row, at) if row else None
 
     def counts(self, workspace: Workspace) -> Counts:
-        """Count what is in each state, in one statement; of what is done only what was done lately."""
+        """Count the jobs in each state, in one statement; of the done ones only those since DONE_SINCE."""
         at = now()
         states, done_at = self.states(at), self.done_at()
-        is_lately = false() if done_at is None else done_at > at - DONE_SINCE
-        wanted = (states[RUNNING], states[WAITING], states[FAILED], and_(states[DONE], is_lately))
-        sums = select(*(func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted))
+        is_recent = false() if done_at is None else done_at > at - DONE_SINCE
+        conditions = (states[RUNNING], states[WAITING], states[FAILED], and_(states[DONE], is_recent))
+        sums = select(*(func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in conditions))
         return Counts(*map(int, db.session.execute(self.listed(sums, workspace)).one()))
 
     def failed(self, workspace: Workspace) -> Select[int]:
-        """Select the ids of jobs that failed."""
+        """Select the ids of failed jobs."""
         return self._failed(select(self.row.id), workspace)
 
     def causes(self, workspace: Workspace) -> list[Cause]:
-        """Group what failed by why and where."""
-        found = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
-        rows = db.session.execute(found)
+        """Group the failures by reason and place."""
+        query = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
+        rows = db.session.execute(query)
         return [Cause(self.kind, reason, place, number, *more) for reason, place, *more, number in rows]
 
     def failures_of(
-        self, found: Select[*Columns], workspace: Workspace, cause: Cause | None = None
+        self, query: Select[*Columns], workspace: Workspace, cause: Cause | None = None
     ) -> Select[*Columns]:
-        """Keep what failed of a workspace, or what failed for one cause."""
-        failed = self.failures(found, workspace)
+        """Keep the failures of a workspace, or those of one cause."""
+        failed = self.failures(query, workspace)
         if cause is None:
             return failed
         reason, place, *_ = self.causes_by
         return failed.where(reason == cause.reason, place == cause.place)
 
     def done_by_minute(self, workspace: Workspace, since: datetime) -> Select[int, int] | None:
-        """Count what was done in each minute of an hour; within one each minute's number comes once."""
+        """Count the jobs done per minute of the hour; `since` is at most an hour ago, so no minute is ambiguous."""
         done_at = self.done_at()
         if done_at is None:
             return None
         minute = extract("minute", done_at)
-        found = select(minute, func.count()).where(done_at >= since).group_by(minute)
-        return self.mine(found, workspace)
+        query = select(minute, func.count()).where(done_at >= since).group_by(minute)
+        return self.mine(query, workspace)
 
-    def _failed(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return self.listed(found, workspace).where(self.states(now())[FAILED])
+    def _failed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return self.listed(query, workspace).where(self.states(now())[FAILED])
 
     def _job(self, row: Row[*tuple[Any, ...]], at: datetime) -> Job:
         return Job(self.kind, self.state_of(row[0], at, *row[1:]), row[0])

@@ -1,4 +1,4 @@
-"""Syncs, as jobs: an account is the job that asks its PMS for its listings, and knows how the last one went."""
+"""Syncs as jobs: an account is the job, and stores the result of its last sync."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from portal.images.models import FAILED
 from portal.listings import integrations
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 
-BETWEEN_PAGES = timedelta(seconds=15)  # due for longer than that, a sync under way has no worker: it waits
+BETWEEN_PAGES = timedelta(seconds=15)  # a running sync that is due for longer has no worker, so it counts as waiting
 
 
 class Syncs(Source[IntegrationAccount]):
@@ -24,10 +24,10 @@ class Syncs(Source[IntegrationAccount]):
     texts = (IntegrationAccount.name, IntegrationAccount.host, IntegrationDefinition.provider)
     causes_by = (func.coalesce(IntegrationAccount.error, ""), IntegrationAccount.host)
 
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        found = found.where(IntegrationAccount.removed_at.is_(None))  # said aloud: this becomes a part of a union
-        mine = found.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
-        return mine.where(IntegrationDefinition.workspace_id == workspace.id)
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        query = query.where(IntegrationAccount.removed_at.is_(None))  # explicit, because this becomes part of a UNION
+        accounts = query.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
+        return accounts.where(IntegrationDefinition.workspace_id == workspace.id)
 
     def done_at(self) -> InstrumentedAttribute[Any]:
         return IntegrationAccount.synced_at
@@ -52,7 +52,7 @@ class Syncs(Source[IntegrationAccount]):
         return FAILED if row.failures else DONE
 
     def done_by_minute(self, workspace: Workspace, since: datetime) -> None:
-        """An account remembers its last sync only, and not how many there were in an hour."""
+        """Return None: an account stores only its last sync, not the number per hour."""
 
     def try_again(self, row: IntegrationAccount) -> None:
         integrations.sync_now(row)

@@ -1,4 +1,4 @@
-"""Photos on their way to being shown: an image row is itself the job that makes its variants."""
+"""Photos as jobs: an image row is itself the job that renders its variants."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -14,8 +14,8 @@ from portal.db import db, now
 from portal.images import variants
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 
-IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # written out, so that SQLite sees that an index has it
-RUNS_AT_MOST = timedelta(seconds=120)  # the time limit of portal.infra.jobs.make_variants; after it, it waits again
+IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # a literal, so that SQLite uses the partial index
+RUNS_AT_MOST = timedelta(seconds=120)  # portal.infra.jobs.make_variants' time limit; then it waits again
 
 
 class Photos(Source[Image]):
@@ -24,10 +24,10 @@ class Photos(Source[Image]):
     is_large = True
     ids = (Image.uuid, Property.uuid)
     texts = (Image.file_name, Property.name)
-    causes_by = (func.coalesce(Image.failure_reason, ""),)  # a photo fails at no place
+    causes_by = (func.coalesce(Image.failure_reason, ""),)  # photos fail at no particular place
 
-    def mine(self, found: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return found.join(Property, Image.property_id == Property.id).where(Property.workspace_id == workspace.id)
+    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+        return query.join(Property, Image.property_id == Property.id).where(Property.workspace_id == workspace.id)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
         return select(Image).options(joinedload(Image.property))
@@ -52,17 +52,17 @@ class Photos(Source[Image]):
         return RUNNING if row.started_at and row.started_at > at - RUNS_AT_MOST else WAITING
 
     def counts(self, workspace: Workspace) -> Counts:
-        """Count in one statement, each state by the index that has it: most photos were done long ago."""
+        """Count in one statement, each state by its own index: most photos were done long ago."""
         at = now()
         states = self.states(at)
         was_done = and_(states[DONE], Image.ready_at > at - DONE_SINCE)
-        wanted = (states[RUNNING], states[WAITING], states[FAILED], was_done)
-        sums = [self.mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in wanted]
+        conditions = (states[RUNNING], states[WAITING], states[FAILED], was_done)
+        sums = [self.mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in conditions]
         return Counts(*db.session.execute(select(*sums)).one())
 
     def causes(self, workspace: Workspace) -> list[Cause]:
-        found = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
-        return [Cause(PHOTO, reason, "", number) for reason, number in db.session.execute(found)]
+        query = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
+        return [Cause(PHOTO, reason, "", number) for reason, number in db.session.execute(query)]
 
     def try_again(self, row: Image) -> None:
         variants.try_again(row)
@@ -72,7 +72,7 @@ class Photos(Source[Image]):
 
 
 def file_names(workspace: Workspace, image_ids: Collection[int | str]) -> dict[int | str, str]:
-    """Return the names of those images that are this workspace's; others are absent."""
+    """Map image ids to file names; images of other workspaces are absent."""
     if not image_ids:
         return {}
     named = Photos().mine(select(Image.id, Image.file_name), workspace).where(Image.id.in_(image_ids))

@@ -1,1 +1,1 @@
-"""The demo property a newcomer meets first: photos drawn by our own code, nothing downloaded."""
+"""The demo property of the first start, and fake PMSs. Its photos were drawn by code; nothing is downloaded."""

@@ -1,4 +1,4 @@
-"""What a newcomer finds: a workspace, a way in, a key, and a property whose photos went the real way."""
+"""Demo data for the first start: a workspace, an admin, an API key, and a property with uploaded photos."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ PUT_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What is told once, at the first start."""
+    """What is printed once, at the first start."""
 
     sign_in_url: str = field(repr=False)
     api_key: str = field(repr=False)
@@ -30,7 +30,7 @@ class FirstRun:
 
 
 def prepare() -> FirstRun | None:
-    """Make the demo's workspace, admin, key and property in an empty database; None where it isn't empty."""
+    """Create the demo's workspace, admin, key and property in an empty database; return None if it isn't empty."""
     if db.session.scalar(select(Workspace.id).limit(1)):
         return None
     workspace = access.create_workspace(WORKSPACE)
@@ -52,7 +52,7 @@ def prepare() -> FirstRun | None:
 
 
 def add_photos() -> int:
-    """Add the demo's photos as any client would: presign, PUT, confirm. Those that are there are left alone."""
+    """Upload the demo's missing photos as any client would: presign, PUT, confirm. Return their number."""
     workspace = access.find_workspace(WORKSPACE)
     home = workspace and db.session.scalar(
         select(Property).where(Property.workspace_id == workspace.id, Property.name == HOME)
@@ -71,5 +71,5 @@ def add_photos() -> int:
 
 
 def _missing(home: Property) -> Iterator[Photo]:
-    there = {image.file_name for image in gallery.images(home)}
-    return (photo for photo in PHOTOS if photo.file_name not in there)
+    present = {image.file_name for image in gallery.images(home)}
+    return (photo for photo in PHOTOS if photo.file_name not in present)

@@ -1,7 +1,7 @@
-"""Dispatch: due rows are leased in fair shares, performed side by side in threads, and their results recorded.
+"""Dispatch: lease due rows in fair shares, perform them concurrently in threads, and record their results.
 
-One fault stays one fault. A task that breaks fails alone, one that hangs keeps only its own thread, and a result that
-can't be recorded keeps no other from being recorded.
+Faults are isolated: a task that raises fails alone, a task that hangs occupies only its own thread, and a result that
+can't be recorded doesn't prevent others from being recorded.
 """
 
 import logging
@@ -26,12 +26,12 @@ __all__ = ["Candidate", "ConcurrencyLimits", "Results", "enqueue_missing", "run"
 
 log = logging.getLogger(__name__)
 
-RUN_FOR_S = 60  # then a run claims no more, unless another one has just stopped:
-ALONE_S = 60  # as long as any call takes, since both must not wait for calls that hang at the same time
-RUN_AT_MOST_S = 120  # in any case: the job ends well within its time limit
-QUICK_S = 1  # a task that takes longer may hang
+RUN_FOR_S = 60  # then a run stops claiming, unless another run stopped less than ALONE_S ago:
+ALONE_S = 60  # longer than any call, so that two runs never wait for hanging calls at the same time
+RUN_AT_MOST_S = 120  # well within the job's time limit
+QUICK_S = 1  # a task that takes longer may be hanging
 LOOK_EVERY_S = 0.2  # for rows that became due, while no task ends
-TOGETHER_S = 0.02  # what ends within it is recorded together, and followed by one look at what is due
+GROUP_WITHIN_S = 0.02  # tasks that end within it are recorded together, before the next claim
 
 
 def run(
@@ -45,11 +45,11 @@ def run(
     together: Callable[[Task], Hashable] = id,
     instead: Callable[[Exception], Outcome] | None = None,
 ) -> int:
-    """Perform the tasks that `claim(most)` leases, side by side, until there are none; return how many.
+    """Perform the tasks that `claim(most)` leases, concurrently, until there are none; return how many.
 
-    Only `perform` runs in threads, without the database; where our own code breaks in it, `broken` is its outcome. For
-    `together` and `instead` see Recorder. When its time is up, `successor` is enqueued at once: another worker claims
-    while this one waits for calls that hang. Raises what `claim` raised, once all that was begun is recorded.
+    Only `perform` runs in threads, without the database; if it raises, the task's outcome is `broken`. For `together`
+    and `instead` see Recorder. When the run's time is up, `successor` is enqueued immediately, so that another worker
+    claims while this one waits for hanging calls. Re-raises what `claim` raised, after recording every started task.
     """
     began = time.monotonic()
     recorder = Recorder(record, together, instead)
@@ -64,14 +64,14 @@ def run(
                 recorder.record(flights.land())
             _enqueue(successor)
         finally:
-            release()  # what a claim that failed had begun to read
+            release()  # ends the read transaction of a claim that failed
             while flights or recorder:
                 recorder.record(flights.land())
     return flights.landed
 
 
 def enqueue_missing(next_at: InstrumentedAttribute[datetime | None], job: jobs.Job) -> int:
-    """Enqueue a job where rows are due and no queue and no worker knows of it; return how many rows are due."""
+    """Enqueue a job if rows are due and the job is neither queued nor running; return how many rows are due."""
     due = db.session.scalar(select(func.count()).where(next_at <= now())) or 0
     if due:
         jobs.enqueue_missing([job])
@@ -79,18 +79,18 @@ def enqueue_missing(next_at: InstrumentedAttribute[datetime | None], job: jobs.J
 
 
 class _Flights(Generic[Task, Outcome]):
-    """The tasks in flight, each in a thread of its own."""
+    """The tasks in flight, one thread each."""
 
     def __init__(self, pool: ThreadPoolExecutor, perform: Callable[[Task], Outcome], broken: Outcome) -> None:
         self._pool, self._perform, self._broken = pool, in_this_app(perform), broken
-        self._tasks: dict[Future[Outcome], tuple[Task, float]] = {}  # with the moment at which each began
+        self._tasks: dict[Future[Outcome], tuple[Task, float]] = {}  # with each one's start time
         self.landed = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def room(self, limits: ConcurrencyLimits) -> int:
-        """Return how many may be started now: as many as there are threads, and few enough side by side."""
+        """Return how many tasks may start now, given the free threads and the limit of quick tasks."""
         hangs_since = time.monotonic() - QUICK_S
         quick = sum(began > hangs_since for _, began in self._tasks.values())
         return min(limits.threads - len(self), limits.side_by_side - quick)
@@ -100,11 +100,11 @@ class _Flights(Generic[Task, Outcome]):
             self._tasks[self._pool.submit(self._perform, task)] = (task, time.monotonic())
 
     def land(self) -> list[tuple[Task, Outcome]]:
-        """Wait until some have ended, or it is time to look for due rows again; return those with their outcomes."""
+        """Wait until some tasks have ended or due rows should be polled; return the ended tasks and their outcomes."""
         if not self._tasks:
             time.sleep(LOOK_EVERY_S)
         wait(self._tasks, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-        wait(self._tasks, timeout=TOGETHER_S)
+        wait(self._tasks, timeout=GROUP_WITHIN_S)
         ended = [future for future in self._tasks if future.done()]
         self.landed += len(ended)
         return [(self._tasks.pop(future)[0], self._outcome(future)) for future in ended]
@@ -113,7 +113,7 @@ class _Flights(Generic[Task, Outcome]):
         try:
             return future.result()
         except Exception:
-            log.exception("a task broke")
+            log.exception("task raised")
             return self._broken
 
 
@@ -128,5 +128,5 @@ def _is_over(began: float, successor: jobs.Job) -> bool:
 
 
 def _enqueue(job: jobs.Job) -> None:
-    with suppress(RedisError):  # then the sweep does it
+    with suppress(RedisError):  # the sweep enqueues it then
         jobs.enqueue(job)

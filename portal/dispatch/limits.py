@@ -1,4 +1,4 @@
-"""How many tasks may be in flight, and whose row is next, so that whoever is slow delays nobody else."""
+"""Concurrency limits and fair choice of due rows, so that a slow host or workspace delays no other."""
 
 import random
 from collections import Counter, deque
@@ -8,33 +8,30 @@ from typing import NamedTuple
 
 
 class Candidate(NamedTuple):
-    """A row that is due or in flight: where it goes, for whom, and whether it or its place failed before."""
+    """A row that is due or in flight."""
 
     id: int
-    place: Hashable
+    place: Hashable  # where its call goes: a host, or a webhook's endpoint
     workspace_id: int
-    is_suspect: bool
+    is_suspect: bool  # it, or its place, failed before
 
 
 @dataclass(frozen=True)
 class ConcurrencyLimits:
-    """The limits of one worker, and of what all workers together have in flight for a place and a workspace.
+    """Limits for one worker, and for all workers together per place and per workspace."""
 
-    A task that takes longer may hang. So it stops counting as one of those side by side, and only keeps its thread.
-    """
-
-    side_by_side: int
-    threads: int
+    side_by_side: int  # quick tasks of one worker; a task that takes long may be hanging and no longer counts
+    threads: int  # all tasks of one worker
     per_place: int
     per_workspace: int
 
     @property
     def suspects(self) -> int:
-        """How many may be in flight of what failed before, as it may fail slowly again."""
+        """How many suspects may be in flight: they may fail slowly again."""
         return self.threads // 2
 
     def saturated(self, in_flight: Sequence[Candidate]) -> tuple[list[Hashable], list[int]]:
-        """Return the places and the workspaces that have their share already."""
+        """Return the places and the workspaces that have reached their limits."""
         places, workspaces = _counted(in_flight)
         return (
             [place for place, count in places.items() if count >= self.per_place],
@@ -44,7 +41,7 @@ class ConcurrencyLimits:
     def pick(self, due: Iterable[Candidate], in_flight: Sequence[Candidate], most: int) -> list[int]:
         """Pick due rows fairly: each pick goes to the workspace with the fewest tasks in flight; return their ids.
 
-        Ties are drawn: otherwise one workspace would get every slot that becomes free, for as long as it wants any.
+        Ties are broken at random: otherwise one workspace would get every slot that becomes free.
         """
         places, workspaces = _counted(in_flight)
         suspects = sum(candidate.is_suspect for candidate in in_flight)
@@ -54,13 +51,15 @@ class ConcurrencyLimits:
         picked: list[int] = []
         while waiting and len(picked) < most:
             workspace_id = min(waiting, key=lambda id: (workspaces[id], random.random()))
-            its = waiting[workspace_id]
-            while its and (places[its[0].place] >= self.per_place or (its[0].is_suspect and suspects >= self.suspects)):
-                its.popleft()  # there is no room for it this time
-            if not its or workspaces[workspace_id] >= self.per_workspace:
+            queue = waiting[workspace_id]
+            while queue and (
+                places[queue[0].place] >= self.per_place or (queue[0].is_suspect and suspects >= self.suspects)
+            ):
+                queue.popleft()  # stays due for a later run
+            if not queue or workspaces[workspace_id] >= self.per_workspace:
                 del waiting[workspace_id]
                 continue
-            candidate = its.popleft()
+            candidate = queue.popleft()
             places[candidate.place] += 1
             workspaces[workspace_id] += 1
             suspects += candidate.is_suspect
@@ -69,4 +68,4 @@ class ConcurrencyLimits:
 
 
 def _counted(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
-    return Counter(one.place for one in candidates), Counter(one.workspace_id for one in candidates)
+    return Counter(each.place for each in candidates), Counter(each.workspace_id for each in candidates)

@@ -1,4 +1,4 @@
-"""What came of tasks is recorded: together where that works, each by itself where it doesn't, and again in a moment."""
+"""Record the results of tasks: in groups if that works, else one by one, with retries after transient errors."""
 
 import logging
 import time
@@ -14,12 +14,12 @@ from portal.errors import StorageFailed
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
-HANGS_S = 2.0  # what takes so long to fail is not asked again: all other results wait for it
-TRANSIENT = (DBAPIError, StorageFailed)  # a database that is locked or fails over, a bucket that is away
+HANGS_S = 2.0  # a result that takes this long to fail is not retried: every other result waits for it
+TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
 
 class Leased(Protocol):
-    """A row as plain values, leased to this worker: it is performed in a thread, without the database."""
+    """A row leased to this worker, as plain values, since it is performed in a thread without the database."""
 
     @property
     def candidate(self) -> Candidate: ...
@@ -31,19 +31,20 @@ Results = Sequence[tuple[Task, Outcome]]
 
 
 class _Failed(NamedTuple, Generic[Task, Outcome]):
-    """A result that could not be recorded: how often, and when to try again."""
+    """A result that could not be recorded yet."""
 
     task: Task
     outcome: Outcome
     failures: int
-    again_at: float
+    retry_at: float  # on the monotonic clock
 
 
 class Recorder(Generic[Task, Outcome]):
-    """Keeps what can't be recorded now for another try: a finished download is not to be thrown away.
+    """Keeps results that can't be recorded yet for a retry, so that no finished download is thrown away.
 
-    Results whose tasks are the same to `together` are recorded in one change. Where that fails for good, what
-    `instead` makes of the error is recorded in their stead; without it the row is due again when its lease ends.
+    Results whose tasks have equal `together` keys are recorded in one change. If recording a result fails for good,
+    the outcome that `instead` makes of the error is recorded; without `instead`, the row is due again when its lease
+    ends.
     """
 
     def __init__(
@@ -56,25 +57,25 @@ class Recorder(Generic[Task, Outcome]):
         self._failed: list[_Failed[Task, Outcome]] = []
 
     def __len__(self) -> int:
-        """How many wait to be tried again."""
+        """Return how many results wait for a retry."""
         return len(self._failed)
 
     def record(self, results: Results[Task, Outcome]) -> None:
-        """Record results, and those whose next try is due. Raises nothing: what fails is logged."""
+        """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged."""
         groups: dict[Hashable, list[tuple[Task, Outcome]]] = {}
-        for result in results:
-            groups.setdefault(self._together(result[0]), []).append(result)
+        for task, outcome in results:
+            groups.setdefault(self._together(task), []).append((task, outcome))
         for group in groups.values():
             self._record_group(group)
         failed, self._failed = self._failed, []
-        for one in failed:
-            if one.again_at > time.monotonic():
-                self._failed.append(one)
+        for result in failed:
+            if result.retry_at > time.monotonic():
+                self._failed.append(result)
             else:
-                self._record_one(one.task, one.outcome, one.failures)
+                self._record_one(result.task, result.outcome, result.failures)
 
     def _record_group(self, results: Results[Task, Outcome]) -> None:
-        """Record them in one change; where it fails, each in one of its own, as a single row may be to blame."""
+        """Record results in one change; if that fails, one by one, as a single row may be the cause."""
         if len(results) > 1 and self._try(results) is None:
             return
         for task, outcome in results:
@@ -87,13 +88,13 @@ class Recorder(Generic[Task, Outcome]):
             return
         hangs = time.monotonic() - began > HANGS_S
         if isinstance(error, TRANSIENT) and failures < len(AGAIN_AFTER_S) and not hangs:
-            again_at = time.monotonic() + AGAIN_AFTER_S[failures]
-            self._failed.append(_Failed(task, outcome, failures + 1, again_at))
+            retry_at = time.monotonic() + AGAIN_AFTER_S[failures]
+            self._failed.append(_Failed(task, outcome, failures + 1, retry_at))
             return
-        row = f"{type(task).__module__}, row {task.candidate.id}"
-        log.error("a result can't be recorded: %s", row, exc_info=error)
+        module, row_id = type(task).__module__, task.candidate.id
+        log.error("recording a result failed: module=%s row=%d", module, row_id, exc_info=error)
         if self._instead and (worse := self._try([(task, self._instead(error))])):
-            log.error("neither can that it failed: %s", row, exc_info=worse)
+            log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=worse)
 
     def _try(self, results: Results[Task, Outcome]) -> Exception | None:
         try:

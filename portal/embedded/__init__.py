@@ -1,4 +1,4 @@
-"""Everything on one machine: Valkey, SeaweedFS, the web and the workers as child processes of one command."""
+"""The whole product on one machine: Valkey, SeaweedFS, web server and workers as child processes of one command."""
 
 from portal.embedded.main import main
 from portal.embedded.process import CannotStart, Server

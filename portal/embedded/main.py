@@ -1,4 +1,4 @@
-"""`python app.py`: everything that the product needs, on one machine, in one command."""
+"""`python app.py`: runs the whole product on one machine."""
 
 import errno
 import fcntl
@@ -28,12 +28,12 @@ from portal.infra.processes import on_stop
 
 ROOT = Path(__file__).resolve().parents[2]
 SAME_SIGNAL_S = 1.0
-STOP_WITHIN_S = 10  # a photo takes one second; what is cut off is begun again by the sweep
+STOP_WITHIN_S = 10  # a photo takes one second; the sweep restarts what was interrupted
 
 
 def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
-    """Run until SIGINT or SIGTERM. Exits with 2 where it refuses to start, with 1 where a part can't."""
-    os.umask(0o077)  # the data is ours alone
+    """Run until SIGINT or SIGTERM. Exits with 2 if it refuses to start, with 1 if a part can't start."""
+    os.umask(0o077)  # data files are private to this user
     interrupt = _interrupter()
     on_stop(interrupt)
     signal.signal(signal.SIGALRM, interrupt)
@@ -43,7 +43,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     began = time.monotonic()
     try:
         settings = config.from_environment()
-        with _hold(settings.data_dir):
+        with _lock(settings.data_dir):
             _demand_port(settings)
             try:
                 _run(supervisor, settings, create_app, began)
@@ -56,15 +56,15 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
         _exit(2, str(wrong))
     except CannotStart as failed:
         _exit(1, str(failed))
-    except KeyboardInterrupt:  # the second one: the kernel ends what still runs
+    except KeyboardInterrupt:  # the second Ctrl+C: the kernel ends the children
         os._exit(130)
     sys.exit(0)
 
 
 def _interrupter() -> Callable[..., None]:
-    """Return a handler that raises KeyboardInterrupt; a signal that comes twice, as some wrappers send it, is one.
+    """Return a handler that raises KeyboardInterrupt. A repeated signal, as some wrappers send it, counts once.
 
-    Python drops what is raised in a destructor or a weak reference's callback: an alarm raises it until it is heard.
+    Python drops exceptions in destructors and weakref callbacks, so an alarm raises it again until it is handled.
     """
     last = -SAME_SIGNAL_S
 
@@ -81,25 +81,25 @@ def _interrupter() -> Callable[..., None]:
 
 
 class Refused(Exception):
-    """Nothing was started; the message says why."""
+    """Nothing was started; the message is the reason."""
 
 
 def _run(supervisor: Supervisor, settings: Settings, create_app: Callable[[Settings], Flask], began: float) -> None:
     _go_direct()
     servers = _embedded_servers(settings.data_dir)
     supervisor.start(*servers)
-    _remember(settings.data_dir, servers)
+    _write_addresses(settings.data_dir, servers)
     settings = config.from_environment()
-    news = _prepare(create_app(settings), settings)
+    first = _prepare(create_app(settings), settings)
     supervisor.start(_workers(settings), _web(settings))
-    _welcome(settings, news, time.monotonic() - began)
-    if news:
+    _welcome(settings, first, time.monotonic() - began)
+    if first:
         supervisor.start(_part("demo", settings, "flask", "--app", "app", "add-demo-photos", runs_once=True))
     supervisor.watch()
 
 
 def _embedded_servers(data_dir: Path, env: Mapping[str, str] = os.environ) -> list[Part]:
-    """The servers that the environment doesn't name."""
+    """Return the servers for which the environment names no address."""
     parts = []
     if not env.get("REDIS_URL"):
         parts.append(valkey(data_dir / "valkey"))
@@ -109,19 +109,19 @@ def _embedded_servers(data_dir: Path, env: Mapping[str, str] = os.environ) -> li
 
 
 def _go_direct() -> None:
-    """No proxy stands between us and our own servers."""
+    """Exclude our own servers from any HTTP proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
-def _remember(data_dir: Path, servers: list[Part]) -> None:
-    """Leave the addresses where config.from_environment finds them: in the children, on the command line."""
-    known = {name: value for part in servers for name, value in part.settings.items()}
-    write_privately(config.embedded_file(data_dir), json.dumps(known))
+def _write_addresses(data_dir: Path, servers: list[Part]) -> None:
+    """Write the servers' addresses to the file that config.from_environment reads in children and commands."""
+    addresses = {name: value for part in servers for name, value in part.settings.items()}
+    write_privately(config.embedded_file(data_dir), json.dumps(addresses))
 
 
 def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
-    """Bring the database up to date, make the buckets; on the first run also what a newcomer finds."""
+    """Migrate the database, prepare the buckets and, on the first run, create and return the demo data."""
     with app.app_context():
         flask_migrate.upgrade()
         try:
@@ -130,12 +130,12 @@ def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
         except StorageFailed as failed:
             if not (storage.uploads.answers() and storage.cdn.answers()):
                 raise CannotStart(f"The buckets can't be used ({failed.details}).") from failed
-            print(f"The buckets' CORS rules could not be set ({failed.details}): set them yourself.", flush=True)
+            print(f"The CORS rules of the buckets could not be set ({failed.details}). Set them yourself.", flush=True)
         installation.check()
-        news = first_run.prepare()
+        first = first_run.prepare()
         db.session.remove()
         db.engine.dispose()
-    return news
+    return first
 
 
 def _web(settings: Settings) -> Part:
@@ -152,36 +152,36 @@ def _web(settings: Settings) -> Part:
 
 
 def _workers(settings: Settings) -> Part:
-    """A process for each core that renders, some that wait for others, one that keeps the clock."""
+    """Return the worker pool: rendering processes per core, processes that wait for the network, and the scheduler."""
     queues = [jobs.PIXELS] * settings.pixel_workers + [jobs.NETWORK] * settings.network_workers
-    # Of each two: one takes over where the other's time is up, and it waits for calls that hang.
+    # Two each: one takes over while the other, out of time, waits for hanging calls.
     queues += [jobs.WEBHOOKS, jobs.SYNC, jobs.CDN] * 2 + [jobs.SCHEDULE]
-    # Large pages for large pictures: 7 % less CPU a photo (performance.md, section 3).
+    # measured: huge pages save 7 % of the CPU time per photo
     pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
     return _part("workers", settings, "workers.pool", *queues, env=pages)
 
 
 def _part(name: str, settings: Settings, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> Part:
-    """A Python program of ours, or one that finds us, with the same data."""
+    """Return a Python module to run with the same data directory."""
     env = {"DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1", **(env or {})}
     return Part(name, [sys.executable, "-m", *arguments], env=env, directory=ROOT, **more)
 
 
 def _stop(supervisor: Supervisor) -> None:
-    """First who uses them, then the servers."""
+    """Stop the processes that use the servers, then the servers."""
     supervisor.stop(("web", "demo", "workers"), STOP_WITHIN_S)
     supervisor.stop(("",), STOP_WITHIN_S / 2)
 
 
-def _hold(data_dir: Path) -> IO[str]:
-    """Hold the data for this process alone, until the file is closed. Raises Refused."""
+def _lock(data_dir: Path) -> IO[str]:
+    """Lock the data directory until the file is closed. Raises Refused if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     file = open(data_dir / "lock", "w")  # noqa: SIM115 (the caller's `with`)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise Refused(f"Frontage runs already with the data in {data_dir}. Stop it, or set DATA_DIR.") from None
+        raise Refused(f"Frontage is already running with the data in {data_dir}. Stop it, or set DATA_DIR.") from None
     return file
 
 
@@ -191,15 +191,15 @@ def _demand_port(settings: Settings) -> None:
     except OSError as error:
         address = f"port {settings.port} of {settings.host}"
         if error.errno == errno.EADDRINUSE:
-            raise Refused(f"Another program listens on {address}. Set PORT, for example PORT=8080.") from None
-        raise Refused(f"We can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
+            raise Refused(f"Another program is listening on {address}. Set PORT, for example PORT=8080.") from None
+        raise Refused(f"Frontage can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
 
 
-def _welcome(settings: Settings, news: FirstRun | None, took_s: float) -> None:
-    """The one block of the log that is meant for reading."""
+def _welcome(settings: Settings, first: FirstRun | None, took_s: float) -> None:
+    """Print what people need to know: the address, and on the first run how to sign in."""
     lines = [("Frontage is ready", f"{settings.public_url}   ({took_s:.1f} s)")]
-    if news:
-        lines += [("Sign in, once, at", news.sign_in_url), ("API key, told once", news.api_key)]
+    if first:
+        lines += [("Sign in, once, at", first.sign_in_url), ("API key, told once", first.api_key)]
     lines += [("Your data", str(settings.data_dir)), ("Stop", "Ctrl+C")]
     print("\n" + "\n".join(f"    {name:<20}{value}" for name, value in lines) + "\n", flush=True)
 

@@ -1,4 +1,4 @@
-"""A part of the whole as a child process: started, tied to us, waited for, ended."""
+"""Parts as child processes: start, wait until ready, end. They die with this process."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from portal.infra.processes import tied_to_us
 
-READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a machine that does much else ten times that
+READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a busy machine ten times that
 
 
 class CannotStart(Exception):
-    """A part can't be started; the message is a sentence for the operator."""
+    """A part can't be started; the message is written for the operator."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part as it would be started: the same again after a crash."""
+    """How to start a part, also again after a crash."""
 
     name: str
     command: list[str]
@@ -39,7 +39,7 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def stop(self, timeout_s: float = 5) -> None:
-        """End it kindly, then by force: on a full disk SeaweedFS never ends by itself."""
+        """Send SIGTERM, then SIGKILL: on a full disk SeaweedFS never exits by itself."""
         end(self.process, timeout_s)
 
 
@@ -55,7 +55,7 @@ def start(part: Part) -> Server:
 
 
 def spawn(part: Part, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start a part, tied to us, in a session of its own, so that Ctrl-C reaches only us.
+    """Start a part in its own session, so that Ctrl-C reaches only this process, and have it die with us.
 
     Call it from the main thread: the part dies with the thread that starts it.
     """
@@ -71,18 +71,18 @@ def spawn(part: Part, output: int = subprocess.DEVNULL) -> subprocess.Popen[byte
 
 
 def wait_until_ready(part: Part, process: subprocess.Popen[bytes]) -> None:
-    """Return once the part answers. Raises CannotStart where it ends or takes too long."""
+    """Wait until the part is ready. Raises CannotStart if it exits or takes too long."""
     deadline = time.monotonic() + READY_WITHIN_S
     while not part.is_ready():
         if process.poll() is not None:
-            raise CannotStart(f"{part.name} ended at its start with status {process.returncode}.")
+            raise CannotStart(f"{part.name} exited during startup with status {process.returncode}.")
         if time.monotonic() > deadline:
             raise CannotStart(f"{part.name} did not answer within {READY_WITHIN_S} s.")
         time.sleep(0.05)
 
 
 def end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """SIGTERM, and SIGKILL to its whole group when the time is over."""
+    """Send SIGTERM, and SIGKILL to the whole process group after the timeout."""
     if process.poll() is None:
         process.terminate()
     try:

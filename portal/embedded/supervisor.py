@@ -1,4 +1,4 @@
-"""Keeps the parts running: one prefix each in the log, started again when they die, ended in order."""
+"""Supervises the parts: prefixes their log lines, restarts them when they die, and ends them in order."""
 
 import subprocess
 import sys
@@ -11,11 +11,11 @@ from portal.embedded.backoff import Backoff
 from portal.embedded.process import Part, end, spawn, wait_until_ready
 
 LOOK_EVERY_S = 0.2
-LAST_LINES = 15  # of what was kept from the log, told where a part can't be started
+LAST_LINES = 15  # hidden log lines, printed if a part can't be started
 
 
 class Child:
-    """A part that runs, or will run again."""
+    """A part that is running, or will be restarted."""
 
     def __init__(self, part: Part, log: "Log") -> None:
         self.part, self._log = part, log
@@ -27,10 +27,10 @@ class Child:
         self._backoff.started()
         self._start_at: float | None = None
         self.process = spawn(self.part, output=subprocess.PIPE)
-        threading.Thread(target=self._tell, args=(self.process.stdout,), daemon=True).start()
+        threading.Thread(target=self._forward, args=(self.process.stdout,), daemon=True).start()
 
     def look(self) -> None:
-        """Start it again, after a pause that doubles while it keeps dying; reap what runs once."""
+        """Restart it if it died, after a pause that doubles while it keeps dying; reap parts that run once."""
         if self.process.poll() is None or self.part.runs_once:
             return
         if self._start_at is None:
@@ -41,15 +41,15 @@ class Child:
             self.start()
 
     def last_words(self) -> None:
-        """Show also what was kept from the log."""
+        """Print the last log lines that were hidden."""
         for line in self._last:
             self._log.line(self.part.name, line)
 
-    def _tell(self, output: IO[bytes]) -> None:
+    def _forward(self, output: IO[bytes]) -> None:
         for raw in output:
             line = raw.decode(errors="replace").rstrip()
             if self.part.is_worth_showing(line):
-                name, tab, text = line.partition("\t")  # the workers of a pool name themselves
+                name, tab, text = line.partition("\t")  # pool workers prefix their own names
                 self._log.line(*(name, text) if tab else (self.part.name, line))
             else:
                 self._last.append(line)
@@ -57,7 +57,7 @@ class Child:
 
 
 class Log:
-    """One line at a time, each with the name of the part that says it."""
+    """Prints one line at a time, with the name of its part."""
 
     def __init__(self, width: int = 10) -> None:
         self._width = width
@@ -70,14 +70,14 @@ class Log:
 
 
 class Supervisor:
-    """All children of `python app.py`, in the order in which they were started."""
+    """All child processes of `python app.py`, in the order of their start."""
 
     def __init__(self) -> None:
         self.log = Log()
         self.children: list[Child] = []
 
     def start(self, *parts: Part) -> None:
-        """Start parts side by side and wait until all are ready. Raises CannotStart."""
+        """Start parts concurrently and wait until all are ready. Raises CannotStart."""
         started = [Child(part, self.log) for part in parts]
         self.children += started
         for child in started:
@@ -88,14 +88,14 @@ class Supervisor:
                 raise
 
     def watch(self) -> None:
-        """Keep the children running, until an exception (a signal) ends it."""
+        """Keep the children running until an exception, such as a signal's, ends it."""
         while True:
             for child in self.children:
                 child.look()
             time.sleep(LOOK_EVERY_S)
 
     def stop(self, names: tuple[str, ...], timeout_s: float) -> None:
-        """End the children whose names begin so, all at once; by force when the time is over."""
+        """End the children whose names start with one of these, all concurrently, and by force after the timeout."""
         leaving = [child for child in self.children if child.part.name.startswith(names)]
         self.children = [child for child in self.children if child not in leaving]
         for child in leaving:

@@ -1,3 +1,3 @@
-"""The former name of `portal.server`, which units of the release before start gunicorn with; for one release."""
+"""The former name of `portal.server`; kept for one release, as systemd units of the previous one use it."""
 
 from portal.server import *  # noqa: F403

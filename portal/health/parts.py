@@ -31,7 +31,7 @@ def states() -> dict[str, str]:
 
 def warnings() -> list[str]:
     """Return what an operator should know of though every part is ready, in sentences."""
-    answer = _ask("owner", partial(installation.is_a_stranger, db.engine))
+    answer = _ask("owner", partial(installation.is_foreign, db.engine))
     return [installation.NOT_OURS] if _holds(answer, time.monotonic() + ANSWER_WITHIN_S) else []
 
 

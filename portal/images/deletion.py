@@ -1,4 +1,4 @@
-"""Deleting images, for good or with a moment to think again."""
+"""Deleting images, for good or with a chance to undo."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,8 +14,7 @@ from portal.images.models import Deleted, Image, Property, Rendition
 from portal.infra import jobs, storage
 from portal.work import Work, held, work
 
-UNDO_KEPT = timedelta(minutes=10)  # the page offers its undo for 12 s; a slow line must not lose it
-
+UNDO_KEPT = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
 
 KEPT_COLUMNS = (
     "key",
@@ -35,16 +34,16 @@ KEPT_COLUMNS = (
 
 
 class Deletion(NamedTuple):
-    """How many images went, and the word that brings them back, where there is one."""
+    """How many images were deleted, and the token that undoes the deletion, if it can be undone."""
 
     images: int
     undo_token: str | None
 
 
 def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) -> Deletion:
-    """Delete images for good, or so that they can be brought back for a moment; unknown ones are skipped (B15).
+    """Delete images; those that don't belong to this property are skipped, as the Property Images API demands.
 
-    Nothing public survives either way; an undoable one keeps the private original until UNDO_KEPT is over.
+    All public objects are deleted. An undoable deletion keeps the private originals for UNDO_KEPT.
     """
     wanted = {as_uuid(uuid) for uuid in uuids}
     token = uuid4() if undoable else None
@@ -59,7 +58,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
 
 
 def undelete(property: Property, token: str) -> int:
-    """Bring back what was deleted together, to its places; return how many. Raises OverQuota, NotFound."""
+    """Restore the images of one deletion at their former positions; return how many. Raises OverQuota, NotFound."""
     with work() as w:
         rows = gallery.hold(property)
         before = gallery.state_of(rows)
@@ -68,15 +67,15 @@ def undelete(property: Property, token: str) -> int:
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.demand_room(property, len(found))
-        revived = sorted((_revived(property, deleted) for deleted in found), key=lambda image: image.position)
+        restored = sorted((_restored(property, deleted) for deleted in found), key=lambda image: image.position)
         order = list(rows)
-        for image in revived:
+        for image in restored:
             order.insert(min(image.position, len(order)), image)
-        db.session.add_all(revived)
+        db.session.add_all(restored)
         for deleted in found:
             db.session.delete(deleted)
         db.session.flush()
-        for image in revived:
+        for image in restored:
             w.enqueue(jobs.make_variants(image.id))
         cover = next((image for image in order if image.uuid in _covers(found)), None)
         gallery.place(w, property, before, order, cover)
@@ -84,7 +83,7 @@ def undelete(property: Property, token: str) -> int:
 
 
 def forget(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
-    """Take images out of their gallery with all their objects; with a token rows and originals are kept a while."""
+    """Delete the rows and objects of images. With a token, the rows' data and the originals are kept for UNDO_KEPT."""
     ids = [image.id for image in images]
     w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(ids))))
@@ -106,12 +105,12 @@ def _kept(image: Image, token: UUID) -> dict[str, Any]:
     }
 
 
-def _revived(property: Property, deleted: Deleted) -> Image:
+def _restored(property: Property, deleted: Deleted) -> Image:
     columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
-    if "turns" in columns:  # deleted under the release before
+    if "turns" in columns:  # deleted by the previous release
         columns["quarter_turns"] = columns.pop("turns")
     return Image(property_id=property.id, original_key=deleted.original_key, **columns)
 
 
 def _covers(found: Sequence[Deleted]) -> set[UUID]:
-    return {as_uuid(one.columns["uuid"]) for one in found if one.columns["is_main"]}
+    return {as_uuid(deleted.columns["uuid"]) for deleted in found if deleted.columns["is_main"]}

@@ -1,4 +1,7 @@
-"""One change of many parts to a property: delete, turn, add and arrange images, all or nothing (seed C)."""
+"""A compound change to a property: delete, rotate, add and arrange images, all or nothing.
+
+This is what the Manage Property Images contract describes; the gallery's rotation uses it too.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +20,22 @@ from portal.images.variants.rendering import RenderedPhoto, Source
 from portal.infra import storage
 from portal.work import Work, work
 
-MAX_FILE_COUNT = 20  # seed C: "Maximum 20 files total"
-TURNS = range(4)  # seed C: 0 = 0°, 1 = 90° clockwise, 2 = 180°, 3 = 270°
+MAX_FILE_COUNT = 20  # Manage Property Images, "Upload New Images"
+TURNS = range(4)  # Manage Property Images, "Rotate Images on Upload": clockwise quarters
 
 
 @dataclass(frozen=True)
 class Added:
-    """A file that comes with the change. `read` gives its bytes, as often as they are asked for."""
+    """A file to add. `read` returns its bytes and may be called more than once."""
 
     read: Callable[[], bytes]
     file_name: str
-    quarter_turns: int = 0  # on top of what the file's EXIF says
+    quarter_turns: int = 0  # in addition to the file's EXIF orientation
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """Where an image shall stand. `url` is the one that it had before this change (contract.md, C8)."""
+    """An image's new position. `url` is the image's URL before this change, which may rotate it."""
 
     image_id: int
     url: str
@@ -42,54 +45,56 @@ class Arranged:
 
 @dataclass(frozen=True)
 class Change:
-    """What shall happen, in the order of these fields (contract.md, C3)."""
+    """The parts of a change, applied in this order (Manage Property Images, "Best Practices")."""
 
     deleted: frozenset[int] = frozenset()
     turned: Mapping[int, int] = field(default_factory=dict)  # image id → clockwise quarters
     added: Sequence[Added] = ()
-    main_added: int | None = None  # which of `added` becomes the cover
+    main_added: int | None = None  # index in `added` of the new cover
     arranged: Sequence[Arranged] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)  # of the property
     added_by: str = ""
-    leaves_waiting: bool = False  # to their workers: nobody asks for the variants of other images here
+    leaves_waiting: bool = False  # True: variants of images that aren't turned here are left to the workers
 
 
 def apply(property: Property, change: Change) -> None:
-    """Do all of it, and tell of it once. Images whose variants wait for a worker get them here too (X5).
+    """Apply a change and emit one event. Unless `leaves_waiting`, pending variants of other images are made as well.
 
-    Raises Invalid for what makes no sense, NotFound for an image to turn or arrange that isn't here, Invalid
-    (making.FAILED) for a file that can't become a photo, OverQuota, Conflict where an image was turned
-    meanwhile, StorageFailed, TooMany. Whatever is raised, nothing has changed.
+    Those are made because the answer has the URLs of the large variants (Manage Property Images, "Response").
+
+    Raises Invalid for a contradictory change or, with the code rendering.FAILED, for a file that can't become a photo;
+    NotFound for an image to turn or arrange that isn't in the gallery; Conflict if an image was turned meanwhile;
+    OverQuota, StorageFailed, TooMany. If it raises, nothing has changed.
     """
-    _demand_sense(change)
+    _check_consistency(change)
     values = properties.checked(change.fields)
-    here = gallery.images(property)
-    _demand_known(change, here)
+    current = gallery.images(property)
+    _check_known(change, current)
     added = len(change.added)
-    if added:  # before any pixel is made; under the lock once more
-        gallery.demand_room(property, added - sum(image.id in change.deleted for image in here))
-    sources = [Source(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, here))
+    if added:  # before rendering anything, and again under the lock
+        gallery.demand_room(property, added - sum(image.id in change.deleted for image in current))
+    sources = [Source(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, current))
     prefix = StoragePrefix.of(property)
     with work() as w:
-        # No statement before the lock: the transaction begins there, and the pixels are made by then.
+        # Render before the first statement: that one begins the transaction and takes the lock.
         made = rendering.render_all(w, prefix, sources)
         rows = gallery.hold(property)
-        _demand_known(change, rows)
+        _check_known(change, rows)
         before = gallery.state_of(rows)
         kept = _delete(w, rows, change.deleted)
         for remade in made[added:]:
             _renew(w, prefix, {image.id: image for image in kept}, remade)
-        done = zip(change.added, made[:added], strict=True)
-        fresh = [_image(w, property, prefix, file, its, change.added_by) for file, its in done if its]
+        pairs = zip(change.added, made[:added], strict=True)
+        fresh = [_image(w, property, prefix, file, photo, change.added_by) for file, photo in pairs if photo]
         order = _arrange(property, kept, fresh, change)
         is_renamed = properties.assign(property, values)
         gallery.place(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
 
 
 def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
-    """Turn some images by clockwise quarters; those that aren't here are skipped. Raises as `apply` does.
+    """Turn images by clockwise quarters; unknown images are skipped. Raises as `apply` does.
 
-    Relative, so that two people's turns both hold: where somebody was faster, it is done on top of theirs.
+    The turn is relative: if somebody else turned an image meanwhile, this turn is added to theirs.
     """
     wanted = {as_uuid(uuid) for uuid in uuids}
     for tries_left in (2, 1, 0):
@@ -103,31 +108,31 @@ def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
 
 
 def _is_outdated(problem: Problem) -> bool:
-    """Whether somebody turned or deleted one of the images meanwhile: the next look will see it."""
+    """Return whether somebody turned or deleted one of the images meanwhile, so that another attempt may succeed."""
     is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == rendering.MISSING
     return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 
-def _demand_sense(change: Change) -> None:
+def _check_consistency(change: Change) -> None:
     quarter_turns = [*change.turned.values(), *(file.quarter_turns for file in change.added)]
     if any(each not in TURNS for each in quarter_turns):
-        raise Invalid("A rotation is 0, 1, 2 or 3 quarters clockwise.", code="rotation")
+        raise Invalid("A rotation must be 0, 1, 2 or 3 clockwise quarter turns.", code="rotation")
     if change.main_added is not None and not 0 <= change.main_added < len(change.added):
-        raise Invalid("The main image is none of the files that came with the request.", code="main_image")
-    named = [one.image_id for one in change.arranged or ()]
+        raise Invalid("The main image must be one of the files in the request.", code="main_image")
+    named = [each.image_id for each in change.arranged or ()]
     if len(set(named)) < len(named):
-        raise Invalid("Each image is arranged once.", code="image_ids")
+        raise Invalid("Each image may be arranged only once.", code="image_ids")
 
 
-def _demand_known(change: Change, images: Sequence[Image]) -> None:
-    """Each image to be turned or arranged is here, stays here, and has the URL that was said."""
-    here = {image.id: image for image in images if image.id not in change.deleted}
-    for image_id in (*change.turned, *(one.image_id for one in change.arranged or ())):
-        if image_id not in here:
+def _check_known(change: Change, images: Sequence[Image]) -> None:
+    """Raise NotFound unless each image to turn or arrange is in the gallery, isn't deleted, and has the given URL."""
+    remaining = {image.id: image for image in images if image.id not in change.deleted}
+    for image_id in (*change.turned, *(each.image_id for each in change.arranged or ())):
+        if image_id not in remaining:
             raise NotFound("There is no such photo.", code="image_not_found", details={"id": image_id})
-    for one in change.arranged or ():
-        if _path(one.url) not in _paths(here[one.image_id]):
-            raise NotFound("That is not the photo's URL.", code="image_not_found", details={"id": one.image_id})
+    for each in change.arranged or ():
+        if _path(each.url) not in _paths(remaining[each.image_id]):
+            raise NotFound("That is not the photo's URL.", code="image_not_found", details={"id": each.image_id})
 
 
 def _paths(image: Image) -> set[str]:
@@ -136,7 +141,7 @@ def _paths(image: Image) -> set[str]:
 
 
 def _path(url: str) -> str:
-    """A URL without its host and query; of what is no URL, the path of none of ours."""
+    """Return a URL's path; the empty string, which is never an image's path, for an invalid URL."""
     try:
         return urlsplit(url).path
     except ValueError:
@@ -144,7 +149,7 @@ def _path(url: str) -> str:
 
 
 def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
-    """Choose the images whose variants are made: those that turn, and those that wait for a worker."""
+    """Yield the images whose variants are made here: those to turn, and those that are still pending."""
     for image in images:
         quarters = change.turned.get(image.id, 0)
         waits = image.variants == PENDING and not change.leaves_waiting
@@ -154,27 +159,27 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
 
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
-    """Take images out of the gallery; return those that stay."""
+    """Delete images from the gallery; return the remaining ones."""
     deletion.forget(w, [image for image in rows if image.id in ids])
     db.session.flush()
     return [image for image in rows if image.id not in ids]
 
 
-def _renew(w: Work, prefix: StoragePrefix, here: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
-    """Have an image show its new variants. A turn has a new public name, so that no cache shows the old one."""
+def _renew(w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
+    """Give an image its new variants. A turned image gets a new public key, so that no cache shows the old one."""
     if made is None:
         return None
-    image = here.get(made.source.image_id)
+    image = kept.get(made.source.image_id)
     is_same = image is not None and image.version == made.source.version
     if made.source.may_fail and image and is_same and image.variants == PENDING:
         return variants.swap(w, image, made.variants)
-    if made.source.may_fail:  # a worker was first, or it is gone
+    if made.source.may_fail:  # a worker was faster, or the image was deleted
         return w.drop(storage.cdn, made.variants.large_key, made.variants.thumb_key)
     if image is None or not is_same:
-        raise Conflict("The photo was turned by somebody else. Look again, then try again.", code="gallery_changed")
+        raise Conflict("Somebody else turned this photo. Reload the gallery and try again.", code="gallery_changed")
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
-    image.started_at = None  # of the job before: this was none
+    image.started_at = None  # no job rendered these variants
     image.quarter_turns, image.version, image.key = (
         made.source.quarter_turns,
         image.version + 1,
@@ -204,21 +209,25 @@ def _image(
 
 
 def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
-    """Put the named ones first, by position, the others behind them, new ones last (C5, C15)."""
-    if fresh:  # a gallery that is over its plan by now can still be put in order (reliability.md, C14)
+    """Return the new order: arranged images by position, then the other existing images, then the new ones."""
+    if fresh:  # without new images, a gallery that exceeds a reduced plan can still be arranged
         gallery.demand_room(property, len(fresh))
     db.session.add_all(fresh)
-    named = sorted(change.arranged or (), key=lambda one: one.position)
-    here = {image.id: image for image in kept}
-    return [here.pop(one.image_id) for one in named] + list(here.values()) + list(fresh)
+    named = sorted(change.arranged or (), key=lambda each: each.position)
+    others = {image.id: image for image in kept}
+    return [others.pop(each.image_id) for each in named] + list(others.values()) + list(fresh)
 
 
 def _cover(order: Sequence[Image], fresh: Sequence[Image], change: Change) -> Image | None:
-    """Choose the cover (C6): whom the metadata names, else the new one; None leaves it to whom it was."""
-    named = sorted((one for one in change.arranged or () if one.is_main), key=lambda one: one.position)
+    """Choose the cover; None leaves it unchanged.
+
+    The metadata is applied last and clears the main image first (Manage Property Images, "Reorder Images and Set
+    Main"). So a main image that it names wins over `main_added`; of several, the one with the lowest position.
+    """
+    named = sorted((each for each in change.arranged or () if each.is_main), key=lambda each: each.position)
     if named:
         return next(image for image in order if image.id == named[0].image_id)
     if change.main_added is not None:
         return fresh[change.main_added]
-    is_cleared = change.arranged is not None  # seed C: "all images … are first set to isMain: false"
+    is_cleared = change.arranged is not None
     return next(iter(order), None) if is_cleared else None

@@ -1,4 +1,8 @@
-"""Where things lie in the buckets, and under which URLs the world sees them (contract.md, X4 and X5)."""
+"""Keys of objects in the buckets, and the public URLs of images.
+
+The `uploads` bucket has the key layout of the Property Images API, whichever API an original came through; variants in
+the `cdn` bucket have that of the Manage Property Images contract, "Storage Structure".
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -7,12 +11,12 @@ from portal import config
 from portal.images.models import Image, Listed, Property
 from portal.pixels.types import extension_of
 
-LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths that delivery makes
+LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths of renditions
 
 
 @dataclass(frozen=True)
 class StoragePrefix:
-    """Where a property's objects lie: plain values, so that naming a key asks the database nothing."""
+    """What the keys of a property's objects begin with, as plain values, so that naming a key needs no database."""
 
     workspace_uuid: uuid.UUID
     property_uuid: uuid.UUID
@@ -24,25 +28,25 @@ class StoragePrefix:
 
     @property
     def prefix(self) -> str:
-        """`images/{userId}/{propertyId}/` of seed B; the user is the workspace (X12)."""
+        """The Property Images API's `images/{userId}/{propertyId}/`; the userId is the workspace, for all members."""
         return f"images/{self.workspace_uuid}/{self.property_uuid}/"
 
     def upload_key(self, file_name: str, content_type: str) -> str:
-        """A fresh key with the file name's extension where it fits the type, else the canonical one (B9)."""
+        """Return a fresh key with the file name's extension if it fits the type, else the type's canonical one."""
         return f"{self.prefix}{uuid.uuid4()}.{extension_of(content_type, file_name)}"
 
     def original_key(self, type: str) -> str:
-        """A fresh key in the same layout that no presigned URL has ever covered."""
+        """Return a fresh key in the same layout, which no presigned URL has ever covered."""
         return f"{self.prefix}{uuid.uuid4()}.{extension_of(type)}"
 
     def variant_keys(self) -> tuple[str, str]:
-        """Fresh keys for a large and a thumb of one content version: seed C, "Storage Structure"."""
+        """Return fresh keys for the large variant and the thumbnail of one version of an image."""
         stem = f"properties/{self.property_id}/{uuid.uuid4()}"
         return f"{stem}-lg.webp", f"{stem}-thumb.webp"
 
 
 def uuid_in(key: str) -> uuid.UUID:
-    """The uuid that a key ends with: an image's id is the one in its public name, so that a page says each once."""
+    """Return the uuid in a key. An image's id is the uuid in its public key, so a page contains it only once."""
     return uuid.UUID(key.rpartition("/")[2].partition(".")[0])
 
 
@@ -51,7 +55,7 @@ def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
 
 
 def image_url(image: Image | Listed, width_px: int | None = None) -> str:
-    """The image's URL in B: answered by delivery from the moment of the confirm."""
+    """Return the image's `url` in the Property Images API, served by `portal.delivery` as soon as it is confirmed."""
     url = f"{config.settings().images_url}/{image.key}"
     return f"{url}?w={width_px}" if width_px else url
 

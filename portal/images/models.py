@@ -1,4 +1,4 @@
-"""Property, Image, Rendition, Upload, ImportJob, ImportItem …: columns, constraints and one-line questions."""
+"""The tables of properties and their galleries: Property, Image, Rendition, Upload, ImportJob, ImportItem …"""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ PENDING, READY, FAILED = "pending", "ready", "failed"
 
 
 class Property(Base):
-    """A home for rent; owns a gallery."""
+    """A rental property with its gallery."""
 
     __tablename__ = "property"
 
@@ -24,10 +24,10 @@ class Property(Base):
     name: Mapped[str] = mapped_column(String(200))
     address: Mapped[str] = mapped_column(String(300), default="")
     bedrooms: Mapped[int | None]
-    bathrooms: Mapped[float | None]  # 1.5 is a bath and a shower room
+    bathrooms: Mapped[float | None]  # may be fractional: 1.5
     sleeps: Mapped[int | None]
     external_ref: Mapped[str] = mapped_column(String(120), default="")
-    gallery_version: Mapped[int] = mapped_column(default=0)  # counts up with each change to the gallery
+    gallery_version: Mapped[int] = mapped_column(default=0)  # incremented by each change to the gallery
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
@@ -35,10 +35,10 @@ class Property(Base):
 
 
 class Image(Base):
-    """One picture in a gallery.
+    """A photo in a gallery.
 
-    `variants` says how its variants stand: pending, ready or failed. A pending row is itself the job;
-    RQ is only the bell.
+    `variants` is the state of its variants: pending, ready or failed. A pending row is the source of truth; the sweep
+    enqueues its RQ job again if that is lost.
     """
 
     __tablename__ = "image"
@@ -52,7 +52,7 @@ class Image(Base):
             postgresql_where=text("is_main"),
         ),
         Index("ix_image_pending_since", "pending_since"),
-        Index("ix_image_property_ready_at", "property_id", "ready_at"),  # what was done today, a minute: the jobs page
+        Index("ix_image_property_ready_at", "property_id", "ready_at"),  # for the jobs page's counts of today
         Index(
             "ix_image_open",
             "property_id",
@@ -65,8 +65,8 @@ class Image(Base):
     id: Mapped[Id]
     uuid: Mapped[PublicId]
     property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"))
-    key: Mapped[str] = mapped_column(String(200), unique=True)  # B's r2Key: the public name, never a path to bytes
-    original_key: Mapped[str] = mapped_column(String(200), unique=True)  # where the bytes are, privately
+    key: Mapped[str] = mapped_column(String(200), unique=True)  # public, r2Key in the API; no object has this key
+    original_key: Mapped[str] = mapped_column(String(200), unique=True)  # of the object in the uploads bucket
     file_name: Mapped[str] = mapped_column(String(255))
     type: Mapped[str] = mapped_column(String(20))
     size_bytes: Mapped[int]
@@ -76,19 +76,19 @@ class Image(Base):
     alt_text: Mapped[str | None] = mapped_column(String(500))
     position: Mapped[int]
     is_main: Mapped[bool] = mapped_column(default=False)
-    quarter_turns: Mapped[int] = mapped_column("turns", default=0)  # clockwise since the original, 0 to 3
-    version: Mapped[int] = mapped_column(default=1)  # counts up with each change to the pixels
+    quarter_turns: Mapped[int] = mapped_column("turns", default=0)  # clockwise, relative to the original, 0 to 3
+    version: Mapped[int] = mapped_column(default=1)  # incremented by each change to the pixels
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
     pending_since: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
     started_at: Mapped[Moment | None]  # of the latest attempt
-    attempts: Mapped[int] = mapped_column(default=0)  # counted at the start, so that one that kills its worker counts
+    attempts: Mapped[int] = mapped_column(default=0)  # incremented before the attempt, so crashes count too
     failure_reason: Mapped[str | None] = mapped_column(String(300))
     ready_at: Mapped[Moment | None]
     large_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     thumb_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     large_size_bytes: Mapped[int | None]
     placeholder: Mapped[int | None]  # the --lqip integer that the stylesheet decodes
-    added_by: Mapped[str] = mapped_column(String(254), default="")  # a person's name, or an API key's
+    added_by: Mapped[str] = mapped_column(String(254), default="")  # a person's or an API key's name
     created_at: Mapped[Moment] = mapped_column(default=now)
 
     property: Mapped[Property] = relationship(lazy="raise_on_sql", innerjoin=True)
@@ -96,7 +96,7 @@ class Image(Base):
 
 
 class Listed(NamedTuple):
-    """An image as a list tells of it: four columns, for who reads a whole gallery and changes nothing."""
+    """The columns of an image that a list shows: cheaper to load than whole rows."""
 
     uuid: UUID
     key: str
@@ -105,22 +105,22 @@ class Listed(NamedTuple):
 
 
 class Rendition(Base):
-    """A delivered form of an image that was made once and kept in the CDN bucket."""
+    """A form of an image in one width and type, rendered on demand and kept in the CDN bucket."""
 
     __tablename__ = "rendition"
     __table_args__ = (UniqueConstraint("image_id", "version", "width", "type"),)
 
     id: Mapped[Id]
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
-    version: Mapped[int]  # the image's, when it was made
-    width: Mapped[int]  # the rung of the ladder, px
+    version: Mapped[int]  # of the image that it was rendered from
+    width: Mapped[int]  # px, one of keys.LADDER
     type: Mapped[str] = mapped_column(String(20))
     key: Mapped[str] = mapped_column(String(200), unique=True)
     size_bytes: Mapped[int]
 
 
 class Upload(Base):
-    """A presigned PUT; once confirmed, the memory of which image it became."""
+    """A presigned PUT; after its confirm, a record of the image that it became."""
 
     __tablename__ = "upload"
     __table_args__ = (Index("ix_upload_unconfirmed", "confirmed_at", "expires_at"),)
@@ -133,20 +133,20 @@ class Upload(Base):
     content_type: Mapped[str] = mapped_column(String(20))
     size_bytes: Mapped[int]
     created_at: Mapped[Moment] = mapped_column(default=now)
-    expires_at: Mapped[Moment]  # confirmable until then; the URL itself ends earlier
+    expires_at: Mapped[Moment]  # confirmable until then; the URL expires earlier
     confirmed_at: Mapped[Moment | None]
-    image_uuid: Mapped[UUID | None]  # stays when the image goes: a key is used once
+    image_uuid: Mapped[UUID | None]  # kept after the image is deleted: a key is used only once
 
 
 class ImportJob(Base):
-    """A request to fetch URLs into a gallery."""
+    """A request to import URLs into a gallery."""
 
     __tablename__ = "import_job"
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
     property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"), index=True)
-    month: Mapped[str] = mapped_column(String(7))  # whose budget it uses: "2026-11", UTC
+    month: Mapped[str] = mapped_column(String(7))  # the month whose budget it uses: "2026-11", UTC
     added_by: Mapped[str] = mapped_column(String(254), default="")
     created_at: Mapped[Moment] = mapped_column(default=now)
     completed_at: Mapped[Moment | None]  # None while an item is pending
@@ -158,7 +158,7 @@ class ImportJob(Base):
 
 
 class ImportItem(Base):
-    """One URL of an import. A pending row is itself the job."""
+    """One URL of an import. A pending row is due for dispatch at `next_at`."""
 
     __tablename__ = "import_item"
     __table_args__ = (
@@ -177,12 +177,12 @@ class ImportItem(Base):
     job_id: Mapped[int] = mapped_column(ForeignKey("import_job.id", ondelete="CASCADE"))
     position: Mapped[int]  # in the request
     url: Mapped[str] = mapped_column(String(2048))
-    host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
-    alt_text: Mapped[str | None] = mapped_column(String(500))  # of the image that it becomes
-    copy_key: Mapped[str | None] = mapped_column(String(200))  # in the CDN bucket: what lies there is not fetched
-    state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (it is an image) or failed
+    host: Mapped[str] = mapped_column(String(255))  # concurrent fetches are limited per host
+    alt_text: Mapped[str | None] = mapped_column(String(500))  # of the future image
+    copy_key: Mapped[str | None] = mapped_column(String(200))  # of our copy in the CDN bucket, used instead of the URL
+    state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (imported) or failed
     next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
-    fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it
+    fetching_until: Mapped[Moment | None]  # end of the lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     code: Mapped[str | None] = mapped_column(String(40))  # why it failed, for programs
     message: Mapped[str | None] = mapped_column(String(300))  # and for people
@@ -205,12 +205,12 @@ class ImportBudget(Base):
 
 
 class Deleted(Base):
-    """An image that can be brought back for a moment: its row as plain data, its original kept privately."""
+    """A deleted image that can still be restored: its row as plain data; its original stays in the uploads bucket."""
 
     __tablename__ = "deleted_image"
 
     id: Mapped[Id]
-    token: Mapped[UUID] = mapped_column(index=True)  # one for all that were deleted together
+    token: Mapped[UUID] = mapped_column(index=True)  # shared by all images of one deletion
     property_id: Mapped[int] = mapped_column(ForeignKey("property.id", ondelete="CASCADE"), index=True)
     original_key: Mapped[str] = mapped_column(String(200), unique=True)
     columns: Mapped[dict[str, Any]] = mapped_column(JSON)

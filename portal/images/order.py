@@ -1,4 +1,4 @@
-"""Order and cover: the whole list at once for programs, one move at a time for people."""
+"""Order and cover: programs send the whole order, people move one image at a time."""
 
 from collections.abc import Sequence
 
@@ -10,32 +10,33 @@ from portal.work import work
 
 
 def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None = None) -> None:
-    """Put the named images first, in this order; the others keep theirs behind them (contract.md, B14).
+    """Move the listed images to the front, in this order; the others follow in their present order.
 
-    Raises Invalid for one that is named twice or isn't here, Conflict where the gallery is not `if_version`.
+    Raises Invalid for an image that is listed twice or isn't in the gallery, Conflict if the gallery's version is not
+    `if_version`.
     """
     wanted = [as_uuid(uuid) for uuid in uuids]
     with work() as w:
         rows = gallery.hold(property, if_version)
-        here = {image.uuid: image for image in rows}
-        if len(set(wanted)) < len(wanted) or not here.keys() >= set(wanted):
-            raise Invalid("Each image is named once, and belongs to this property.", code="image_ids")
-        order = [here.pop(uuid) for uuid in wanted] + list(here.values())
+        others = {image.uuid: image for image in rows}
+        if len(set(wanted)) < len(wanted) or not others.keys() >= set(wanted):
+            raise Invalid("Each image may be listed only once and must belong to this property.", code="image_ids")
+        order = [others.pop(uuid) for uuid in wanted] + list(others.values())
         gallery.place(w, property, gallery.state_of(rows), order)
 
 
 def move(property: Property, uuid: str, after: str | None) -> None:
-    """Put one image behind another, or first; relative, so that two people's moves both hold (ux, 3.6).
+    """Move an image directly behind another one, or to the front. Relative, so that two people's moves both hold.
 
-    Who comes first becomes the cover, and who was the cover and leaves the first place is it no more.
-    Raises Conflict where either of the two is gone.
+    An image moved to the front becomes the cover; if the cover is moved away from the front, the new first image
+    becomes the cover. Raises Conflict if either image no longer exists.
     """
     with work() as w:
         rows = gallery.hold(property)
-        here = {image.uuid: image for image in rows}
-        moved, anchor = here.get(as_uuid(uuid)), here.get(as_uuid(after or ""))
+        by_uuid = {image.uuid: image for image in rows}
+        moved, anchor = by_uuid.get(as_uuid(uuid)), by_uuid.get(as_uuid(after or ""))
         if moved is None or (after and anchor is None):
-            raise Conflict("That photo is gone. Here is the gallery as it is now.", code="gallery_changed")
+            raise Conflict("That photo no longer exists. Here is the current gallery.", code="gallery_changed")
         order = [image for image in rows if image is not moved]
         order.insert(order.index(anchor) + 1 if anchor and anchor is not moved else 0, moved)
         cover = order[0] if moved.is_main or order[0] is moved else None
@@ -43,12 +44,12 @@ def move(property: Property, uuid: str, after: str | None) -> None:
 
 
 def move_to(property: Property, uuid: str, position: int) -> None:
-    """Put one image at a place, counted from 0; past the end is last. Raises Conflict where it is gone."""
+    """Move an image to a zero-based position, clamped to the gallery. Raises Conflict if it no longer exists."""
     others = [str(image.uuid) for image in gallery.listed(property) if image.uuid != as_uuid(uuid)]
-    place = max(0, min(position, len(others)))
-    move(property, uuid, after=others[place - 1] if place else None)
+    position = max(0, min(position, len(others)))
+    move(property, uuid, after=others[position - 1] if position else None)
 
 
 def make_cover(property: Property, uuid: str) -> None:
-    """Make an image the cover, and the first (contract.md, X6). Raises Conflict where it is gone."""
+    """Make an image the cover and move it to the front. Raises Conflict if it no longer exists."""
     move(property, uuid, after=None)

@@ -1,4 +1,4 @@
-"""Properties: made, found, changed, deleted; each through its workspace."""
+"""Properties: create, find, change and delete them, always within a workspace."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,24 +14,24 @@ from portal.infra import pagination, storage
 from portal.infra.search import matching
 from portal.work import lock, work
 
-TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # longest, characters
-NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # largest
+TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # maximum length, characters
+NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # maximum
 MAX_PAGE = 100
 SEARCHED = (Property.name, Property.address, Property.external_ref)
 MINE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
 BY_ID, BY_UUID = MINE.where(Property.id == bindparam("ref")), MINE.where(Property.uuid == bindparam("ref"))
-"""Built once, as every call finds its property: building them takes longer than SQLite needs for the answer."""
+"""Built once, as every API call uses one: building a statement takes longer than SQLite takes to execute it."""
 
 
 class Page(NamedTuple):
-    """Some properties, newest first, and where the next ones begin."""
+    """A page of properties, newest first, and the cursor of the next page, if there is one."""
 
     items: list[Property]
     next_cursor: str | None
 
 
 class Summary(NamedTuple):
-    """A property as its row in the table shows it."""
+    """What the table of properties shows in a row."""
 
     property: Property
     photos: int
@@ -40,7 +40,7 @@ class Summary(NamedTuple):
 
 
 def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
-    """Make a property. Raises Invalid; its details name each field that is wrong."""
+    """Create a property. Raises Invalid, whose details have a sentence for each invalid field."""
     values = checked({"name": "", **fields})
     with work():
         property = Property(workspace_id=workspace.id, **values)
@@ -49,7 +49,7 @@ def create(workspace: Workspace, fields: Mapping[str, Any]) -> Property:
 
 
 def update(property: Property, changes: Mapping[str, Any]) -> Property:
-    """Change the fields that are named. Raises Invalid, or NotFound when it has just been deleted."""
+    """Change the given fields. Raises Invalid, or NotFound if the property has just been deleted."""
     values = checked(changes)
     with work() as w:
         if not lock(property):
@@ -60,7 +60,7 @@ def update(property: Property, changes: Mapping[str, Any]) -> Property:
 
 
 def assign(property: Property, values: Mapping[str, Any]) -> bool:
-    """Set checked values; return whether any of them is another one now. Under the property's lock."""
+    """Set checked values; return whether any of them changed. Call it under the property's lock."""
     before = {name: getattr(property, name) for name in values}
     for name, value in values.items():
         setattr(property, name, value)
@@ -68,7 +68,7 @@ def assign(property: Property, values: Mapping[str, Any]) -> bool:
 
 
 def delete(property: Property) -> None:
-    """Delete a property, its gallery and every object of it. Raises NotFound when somebody was first."""
+    """Delete a property with its gallery and all its objects. Raises NotFound if somebody else deleted it first."""
     with work() as w:
         if not lock(property):
             raise _absent()
@@ -83,7 +83,7 @@ def delete(property: Property) -> None:
 
 
 def find(workspace: Workspace, ref: str) -> Property:
-    """Return a property of this workspace by uuid or number. Raises NotFound; foreign equals absent."""
+    """Return a property of this workspace by uuid or number. Raises NotFound, also for another workspace's property."""
     found, value = (BY_ID, int(ref)) if is_id(ref) else (BY_UUID, as_uuid(ref))
     property = db.session.scalar(found, {"workspace_id": workspace.id, "ref": value})
     if property is None:
@@ -92,7 +92,7 @@ def find(workspace: Workspace, ref: str) -> Property:
 
 
 def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, search: str = "") -> Page:
-    """Return properties, newest first, from a cursor on. Raises Invalid for a cursor that is none of ours."""
+    """Return a page of properties, newest first, after a cursor. Raises Invalid for an invalid cursor."""
     found = matching(select(Property).where(Property.workspace_id == workspace.id), search, SEARCHED)
     if after is not None:
         found = found.where(Property.id < pagination.id_in(after, "before"))
@@ -102,7 +102,7 @@ def page(workspace: Workspace, *, after: str | None = None, limit: int = 50, sea
 
 
 def summaries(properties: list[Property]) -> list[Summary]:
-    """Return what the table shows of each, in two statements however many there are."""
+    """Summarize properties for the table, always with two statements."""
     ids = [property.id for property in properties]
     undescribed = func.sum(case((Image.alt_text.is_(None), 1), else_=0))
     counts = select(Image.property_id, func.count(), undescribed).where(Image.property_id.in_(ids))
@@ -120,7 +120,7 @@ def summaries(properties: list[Property]) -> list[Summary]:
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values to store, or raise Invalid with a sentence for each field that is wrong."""
+    """Return the values to store. Raises Invalid, whose details have a sentence for each invalid field."""
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for name, most in TEXTS.items():
@@ -136,7 +136,7 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
             if number is not None and not 0 <= number <= most:
                 wrong[name] = f"From 0 to {most}."
     if wrong:
-        raise Invalid("Some fields can't be used as they are.", code="fields", details=wrong)
+        raise Invalid("Some fields are invalid.", code="fields", details=wrong)
     return values
 
 

@@ -1,4 +1,4 @@
-"""What is over: uploads that were never confirmed, deleted photos, old imports. And which objects have a row."""
+"""Delete expired rows: uploads never confirmed, deleted photos, old imports. Also says which objects have a row."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,14 +12,14 @@ from portal.infra import storage
 from portal.work import held, work
 
 BATCH = 500
-IMPORTS_KEPT = timedelta(days=90)  # their story, on the jobs page
+IMPORTS_KEPT = timedelta(days=90)  # as history on the jobs page
 
 
 def expire_uploads() -> int:
-    """Forget uploads that were not confirmed in time, with what was PUT under them; return how many.
+    """Delete uploads that were not confirmed in time, and the objects under their keys; return how many.
 
-    Found by index, a batch at a time, so that a large table is never scanned. Memories of confirmed
-    uploads stay as long as their property.
+    Works through an index in batches, so a large table is never scanned. Rows of confirmed uploads are kept as long
+    as their property.
     """
     count = 0
     while True:
@@ -34,7 +34,7 @@ def expire_uploads() -> int:
 
 
 def empty_bin() -> int:
-    """Forget what was deleted and can't be brought back any more, originals included; return how many."""
+    """Delete the data and originals of images whose undo period is over; return how many, at most BATCH."""
     over = select(Deleted).where(Deleted.expires_at < now()).limit(BATCH)
     if not db.session.scalar(over.limit(1)):
         release()
@@ -48,14 +48,14 @@ def empty_bin() -> int:
 
 
 def forget_imports() -> int:
-    """Delete the imports that ended more than IMPORTS_KEPT ago; their photos stay. Return how many."""
+    """Delete imports that ended more than IMPORTS_KEPT ago, but not their photos; return how many."""
     old = delete(ImportJob).where(ImportJob.completed_at < now() - IMPORTS_KEPT)
     with work():
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
 def named_in_uploads(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that are originals, deleted ones for their moment, or may still be confirmed."""
+    """Return those of the keys that are originals, of deleted images too, or of uploads that may be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
     in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))
@@ -63,7 +63,7 @@ def named_in_uploads(keys: Sequence[str]) -> set[str]:
 
 
 def used_uploads(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys whose upload became an image: a client may have PUT there again since."""
+    """Return those of the keys whose upload was confirmed: an object there comes from a second PUT."""
     used = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_not(None))
     return set(db.session.scalars(used))
 

@@ -1,4 +1,4 @@
-"""What a workspace uses of its plan, counted from the rows."""
+"""A workspace's usage of its plan, counted from the rows."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,26 +12,26 @@ from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 
 
 class Usage(NamedTuple):
-    """What is stored, and the property that has most photos (None where there is no photo)."""
+    """What is stored, and the property with the most photos (None if there are no photos)."""
 
     properties: int
     photos: int
-    size_bytes: int  # originals and large variants; thumbs and renditions are small beside them
+    size_bytes: int  # originals and large variants; thumbnails and renditions are comparatively small
     fullest: Property | None
     fullest_photos: int
 
 
 class Imports(NamedTuple):
-    """Images of this month's budget: there already, still on their way, the most, and when it begins anew."""
+    """This month's import budget, in images."""
 
-    used: int
-    pending: int
+    used: int  # imported
+    pending: int  # reserved by imports in progress
     limit: int
     resets_at: datetime
 
 
 class Outstanding(NamedTuple):
-    """Uploads that were presigned and not confirmed yet: how many, the most a property may have, the next to expire."""
+    """Uploads that were presigned but not confirmed yet."""
 
     unconfirmed: int
     limit_per_property: int
@@ -39,14 +39,14 @@ class Outstanding(NamedTuple):
 
 
 def usage(workspace: Workspace) -> Usage:
-    """Count a workspace's properties, photos and bytes, in four statements however many there are."""
-    mine = Property.workspace_id == workspace.id
-    homes = db.session.scalar(select(func.count()).select_from(Property).where(mine)) or 0
+    """Count a workspace's properties, photos and bytes, always with at most four statements."""
+    in_workspace = Property.workspace_id == workspace.id
+    homes = db.session.scalar(select(func.count()).select_from(Property).where(in_workspace)) or 0
     size = func.coalesce(func.sum(Image.size_bytes), 0) + func.coalesce(func.sum(Image.large_size_bytes), 0)
-    stored = select(func.count(), size).select_from(Image).join(Property, Image.property_id == Property.id).where(mine)
-    photos, size_bytes = db.session.execute(stored).one()
+    stored = select(func.count(), size).select_from(Image).join(Property, Image.property_id == Property.id)
+    photos, size_bytes = db.session.execute(stored.where(in_workspace)).one()
     number = func.count()
-    grouped = select(Image.property_id, number).join(Property, Image.property_id == Property.id).where(mine)
+    grouped = select(Image.property_id, number).join(Property, Image.property_id == Property.id).where(in_workspace)
     fullest = db.session.execute(grouped.group_by(Image.property_id).order_by(number.desc()).limit(1)).first()
     if fullest is None:
         return Usage(homes, photos, int(size_bytes), None, 0)
@@ -54,7 +54,7 @@ def usage(workspace: Workspace) -> Usage:
 
 
 def imports_this_month(workspace: Workspace) -> Imports:
-    """Count this calendar month's imports (UTC). What is on its way is reserved: it can't be used otherwise."""
+    """Count this calendar month's imports (UTC). Pending ones have reserved their part of the budget."""
     budget = imports.budget(workspace)
     waiting = (
         select(func.count())

@@ -1,1 +1,1 @@
-""""""
+"""Infrastructure without domain knowledge: buckets, jobs, encryption, forms, processes."""

@@ -1,4 +1,4 @@
-"""A circuit breaker for Redis: after a failure nobody waits for it for a moment, then one caller looks."""
+"""A circuit breaker for Redis: after a failure, calls fail immediately for a while, then one call tries again."""
 
 import time
 from collections.abc import Iterator
@@ -11,28 +11,28 @@ from redis.retry import Retry
 
 OPEN_FOR_S = 2.0
 OPTIONS: dict[str, Any] = {
-    "socket_connect_timeout": 1,  # seconds, once: Redis answers at once, or it is away
+    "socket_connect_timeout": 1,  # seconds; Redis answers within milliseconds or is down
     "socket_timeout": 1,
     "retry": Retry(NoBackoff(), 0),
-    "driver_info": None,  # else each new connection, so each work-horse, parses redis-py's own package metadata
+    "driver_info": None,  # otherwise each new connection, and so each work-horse, parses redis-py's package metadata
 }
-"""Of a Redis client whose caller has better things to do than wait."""
+"""Options of a Redis client that must fail fast."""
 
 
 class Breaker:
-    """Closed, it lets calls through; a failure opens it for OPEN_FOR_S; then one call tries for all."""
+    """While closed, calls pass; a failure opens it for OPEN_FOR_S; then one call tests whether Redis is back."""
 
     def __init__(self) -> None:
-        self._half_open_at = 0.0  # by the monotonic clock; 0: closed
+        self._half_open_at = 0.0  # on the monotonic clock; 0: closed
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Ask Redis inside the block. Raises RedisError: at once while the breaker is open."""
+        """Guard the calls to Redis inside the block. Raises RedisError, immediately while the breaker is open."""
         now_s = time.monotonic()
         if self._half_open_at > now_s:
-            raise ConnectionError("Redis was away a moment ago")
+            raise ConnectionError("The circuit breaker is open: Redis failed a moment ago.")
         if self._half_open_at:
-            self._half_open_at = now_s + OPEN_FOR_S  # this caller tries for all: nobody waits beside it
+            self._half_open_at = now_s + OPEN_FOR_S  # this call tests Redis, all others still fail fast
         try:
             yield
         except (ConnectionError, TimeoutError):
@@ -41,9 +41,9 @@ class Breaker:
         self.close()
 
     def close(self) -> None:
-        """Let calls through again: after a success, and for a new client, maybe to another Redis."""
+        """Let calls pass again: after a success, and when a new client is connected."""
         self._half_open_at = 0.0
 
 
 breaker = Breaker()
-"""One for all of this process: a request that has waited once, to be counted, doesn't wait again to enqueue."""
+"""Shared by the whole process: a request that waited once, for its rate limit, doesn't wait again to enqueue."""

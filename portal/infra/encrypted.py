@@ -1,4 +1,4 @@
-"""Secrets that we must be able to read again, encrypted at rest with a key derived from SECRET_KEY."""
+"""Encryption at rest, with a key derived from SECRET_KEY, for secrets that must be readable again."""
 
 import base64
 import logging
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class EncryptedText(TypeDecorator[str]):
-    """A text column that holds only cipher text: a dump of the database reveals nothing.
+    """A text column that stores only ciphertext, so that a database dump reveals nothing.
 
-    With another SECRET_KEY than it was written with, it reads as None.
+    A value written under another SECRET_KEY reads as None.
     """
 
     impl = Text
@@ -33,7 +33,7 @@ class EncryptedText(TypeDecorator[str]):
         try:
             return _box(config.settings().secret_key).decrypt(value.encode()).decode()
         except InvalidToken:
-            log.warning("a sealed value can't be read: has SECRET_KEY changed?")
+            log.warning("decryption failed: has SECRET_KEY changed?")
             return None
 
 

@@ -1,4 +1,4 @@
-"""Every background job as a function with real parameters, and how it is enqueued."""
+"""Every background job, as a function with typed parameters, and how jobs are enqueued."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -18,18 +18,18 @@ from portal.config import Settings
 from portal.infra.circuit_breaker import OPTIONS, breaker
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
-SYNC, CDN = "sync", "cdn"  # a PMS that is slow keeps no picture waiting, nor its pictures a PMS
+SYNC, CDN = "sync", "cdn"  # separate, so that slow syncs don't delay copies of pictures, nor the reverse
 QUEUES = (PIXELS, NETWORK, WEBHOOKS, SYNC, CDN, SCHEDULE)
 
-# Without Retry a killed job is failed at once (reliability.md, decision 9). At first without delay: case I1.
+# Without Retry, RQ fails a job whose work-horse is killed. The first retry is immediate: the job resumes within 2 s.
 RETRY_INTERVALS_S = [0, 10, 60]
-RESULT_TTL_S = 600  # case I18: results and failures must not fill Redis
+RESULT_TTL_S = 600  # so that results and failures don't fill Redis
 FAILURE_TTL_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class Job:
-    """A call of a function in `workers`, by name, with ids and plain data only."""
+    """A call of a function in `workers`, by name, with ids and plain data as arguments."""
 
     name: str
     args: tuple[int | str, ...]
@@ -40,7 +40,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The same for the same call, so that a job is enqueued once."""
+        """The same for equal calls, so that a job is not queued twice."""
         return "-".join([self.name.rsplit(".", 1)[-1], *map(str, self.args)])
 
 
@@ -65,7 +65,8 @@ def sync_listings() -> Job:
 
 
 def image_cdn_upload() -> Job:
-    return Job("workers.listings.image_cdn_upload", (), CDN, timeout_s=240, type="IMAGE_CDN_UPLOAD")  # seed A's word
+    # The type is the task's name in the Image CDN contract, "How It Works".
+    return Job("workers.listings.image_cdn_upload", (), CDN, timeout_s=240, type="IMAGE_CDN_UPLOAD")
 
 
 def clear_leftovers() -> Job:
@@ -77,12 +78,12 @@ def collect_garbage() -> Job:
 
 
 def sweep() -> Job:
-    # Retried once, if its worker was killed: the clock comes every 10 s, but not while a retry is scheduled.
+    # Retried only once: it is enqueued every 10 s anyway, but not while a retry is scheduled.
     return Job("workers.sweep.sweep", (), SCHEDULE, timeout_s=120, retry_intervals_s=(0,))
 
 
 def tidy() -> Job:
-    return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # long: the sweep must not wait for it
+    return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # not in SCHEDULE: the sweep must not wait for it
 
 
 ALL = (
@@ -97,19 +98,19 @@ ALL = (
     sweep,
     tidy,
 )
-"""Every job there is: the workers run nothing else."""
+"""Every job. Workers run nothing else."""
 
 FORMER_NAMES = {"workers.sweep.ring_again": "workers.sweep.sweep"}
-"""Names of the release before, which may still wait in a queue; accepted for one release."""
+"""Names of the previous release, which may still be in a queue; accepted for one release."""
 
 
 def examples() -> list[Job]:
-    """One of each, for row 0, which isn't there."""
+    """Return one of each job, with arguments 0: no row has that id."""
     return [make(*[0 for _ in signature(make).parameters]) for make in ALL]
 
 
 def connect(settings: Settings) -> None:
-    """Give the current app its client. It never blocks for long: Redis answers within a second, or it isn't there."""
+    """Create the current app's Redis client, which waits at most a second for an answer."""
     parts = config.parts()
     if "redis" in parts:
         parts["redis"].close()
@@ -118,7 +119,7 @@ def connect(settings: Settings) -> None:
 
 
 def connection() -> Redis:
-    """Return the client of the current app."""
+    """Return the current app's Redis client."""
     redis: Redis = config.parts()["redis"]
     return redis
 
@@ -128,9 +129,9 @@ def queue(name: str) -> Queue:
 
 
 def enqueue(job: Job) -> None:
-    """Enqueue a job. Raises redis.RedisError where Redis is away; the row stays pending, and the sweep enqueues it.
+    """Enqueue a job. Raises redis.RedisError if Redis is down; its row stays pending, so the sweep enqueues it later.
 
-    A job without arguments does all that is due, so where one waits already, no second one is enqueued.
+    A job without arguments processes all due rows, so it is not enqueued again while one is waiting.
     """
     waiting, key = queue(job.queue), RqJob.key_for(job.id)
     with breaker.call(), connection().pipeline() as pipeline:
@@ -141,9 +142,9 @@ def enqueue(job: Job) -> None:
 
 
 def enqueue_once(job: Job, every_s: int = 3600) -> None:
-    """Enqueue a job that is a luxury, once in a while, however often it is wished for.
+    """Enqueue an optional job at most once per `every_s`.
 
-    The mark that it was is set in the transaction that enqueues: a crash leaves both or neither.
+    The mark that prevents repetitions is set in the same transaction, so a crash leaves both or neither.
     """
     mark = f"frontage:enqueued:{job.id}"
 
@@ -158,7 +159,7 @@ def enqueue_once(job: Job, every_s: int = 3600) -> None:
 
 
 def enqueue_missing(wanted: list[Job]) -> int:
-    """Enqueue those of the jobs that nobody knows of; return how many they were."""
+    """Enqueue those of the jobs that are missing from Redis; return how many."""
     unknown = missing(wanted)
     for job in unknown:
         enqueue(job)
@@ -166,13 +167,13 @@ def enqueue_missing(wanted: list[Job]) -> int:
 
 
 def is_first(name: str, *, within_s: int) -> bool:
-    """Whether nobody asked this in as many seconds before, in any process. Raises redis.RedisError."""
+    """Return whether no process has called this with the same name in the last `within_s`. Raises redis.RedisError."""
     with breaker.call():
         return bool(connection().set(f"frontage:{name}", 1, nx=True, ex=within_s))
 
 
 def missing(wanted: list[Job]) -> list[Job]:
-    """Return those that no queue, no worker and no retry schedule knows of. A fixed number of Redis calls."""
+    """Return the jobs that are neither queued nor running nor scheduled for a retry; a few Redis calls per queue."""
     known: set[str] = set()
     for name in {job.queue for job in wanted}:
         with breaker.call():
@@ -182,7 +183,7 @@ def missing(wanted: list[Job]) -> list[Job]:
 
 @dataclass(frozen=True)
 class Worker:
-    """What Redis knows of a worker: its queue, and the job in its hands, if there is one."""
+    """A live worker: its queue, and the job that it is running, if any."""
 
     queue: str
     job: str | None = None  # the function's name within its module: "make_variants"
@@ -190,7 +191,7 @@ class Worker:
 
 
 def workers() -> list[Worker]:
-    """Return the workers that live, by queue. Raises redis.RedisError where Redis is away."""
+    """Return the live workers, sorted by queue, busy ones first. Raises redis.RedisError if Redis is down."""
     found = []
     with breaker.call():
         for worker in RqWorker.all(connection=connection(), serializer=JSONSerializer):
@@ -200,7 +201,7 @@ def workers() -> list[Worker]:
 
 
 def _push(pipeline: Pipeline, job: Job) -> None:
-    """Write a job and put it into its queue, when the pipeline is executed."""
+    """Add commands to a pipeline that store a job and put it into its queue."""
     intervals_s = RETRY_INTERVALS_S if job.retry_intervals_s is None else list(job.retry_intervals_s)
     queue(job.queue).enqueue_call(
         job.name,
@@ -213,7 +214,7 @@ def _push(pipeline: Pipeline, job: Job) -> None:
         retry=Retry(max=len(intervals_s), interval=intervals_s),
         pipeline=pipeline,
     )
-    pipeline.persist(RqJob.key_for(job.id))  # RQ leaves it the lifetime of the last run's result
+    pipeline.persist(RqJob.key_for(job.id))  # otherwise it would expire with the result of its last run
 
 
 def _known(waiting: Queue) -> set[str]:
@@ -228,7 +229,7 @@ def _at_work(queue_name: str, worker: BaseWorker) -> Worker:
         if job is None or job.func_name is None:
             return Worker(queue_name)
         return Worker(queue_name, job.func_name.rpartition(".")[2], tuple(job.args))
-    except (NoSuchJobError, DeserializationError):  # done and gone since, or not written by us
+    except (NoSuchJobError, DeserializationError):  # it has finished and expired, or was not written by us
         return Worker(queue_name)
 
 

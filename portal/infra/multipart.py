@@ -1,4 +1,4 @@
-"""Multipart forms whose files go to disk, not to memory. Nothing is left of them, whatever becomes of the process."""
+"""Multipart forms whose files are spooled to disk. The files have no name, so nothing remains if the process dies."""
 
 import hashlib
 import io
@@ -20,33 +20,33 @@ from portal import config
 from portal.db import release
 from portal.errors import Invalid, StorageFailed
 
-BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # what gunicorn finds as we read
+BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # gunicorn's, while we read
 MULTIPART = "multipart/form-data"
-MAX_PARTS = 200  # texts and files; more files than we take are read all the same, so that their number can be told
-MAX_FIELD_BYTES = 256 * 1024  # all of them together
+MAX_PARTS = 200  # fields and files; surplus files are still read, so that the error can say how many there were
+MAX_FIELD_BYTES = 256 * 1024  # all fields together
 ROOM_FOR_HEADERS = 64 * 1024  # boundaries, names and types of the parts
 
 
 class FileTooLarge(RequestEntityTooLarge):
-    """One of the files is; all of them together would have been taken."""
+    """A single file exceeds its limit; RequestEntityTooLarge itself means the whole form does."""
 
 
 class SpooledFile:
-    """A file of a form, on disk under no name: the system forgets it with the process that holds it."""
+    """A form's file, on disk without a name, so that the operating system frees it when the process ends."""
 
     def __init__(self, max_bytes: int, file_name: str) -> None:
         self.field, self.file_name, self.size_bytes = "", file_name, 0
         self.sha256 = hashlib.sha256()
         self._max_bytes = max_bytes
-        self._file: io.FileIO | None = None  # opened for the first byte: an empty part costs no descriptor
+        self._file: io.FileIO | None = None  # opened at the first byte: an empty part needs no file descriptor
 
     @property
     def is_sent(self) -> bool:
-        """What a browser sends for a file input that was left empty is no file."""
+        """Return False for the empty part that a browser sends for a file input without a file."""
         return bool(self.file_name or self.size_bytes)
 
     def write(self, data: bytes) -> int:
-        """Keep what comes, and only count what is too much: the rest of the form is still to be read."""
+        """Store up to the limit, then only count, so that the rest of the form can still be parsed."""
         self.size_bytes += len(data)
         if self.size_bytes <= self._max_bytes:
             self.sha256.update(data)
@@ -54,10 +54,10 @@ class SpooledFile:
         return len(data)
 
     def seek(self, position: int) -> None:
-        """What the parser does at the end of a part: nothing to us, who read by position."""
+        """Do nothing: the parser rewinds each file, but `read` doesn't use the position."""
 
     def read(self) -> bytes:
-        """All of it; any thread may ask, any number of times."""
+        """Return all bytes. May be called from any thread, any number of times."""
         return os.pread(self._file.fileno(), self.size_bytes, 0) if self._file else b""
 
     def close(self) -> None:
@@ -67,19 +67,19 @@ class SpooledFile:
     def _keep(self, data: bytes) -> None:
         self._file = self._file or tempfile.TemporaryFile(buffering=0, dir=_folder())  # noqa: SIM115  (close() is the form's)
         rest = memoryview(data)
-        while rest:  # a disk that fills up takes the first half of it without a word
+        while rest:  # on a disk that fills up, write() stores a part and raises nothing
             rest = rest[self._file.write(rest) :]
 
 
 class _Parser(MultiPartParser):
-    """Werkzeug's, which would replace what is no UTF-8. As Latin-1 each byte of a text comes through."""
+    """Werkzeug's parser, which would replace invalid UTF-8; decoding as Latin-1 preserves every byte."""
 
     def get_part_charset(self, headers: Headers) -> str:
         return "iso-8859-1"
 
 
 class _Counted:
-    """A stream, and how much came of it: a client that leaves in the middle is not told from one that is done."""
+    """A stream that counts its bytes: the parser can't tell a truncated body from a complete one."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self.size_bytes = stream, 0
@@ -92,27 +92,27 @@ class _Counted:
 
 @dataclass(frozen=True)
 class Form:
-    """What was sent: texts by name, and files in their order."""
+    """A parsed form: fields by name, and files in the order sent."""
 
     fields: MultiDict[str, str]
     files: list[SpooledFile]
 
     def digest(self) -> bytes:
-        """The same for the same texts and files: the boundary between them is another one in each request."""
-        said = hashlib.sha256()
+        """Return a hash of the fields and files that doesn't depend on the boundary, which differs in each request."""
+        hashed = hashlib.sha256()
         for name, text in self.fields.items(multi=True):
-            said.update(repr((name, text)).encode())
+            hashed.update(repr((name, text)).encode())
         for file in self.files:
-            said.update(repr((file.field, file.file_name, file.sha256.hexdigest())).encode())
-        return said.digest()
+            hashed.update(repr((file.field, file.file_name, file.sha256.hexdigest())).encode())
+        return hashed.digest()
 
 
 @contextmanager
 def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterator[Form]:
-    """Read a multipart request; its files are there while the block lasts.
+    """Parse a multipart request; its files exist until the block ends.
 
-    A file input that was left empty is no file. Raises BadRequest, Invalid (too many files), FileTooLarge,
-    RequestEntityTooLarge (the whole form), and StorageFailed where the disk is full.
+    Empty file inputs are ignored. Raises BadRequest, Invalid (too many files), FileTooLarge, RequestEntityTooLarge
+    (the whole form), and StorageFailed if the disk is full.
     """
     files: list[SpooledFile] = []
 
@@ -122,7 +122,7 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
         return files[-1]
 
     request.max_content_length = max_files * max_file_bytes + MAX_FIELD_BYTES + ROOM_FOR_HEADERS
-    release()  # what was read so far: no transaction is held while a slow client sends
+    release()  # no transaction stays open while a slow client sends
     try:
         fields, sent = _parsed(request, open_file)
         yield Form(fields, _checked(sent, max_files, max_file_bytes))
@@ -140,21 +140,21 @@ def _parsed(request: Request, open_file: Any) -> tuple[MultiDict[str, str], list
     )
     boundary = request.mimetype_params.get("boundary", "").encode("ascii", "replace")
     if not boundary:
-        raise BadRequest("A multipart form names its boundary.")
+        raise BadRequest("The Content-Type of the multipart form has no boundary.")
     try:
         stream = _Counted(request.stream)
         fields, files = parser.parse(stream, boundary, request.content_length)  # type: ignore[arg-type]
         if request.content_length not in (None, stream.size_bytes):
-            raise BadRequest("The body broke off.")
+            raise BadRequest("The request body was truncated.")
         texts = [(name, text.encode("iso-8859-1").decode()) for name, text in fields.items(multi=True)]
     except HTTPException:
         raise
     except UnicodeDecodeError as error:
-        raise BadRequest("The texts of a form are UTF-8.") from error
+        raise BadRequest("The form's fields must be UTF-8.") from error
     except ValueError as error:
-        raise BadRequest("The form broke off, or is no multipart form.") from error
+        raise BadRequest("The form is truncated, or not a multipart form.") from error
     except OSError as error:
-        raise StorageFailed("There is no room for these files here.", details=str(error)) from error
+        raise StorageFailed("The server has no disk space for these files.", details=str(error)) from error
     return MultiDict(texts), [file for _, file in files.items(multi=True)]
 
 
@@ -173,13 +173,13 @@ def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> li
 
 
 def _folder() -> Path:
-    """In DATA_DIR: many systems keep /tmp in memory."""
+    """Return the spool folder. It is in DATA_DIR because many systems keep /tmp in memory."""
     folder = config.settings().data_dir / "spool"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _plain(name: str) -> str:
-    """A name as it can be kept: browsers of old send a whole path."""
+    """Return a file name that can be stored, without the path that old browsers send."""
     name = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
     return name.encode("utf-8", "ignore").decode()[:255]

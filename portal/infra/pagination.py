@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, spelled so that nobody counts on what stands in them."""
+"""Cursors: opaque strings that say where the next page of a list begins."""
 
 import base64
 
@@ -7,16 +7,16 @@ from portal.errors import Invalid
 
 
 def cursor(word: str, id: int) -> str:
-    """Return a cursor; `word` tells those of one list from others'."""
+    """Return a cursor for an id; `word` distinguishes it from the cursors of other lists."""
     return base64.urlsafe_b64encode(f"{word}:{id}".encode()).decode()
 
 
 def id_in(cursor: str, word: str) -> int:
-    """Return the id in a cursor. Raises Invalid for one that is none of ours."""
+    """Return the id in a cursor of the list `word`. Raises Invalid for any other text."""
     try:
-        said, _, number = base64.b64decode(cursor.encode(), b"-_", validate=True).decode().partition(":")
-        if said == word and is_id(number):
+        prefix, _, number = base64.b64decode(cursor.encode(), b"-_", validate=True).decode().partition(":")
+        if prefix == word and is_id(number):
             return int(number)
     except ValueError:
         pass
-    raise Invalid("That cursor is not one of ours.", code="cursor")
+    raise Invalid("Invalid cursor.", code="cursor")

@@ -1,7 +1,7 @@
-"""Presigned PUTs: AWS Signature Version 4 in a query string, with the day's signing key kept.
+"""Presigned PUTs: AWS Signature Version 4 in a query string, with the day's signing key cached.
 
-botocore takes 150 µs for one URL, this 5 µs; presigning is what this product does all day. A test
-compares the two byte for byte. Source: "Authenticating Requests: Using Query Parameters", AWS S3 docs.
+Measured: 5 µs per URL, where botocore takes 150 µs. A test compares the two byte for byte. Source: "Authenticating
+Requests: Using Query Parameters", AWS S3 documentation.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ def presign_put(
     region: str,
     at: datetime,
 ) -> str:
-    """Return a URL that accepts one PUT of exactly this type, size and key until `at` + `expires_s`.
+    """Return a URL that accepts a PUT of exactly this key, type and size until `at` + `expires_s`.
 
-    `base_url` is the bucket's: `https://host/bucket` (path style) or `https://bucket.host` (virtual host).
+    `base_url` is the bucket's: `https://host/bucket` (path style) or `https://bucket.host` (virtual host style).
     """
     url = urlsplit(base_url)
     path = quote(f"{url.path}/{key}")
@@ -47,7 +47,7 @@ def presign_put(
     )
     signed = f"&X-Amz-SignedHeaders={_quoted(SIGNED_HEADERS)}"
     token = f"&X-Amz-Security-Token={_quoted(credentials.session_token)}" if credentials.session_token else ""
-    canonical_query = query + token + signed  # sorted by name, as the signature wants it
+    canonical_query = query + token + signed  # sorted by name, as the signature requires
     headers = f"content-length:{size_bytes}\ncontent-type:{content_type}\nhost:{url.netloc}\n"
     canonical = f"PUT\n{path}\n{canonical_query}\n{headers}\n{SIGNED_HEADERS}\nUNSIGNED-PAYLOAD"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -57,7 +57,7 @@ def presign_put(
 
 @lru_cache(maxsize=32)
 def _quoted(value: str) -> str:
-    """The few values that are the same all day; quoting them anew would be half of the work."""
+    """Quote a value that rarely changes: without the cache, quoting takes half of the time."""
     return quote(value, safe="")
 
 

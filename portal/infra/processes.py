@@ -1,8 +1,8 @@
-"""Processes that stop when they are told to, and child processes that die with their parent.
+"""Processes that stop on SIGTERM and SIGINT, and child processes that die with their parent.
 
-The second holds also when the parent is killed with -9 and can't say goodbye. As a script this file ties a command
-to its parent: `python processes.py PARENT_PID COMMAND …`. It stands in for subprocess's preexec_fn, which may
-deadlock in a parent with threads.
+A child dies even if the parent is killed with SIGKILL. Run as a script, this file ties a command to its parent:
+`python processes.py PARENT_PID COMMAND …`. It replaces subprocess's preexec_fn, which may deadlock in a parent with
+threads.
 """
 
 import ctypes
@@ -15,15 +15,15 @@ from types import FrameType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # who waits for a child or for a time would wait for ever without them
+_NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # without them, waiting for a child or a timer would never end
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
-    """Have SIGTERM and SIGINT call `handler`, whatever was inherited.
+    """Have SIGTERM and SIGINT call `handler`, whatever signal settings were inherited.
 
-    A shell starts its background commands with SIGINT ignored, and Python then leaves it ignored; a parent may have
-    blocked any signal, or ignore SIGCHLD, and then the kernel tells nobody how a child ended.
+    A shell starts background commands with SIGINT ignored, and Python leaves it ignored. A parent may also have blocked
+    any signal, or ignored SIGCHLD, and then the kernel reports no child's exit status.
     """
     for number in _NEEDED:
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -34,27 +34,27 @@ def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; leave at once if it has.
+    """Have the kernel kill this process when the thread that started it ends; exit if the parent is gone already.
 
-    Linux only; elsewhere a no-op beyond the check.
+    Except on Linux, this only checks the parent.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before the kernel knew of us
+    if os.getppid() != parent_pid:  # it died before prctl took effect
         os._exit(1)
 
 
 def tied_to_us(command: list[str]) -> list[str]:
-    """Return the command that runs `command` so that it dies with this process.
+    """Wrap a command so that it dies with this process.
 
-    The kernel watches the *thread* that starts it: start it from one that lives as long as the process.
+    The kernel watches the thread that starts the command: use one that lives as long as the process.
     """
     return [sys.executable, "-I", "-S", os.path.realpath(__file__), str(os.getpid()), *command]
 
 
 def _watch(parent_pid: int, command: list[str]) -> int:
-    """Where the kernel has no such signal (macOS, BSD): stay between the two and look twice a second."""
-    import subprocess  # 20 ms that nobody else has to spend
+    """Run a command and poll the parent twice a second, on kernels without a parent-death signal (macOS, BSD)."""
+    import subprocess  # takes 20 ms, and only this function needs it
 
     child = subprocess.Popen(command)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""A search in words: each must stand somewhere, whatever its case."""
+"""Case-insensitive word search in text columns."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVarTuple
@@ -13,9 +13,9 @@ Columns = TypeVarTuple("Columns")
 
 
 def matching(found: Select[*Columns], search: str, texts: Sequence[Any], ids: Sequence[Any] = ()) -> Select[*Columns]:
-    """Keep rows where each word stands in one of the texts; a public id finds its row whatever stands there.
+    """Restrict a SELECT to rows that contain every word in one of the texts, or have the public id that was searched.
 
-    Words past MAX_WORDS are overlooked. What no database can keep is found nowhere.
+    Words beyond MAX_WORDS are ignored. A text that no database can store matches nothing.
     """
     if not is_storable(search):
         return found.where(false())

@@ -1,4 +1,4 @@
-"""Which HTTP status a problem has at every entrance, and where one differs."""
+"""The HTTP status of each kind of problem, at every entrance unless it overrides one."""
 
 from collections.abc import Mapping
 
@@ -23,11 +23,11 @@ STATUSES: Mapping[type[Problem], int] = {
     OverQuota: 422,
     TooMany: 429,
     StorageFailed: 503,
-    Problem: 500,  # of any other kind
+    Problem: 500,  # any other kind
 }
 
 
 def status_of(problem: Problem, differing: Mapping[type[Problem], int] | None = None) -> int:
-    """Return the status of a problem; `differing` holds those that an entrance has its own status for."""
+    """Return the HTTP status of a problem; `differing` holds an entrance's own statuses."""
     statuses = {**STATUSES, **(differing or {})}
     return next(statuses[kind] for kind in type(problem).__mro__ if kind in statuses)

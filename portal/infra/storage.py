@@ -1,7 +1,7 @@
-"""The two buckets, over boto3. Each photo is written once, under a key of its own, and never overwritten.
+"""The two buckets, through boto3. Every object is written once, under a fresh key, and never overwritten.
 
-`uploads` is private: what clients PUT, and the originals. `cdn` holds only what our own code wrote and
-is safe to publish.
+`uploads` is private: it holds what clients PUT, and the originals. `cdn` holds only objects that our own code wrote
+and that are safe to publish.
 """
 
 import base64
@@ -25,17 +25,17 @@ from portal.errors import StorageFailed
 from portal.infra.presign import Credentials, presign_put
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-OWNER_KEY = "frontage-installation"  # of the object that names whose bucket it is; see portal/installation.py
-MAX_KEYS = 1000  # S3's DeleteObjects: "up to 1,000 keys"
+OWNER_KEY = "frontage-installation"  # the object with the owning installation's id; see portal/installation.py
+MAX_KEYS = 1000  # per call of S3's DeleteObjects
 log = logging.getLogger(__name__)
 
 ABSENT = {"404", "NoSuchKey", "NotFound"}
-PRESIGN_LIFETIME_S = 3600  # contract.md, B7
+PRESIGN_LIFETIME_S = 3600  # the Property Images API leaves it open
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a bucket knows of an object. The ETag is opaque: it is an MD5 only sometimes (case J9)."""
+    """An object's metadata. The ETag is opaque: with encryption or multipart uploads it is not an MD5."""
 
     key: str
     size_bytes: int
@@ -46,36 +46,36 @@ class Stored:
 
 @dataclass(frozen=True)
 class Read(Stored):
-    """An object with its bytes; None where there are more of them than were asked for."""
+    """An object with its bytes; None if there are more than the caller wanted."""
 
     data: bytes | None = None
 
 
 class Bucket:
-    """One bucket. Every call raises StorageFailed where the bucket doesn't answer or refuses."""
+    """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses."""
 
     def __init__(self, role: str, name: str, session: boto3.session.Session, client: Any, public_url: str) -> None:
-        self.role = role  # "uploads" or "cdn", whatever it is called in this installation
+        self.role = role  # "uploads" or "cdn", whatever the bucket's name is
         self.name, self._client, self._public_url = name, client, public_url
-        self._credentials = session.get_credentials()  # they refresh themselves; None where boto3 found none
+        self._credentials = session.get_credentials()  # refreshed by boto3; None if it found none
         self._region = client.meta.region_name
 
     def put(self, key: str, data: bytes, type: str) -> None:
-        with _said_clearly():
+        with _translated():
             self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE)
 
     def get(self, key: str) -> bytes | None:
-        """The bytes, or None where there are none."""
+        """Return an object's bytes, or None if it doesn't exist."""
         found = self.read(key)
         return found.data if found else None
 
     def read(self, key: str, *, most_bytes: int | None = None) -> Read | None:
-        """What a bucket knows of an object, and its bytes, of one moment; None where there is none.
+        """Return an object's metadata and bytes from one request, so that they match; None if it doesn't exist.
 
-        Of an object of more than `most_bytes` the bytes are left where they are.
+        The bytes of an object larger than `most_bytes` are not read.
         """
         try:
-            with _said_clearly():
+            with _translated():
                 found = self._client.get_object(Bucket=self.name, Key=key)
                 with closing(found["Body"]) as body:
                     is_small = most_bytes is None or found["ContentLength"] <= most_bytes
@@ -86,37 +86,38 @@ class Bucket:
 
     def head(self, key: str) -> Stored | None:
         try:
-            with _said_clearly():
+            with _translated():
                 found = self._client.head_object(Bucket=self.name, Key=key)
         except _Absent:
             return None
         return Stored(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"))
 
     def delete(self, *keys: str) -> set[str]:
-        """Delete objects, MAX_KEYS a call; one that isn't there is no error. Return those that could not be deleted."""
+        """Delete objects, MAX_KEYS per call; return the keys that could not be deleted. A missing one is no error."""
         kept: set[str] = set()
         for n in range(0, len(keys), MAX_KEYS):
             named = {"Objects": [{"Key": key} for key in keys[n : n + MAX_KEYS]], "Quiet": True}
-            with _said_clearly():
+            with _translated():
                 answer = self._client.delete_objects(Bucket=self.name, Delete=named)
             refused = {error["Key"]: error.get("Code") for error in answer.get("Errors", ())}
             kept |= {key for key, code in refused.items() if code not in ABSENT}
             if kept:
-                log.warning("%d objects of %s can't be deleted: %s", len(kept), self.name, set(refused.values()))
+                reasons = set(refused.values())
+                log.warning("deletion refused: bucket=%s objects=%d reasons=%s", self.name, len(kept), reasons)
         return kept
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
-        """Every object, but for the one that says whose bucket it is."""
-        with _said_clearly():
+        """Yield every object, except the one at OWNER_KEY."""
+        with _translated():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     if item["Key"] != OWNER_KEY:
                         yield Stored(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 
     def presign_put(self, key: str, *, content_type: str, size_bytes: int) -> str:
-        """A URL that takes one object of exactly this key, type and size, for PRESIGN_LIFETIME_S."""
+        """Return a URL that accepts a PUT of exactly this key, type and size, for PRESIGN_LIFETIME_S."""
         if self._credentials is None:
-            raise StorageFailed("There are no credentials for the photo storage.")
+            raise StorageFailed("No credentials are configured for the photo storage.")
         found = self._credentials.get_frozen_credentials()
         return presign_put(
             self._public_url,
@@ -131,7 +132,7 @@ class Bucket:
 
     @property
     def public_origin(self) -> str:
-        """Where browsers PUT to: the pages' CSP must name it."""
+        """The origin that browsers PUT to; the pages' CSP must allow it."""
         url = urlsplit(self._public_url)
         return f"{url.scheme}://{url.netloc}"
 
@@ -143,13 +144,13 @@ class Bucket:
         return True
 
     def prepare(self, origins: Sequence[str] = ()) -> None:
-        """Make the bucket if it is missing; let pages of these origins PUT into it."""
-        with _said_clearly():
+        """Create the bucket if it is missing, and allow pages of these origins to PUT into it."""
+        with _translated():
             if not self.answers():
                 self._client.create_bucket(Bucket=self.name)
             rule = {
                 "AllowedOrigins": [*origins]
-                or ["https://no.origin.invalid"],  # no rule at all would allow every origin
+                or ["https://no.origin.invalid"],  # without any rule, every origin would be allowed
                 "AllowedMethods": ["PUT"],
                 "AllowedHeaders": ["Content-Type", "x-amz-*"],
                 "ExposeHeaders": ["ETag"],
@@ -164,9 +165,9 @@ cdn = cast(Bucket, LocalProxy(lambda: config.parts()["cdn"]))
 
 
 def connect(settings: Settings) -> None:
-    """Give the current app its buckets, over one S3 client (the first of a process costs 112 ms).
+    """Create the current app's buckets, with one S3 client (the first one in a process takes 112 ms).
 
-    A call gives up after 3 tries and about 10 s in all.
+    A call gives up after 3 attempts, or about 10 s in all.
     """
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
     session = boto3.session.Session(
@@ -184,7 +185,7 @@ def connect(settings: Settings) -> None:
             read_timeout=3,
             retries={"total_max_attempts": 3, "mode": "standard"},
             max_pool_connections=50,
-            request_checksum_calculation="when_required",  # R2 and older servers know no other checksums
+            request_checksum_calculation="when_required",  # R2 and older servers don't support boto3's default
             response_checksum_validation="when_required",
         ),
     )
@@ -196,7 +197,7 @@ def connect(settings: Settings) -> None:
 
 
 def _add_md5(request: Any, **_: Any) -> None:
-    """Add the header that other S3 servers demand of DeleteObjects: boto3 sends a CRC-32 instead since 1.36."""
+    """Add Content-MD5, which other S3 servers require for DeleteObjects; boto3 sends a CRC-32 instead since 1.36."""
     digest = hashlib.md5(request.body, usedforsecurity=False).digest()
     request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
@@ -206,16 +207,15 @@ class _Absent(StorageFailed):
 
 
 @contextmanager
-def _said_clearly() -> Iterator[None]:
+def _translated() -> Iterator[None]:
+    """Turn boto3's errors into StorageFailed."""
     try:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in ABSENT:
             raise _Absent("There is no such object.") from error
-        raise StorageFailed(
-            "The photo storage did not do what it was asked. Nothing was changed.", details=code
-        ) from error
+        raise StorageFailed("The photo storage refused the request. Nothing was changed.", details=code) from error
     except BotoCoreError as error:
         raise StorageFailed(
             "The photo storage did not answer. Nothing was changed.", details=type(error).__name__

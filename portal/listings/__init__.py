@@ -1,1 +1,1 @@
-"""Listings: homes as a PMS describes them, synced page by page, their pictures copied into the CDN bucket."""
+"""Listings: properties as a PMS describes them, synced page by page, with their pictures copied to the CDN bucket."""

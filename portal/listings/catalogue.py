@@ -1,4 +1,4 @@
-"""Listings and their images, found and listed; each through its workspace."""
+"""Queries for listings and their images, always scoped to a workspace."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ STATES = (COPIED, WAITING, FAILED)
 
 
 class Page(NamedTuple):
-    """Some listings, the first that were found first, and where the next ones begin."""
+    """Some listings, oldest first, and the cursor of the next page."""
 
     items: list[Listing]
     next_cursor: str | None
@@ -36,56 +36,56 @@ def page(
     account: str | None = None,
     state: str | None = None,
 ) -> Page:
-    """Return listings from a cursor on. Raises Invalid for a cursor, provider or state that is none of ours.
+    """Return a page of listings. Raises Invalid for an unknown cursor, provider or state.
 
-    `state` keeps those with a picture that failed or waits, or where every picture has its copy; where the Image CDN
-    is off, a listing is in none. An account that is absent, or another workspace's, has none.
+    `state` selects listings with a failed picture, with a waiting picture, or with every picture copied. Listings whose
+    Image CDN is off are in no state. An account that doesn't exist, or belongs to another workspace, has no listings.
     """
-    found = select(Listing).where(Listing.workspace_id == workspace.id).options(WITH_ACCOUNT)
+    query = select(Listing).where(Listing.workspace_id == workspace.id).options(WITH_ACCOUNT)
     if provider is not None:
-        found = found.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
+        query = query.where(Listing.account_id.in_(_accounts(workspace, _is_of(provider))))
     if account is not None:
-        named = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
-        found = found.where(Listing.account_id.in_(named))
+        account_id = select(IntegrationAccount.id).where(IntegrationAccount.uuid == as_uuid(account))
+        query = query.where(Listing.account_id.in_(account_id))
     demand_known("state", state, STATES)
     if state is not None:
-        found = found.where(_in_state(workspace, state))
+        query = query.where(_in_state(workspace, state))
     if after is not None:
-        found = found.where(Listing.id > pagination.id_in(after, "after"))
-    found = matching(found, search, (Listing.name, Listing.external_id))
+        query = query.where(Listing.id > pagination.id_in(after, "after"))
+    query = matching(query, search, (Listing.name, Listing.external_id))
     limit = max(1, min(limit, MAX_PAGE))
-    rows = list(db.session.scalars(found.order_by(Listing.id).limit(limit + 1)))
+    rows = list(db.session.scalars(query.order_by(Listing.id).limit(limit + 1)))
     return Page(rows[:limit], pagination.cursor("after", rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def find(workspace: Workspace, uuid: str) -> Listing:
-    """Return a listing of this workspace. Raises NotFound; foreign equals absent."""
-    mine = select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
-    listing = db.session.scalar(mine.options(WITH_ACCOUNT))
+    """Return a listing of this workspace. Raises NotFound, also for another workspace's listing."""
+    query = select(Listing).where(Listing.workspace_id == workspace.id, Listing.uuid == as_uuid(uuid))
+    listing = db.session.scalar(query.options(WITH_ACCOUNT))
     if listing is None:
         raise NotFound("There is no such listing.", code="listing_not_found")
     return listing
 
 
 def hold(listing: Listing) -> bool:
-    """Lock a listing; False where it is gone, or its account was removed meanwhile."""
+    """Lock a listing; return False if it, or its account, has been removed meanwhile."""
     return lock(listing) and db.session.scalar(select(Listing.id).where(Listing.id == listing.id)) is not None
 
 
 def images(listing: Listing) -> list[ListingImage]:
-    """Return a listing's records: the thumbnail's, the gallery's in order, then what the PMS doesn't name any more."""
-    mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
+    """Return a listing's images: the thumbnail, the gallery in order, then those that the PMS no longer lists."""
+    query = select(ListingImage).where(ListingImage.listing_id == listing.id)
     order = (
         ListingImage.superseded_at.is_not(None),
         ListingImage.type.desc(),
         ListingImage.position,
         ListingImage.id,
     )
-    return list(db.session.scalars(mine.order_by(*order)))
+    return list(db.session.scalars(query.order_by(*order)))
 
 
 def covers(listings: Sequence[Listing]) -> dict[int, ListingImage]:
-    """Return a copied picture of each listing that has one, by the listing's id: its thumbnail, else its first."""
+    """Map listing ids to a copied picture: the thumbnail, or else the first. Listings without one are absent."""
     first = select(ListingImage).where(
         ListingImage.listing_id.in_([listing.id for listing in listings]),
         ListingImage.position == 0,
@@ -96,30 +96,33 @@ def covers(listings: Sequence[Listing]) -> dict[int, ListingImage]:
 
 
 def find_image(listing: Listing, uuid: str) -> ListingImage:
-    """Return a record of this listing. Raises NotFound."""
-    mine = select(ListingImage).where(ListingImage.listing_id == listing.id, ListingImage.uuid == as_uuid(uuid))
-    image = db.session.scalar(mine)
+    """Return an image of this listing. Raises NotFound."""
+    query = select(ListingImage).where(ListingImage.listing_id == listing.id, ListingImage.uuid == as_uuid(uuid))
+    image = db.session.scalar(query)
     if image is None:
         raise NotFound("There is no such image.", code="image_not_found")
     return image
 
 
 def is_named(key: str) -> bool:
-    """Whether a row names this object of the CDN bucket: what was removed is dark at once."""
-    named = select(ListingImage.id).join(ListingImage.listing)
-    found = db.session.scalar(named.where(ListingImage.key == key).limit(1)) is not None
-    release()  # no connection is held while bytes travel
-    return found
+    """Return whether a row names this object of the CDN bucket: removed listings go dark immediately."""
+    query = select(ListingImage.id).join(ListingImage.listing)
+    is_named = db.session.scalar(query.where(ListingImage.key == key).limit(1)) is not None
+    release()  # hold no database connection while the bytes are sent
+    return is_named
 
 
 def named_in_cdn(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that a row names: the others are nobody's."""
-    named = select(ListingImage.key).where(ListingImage.key.in_(keys))
-    return {key for key in db.session.scalars(named) if key}
+    """Return the keys that a row names; the others are orphans."""
+    query = select(ListingImage.key).where(ListingImage.key.in_(keys))
+    return {key for key in db.session.scalars(query) if key}
 
 
 def state_of(image: ListingImage) -> str:
-    """How a record stands: a failure after a success is a failure, though its copy is served on (A9)."""
+    """Return an image's state. A failure after a success counts as failed, though the earlier copy is served.
+
+    See tests/contracts/README.md, "Failures after a success".
+    """
     if image.failure_reason:
         return FAILED
     return COPIED if image.key else WAITING
@@ -144,7 +147,7 @@ def _in_state(workspace: Workspace, state: str) -> ColumnElement[bool]:
 
 
 def _accounts(workspace: Workspace, condition: ColumnElement[bool]) -> Select[int]:
-    mine = select(IntegrationAccount.id).join(
+    accounts = select(IntegrationAccount.id).join(
         IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id
     )
-    return mine.where(IntegrationDefinition.workspace_id == workspace.id, condition)
+    return accounts.where(IntegrationDefinition.workspace_id == workspace.id, condition)

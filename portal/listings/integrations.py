@@ -1,4 +1,4 @@
-"""Integrations: which providers a workspace has, with which accounts, and whether their pictures are copied."""
+"""Integrations: a workspace's providers, their accounts, and the Image CDN switch of each provider."""
 
 import json
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ MAX_ACCOUNTS = 50  # of one provider
 
 
 def definitions(workspace: Workspace) -> list[IntegrationDefinition]:
-    """Return the providers that a workspace has connected or switched, by name."""
-    mine = select(IntegrationDefinition).where(IntegrationDefinition.workspace_id == workspace.id)
-    return list(db.session.scalars(mine.order_by(IntegrationDefinition.provider)))
+    """Return the providers that a workspace has connected or configured, sorted by key."""
+    query = select(IntegrationDefinition).where(IntegrationDefinition.workspace_id == workspace.id)
+    return list(db.session.scalars(query.order_by(IntegrationDefinition.provider)))
 
 
 def switch(workspace: Workspace, provider: str, *, enabled: bool) -> IntegrationDefinition:
-    """Switch a provider's Image CDN on or off (seed A, "Enabling", "Disabling"). Raises NotFound for no provider.
+    """Switch a provider's Image CDN on or off. Raises NotFound for an unknown provider.
 
-    Off: nothing new is fetched, and reads show the PMS's own URLs. On: the copies there are show at once, and
-    the next sync, which begins now, finds the rest. However many pictures there are, none is touched: see
-    `copies.schedule`.
+    Image CDN contract, "Enabling Image CDN" and "Disabling Image CDN". While it is off, nothing is fetched and reads
+    return the PMS's own URLs. Switching it on makes existing copies visible immediately and starts a sync that finds
+    the rest. No picture's row is written, however many there are: see `copies.schedule`.
     """
     definition = _definition(workspace, providers.find(provider))
     with work() as w:
@@ -42,24 +42,24 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
             if enabled:
                 w.enqueue(jobs.image_cdn_upload())
                 for account in accounts(definition):
-                    if _hold(account):  # it may just have been removed, or its sync begun
-                        _hurry(w, account)
+                    if _hold(account):  # it may have been removed, or its sync may have started
+                        _start_sync(w, account)
     return definition
 
 
 def connect(
     workspace: Workspace, provider: str, credentials: Mapping[str, Any], *, name: str = ""
 ) -> IntegrationAccount:
-    """Add an account; its first sync begins at once. Raises NotFound for no provider, Invalid, Conflict."""
-    known = providers.find(provider)
-    checked, name = providers.checked(known, credentials), _name(known, name)
-    definition = _definition(workspace, known)
+    """Add an account and start its first sync. Raises NotFound for an unknown provider, Invalid, Conflict."""
+    adapter = providers.find(provider)
+    checked, name = providers.checked(adapter, credentials), _name(adapter, name)
+    definition = _definition(workspace, adapter)
     with work() as w:
         lock(definition)
         if len(accounts(definition)) >= MAX_ACCOUNTS:
-            raise Conflict(f"A provider has at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
+            raise Conflict(f"A provider can have at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
         account = IntegrationAccount(definition_id=definition.id, name=name)
-        _let_in(account, definition, known, checked)
+        _set_credentials(account, definition, adapter, checked)
         db.session.add(account)
         w.enqueue(jobs.sync_listings())
     return account
@@ -68,110 +68,110 @@ def connect(
 def change(
     account: IntegrationAccount, *, name: str | None = None, credentials: Mapping[str, str] | None = None
 ) -> IntegrationAccount:
-    """Change what is given; of the credentials what isn't given stays, and what is blank goes.
+    """Change the given values. Credentials that are not given keep their value; blank ones are removed.
 
-    With credentials we are let in anew and a sync begins at once. Where they are those of another account at the PMS,
-    its listings take the place of these. Raises Invalid, Conflict, NotFound.
+    New credentials discard the token and start a sync. If they belong to another account at the PMS, that account's
+    listings replace the present ones. Raises Invalid, Conflict, NotFound.
     """
-    definition, known = account.definition, providers.ALL[account.definition.provider]
+    definition, adapter = account.definition, providers.ALL[account.definition.provider]
     with work() as w:
-        if not lock(definition) or not _hold(account):  # in this order, as a sync does
+        if not lock(definition) or not _hold(account):  # the same order as a sync, against deadlocks
             raise NotFound("There is no such account.", code="account_not_found")
         if name is not None:
-            account.name = _name(known, name)
+            account.name = _name(adapter, name)
         if credentials is not None:
-            _let_in(account, definition, known, _renewed(account, known, credentials))
+            _set_credentials(account, definition, adapter, _merged(account, adapter, credentials))
             sync.begin_anew(w, account)
     return account
 
 
 def settings_of(account: IntegrationAccount) -> dict[str, str]:
-    """Return what was typed to connect an account, but for its secrets."""
+    """Return the credentials that were entered for an account, without its secrets."""
     secrets = {field.name for field in providers.ALL[account.definition.provider].fields if field.is_secret}
-    return {name: text for name, text in _opened(account).items() if name not in secrets}
+    return {name: text for name, text in _credentials(account).items() if name not in secrets}
 
 
 def accounts_of(workspace: Workspace, provider: str) -> list[IntegrationAccount]:
-    """Return a provider's accounts, none where it was never connected. Raises NotFound for no provider."""
-    definition = db.session.scalar(_mine(workspace, providers.find(provider).key))
+    """Return a provider's accounts, possibly none. Raises NotFound for an unknown provider."""
+    definition = db.session.scalar(_definition_query(workspace, providers.find(provider).key))
     return accounts(definition) if definition else []
 
 
 def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
-    mine = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
-    return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
+    query = select(IntegrationAccount).where(IntegrationAccount.definition_id == definition.id)
+    return list(db.session.scalars(query.order_by(IntegrationAccount.id)))
 
 
 def all_accounts(workspace: Workspace) -> list[IntegrationAccount]:
     """Return the accounts of all providers of a workspace, in one statement."""
-    mine = select(IntegrationAccount).join(IntegrationDefinition)
-    mine = mine.where(IntegrationDefinition.workspace_id == workspace.id)
-    return list(db.session.scalars(mine.order_by(IntegrationAccount.id)))
+    query = select(IntegrationAccount).join(IntegrationDefinition)
+    query = query.where(IntegrationDefinition.workspace_id == workspace.id)
+    return list(db.session.scalars(query.order_by(IntegrationAccount.id)))
 
 
 def find_definition(workspace: Workspace, provider: str) -> IntegrationDefinition:
-    """Return a provider of this workspace, in any case (A12). Raises NotFound for one it has not, too."""
+    """Return a provider of this workspace; the key's case is ignored. Raises NotFound if unknown or not connected."""
     key = providers.find(provider).key
-    definition = db.session.scalar(_mine(workspace, key))
+    definition = db.session.scalar(_definition_query(workspace, key))
     if definition is None:
         raise NotFound("This provider is not connected.", code="integration_not_found")
     return definition
 
 
 def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -> IntegrationAccount:
-    """Return an account of this workspace. Raises NotFound; foreign equals absent."""
-    mine = (
+    """Return an account of this workspace. Raises NotFound, also for another workspace's account."""
+    query = (
         select(IntegrationAccount)
         .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         .where(IntegrationDefinition.workspace_id == workspace.id, IntegrationAccount.uuid == as_uuid(uuid))
     )
     if provider is not None:
-        mine = mine.where(IntegrationDefinition.provider == providers.find(provider).key)
-    account = db.session.scalar(mine)
+        query = query.where(IntegrationDefinition.provider == providers.find(provider).key)
+    account = db.session.scalar(query)
     if account is None:
         raise NotFound("There is no such account.", code="account_not_found")
     return account
 
 
 def sync_now(account: IntegrationAccount) -> IntegrationAccount:
-    """Sync an account at once, unless a sync of it is under way. Raises NotFound when it is gone."""
+    """Start a sync of an account now, unless one is running. Raises NotFound if the account is gone."""
     with work() as w:
         if not _hold(account):
             raise NotFound("There is no such account.", code="account_not_found")
-        _hurry(w, account)
+        _start_sync(w, account)
     return account
 
 
 def is_syncing(account: IntegrationAccount) -> bool:
-    """Whether a sync is under way, or begins as soon as a worker is free."""
+    """Return whether a sync is running, or starts as soon as a worker is free."""
     return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
 
 
 def _hold(account: IntegrationAccount) -> bool:
-    """Lock an account; False where it is gone, or was removed meanwhile."""
+    """Lock an account; return False if it has been removed meanwhile."""
     return lock(account) and account.removed_at is None
 
 
-def _hurry(w: Work, account: IntegrationAccount) -> None:
+def _start_sync(w: Work, account: IntegrationAccount) -> None:
     if account.started_at is None:
         account.next_at = now()
         w.enqueue(jobs.sync_listings())
 
 
 def _definition(workspace: Workspace, provider: Provider) -> IntegrationDefinition:
-    """Return the definition of a provider, made where there is none yet, however close the race."""
-    if definition := db.session.scalar(_mine(workspace, provider.key)):
+    """Return a provider's definition, and create it if there is none; safe under concurrent calls."""
+    if definition := db.session.scalar(_definition_query(workspace, provider.key)):
         return definition
     try:
         with work():
             definition = IntegrationDefinition(workspace_id=workspace.id, provider=provider.key)
             db.session.add(definition)
     except IntegrityError:
-        return db.session.scalars(_mine(workspace, provider.key)).one()
+        return db.session.scalars(_definition_query(workspace, provider.key)).one()
     return definition
 
 
-def _mine(workspace: Workspace, key: str) -> Select[IntegrationDefinition]:
+def _definition_query(workspace: Workspace, key: str) -> Select[IntegrationDefinition]:
     definition = IntegrationDefinition
     return select(definition).where(definition.workspace_id == workspace.id, definition.provider == key)
 
@@ -179,42 +179,44 @@ def _mine(workspace: Workspace, key: str) -> Select[IntegrationDefinition]:
 def _name(provider: Provider, text: str) -> str:
     name = text.strip() or provider.name
     if len(name) > 120 or not is_storable(name):
-        raise Invalid("A name has at most 120 characters.", code="fields", details={"name": "At most 120 characters."})
+        raise Invalid(
+            "A name can have at most 120 characters.", code="fields", details={"name": "At most 120 characters."}
+        )
     return name
 
 
-def _let_in(
+def _set_credentials(
     account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, checked: Mapping[str, str]
 ) -> None:
-    """Give an account its credentials, which no other one has; what came of those before is forgotten."""
-    sealed = json.dumps(checked, sort_keys=True)
-    if any(other.credentials == sealed for other in accounts(definition) if other is not account):
-        raise Conflict("This account is connected already.", code="connected_already")
-    account.credentials, account.token = sealed, None
+    """Set an account's credentials and clear its token and errors. Raises Conflict if another account has them."""
+    serialized = json.dumps(checked, sort_keys=True)
+    if any(other.credentials == serialized for other in accounts(definition) if other is not account):
+        raise Conflict("This account is already connected.", code="connected_already")
+    account.credentials, account.token = serialized, None
     account.host = (_origin(provider, checked)[1] or provider.key)[:255]
     account.error, account.failures = None, 0
 
 
-def _renewed(account: IntegrationAccount, provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
-    """Lay what is given over what there was. No secret goes to another address unless it is typed anew.
+def _merged(account: IntegrationAccount, provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
+    """Merge the given credentials into the present ones. Raises Invalid if a kept secret would go to a new address.
 
-    Else whoever may change the address could read the secrets there, which are shown to nobody.
+    Otherwise anyone allowed to change the address could capture secrets that the portal never reveals.
     """
-    before = _opened(account)
+    before = _credentials(account)
     checked = providers.checked(provider, {**before, **given})
     kept = [field.name for field in provider.fields if field.is_secret and field.name in checked.keys() - given.keys()]
     if kept and _origin(provider, before) != _origin(provider, checked):
-        again = "Type it again: it goes to another address now."
+        again = "Enter it again: the address has changed."
         raise Invalid(again, code="fields", details=dict.fromkeys(kept, again))
     return checked
 
 
-def _opened(account: IntegrationAccount) -> dict[str, str]:
-    """Return an account's credentials; none where they can't be read any more."""
+def _credentials(account: IntegrationAccount) -> dict[str, str]:
+    """Return an account's credentials; empty if they can no longer be decrypted."""
     return dict(json.loads(account.credentials)) if account.credentials else {}
 
 
 def _origin(provider: Provider, credentials: Mapping[str, str]) -> tuple[str, str]:
-    """Scheme and host, as Account keeps to them."""
+    """Return scheme and host; HttpAccount never leaves them."""
     parts = urlsplit(base_url_of(provider, credentials).lower())
     return parts.scheme, parts.netloc

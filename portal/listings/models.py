@@ -19,13 +19,13 @@ from portal.accounts.models import Workspace
 from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
 from portal.infra.encrypted import EncryptedText
 
-THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # seed A's enum
+THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # Image CDN contract, "Data Model"
 
-VERIFY_EVERY = timedelta(days=7)  # the bytes behind one URL may change
+VERIFY_EVERY = timedelta(days=7)  # the bytes behind a URL may change
 
 
 class IntegrationDefinition(Base):
-    """A provider in a workspace; carries the Image CDN's switch."""
+    """A provider in a workspace, with its Image CDN switch."""
 
     __tablename__ = "integration_definition"
     __table_args__ = (UniqueConstraint("workspace_id", "provider"),)
@@ -34,7 +34,7 @@ class IntegrationDefinition(Base):
     uuid: Mapped[PublicId]
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
     provider: Mapped[str] = mapped_column(String(20))  # "HOSTAWAY"
-    enable_images_cdn: Mapped[bool] = mapped_column(default=False)  # seed A: "disabled by default"
+    enable_images_cdn: Mapped[bool] = mapped_column(default=False)  # off by default: Image CDN contract
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
 
@@ -42,7 +42,7 @@ class IntegrationDefinition(Base):
 
 
 class IntegrationAccount(Base):
-    """One set of credentials under a definition, and how its sync stands. A due row is itself the job."""
+    """One set of credentials of a provider, and the state of its sync. A due row is itself the job."""
 
     __tablename__ = "integration_account"
     __table_args__ = (Index("ix_integration_account_due", "next_at"),)
@@ -52,39 +52,35 @@ class IntegrationAccount(Base):
     definition_id: Mapped[int | None] = mapped_column(
         ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
     )
-    removed_at: Mapped[Moment | None] = mapped_column(index=True)  # nobody sees it or its listings from then on
+    removed_at: Mapped[Moment | None] = mapped_column(index=True)  # hides the account and its listings
     name: Mapped[str] = mapped_column(String(120))
-    # Deferred: to load an account is not to decrypt its secrets.
-    credentials: Mapped[str | None] = mapped_column(
-        EncryptedText, deferred=True
-    )  # JSON object; None: SECRET_KEY has changed
-    token: Mapped[str | None] = mapped_column(
-        EncryptedText, deferred=True
-    )  # what the PMS let us in with: few are given a day
-    host: Mapped[str] = mapped_column(String(255))  # few are asked at a time on one host
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to sync, or ask on
-    syncing_until: Mapped[Moment | None]  # the lease of the worker that asks for a page
-    started_at: Mapped[Moment | None]  # of the sync under way; None between syncs
-    cursor: Mapped[str | None] = mapped_column(String(500))  # of the page that comes next
-    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # since the PMS forgot its cursor: once, then it fails
-    passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in this sync, or the last one
-    pages: Mapped[int] = mapped_column(default=0)  # stored in the sync under way, or the last one
+    # Deferred, so that loading an account doesn't decrypt its secrets
+    credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: SECRET_KEY has changed
+    token: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # some PMSs issue only a few a day
+    host: Mapped[str] = mapped_column(String(255))  # concurrent requests to a host are limited
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # of the next sync or page
+    syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
+    started_at: Mapped[Moment | None]  # of the running sync; None between syncs
+    cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page
+    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # the PMS rejected a cursor; the second time fails
+    passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in the running or last sync
+    pages: Mapped[int] = mapped_column(default=0)  # stored in the running or last sync
     found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages
-    total: Mapped[int | None]  # listings there are, where the PMS says it
-    withheld: Mapped[int | None]  # listings that it counts but does not return, as of the last sync that could tell
-    uploads: Mapped[int] = mapped_column(default=0)  # pictures that waited when the last sync began, or are new since
-    attempts: Mapped[int] = mapped_column(default=0)  # of the page that comes next
-    failures: Mapped[int] = mapped_column(default=0)  # syncs that failed since the last good one
-    synced_at: Mapped[Moment | None]  # when the last whole sync ended
+    total: Mapped[int | None]  # listings according to the PMS, if it counts them
+    withheld: Mapped[int | None]  # listings counted but not returned, as of the last sync that could tell
+    uploads: Mapped[int] = mapped_column(default=0)  # pictures waiting when the last sync started, or new since
+    attempts: Mapped[int] = mapped_column(default=0)  # at the next page
+    failures: Mapped[int] = mapped_column(default=0)  # consecutive failed syncs
+    synced_at: Mapped[Moment | None]  # end of the last complete sync
     error: Mapped[str | None] = mapped_column(String(300))  # why the last sync failed
-    note: Mapped[str | None] = mapped_column(String(300))  # what was odd in it
+    note: Mapped[str | None] = mapped_column(String(300))  # an oddity in its data, for people
     created_at: Mapped[Moment] = mapped_column(default=now)
 
     definition: Mapped[IntegrationDefinition] = relationship(lazy="joined", innerjoin=True)
 
 
 class SyncPage(Base):
-    """Which listings a page of the sync under way had: when that is whole, those on no page are missing."""
+    """The listings on a page of the running sync. Once the sync is complete, listings on no page are missing."""
 
     __tablename__ = "sync_page"
 
@@ -92,7 +88,7 @@ class SyncPage(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     pass_number: Mapped[int] = mapped_column(default=0, server_default="0")  # from 0; `number` counts on across passes
     listing_ids: Mapped[list[int]] = mapped_column(JSON)
-    total: Mapped[int | None]  # listings there are, according to this page
+    total: Mapped[int | None]  # listings according to this page
 
 
 class Listing(Base):
@@ -101,7 +97,7 @@ class Listing(Base):
     __tablename__ = "listing"
     __table_args__ = (
         UniqueConstraint("account_id", "external_id"),
-        # Wide enough to be all that counting and filtering read: the rows themselves hold whole galleries
+        # A covering index for counting and filtering: the rows hold whole galleries
         Index("ix_listing_workspace", "workspace_id", "id", "account_id", "copied", "failed", "waiting", "copied_at"),
     )
 
@@ -113,16 +109,16 @@ class Listing(Base):
     name: Mapped[str] = mapped_column(String(300))
     thumbnail_url: Mapped[str | None] = mapped_column(String(2048))
     pictures: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # {url, description, …} in the PMS's order
-    content_sha256: Mapped[str] = mapped_column(String(64))  # of all the PMS says: what is the same costs no write
-    is_detected: Mapped[bool] = mapped_column(default=False)  # its ListingImages stand for this very content
-    copied: Mapped[int] = mapped_column(default=0)  # how many of its pictures are; as of the last recount()
+    content_sha256: Mapped[str] = mapped_column(String(64))  # of all PMS data: an unchanged listing costs no write
+    is_detected: Mapped[bool] = mapped_column(default=False)  # its ListingImages match this content
+    copied: Mapped[int] = mapped_column(default=0)  # pictures; cached, see portal/listings/counts.py
     failed: Mapped[int] = mapped_column(default=0)
     waiting: Mapped[int] = mapped_column(default=0)
-    missing_since: Mapped[Moment | None]  # a whole sync did not see it; the next one that doesn't removes it
+    missing_since: Mapped[Moment | None]  # since a complete sync missed it; the second miss removes it
     has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
-    copied_at: Mapped[Moment | None]  # of that event: since when nothing of what was new waits any more
+    copied_at: Mapped[Moment | None]  # of that event: when the last new picture was copied
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
-    # The lease of whoever imports its pictures into that property
+    # Lease of the import of its pictures into that property
     creating_until: Mapped[Moment | None] = mapped_column("adopting_until")
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
@@ -131,7 +127,7 @@ class Listing(Base):
 
 
 class ListingImage(Base):
-    """The link from a PMS URL to its CDN copy (seed A, "Data Model"). A due row is itself the job."""
+    """The link from a PMS URL to its CDN copy (Image CDN contract, "Data Model"). A due row is itself the job."""
 
     __tablename__ = "listing_image"
     __table_args__ = (
@@ -139,9 +135,9 @@ class ListingImage(Base):
         Index("ix_listing_image_due", "account_id", "next_at", "host"),
         Index("ix_listing_image_busy", "fetching_until"),
         Index(
-            "ix_listing_image_failed",  # with all that is asked of what failed: why, and where
+            "ix_listing_image_failed",  # covers the queries for failures: why, and where
             "listing_id",
-            "superseded_at",  # always none here; with it SQLite takes this index and no other
+            "superseded_at",  # always NULL here; makes SQLite prefer this index
             "host",
             "failure_reason",
             sqlite_where=text("failure_reason IS NOT NULL AND superseded_at IS NULL"),
@@ -151,26 +147,26 @@ class ListingImage(Base):
 
     id: Mapped[Id]
     uuid: Mapped[PublicId]
-    account_id: Mapped[int] = mapped_column(BigInteger)  # that its listing came with: on whose switch it waits
+    account_id: Mapped[int] = mapped_column(BigInteger)  # of its listing, for the Image CDN switch
     listing_id: Mapped[int] = mapped_column(ForeignKey("listing.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(10))  # THUMBNAIL or GALLERY
-    original_url: Mapped[str] = mapped_column(String(2048))  # verbatim, as the PMS said it last
-    url_sha256: Mapped[str] = mapped_column(String(64))  # of the URL without what signs it (contract.md, A7)
-    host: Mapped[str] = mapped_column(String(255))  # few are fetched from one host at a time
+    original_url: Mapped[str] = mapped_column(String(2048))  # verbatim, as last returned by the PMS
+    url_sha256: Mapped[str] = mapped_column(String(64))  # of the URL without signature parameters
+    host: Mapped[str] = mapped_column(String(255))  # concurrent downloads from a host are limited
     position: Mapped[int]  # from 0; 0 for a thumbnail
-    key: Mapped[str | None] = mapped_column(String(200), index=True)  # of the copy; None: there is none yet
-    image_hash: Mapped[str | None] = mapped_column(String(32))  # MD5 of what was downloaded: seed A's, and only that
+    key: Mapped[str | None] = mapped_column(String(200), index=True)  # of the copy; None until there is one
+    image_hash: Mapped[str | None] = mapped_column(String(32))  # MD5 of the download, as the Image CDN contract has it
     original_bytes: Mapped[int | None]
     delivered_bytes: Mapped[int | None]
     width: Mapped[int | None]  # as displayed, px
     height: Mapped[int | None]
-    etag: Mapped[str | None] = mapped_column(String(300))  # the PMS's, for asking whether it has changed
+    etag: Mapped[str | None] = mapped_column(String(300))  # the PMS's, for conditional requests
     last_modified: Mapped[str | None] = mapped_column(String(100))
-    last_checked_at: Mapped[Moment | None]  # when the bytes were last verified (A19)
+    last_checked_at: Mapped[Moment | None]  # when the bytes were last verified
     failure_reason: Mapped[str | None] = mapped_column(String(300))
-    superseded_at: Mapped[Moment | None]  # since when the PMS doesn't name this URL any more (A5, A8)
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to fetch, or verify
-    fetching_until: Mapped[Moment | None]  # the lease of the worker that fetches it
+    superseded_at: Mapped[Moment | None]  # since when the PMS no longer lists this URL
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to fetch or verify it
+    fetching_until: Mapped[Moment | None]  # lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
@@ -180,7 +176,7 @@ class ListingImage(Base):
 
 WITH_ACCOUNT = joinedload(Listing.account)
 WITH_REMOVED = {"with_removed": True}
-"""Execution options of a query that wants removed accounts and their listings too."""
+"""Execution options of a query that includes removed accounts and their listings."""
 
 _accounts = IntegrationAccount.__table__
 _ACCOUNT_IS_THERE = with_loader_criteria(
@@ -195,9 +191,9 @@ _LISTING_IS_THERE = with_loader_criteria(
 
 @event.listens_for(Session, "do_orm_execute")
 def _hide_what_was_removed(state: ORMExecuteState) -> None:
-    """Hide removed accounts and their listings from every SELECT that starts from one of _OURS, unless WITH_REMOVED.
+    """Hide removed accounts and their listings from every SELECT on one of _OURS, unless WITH_REMOVED.
 
-    One that starts from another table, and each part of a UNION, must say it itself.
+    A SELECT that starts from another table, and each part of a UNION, must filter for itself.
     """
     is_ours = state.bind_mapper is not None and state.bind_mapper.class_ in _OURS
     if is_ours and state.is_select and not state.is_column_load and "with_removed" not in state.execution_options:
@@ -208,5 +204,8 @@ _OURS = (IntegrationDefinition, IntegrationAccount, Listing, ListingImage)
 
 
 def prefix_of(workspace_uuid: UUID, listing_uuid: UUID) -> str:
-    """`{workspaceId}/{listingId}/`: what all copies of a listing begin with (seed A, "Image Storage Structure")."""
+    """Return `{workspaceId}/{listingId}/`, which starts the key of every copy of a listing.
+
+    Image CDN contract, "Image Storage Structure".
+    """
     return f"{workspace_uuid}/{listing_uuid}/"

@@ -1,4 +1,4 @@
-"""A listing's pictures as people look at them: what the PMS names now, and what came of each."""
+"""A listing's pictures for display: what the PMS lists now, and the state of each copy."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,11 @@ from portal.listings.catalogue import WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.sync import detection
 
-OFF = "off"  # beside a record's own states: the Image CDN is
+OFF = "off"  # a state besides an image's own: the Image CDN is switched off
 
 
 class Row(NamedTuple):
-    """A picture, and its record where there is one yet."""
+    """A picture, and its ListingImage if there is one yet."""
 
     type: str
     position: int
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
-    """Return a row for the thumbnail, then one for each picture of the gallery, with its record of `images`."""
+    """Return a row for the thumbnail and each gallery picture, in order, with its entry in `images`."""
     records = {(image.type, image.url_sha256): image for image in images if image.superseded_at is None}
     is_on = listing.account.definition.enable_images_cdn
     texts = {picture["url"]: picture["description"] for picture in listing.pictures}
@@ -36,6 +36,6 @@ def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
 
 
 def former(images: Sequence[ListingImage]) -> list[Row]:
-    """Return a row for each record of what the PMS names no more."""
+    """Return a row for each image that the PMS no longer lists."""
     gone = [image for image in images if image.superseded_at]
     return [Row(image.type, image.position, image.original_url, "", catalogue.state_of(image), image) for image in gone]

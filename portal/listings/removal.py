@@ -1,4 +1,4 @@
-"""Listings that are gone: seen by nobody at once, and deleted with their objects by a worker, one by one (A15)."""
+"""Removal of listings: hidden immediately; a worker then deletes the rows and their objects in small batches."""
 
 import time
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from portal.infra import jobs, storage
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
 from portal.work import Work, held, lock, quietly, work
 
-CLEAR_FOR_S = 10  # imports wait in the same queue
+CLEAR_FOR_S = 10  # imports share this queue
 BATCH = 500
-CLEARED_TOGETHER = 50  # listings, with some thousand pictures at most usually
-SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS doesn't name any more (A8)
+CLEARED_TOGETHER = 50  # listings a transaction, usually with a few thousand pictures at most
+SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS no longer lists
 
 
 def remove_account(account: IntegrationAccount) -> None:
-    """Forget an account: nobody sees it or its listings from now on; a worker deletes them, and their copies.
+    """Remove an account. It and its listings are hidden immediately; a worker deletes them and their copies later.
 
-    One row is changed, however many listings there are. Raises NotFound when somebody was first.
+    Changes a single row, however many listings there are. Raises NotFound if it is already removed.
     """
     with work() as w:
         if not lock(account) or account.removed_at:
@@ -32,14 +32,15 @@ def remove_account(account: IntegrationAccount) -> None:
 
 
 def remove_missing(w: Work, account: IntegrationAccount) -> None:
-    """End a whole sync: mark the listings that it did not see; remove those that the one before missed too.
+    """After a complete sync, mark the listings that it did not see; remove those that the previous one missed too.
 
-    Twice, because pages are counted by offset: where a listing goes while they are read, another is skipped.
+    One miss is not enough, because pages are cut by offset: if a listing disappears while they are read, another one
+    is skipped.
     """
     pages = select(SyncPage.listing_ids).where(SyncPage.account_id == account.id)
     seen = {listing_id for ids in db.session.scalars(pages) for listing_id in ids}
-    mine = select(Listing.id, Listing.missing_since).where(Listing.account_id == account.id).order_by(Listing.id)
-    unseen = [row for row in db.session.execute(mine) if row.id not in seen]
+    rows = select(Listing.id, Listing.missing_since).where(Listing.account_id == account.id).order_by(Listing.id)
+    unseen = [row for row in db.session.execute(rows) if row.id not in seen]
     gone = [row.id for row in unseen if row.missing_since is not None]
     marked = [row.id for row in unseen if row.missing_since is None]
     if gone:
@@ -50,9 +51,9 @@ def remove_missing(w: Work, account: IntegrationAccount) -> None:
 
 
 def clear_leftovers() -> int:
-    """Delete what is left of accounts that were removed, for a while; return how many listings that were.
+    """Delete listings of removed accounts for up to CLEAR_FOR_S; return how many were deleted.
 
-    Some at a time: others may write in between, and no import waits for long behind ten thousand.
+    Small batches let other writers in between; the time limit keeps imports from queueing behind thousands of listings.
     """
     end, count = time.monotonic() + CLEAR_FOR_S, 0
     while account_id := db.session.scalar(_removed()):
@@ -65,13 +66,13 @@ def clear_leftovers() -> int:
 
 
 def enqueue_missing() -> None:
-    """Ring where something is left of accounts that were removed."""
+    """Enqueue the cleanup job if a removed account still has rows."""
     if db.session.scalar(_removed()):
         jobs.enqueue_missing([jobs.clear_leftovers()])
 
 
 def forget_superseded() -> int:
-    """Drop the copies of pictures that the PMS has not named for SUPERSEDED_KEPT; their records stay. Nightly."""
+    """Drop copies of pictures that the PMS has not listed for SUPERSEDED_KEPT, but keep their rows. Runs nightly."""
     count = 0
     old = select(ListingImage).where(
         ListingImage.superseded_at < now() - SUPERSEDED_KEPT, ListingImage.key.is_not(None)
@@ -91,7 +92,7 @@ def forget_superseded() -> int:
 
 
 def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
-    """Give listings to an account that was removed, and with it they go: there may be thousands."""
+    """Move listings to a removed account, so that the cleanup job deletes them: there may be thousands."""
     removed = IntegrationAccount(
         definition_id=account.definition_id, name=account.name, host=account.host, next_at=None, removed_at=now()
     )
@@ -104,9 +105,9 @@ def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int])
 
 
 def _hold(listing_ids: Sequence[int]) -> None:
-    """In the order in which everybody locks them."""
-    mine = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-    db.session.scalars(held(mine, Listing)).all()
+    """Lock listings by ascending id, the order that every transaction uses."""
+    query = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+    db.session.scalars(held(query, Listing)).all()
 
 
 def _removed() -> Select[int]:
@@ -115,14 +116,16 @@ def _removed() -> Select[int]:
 
 
 def _clear_some(account_id: int) -> int:
-    """Delete some listings of an account that was removed, with their copies; and the account with the last of them."""
-    mine = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
+    """Delete a batch of a removed account's listings and their copies, and the account itself after the last one."""
+    batch = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
     with work() as w:
-        ids = list(db.session.scalars(held(mine, Listing).execution_options(**WITH_REMOVED)))
+        ids = list(db.session.scalars(held(batch, Listing).execution_options(**WITH_REMOVED)))
         copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
         w.drop(storage.cdn, *set(db.session.scalars(copies)))
         db.session.execute(delete(Listing).where(Listing.id.in_(ids)))
-        empty = ~exists().where(Listing.account_id == account_id)  # whom we waited for may have left some
+        empty = ~exists().where(
+            Listing.account_id == account_id
+        )  # a transaction that held the lock may have added some
         db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account_id, empty))
     return len(ids)
 

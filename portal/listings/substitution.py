@@ -1,4 +1,7 @@
-"""Substitution on read: where there is a copy, its URL stands in place of the PMS's (seed A, "Listing Response")."""
+"""Substitution on read: a copy's CDN URL replaces the PMS's URL.
+
+Image CDN contract, "Listing Response Behavior".
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,37 +27,40 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ListingPictures:
-    """A listing's pictures as they are answered: of the same shape as the PMS's, another URL at most (A13)."""
+    """A listing's pictures as the API returns them. Only the URLs differ from the PMS's data, never the shape."""
 
     thumbnail_url: str | None
     pictures: Sequence[Mapping[str, Any]]
 
 
 def substitute(listings: Sequence[Listing]) -> list[ListingPictures]:
-    """Return what to show of each, in one statement. Where anything fails, it is what the PMS says (seed A)."""
+    """Return the pictures of each listing with copies substituted, in one statement.
+
+    If anything fails, return the PMS's URLs instead (Image CDN contract, "Error Handling and Fallbacks").
+    """
     try:
         copies = _copies([listing.id for listing in listings])
         return [_substitute(listing, copies) for listing in listings]
     except Exception:
-        log.exception("substitution failed: the PMS's own URLs are shown")
+        log.exception("substitution failed: returning the PMS's URLs, listings=%s", len(listings))
         release()
         read_anew(listings, WITH_ACCOUNT)
         return [ListingPictures(listing.thumbnail_url, listing.pictures) for listing in listings]
 
 
 def cdn_url(image: ListingImage) -> str | None:
-    """Return where a record's copy is served, whether its listing shows it or not; None while there is none."""
+    """Return the CDN URL of an image's copy, even while the Image CDN is off; None if there is no copy."""
     return f"{_base()}{image.key}" if image.key else None
 
 
 def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]:
-    """Return PMS URL → CDN URL of each listing and type, where the Image CDN is on.
+    """Map PMS URLs to CDN URLs, by listing and image type, where the Image CDN is on.
 
-    Joined in the database, a row a listing and type: a row for each picture would take longer than all the rest.
+    The database concatenates the pairs of each listing and type: a row per picture would dominate the request's time.
     """
     image = ListingImage
     pairs = func.aggregate_strings(image.original_url + " " + image.key, "\n")
-    found = (
+    query = (
         select(image.listing_id, image.type, pairs)
         .join(Listing, image.listing_id == Listing.id)
         .join(IntegrationAccount, Listing.account_id == IntegrationAccount.id)
@@ -65,7 +71,7 @@ def _copies(listing_ids: Sequence[int]) -> dict[tuple[int, str], dict[str, str]]
     base = _base()
     return {
         (listing_id, type): {url: base + key for url, _, key in (pair.rpartition(" ") for pair in text.split("\n"))}
-        for listing_id, type, text in db.session.execute(found)
+        for listing_id, type, text in db.session.execute(query)
     }
 
 

@@ -1,4 +1,4 @@
-"""What Alembic runs: the app's engine and tables, one transaction for all steps."""
+"""Alembic's environment: the app's engine and tables, with all steps in one transaction."""
 
 from typing import Any, Literal
 
@@ -9,13 +9,13 @@ from portal.db import UtcDateTime, db, writing
 
 
 def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
-    """A migration must stand alone: our column types are written as what they are to the database."""
+    """Render our column types as SQLAlchemy's own, so that migrations don't depend on the code."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
 def migrate() -> None:
     engine = db.engine
-    token = writing.set(True)  # SQLite: two starting at once take turns
+    token = writing.set(True)  # on SQLite, concurrent starts run one after the other
     try:
         with engine.connect() as connection:
             options = current_app.extensions["migrate"].configure_args

@@ -1,10 +1,12 @@
 """Static files under an address that changes with their content, so that browsers may keep them for good."""
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path, PurePath
 
 import rjsmin
+import tinycss2
 from flask import Blueprint, Flask, Response, abort, current_app, request, send_from_directory, url_for
 from werkzeug.security import safe_join
 
@@ -59,6 +61,8 @@ def _forms(_version: str, name: str) -> tuple[bytes, bytes]:
     data = Path(path).read_bytes()
     if name.startswith("js/"):
         data = minified(data.decode()).encode()
+    elif name.startswith("css/"):
+        data = stylesheet(Path(path)).encode()
     return data, compression.pack(data, 9)
 
 
@@ -68,6 +72,22 @@ def minified(module: str) -> str:
     No template literal may stand inside another: rjsmin would take the text of the inner one for code.
     """
     return str(rjsmin.jsmin(module))
+
+
+def stylesheet(path: Path) -> str:
+    """Return a stylesheet with the files that it imports in place, without comments and indentation.
+
+    The comments are a fifth of what would travel. They are dropped by a parser: rcssmin also drops the space in
+    `.tile:hover :is(…)`, since it takes a rule inside `@layer` for a declaration.
+    """
+    tokens = tinycss2.parse_component_value_list(_joined(path), skip_comments=True)
+    lines = map(str.strip, tinycss2.serialize(tokens).splitlines())
+    return "\n".join(filter(None, lines))
+
+
+def _joined(path: Path) -> str:
+    """Return the text of a stylesheet with each `@import "…";` replaced by that file."""
+    return re.sub(r'^@import "(.+)";$', lambda found: _joined(path.parent / found[1]), path.read_text(), flags=re.M)
 
 
 def _version() -> str:

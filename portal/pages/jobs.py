@@ -117,7 +117,7 @@ def _seen() -> dict[str, object]:
 
 def _warning() -> str:
     """What operators should know of; nobody else can do anything about it."""
-    is_wanted = is_operator() and installation.is_a_stranger(db.engine)
+    is_wanted = is_operator() and installation.is_foreign(db.engine)
     return installation.NOT_OURS if is_wanted else ""
 
 

@@ -1,1 +1,1 @@
-"""What are these bytes, and what do they look like? Pure: bytes in, bytes out; no network, no rows."""
+"""Inspect, render and strip image files. Bytes in, bytes out: no network, no database."""

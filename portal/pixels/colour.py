@@ -1,4 +1,4 @@
-"""Any of Pillow's modes to plain sRGB: profiles applied, transparency laid onto white."""
+"""Convert any of Pillow's modes to plain sRGB: apply the colour profile, put transparency on white."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -7,13 +7,13 @@ from PIL import Image, ImageCms
 
 _SRGB = ImageCms.createProfile("sRGB")
 _LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}  # Pillow's mode: the profile's word
-_SIXTEEN_BITS = {"I;16": 1, "I;16L": 1, "I;16B": 0}  # mode: which byte of the two is the high one
+_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}  # Pillow's mode → colour space in the profile
+_SIXTEEN_BITS = {"I;16": 1, "I;16L": 1, "I;16B": 0}  # mode → index of the high byte
 
 
 def resizable(image: Image.Image) -> Image.Image:
     """Return the image in a mode whose pixels can be averaged: RGB, RGBA, L, CMYK or LAB."""
-    if image.mode in _SIXTEEN_BITS:  # convert("L") would clip at 255 instead of scaling
+    if image.mode in _SIXTEEN_BITS:  # convert("L") would clip at 255 instead of scaling down
         high_bytes = image.tobytes()[_SIXTEEN_BITS[image.mode] :: 2]
         return Image.frombytes("L", image.size, high_bytes)
     if image.mode == "RGBA":
@@ -26,10 +26,10 @@ def resizable(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Return the image in sRGB, opaque, without metadata. `image` is in a mode of `resizable`.
+    """Return the image in sRGB, opaque, without metadata. `image` must be in a mode that `resizable` returns.
 
-    What is transparent becomes white: so a photo looks the same as WebP, JPEG and AVIF, on a light page
-    and on a dark one. A profile that is broken or of another kind is passed over, as browsers do.
+    Transparency becomes white, so that a photo looks the same as WebP, JPEG and AVIF, on light and dark pages. A
+    profile that is broken or doesn't fit the mode is ignored, as browsers do.
     """
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     colours = image.convert("RGB") if alpha else image
@@ -40,13 +40,13 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         colours = colours.convert("RGB")
     if alpha:
         colours = Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
-    colours.info = {}  # Pillow's encoders write what they find here
+    colours.info = {}  # Pillow's encoders would write this metadata
     return colours
 
 
 @lru_cache(maxsize=8)
 def _transform(icc: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build a transform once: thousands of photos share a phone's profile."""
+    """Return the transform of a profile, if it needs one. Cached: thousands of photos share a phone's profile."""
     if icc:
         try:
             profile = ImageCms.getOpenProfile(BytesIO(icc))
@@ -61,7 +61,7 @@ def _from_profile(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.Imag
     if (profile.profile.profile_description or "").startswith("sRGB"):
         return None
     relative, perceptual = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Intent.PERCEPTUAL
-    if mode == "CMYK":  # paper's range is far from a screen's: see performance.md, step 5
+    if mode == "CMYK":  # the ranges of paper and screen differ too much for a relative colorimetric transform
         black_point = ImageCms.Flags.BLACKPOINTCOMPENSATION
         return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", perceptual, black_point)
     return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", relative)

@@ -1,11 +1,11 @@
-"""Three more containers, part by part: PNG chunks, WebP chunks, GIF blocks."""
+"""Chunked containers: PNG chunks, WebP chunks, GIF blocks."""
 
 import zlib
 from collections.abc import Iterator
 
 from portal.pixels.refused import MAX_PARTS, too_many_parts, truncated
 
-MAX_GIF_BLOCKS = 1_000_000  # a picture is cut into pieces of at most 255 bytes: 50 MB have 200,000
+MAX_GIF_BLOCKS = 1_000_000  # a block has at most 255 bytes, so 50 MB have 200,000
 
 _PNG_MAKES_PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"}
 _PNG_COLOURS = {b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"cICP", b"mDCV", b"cLLI", b"bKGD", b"pHYs"}
@@ -13,14 +13,14 @@ _PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
 _PNG_SHOWN = _PNG_MAKES_PIXELS | _PNG_COLOURS | _PNG_FRAMES
 _WEBP_SHOWN = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
 _WEBP_HAS_EXIF, _WEBP_HAS_XMP = 0x08, 0x04  # flags of VP8X
-_GIF_FRAME_SETTINGS, _GIF_APPLICATION = 0xF9, 0xFF  # the graphic control extension: transparency and time
-_GIF_SHOWN = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # applications: how often it is played; its colours
+_GIF_FRAME_SETTINGS, _GIF_APPLICATION = 0xF9, 0xFF  # the former is the graphic control extension
+_GIF_SHOWN = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # application extensions: loop count, colour profile
 
 
 def split_png(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the PNG without what makes no pixels, its EXIF); raise `Refused` where it is cut off.
+    """Return (the chunks that make the pixels, the EXIF); raise `Refused` if the PNG is truncated.
 
-    Text that unpacks to gigabytes and the further frames of an APNG are never shown to a decoder.
+    So no decoder gets text that unpacks to gigabytes, or an APNG's further frames.
     """
     whole = memoryview(data)
     kept, exif = [whole[:8]], b""
@@ -33,7 +33,7 @@ def split_png(data: bytes) -> tuple[bytes, bytes]:
 
 
 def strip_png(data: bytes, tags: bytes) -> bytes:
-    """Return the PNG without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
+    """Return the PNG with only the chunks that affect its look, frames included; `tags` replace its EXIF."""
     whole = memoryview(data)
     kept: list[bytes | memoryview] = [whole[:8]]
     for name, start, end in _png_chunks(data):
@@ -46,7 +46,7 @@ def strip_png(data: bytes, tags: bytes) -> bytes:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, start, end) of each chunk, the end's own included."""
+    """Yield (name, start, end) of each chunk up to IEND, inclusive."""
     at = 8
     for _ in range(MAX_PARTS):
         name = data[at + 4 : at + 8]
@@ -61,7 +61,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_webp(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the WebP, its EXIF); raise `Refused` where it is cut off."""
+    """Return (the WebP, its EXIF); raise `Refused` if it is truncated."""
     exif = b""
     for name, start, end in _webp_chunks(data):
         if name == b"EXIF":
@@ -70,7 +70,7 @@ def split_webp(data: bytes) -> tuple[bytes, bytes]:
 
 
 def strip_webp(data: bytes, tags: bytes) -> bytes:
-    """Return the WebP without what isn't shown, all frames included; `tags` stand where its EXIF stood."""
+    """Return the WebP with only the chunks that affect its look, frames included; `tags` replace its EXIF."""
     whole = memoryview(data)
     kept: list[bytes | memoryview] = []
     flags = _WEBP_HAS_EXIF | _WEBP_HAS_XMP
@@ -87,7 +87,7 @@ def strip_webp(data: bytes, tags: bytes) -> bytes:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, start, end) of each chunk; what is behind the size that the file states is not looked at."""
+    """Yield (name, start, end) of each chunk within the size that the RIFF header states."""
     at, end = 12, 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
@@ -101,13 +101,13 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_gif(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the GIF without the comments before its first frame, no EXIF); raise `Refused` if cut off."""
+    """Return (the GIF without comments before its first frame, no EXIF); raise `Refused` if it is truncated."""
     at = _gif_start(data)
     kept, start, inside = [data[:at]], at, False
     for _ in range(MAX_PARTS):
         if at >= len(data):
             break
-        if inside:  # an extension: blocks that begin with their length, until one of length 0
+        if inside:  # an extension: length-prefixed blocks, until one of length 0
             inside = data[at] > 0
             at += 1 + data[at]
             if not inside and data[start + 1] == _GIF_FRAME_SETTINGS:
@@ -120,7 +120,7 @@ def split_gif(data: bytes) -> tuple[bytes, bytes]:
 
 
 def strip_gif(data: bytes) -> bytes:
-    """Return the GIF with its frames and how they are played, alone; an end that is missing is added."""
+    """Return the GIF with only its frames and their playback settings; a missing trailer is added."""
     whole, begin = memoryview(data), _gif_start(data)
     if begin > len(data):
         raise truncated()
@@ -133,7 +133,7 @@ def strip_gif(data: bytes) -> bytes:
 
 
 def _gif_parts(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of each extension and frame: a head, then blocks that begin with their length."""
+    """Yield (start, end) of each extension and frame: a header, then length-prefixed blocks."""
     at, start, inside = _gif_start(data), 0, False
     for _ in range(MAX_GIF_BLOCKS):
         if at >= len(data) or (data[at] == ord(";") and not inside):
@@ -147,7 +147,7 @@ def _gif_parts(data: bytes) -> Iterator[tuple[int, int]]:
             start, at, inside = at, at + 2, True
         elif data[at] == ord(","):
             start, at, inside = at, at + 11 + _palette_bytes(data, at + 9), True
-        else:  # nothing, which decoders step over
+        else:  # a stray byte, which decoders skip
             at += 1
     else:
         raise too_many_parts()
@@ -160,5 +160,5 @@ def _gif_start(data: bytes) -> int:
 
 
 def _palette_bytes(data: bytes, at: int) -> int:
-    """The size of the palette that the flags at this place announce."""
+    """Return the size of the palette that the flags at this offset announce."""
     return 3 << (data[at] & 7) + 1 if len(data) > at and data[at] & 0x80 else 0

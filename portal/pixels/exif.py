@@ -1,16 +1,16 @@
-"""The one thing that we read in EXIF, and write: how the camera was held."""
+"""Read and write the orientation in EXIF, the only tag that we use."""
 
 import struct
 
 _BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION = 0x0112
-_VALUE = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG: SHORT by the book, all three in the wild
+_VALUE = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG: the standard says SHORT, files have all three
 
 
 def orientation(exif: bytes) -> int:
-    """Return 1-8, and 1 where the tag is absent or broken.
+    """Return the orientation, 1 to 8; 1 if the tag is absent or broken.
 
-    Read by hand because it must be bounded: general readers follow every other tag too.
+    Not read by a library, because the effort must be bounded: general readers follow every other tag too.
     """
     exif = exif.removeprefix(b"Exif\0\0")
     order = _BYTE_ORDER.get(exif[:4])
@@ -34,8 +34,8 @@ def _find(exif: bytes, order: str) -> int:
     return 1
 
 
-def only(held: int) -> bytes:
-    """Write EXIF that says how the camera was held, and nothing else; empty for upright."""
-    if held == 1:
+def only(orientation: int) -> bytes:
+    """Return EXIF that holds only this orientation; nothing for an upright picture."""
+    if orientation == 1:
         return b""
-    return struct.pack(">4sIHHHIHxxI", b"MM\0*", 8, 1, _ORIENTATION, 3, 1, held, 0)
+    return struct.pack(">4sIHHHIHxxI", b"MM\0*", 8, 1, _ORIENTATION, 3, 1, orientation, 0)

@@ -1,6 +1,7 @@
-"""The process that children are forked from: one thread, decoders loaded, nothing of the application in it.
+"""The fork server: a single-threaded process with the decoders loaded, from which sandboxed children are forked.
 
-Not multiprocessing's forkserver: each of its children imports the main script anew, here a web server.
+It doesn't contain the application. multiprocessing's fork server won't do: each of its children imports the main
+script, here a web server.
 """
 
 import ctypes
@@ -21,26 +22,26 @@ from typing import NoReturn
 
 from PIL import Image
 
-STATUS = struct.Struct("i")  # how a child ended, as waitpid says it
-_STARTUP_S = 10  # from fork to the first message, which says how long it may take
+STATUS = struct.Struct("i")  # a child's exit status, as returned by waitpid
+_STARTUP_S = 10  # limit from the fork to the first message, which has the actual limit
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(control_fd: int, *preloaded: str) -> None:
-    """Fork a child for each pair (its connection, its report) that arrives, until the caller is gone.
+    """Fork a child for each pair of descriptors (its connection, its status report), until the caller is gone.
 
-    The `preloaded` modules are imported before the first fork, so that no child has to.
+    The `preloaded` modules are imported before the first fork, so that no child has to import them.
     """
     for name in preloaded:
         importlib.import_module(name)
-    Image.preinit()  # the same for Pillow's readers: 3 ms a child
+    Image.preinit()  # Pillow's plug-ins, for the same reason: saves 3 ms per child
 
     control, (wake, woken) = socket.socket(fileno=control_fd), socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGALRM})  # whoever started us blocked them
-    gc.freeze()  # the collector would copy what children share
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGALRM})  # in case our parent blocked them
+    gc.freeze()  # otherwise the collector would copy memory that the children share
     reports: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -55,14 +56,14 @@ def serve(control_fd: int, *preloaded: str) -> None:
 
 
 def limit_this_process(cpu_s: float, memory_bytes: int) -> None:
-    """Limit what this process may still use, on top of what it has used and holds by now.
+    """Limit the CPU time and memory that this process may use in addition to its present use.
 
-    Past its CPU time the kernel ends it (SIGXCPU); past its memory, decoders raise MemoryError.
+    Beyond its CPU time the kernel kills it (SIGXCPU); beyond its memory, decoders raise MemoryError.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_s))
     _lower(resource.RLIMIT_CORE, 0)
-    if sys.platform == "linux":  # elsewhere the address space says nothing about memory
+    if sys.platform == "linux":  # elsewhere the size of the address space is no measure of memory
         with open("/proc/self/statm") as statm:
             pages = int(statm.read().split()[0])
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
@@ -88,13 +89,13 @@ def _reap(reports: dict[int, int]) -> None:
         if child == 0:
             return
         report = reports.pop(child)
-        with suppress(OSError):  # the caller has its answer, or has gone
+        with suppress(OSError):  # the caller has its answer, or is gone
             os.write(report, STATUS.pack(status))
         os.close(report)
 
 
 def _run_child(parent: int, connection: int) -> NoReturn:
-    """Be a child: whatever happens, don't go on as a second server."""
+    """Run as a child, and never return: the child must not go on as a second server."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -106,7 +107,7 @@ def _run_child(parent: int, connection: int) -> NoReturn:
 
 
 def _answer(caller: Connection) -> None:
-    """Read the limits, then a function and its arguments; answer (did it raise?, what)."""
+    """Read the limits, then a function and its arguments; send (whether it raised, its result or exception)."""
     sys.path[:], cpu_s, memory_bytes, timeout_s = pickle.loads(caller.recv_bytes())
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     limit_this_process(cpu_s, memory_bytes)
@@ -121,7 +122,7 @@ def _answer(caller: Connection) -> None:
 def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we could ask
+    if os.getppid() != parent:  # it died before prctl took effect
         os._exit(1)
 
 

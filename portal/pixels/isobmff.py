@@ -1,18 +1,22 @@
-"""HEIC and AVIF, box by box (ISO/IEC 14496-12 and 23008-12): a picture is an item, which names places in the file."""
+"""HEIC and AVIF, box by box (ISO/IEC 14496-12 and 23008-12): a picture is an item, made of extents of the file."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from portal.pixels.refused import MAX_PARTS, Refused, damaged, too_many_parts, truncated
 
-MAX_TABLE_BYTES = 1024 * 1024  # of items, or of their places; 50 megapixels in tiles of 512 px take 8 kB
+MAX_TABLE_BYTES = 1024 * 1024  # of items or extents; 50 megapixels in tiles of 512 px take 8 kB
 
 _WHOLE = {b"ftyp", b"hdlr", b"pitm", b"iinf", b"iref", b"iprp", b"iloc", b"dinf", b"grpl"}
-_HEADS = {b"meta", b"mdat", b"idat"}  # what lies inside is looked at by itself
+_HEADS = {b"meta", b"mdat", b"idat"}  # their contents are examined separately
 _FILM = b"moov"
-_FILE, _IDAT = 0, 1  # where an item's places are counted from
-# Items that are no picture, and what is found in their stead: EXIF without a tag, XML without a word.
-_TOLD = {b"Exif": (bytes(4) + b"MM\0*\0\0\0\x08" + bytes(6), b"\0"), b"mime": (b"<x/>", b" "), b"uri ": (b"", b"\0")}
+_FILE, _IDAT = 0, 1  # what an item's offsets are relative to
+# Types of metadata items → (the beginning, the filler) that replace their bytes: EXIF without tags, empty XML.
+_METADATA = {
+    b"Exif": (bytes(4) + b"MM\0*\0\0\0\x08" + bytes(6), b"\0"),
+    b"mime": (b"<x/>", b" "),
+    b"uri ": (b"", b"\0"),
+}
 
 
 class _Box(NamedTuple):
@@ -22,62 +26,62 @@ class _Box(NamedTuple):
     end: int
 
 
-class _Place(NamedTuple):
+class _Extent(NamedTuple):
     item: int
     start: int
     end: int
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the HEIC or AVIF, no EXIF: its own boxes say how it stands); raise `Refused` where cut off."""
+    """Return (the HEIC or AVIF, no EXIF: its boxes have the orientation); raise `Refused` if it is truncated."""
     seen = set[bytes]()
     for box in _boxes(data, 0, len(data)):
         seen.add(box.type)
         if {b"meta", b"mdat"} <= seen:
-            break  # what trails behind a whole picture is nobody's business
+            break  # data after a complete picture doesn't matter
     return data, b""
 
 
 def strip(data: bytes) -> bytes | None:
-    """Return the file with zeros for what is no part of a picture; None where we can't tell what is.
+    """Return the file with everything overwritten that is no part of a picture; None if we can't tell the two apart.
 
-    Nothing moves, since items name places in the file: EXIF and XMP stay as items that say nothing. We don't
-    follow films, items in other files or made of other items, and boxes that don't fit together.
+    Nothing is moved, since items refer to offsets in the file: EXIF and XMP remain as empty items. Not supported, and
+    so None: films, items in other files or made of other items, and inconsistent boxes.
     """
     top = _whole_boxes(data)
     try:
         meta = _only(b"meta", top)
         inside = list(_boxes(data, meta.body + 4, meta.end))
         types = _types(data, _only(b"iinf", inside))
-        places = list(_places(data, _only(b"iloc", inside), inside))
+        extents = list(_extents(data, _only(b"iloc", inside), inside))
     except Refused:
         return None
     size_bytes = max(box.end for box in top if box.type in _WHOLE | _HEADS)
-    does_fit = all(place.end <= size_bytes for place in places)
+    does_fit = all(extent.end <= size_bytes for extent in extents)
     if any(box.type == _FILM for box in top) or not does_fit:
         return None
     result = bytearray(size_bytes)
-    _say_nothing(result, types, places)
+    _blank_metadata(result, types, extents)
     for box in (*top, *inside):
         _keep(result, data, box)
-    for place in places:
-        if types.get(place.item) not in {None, *_TOLD}:
-            result[place.start : place.end] = data[place.start : place.end]
+    for extent in extents:
+        if types.get(extent.item) not in {None, *_METADATA}:
+            result[extent.start : extent.end] = data[extent.start : extent.end]
     return bytes(result)
 
 
-def _say_nothing(result: bytearray, types: dict[int, bytes], places: Sequence[_Place]) -> None:
+def _blank_metadata(result: bytearray, types: dict[int, bytes], extents: Sequence[_Extent]) -> None:
     begun = set[int]()
-    for item, start, end in places:
-        head, filling = _TOLD.get(types.get(item, b""), (b"", b"\0"))
+    for item, start, end in extents:
+        head, filler = _METADATA.get(types.get(item, b""), (b"", b"\0"))
         if item in begun or len(head) > end - start:
             head = b""
-        result[start:end] = head + filling * (end - start - len(head))
+        result[start:end] = head + filler * (end - start - len(head))
         begun.add(item)
 
 
 def _keep(result: bytearray, data: bytes, box: _Box) -> None:
-    """Keep a box or its head; one that shows nothing stays as free room, or not at all behind the last that does."""
+    """Copy a box or its header to the result; one that holds no part of a picture becomes a `free` box."""
     if box.end > len(result):
         return
     end = box.end if box.type in _WHOLE else box.body + 4 * (box.type == b"meta")
@@ -87,7 +91,7 @@ def _keep(result: bytearray, data: bytes, box: _Box) -> None:
 
 
 def _whole_boxes(data: bytes) -> list[_Box]:
-    """Return the outermost boxes up to the first that is none: what trails behind a picture may be anything."""
+    """Return the outermost boxes up to the first invalid one: anything may follow a picture."""
     found = []
     try:
         for box in _boxes(data, 0, len(data)):
@@ -98,7 +102,7 @@ def _whole_boxes(data: bytes) -> list[_Box]:
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two places; raise `Refused` at one that doesn't fit."""
+    """Yield the boxes between two offsets; raise `Refused` at one that doesn't fit."""
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             return
@@ -122,7 +126,7 @@ def _only(type: bytes, boxes: Sequence[_Box]) -> _Box:
 
 
 class _Numbers:
-    """The numbers in a box, one after the other."""
+    """Reads the numbers in a box, one after the other."""
 
     def __init__(self, data: bytes, box: _Box) -> None:
         if box.end - box.body > MAX_TABLE_BYTES:
@@ -139,7 +143,7 @@ class _Numbers:
 def _types(data: bytes, iinf: _Box) -> dict[int, bytes]:
     """Return each item's type by its id."""
     numbers = _Numbers(data, iinf)
-    numbers.next(2 if numbers.next(4) >> 24 == 0 else 4)  # how many there are
+    numbers.next(2 if numbers.next(4) >> 24 == 0 else 4)  # the count, which is not needed
     types = {}
     for box in _boxes(data, numbers.at, iinf.end):
         numbers = _Numbers(data, box)
@@ -151,8 +155,8 @@ def _types(data: bytes, iinf: _Box) -> dict[int, bytes]:
     return types
 
 
-def _places(data: bytes, iloc: _Box, inside: Sequence[_Box]) -> Iterator[_Place]:
-    """Yield where in the file each item lies, piece by piece; no file names much more than it has."""
+def _extents(data: bytes, iloc: _Box, inside: Sequence[_Box]) -> Iterator[_Extent]:
+    """Yield the extents of each item; raise `Refused` if together they exceed twice the file's size."""
     idat = next((box.body for box in inside if box.type == b"idat"), len(data))
     numbers, left_bytes = _Numbers(data, iloc), 2 * len(data)
     version = numbers.next(4) >> 24
@@ -170,4 +174,4 @@ def _places(data: bytes, iloc: _Box, inside: Sequence[_Box]) -> Iterator[_Place]
             left_bytes -= size_bytes
             if is_elsewhere or not size_bytes or left_bytes < 0:
                 raise damaged()
-            yield _Place(item, start, start + size_bytes)
+            yield _Extent(item, start, start + size_bytes)

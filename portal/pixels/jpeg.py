@@ -1,4 +1,4 @@
-"""JPEG, marker by marker: what makes its pixels, how many scans it has, whether its end is there."""
+"""JPEG, marker by marker: which segments make its pixels, how many scans it has, whether its end marker is there."""
 
 import re
 from hashlib import sha256
@@ -8,22 +8,22 @@ from PIL import Image
 
 from portal.pixels.refused import MAX_ICC_BYTES, Refused, damaged, refusing, too_many_parts, truncated
 
-MAX_SCANS = 100  # 1 MB with 8,010 scans takes 40 s of CPU; the most in 778 real JPEGs was 53
-MAX_SEGMENTS = 2_000  # a profile takes up to 255, a depth map some 160, a scan rarely more than 5
+MAX_SCANS = 100  # measured: 1 MB with 8,010 scans takes 40 s of CPU; the most in 778 real JPEGs was 53
+MAX_SEGMENTS = 2_000  # a profile takes up to 255, a depth map about 160, a scan rarely more than 5
 _EOI = b"\xff\xd9"
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not: stuffed bytes, restarts, fill
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # excludes stuffed bytes, restart markers, fill bytes
 _SOI, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-# Frames, tables, scans, JFIF and Adobe (which say what the numbers mean). The rest makes no pixels.
+# Frames, tables, scans, and JFIF and Adobe, which define the colour space. No other segment affects the pixels.
 _MAKES_PIXELS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, _APP0, _APP14}
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the JPEG without what makes no pixels, its EXIF); raise `Refused` where there are none.
+    """Return (the segments that make the pixels, the EXIF); raise `Refused` if the JPEG has no pixels.
 
-    Decoders are shown no EXIF, XMP, comments or second pictures: what isn't read can't be abused.
-    An end marker is added, so that one that is missing does no harm (see `is_unfinished`).
+    Decoders never get EXIF, XMP, comments or further pictures, so these can't be used for an attack. An end marker is
+    added, in case it is missing (see `is_unfinished`).
     """
     whole = memoryview(data)
     kept, exif, icc_bytes, at = [whole[:2]], b"", 0, 2
@@ -43,23 +43,23 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def is_unfinished(pixels: bytes) -> bool:
-    """Say whether the JPEG from `split` had no end marker; raise `Refused` past `MAX_SCANS`."""
+    """Return whether a JPEG from `split` lacked its end marker; raise `Refused` beyond MAX_SCANS."""
     scans, at = 0, 2
     for _ in range(MAX_SEGMENTS):
         marker, _, at = _segment(pixels, at)
         if marker == _END:
-            return at == len(pixels)  # the one that we added
+            return at == len(pixels)  # then it is the one that `split` added
         scans += marker == _SCAN
         if scans > MAX_SCANS:
-            raise Refused("too_many_scans", f"The picture is drawn in more than {MAX_SCANS} passes.")
+            raise Refused("too_many_scans", f"The picture has more than {MAX_SCANS} scans.")
     raise too_many_parts()
 
 
 def has_all_pixels(pixels: bytes) -> bool:
-    """Say whether nothing but the end marker was missing. Decodes: call it in a child.
+    """Return whether only the end marker was missing. Decodes the picture, so call it in a child.
 
-    A decoder fills what is missing with grey and says nothing. But bytes put in before the end change
-    the picture only if its last scan still waited for some.
+    A decoder silently fills missing pixels with grey. But bytes inserted before the end marker change the picture only
+    if its last scan was incomplete.
     """
     with refusing():
         body = pixels.removesuffix(_EOI).removesuffix(b"\xff")
@@ -67,15 +67,15 @@ def has_all_pixels(pixels: bytes) -> bool:
 
 
 def strip(data: bytes, tags: bytes) -> bytes:
-    """Return the JPEG without what makes neither pixels nor colours; `tags` stand where its EXIF stood.
+    """Return the JPEG with only the segments that make pixels and colours; `tags` replace its EXIF.
 
-    Nothing trails behind its end marker, which is added where it is missing.
+    It ends with the end marker, which is added if it is missing.
     """
     ended = data + _EOI
     whole = memoryview(ended)
     kept: list[bytes | memoryview] = [whole[:2]]
     at, in_scan = 2, False
-    for _ in range(2 * MAX_SEGMENTS):  # those before the first scan and those from it on are counted apart above
+    for _ in range(2 * MAX_SEGMENTS):  # `split` and `is_unfinished` allow MAX_SEGMENTS before and from the first scan
         marker, start, end = _segment(ended, at)
         if in_scan:
             kept.append(whole[at:start])
@@ -91,7 +91,7 @@ def strip(data: bytes, tags: bytes) -> bytes:
 
 
 def _clean_segment(marker: int, segment: memoryview) -> bytes | memoryview:
-    """Keep what the numbers mean, but no thumbnail, nor what somebody hung on behind."""
+    """Return a segment without thumbnails or appended data; nothing for one that doesn't affect the look."""
     body = bytes(segment[4:16])
     if marker == _APP0:
         return _made(_APP0, body + b"\0\0") if body.startswith(b"JFIF\0") and len(segment) >= 18 else b""

@@ -1,4 +1,4 @@
-"""The one place where Pillow is shown a file, and only as the type that its bytes said."""
+"""Open files with Pillow, only here, and only as the type that was detected from their bytes."""
 
 import warnings
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa
 from portal.pixels import containers, isobmff, jpeg
 from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX, Refused, refusing, too_many_pixels
 
-_MIN_LIBHEIF = (1, 22)  # older ones read outside their memory on crafted grids: CVE-2026-32740
+_MIN_LIBHEIF = (1, 22)  # older versions read out of bounds in crafted grids: CVE-2026-32740
 _FORMATS = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",
@@ -29,17 +29,17 @@ _SPLITS: dict[str, Callable[[bytes], tuple[bytes, bytes]]] = {
     "image/avif": isobmff.split,
     "image/gif": containers.split_gif,
 }
-_UNREADABLE_MODES = {"F", "I"}  # numbers without a stated range: measurements, not photos
+_UNREADABLE_MODES = {"F", "I"}  # values without a defined range: measurements, not photos
 
 
 def split(data: bytes, type_: str) -> tuple[bytes, bytes]:
-    """Return (what makes the pixels, the EXIF); raise `Refused` where the file is cut off or flooded."""
+    """Return (the parts that make the pixels, the EXIF); raise `Refused` if truncated or made of too many parts."""
     parts = _SPLITS.get(type_)
     return parts(data) if parts else (data, b"")
 
 
 def opened(pixels: bytes, type_: str) -> Image.Image:
-    """Open by the header, decoding nothing; raise `Refused` past the limits of `refused`."""
+    """Open a picture by its header, without decoding; raise `Refused` beyond the limits in `refused`."""
     with refusing():
         try:
             image = Image.open(BytesIO(pixels), formats=[_FORMATS[type_]])
@@ -55,11 +55,11 @@ def opened(pixels: bytes, type_: str) -> Image.Image:
 def _register_heif() -> None:
     version = pi_heif.libheif_info()["libheif"]
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_LIBHEIF:
-        raise ImportError(f"libheif {version} is too old: 1.22 or later is needed")
+        raise ImportError(f"libheif {version} is too old: 1.22 or later is required")
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
 _register_heif()
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # so that formats which allocate while opening stop before they do
-warnings.filterwarnings("ignore", module=r"PIL\.")  # a crafted TIFF writes 60,000 of them into the log
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a child has one core and a limit on the memory of its threads
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # for formats that allocate memory while opening
+warnings.filterwarnings("ignore", module=r"PIL\.")  # a crafted TIFF would log 60,000 warnings
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a child has one core, and its threads' memory counts against its limit

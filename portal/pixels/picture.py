@@ -1,11 +1,11 @@
-"""What `inspect` finds out about a file."""
+"""What `inspect` returns."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The type of a file by its bytes; width and height as displayed, in px; EXIF's orientation, 1 to 8."""
+    """The type detected from the bytes; width and height as displayed, in px; EXIF's orientation, 1 to 8."""
 
     type: str
     width: int

@@ -1,4 +1,4 @@
-"""The soft gradient shown before a photo: one 20-bit integer, decoded by the rule for --lqip in app.css."""
+"""The gradient shown while a photo loads: one 20-bit integer, decoded by static/css/placeholder.css."""
 
 from PIL import Image
 
@@ -12,7 +12,7 @@ _TINTS = [step / 7 * 0.14 - 0.07 for step in range(8)]
 def placeholder(image: Image.Image) -> int:
     """Return the integer, -524288 to 524287, whose gradient is nearest to the RGB image in OKLab.
 
-    Bits, high to low: six lightness offsets of 2 (row by row), base lightness 2, a 3, b 3.
+    Bits, high to low: six lightness offsets of 2 bits (row by row), base lightness 2 bits, a 3 bits, b 3 bits.
     """
     small = image.resize((_COLUMNS, _ROWS), Image.Resampling.BOX)
     cells = [_oklab(small.getpixel((x, y))) for y in range(_ROWS) for x in range(_COLUMNS)]
@@ -26,7 +26,7 @@ def placeholder(image: Image.Image) -> int:
 
 
 def _error(lightness: list[float], mean: float, base: float) -> float:
-    """The six gradients fade into the base, so the base counts as a seventh cell."""
+    """Return the squared error of a base lightness. The six gradients fade into it, so it counts as a seventh cell."""
     gaps = [cell - base - _OFFSETS[_nearest(_OFFSETS, cell - base)] for cell in lightness]
     return sum(gap * gap for gap in [*gaps, mean - base])
 
@@ -36,7 +36,7 @@ def _nearest(steps: list[float], value: float) -> int:
 
 
 def _oklab(pixel: object) -> tuple[float, float, float]:
-    """sRGB bytes to OKLab: https://bottosson.github.io/posts/oklab/"""
+    """Convert sRGB bytes to OKLab: https://bottosson.github.io/posts/oklab/"""
     assert isinstance(pixel, tuple)
     red, green, blue = (_linear(channel / 255) for channel in pixel)
     long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)

@@ -1,4 +1,7 @@
-"""Pixels in, renditions out: upright, sRGB, never enlarged, no metadata: the recipe of performance.md."""
+"""Render pictures: upright, in sRGB, never enlarged, without metadata. Resampled first, then rotated and converted.
+
+Converting to sRGB before resampling would take four times as long.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,34 +16,35 @@ from portal.pixels.picture import Picture
 from portal.pixels.placeholder import placeholder
 from portal.pixels.refused import damaged, refusing
 
-LARGE_PX = 2048  # Image Management API: variant "lg" fits 2048 x 2048
-THUMB_PX = 480  # and "thumb" 480 x 480
-ENOUGH = 0.875  # a large of 1,792-2,048 px is not resampled: most phone photos halve to 2,000 or 2,016
-LARGE: dict[str, Any] = {"quality": 81, "method": 2}  # method 4: 2.4 x the CPU for 4 % fewer bytes
+LARGE_PX = 2048  # the large variant fits 2048 x 2048; the Manage Property Images contract leaves the sizes open
+THUMB_PX = 480  # the thumbnail fits 480 x 480
+ENOUGH = 0.875  # from 1,792 to 2,048 px a large is not resampled: most phone photos halve to 2,000 or 2,016
+# Measured: method 4 takes 2.4 x the CPU for 4 % fewer bytes.
+LARGE: dict[str, Any] = {"quality": 81, "method": 2}
 THUMB: dict[str, Any] = {"quality": 80, "method": 4}
 ON_DEMAND: dict[str, dict[str, Any]] = {
     "image/webp": LARGE,
-    "image/jpeg": {"quality": 82, "progressive": True},  # 6 % fewer bytes for 20 ms
-    # As good as LARGE (SSIM) in 14 % fewer bytes at 1.2 x its CPU; speed 8: 4 % fewer bytes for 4 x the CPU
+    "image/jpeg": {"quality": 82, "progressive": True},  # progressive: 6 % fewer bytes for 20 ms
+    # The same SSIM as LARGE in 14 % fewer bytes, for 1.2 x its CPU; speed 8: another 4 % for 4 x the CPU
     "image/avif": {"quality": 67, "speed": 9, "max_threads": 1},
 }
 _ENCODERS = {"image/webp": "WEBP", "image/jpeg": "JPEG", "image/avif": "AVIF"}
-_REDUCING_GAP = 2.0  # 3 costs 2.6 x as much and looks the same
+_REDUCING_GAP = 2.0  # 3 takes 2.6 x as long and looks the same
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,  # Pillow turns counter-clockwise
+    6: Image.Transpose.ROTATE_270,  # Pillow rotates counter-clockwise
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED = {1: 6, 6: 3, 3: 8, 8: 1, 2: 7, 7: 4, 4: 5, 5: 2}  # an orientation and one more turn clockwise
+_TURNED = {1: 6, 6: 3, 3: 8, 8: 1, 2: 7, 7: 4, 4: 5, 5: 2}  # orientation → after a clockwise quarter turn
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """One delivered form of an image."""
+    """An encoded form of an image."""
 
     data: bytes
     width: int
@@ -50,7 +54,7 @@ class Rendition:
 
 @dataclass(frozen=True)
 class Rendered:
-    """All that is made of an original. `width` and `height` are its full size, turned as displayed."""
+    """Both variants of an original. `width` and `height` are its full size, as displayed."""
 
     large: Rendition
     thumb: Rendition
@@ -60,9 +64,9 @@ class Rendered:
 
 
 def render(data: bytes, picture: Picture, quarter_turns: int = 0) -> Rendered:
-    """Make both variants, WebP, from an original and what `inspect` said of it; raise `Refused`.
+    """Make both variants, as WebP, from an original and the result of its `inspect`; raise `Refused`.
 
-    `quarter_turns`, clockwise, 0 to 3, are added to the orientation of the file. Call it in a limited process.
+    `quarter_turns`, clockwise, 0 to 3, are added to the file's orientation. Call it in a process with limits.
     """
     with refusing():
         width, height = _displayed(picture, quarter_turns)
@@ -75,9 +79,9 @@ def render(data: bytes, picture: Picture, quarter_turns: int = 0) -> Rendered:
 
 
 def resize(data: bytes, picture: Picture, width: int, type: str, quarter_turns: int = 0) -> Rendition:
-    """Make one rendition at most `width` px wide, as image/webp, image/jpeg or image/avif; raise `Refused`.
+    """Make a rendition at most `width` px wide, as image/webp, image/jpeg or image/avif; raise `Refused`.
 
-    `data` may be an original or a stored variant.
+    `data` is an original or a stored variant.
     """
     with refusing():
         full_width, full_height = _displayed(picture, quarter_turns)
@@ -97,7 +101,7 @@ def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:
 
 
 def _pixels(data: bytes, picture: Picture, quarter_turns: int, size: tuple[int, int], enough: float) -> Image.Image:
-    """Decode to `size`, or down to `enough` of it where that saves resampling; upright and in sRGB."""
+    """Decode to `size`, or down to `enough` of it if that saves resampling; upright and in sRGB."""
     image = opened(split(data, picture.type)[0], picture.type)
     orientation = picture.orientation
     if sorted(image.size) != sorted((picture.width, picture.height)):
@@ -112,7 +116,7 @@ def _pixels(data: bytes, picture: Picture, quarter_turns: int, size: tuple[int, 
 
 
 def _shrunk(image: Image.Image, size: tuple[int, int], enough: float) -> Image.Image:
-    """The cheapest way down: in the JPEG decoder, else by whole numbers, else by resampling."""
+    """Shrink in the cheapest way: in the JPEG decoder, else by an integer factor, else by resampling."""
     least = math.ceil(size[0] * enough), math.ceil(size[1] * enough)
     drafted = image.draft(None, least)  # None for all but JPEG
     box = drafted[1] if drafted else None
@@ -130,5 +134,5 @@ def _shrunk(image: Image.Image, size: tuple[int, int], enough: float) -> Image.I
 
 def _encoded(image: Image.Image, type_: str, options: dict[str, Any]) -> Rendition:
     file = BytesIO()
-    image.save(file, _ENCODERS[type_], **options)  # nothing else passed: no EXIF, XMP or profile is written
+    image.save(file, _ENCODERS[type_], **options)  # without further options, no EXIF, XMP or profile is written
     return Rendition(file.getvalue(), image.width, image.height, type_)

@@ -1,4 +1,4 @@
-"""Decoders run in children: a crash, a bomb or a slow file costs one child and comes back as `Refused`."""
+"""Run decoders in child processes: a crash, a bomb or a slow file costs only a child, and is reported as `Refused`."""
 
 import atexit
 import os
@@ -20,18 +20,18 @@ __all__ = ["LARGE_PAGES", "limit_this_process", "run"]
 
 T = TypeVar("T")
 
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # 5,000 page faults a photo, not 18,000
-_GRACE_S = 2  # a child is ended by its own timer; we wait a little longer to hear of it
-_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # those for threads would eat the memory limit
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # measured: 5,000 page faults per photo, not 18,000
+_GRACE_S = 2  # a child is killed by its own timer; we wait this much longer for its status
+_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # further arenas, for threads, would count against the memory limit
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import forkserver; forkserver.serve({}, {!r})"
-_PRELOADED = "portal.pixels.render"  # by name: it inspects, and what inspects may decode in here
+_PRELOADED = "portal.pixels.render"  # by name: importing it here would be circular, as inspecting uses the sandbox
 
 
 def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:
-    """Run a top-level function in a child with limits; return its result or raise what it raised.
+    """Run a top-level function in a child with limits; return its result or raise its exception.
 
-    `memory_bytes` come on top of what a child has at birth, `timeout_s` is by the clock. A child that dies
-    is `Refused`: `too_slow_to_open`, `too_large_to_open` or `damaged`. Any thread may call.
+    `memory_bytes` is in addition to what a child inherits, `timeout_s` is wall-clock time. If the child dies, raises
+    `Refused` with the reason too_slow_to_open, too_large_to_open or damaged. Thread-safe.
     """
     limits = pickle.dumps((sys.path, cpu_s, memory_bytes, timeout_s))
     work = pickle.dumps((function, args), protocol=5)
@@ -43,7 +43,7 @@ def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: i
             raise too_slow_to_open()
         raised, result = pickle.loads(child.recv_bytes())
     except (EOFError, OSError) as error:
-        raise _why_it_died(report) from error
+        raise _cause_of_death(report) from error
     finally:
         child.close()
         os.close(report)
@@ -57,7 +57,7 @@ _forkserver: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
 
 def _new_child() -> tuple[Connection, int]:
-    """Return a connection to a new child, and the descriptor on which we hear how it ended."""
+    """Return a connection to a new child, and the descriptor that will receive its exit status."""
     ours, theirs = socket.socketpair()
     report, reporter = os.pipe()
     try:
@@ -84,7 +84,7 @@ def _request_child(fds: list[int]) -> None:
             command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the caller, who may still wait for a child
+            start_new_session=True,  # Ctrl-C must reach only the caller, which may still wait for a child
             env=LARGE_PAGES | os.environ | _ONE_ARENA,
         )
     _forkserver = ours, forkserver
@@ -92,7 +92,7 @@ def _request_child(fds: list[int]) -> None:
 
 
 def _stop_forkserver() -> None:
-    """End the fork server, which ends its children."""
+    """Kill the fork server; its children die with it."""
     global _forkserver
     if _forkserver:
         _forkserver[0].close()
@@ -102,7 +102,7 @@ def _stop_forkserver() -> None:
 
 
 def _forget_forkserver() -> None:
-    """A forked process starts its own fork server, and doesn't keep its parent's alive."""
+    """Drop the parent's fork server after a fork, so that this process starts one itself and keeps none alive."""
     global _forkserver, _lock
     if _forkserver:
         _forkserver[0].close()
@@ -110,7 +110,7 @@ def _forget_forkserver() -> None:
     _forkserver, _lock = None, threading.Lock()
 
 
-def _why_it_died(report: int) -> Refused:
+def _cause_of_death(report: int) -> Refused:
     ready, _, _ = select.select([report], [], [], _GRACE_S)
     ended = os.read(report, STATUS.size) if ready else b""
     status = STATUS.unpack(ended)[0] if ended else 0

@@ -1,4 +1,4 @@
-"""What are these bytes? Read from the first of them, never from a name or a stated type."""
+"""Detect a file's type from its first bytes, never from its name or a stated type."""
 
 from portal.pixels.refused import Refused
 
@@ -16,7 +16,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def sniff(data: bytes) -> str:
-    """Return the media type of `data`; raise `Refused` for anything else."""
+    """Return the media type of `data`; raise `Refused` if it is empty or of no supported type."""
     if not data:
         raise Refused("empty", "The file is empty.")
     for magic, type_ in _MAGIC.items():
@@ -26,11 +26,11 @@ def sniff(data: bytes) -> str:
         return "image/webp"
     if data[4:8] == b"ftyp":
         return _branded(data)
-    raise Refused("not_an_image", "The file is not a picture of a type that we know.")
+    raise Refused("not_an_image", "The file is not an image of a supported type.")
 
 
 def _branded(data: bytes) -> str:
-    """HEIC and AVIF share a container; its brands say which one it is, the major one first."""
+    """Return HEIC or AVIF, which share a container, by the first known brand, the major brand first."""
     end = min(int.from_bytes(data[:4]), 256)
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
     for brand in brands:
@@ -38,4 +38,4 @@ def _branded(data: bytes) -> str:
             return "image/avif"
         if brand in _HEIC_BRANDS:
             return "image/heic"
-    raise Refused("unsupported_type", "The file is of a type that we don't open.")
+    raise Refused("unsupported_type", "This type of file is not supported.")

@@ -1,4 +1,4 @@
-"""The same picture without what tells of its maker, its place and its time; no pixel is decoded or changed."""
+"""Remove metadata from a picture, such as place, time and camera, without decoding or changing its pixels."""
 
 from portal.pixels import containers, exif, isobmff, jpeg
 from portal.pixels.opening import split
@@ -6,12 +6,12 @@ from portal.pixels.refused import refusing
 
 
 def strip_metadata(data: bytes, type: str) -> bytes | None:
-    """Return a picture that `inspect` accepted without EXIF, XMP, IPTC, comments, thumbnails and what trails behind.
+    """Return an inspected picture without EXIF, XMP, IPTC, comments, thumbnails and trailing data.
 
-    It looks as before: colours, frames and how it stands are kept, as metadata of nothing but that where need be.
-    What has nothing to lose comes back as it is. None where we don't know how to part the two: a HEIC or AVIF
-    that is built in an unusual way (`boxes.clean`), and types that the Image CDN doesn't take. Raises `Refused` where
-    it is cut off.
+    Its look is unchanged: colours, frames and orientation are kept, the latter as EXIF that holds nothing else. A
+    picture without metadata is returned as it is. Returns None if metadata can't be separated from the pixels: for a
+    HEIC or AVIF with an unusual structure (`isobmff.strip`), and for types that the Image CDN doesn't accept. Raises
+    `Refused` if the file is truncated.
     """
     with refusing():
         match type:
@@ -29,5 +29,5 @@ def strip_metadata(data: bytes, type: str) -> bytes | None:
 
 
 def _orientation_exif(data: bytes, type: str) -> bytes:
-    """The one thing in EXIF that changes how a picture looks, alone; nothing for an upright one."""
+    """Return EXIF holding only the orientation, or nothing if the image is upright."""
     return exif.only(exif.orientation(split(data, type)[1]))

@@ -1,4 +1,4 @@
-"""The types of pictures that we know, and how their files are named."""
+"""The supported image types and their file extensions."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ _TYPES = {extension: type for type, extensions in EXTENSIONS.items() for extensi
 
 
 def extension_of(type: str, file_name: str = "") -> str:
-    """Return the extension for a type: the file name's own where it fits, else the canonical one."""
+    """Return the extension for a type: the file name's if it fits, else the canonical one."""
     named = file_name.rpartition(".")[2].lower()
     return named if named in EXTENSIONS[type] else EXTENSIONS[type][0]
 
 
 def type_of(file_name: str) -> str:
-    """Return the type that a file's name or a key says, in any case; an empty text where it says none."""
+    """Return the type that the extension of a file name or key stands for; the empty string for an unknown one."""
     return _TYPES.get(file_name.rpartition(".")[2].lower(), "")

@@ -1,4 +1,4 @@
-"""How often a client may ask: counted for all processes together in Redis, in memory where Redis is away."""
+"""Rate limits for incoming requests, shared by all processes in Redis, or per process while Redis is down."""
 
 import ipaddress
 import math
@@ -15,7 +15,7 @@ from portal.ratelimit.storage import counters
 
 
 class Allowance(NamedTuple):
-    """What a client may still ask in a window, and the Unix time of its end."""
+    """A client's remaining requests in a window, and the Unix time of the window's end."""
 
     most: int
     left: int
@@ -23,25 +23,25 @@ class Allowance(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """RateLimit-* (seconds, as the IETF draft has them), and Retry-After where there was too much."""
+        """RateLimit-* as in the IETF draft, in seconds, and Retry-After if the limit is exceeded."""
         reset_s = str(max(1, math.ceil(self.ends_at - time.time())))
-        said = {
+        headers = {
             "RateLimit-Limit": str(self.most),
             "RateLimit-Remaining": str(max(0, self.left)),
             "RateLimit-Reset": reset_s,
         }
-        return said | ({"Retry-After": reset_s} if self.left < 0 else {})
+        return headers | ({"Retry-After": reset_s} if self.left < 0 else {})
 
 
 def init_app(app: Flask) -> None:
     config.parts()["inbound_counters"] = counters(config.settings().redis_url)
-    app.after_request(_say_how_much_is_left)
+    app.after_request(_add_headers)
 
 
 def count(rule: str, client: str) -> None:
-    """Count this request of a client against a rule, such as "600 per minute": one round trip to Redis.
+    """Count this request of a client against a rule such as "600 per minute", in one round trip to Redis.
 
-    Raises TooManyRequests past it. The answer's headers tell of the rule that leaves the least.
+    The response's headers report the rule with the least left. Raises TooManyRequests above the limit.
     """
     item = _parsed(rule)
     counted = config.parts()["inbound_counters"].count(item.key_for(client), item.get_expiry())
@@ -52,17 +52,17 @@ def count(rule: str, client: str) -> None:
 
 
 def client_address() -> str:
-    """The network the request comes from: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """Return the client's IPv4 address, or its IPv6 /64, the usual size of one customer's network."""
     try:
         address = ipaddress.ip_address(request.remote_addr or "127.0.0.1")
     except ValueError:
-        return "unknown"  # a proxy that names no address at all: all of these share one allowance
+        return "unknown"  # a proxy that sends no address: these requests share one allowance
     if address.version == 6:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
 
 
-def _say_how_much_is_left(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     if allowance := g.get("allowance"):
         response.headers.update(allowance.headers)
     return response

@@ -1,4 +1,4 @@
-"""How often we may ask others: rate limits that all workers keep together."""
+"""Rate limits for outgoing calls, shared by all workers."""
 
 import math
 import time
@@ -14,12 +14,12 @@ from portal.errors import TooMany
 from portal.ratelimit.storage import counters
 
 NAMESPACE = "pace"
-PADDING_S = 1  # what leaves us within 10 s may arrive within 9: one call is longer on its way than another
+PADDING_S = 1  # calls sent within 10 s may arrive within 9, as their latency varies
 LEAST_PAUSE_S = 0.05
 
 
 class Pace(NamedTuple):
-    """At most `calls` in any `seconds`, of all that have this key."""
+    """At most `calls` in any `seconds`, over all calls with this key."""
 
     calls: int
     seconds: int
@@ -27,26 +27,26 @@ class Pace(NamedTuple):
 
 
 def connect(settings: Settings) -> None:
-    """Have the current app count in this Redis; create_app does it, once."""
+    """Set up the limiter of the current app; create_app calls it once."""
     config.parts()["outbound_limiter"] = MovingWindowRateLimiter(counters(settings.redis_url))
 
 
 def wait(paces: Sequence[Pace], *, patience_s: float) -> None:
-    """Wait until one more call keeps to all of these, and count it.
+    """Wait until one more call fits within all of these limits, and count it.
 
-    Raises TooMany, at once and counting nothing, where that takes longer than `patience_s`.
+    Raises TooMany immediately, without counting, if that would take longer than `patience_s`.
     """
     gives_up_at = time.monotonic() + patience_s
     while pause_s := _pause_s(paces):
         if time.monotonic() + pause_s > gives_up_at:
-            raise TooMany("All calls of this while are made.", retry_after_s=math.ceil(pause_s), code="paced")
+            raise TooMany("The rate limit is used up for now.", retry_after_s=math.ceil(pause_s), code="paced")
         time.sleep(pause_s)
 
 
 def _pause_s(paces: Sequence[Pace]) -> float:
-    """Count one call and return 0; or return the seconds until there may be room for it.
+    """Count one call and return 0, or return the seconds until it may fit.
 
-    The one with the least room is asked first: where somebody else was faster, nothing is counted in vain.
+    The limit with the least room is counted first, so that losing a race against another worker wastes no count.
     """
     limiter: MovingWindowRateLimiter = config.parts()["outbound_limiter"]
     by_room: list[tuple[int, RateLimitItem, str]] = []

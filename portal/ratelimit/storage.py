@@ -1,4 +1,4 @@
-"""Counting calls for all processes together: in Redis, and in memory where that is away."""
+"""Counters of rate limits: shared in Redis, or in memory while Redis is down."""
 
 import time
 from collections.abc import Callable
@@ -20,14 +20,14 @@ return {count, redis.call("PTTL", KEYS[1])}
 
 
 class Count(NamedTuple):
-    """The calls in a window so far, and the Unix time of its end."""
+    """The calls in a window so far, and the Unix time of the window's end."""
 
     calls: int
     ends_at: float
 
 
 class Memory(MemoryStorage):
-    """Counts for this process alone."""
+    """Counts in this process only."""
 
     STORAGE_SCHEME = ["frontage-memory"]  # noqa: RUF012 (as its parent's)
 
@@ -36,7 +36,7 @@ class Memory(MemoryStorage):
 
 
 class RedisElseMemory(RedisStorage):
-    """Counts in Redis, and in memory where that is away: from nothing, so at worst an allowance is had twice."""
+    """Counts in Redis, or in memory while it is down. Memory starts at 0, so a limit may be used twice at worst."""
 
     STORAGE_SCHEME = ["frontage-redis"]  # noqa: RUF012 (as its parent's)
 
@@ -46,7 +46,7 @@ class RedisElseMemory(RedisStorage):
         self._script = self.get_connection().register_script(COUNT)
 
     def count(self, key: str, expiry: int) -> Count:
-        """Count in one round trip; the library needs a second to see the count, and a third for the window's end."""
+        """Count in one round trip; the library would take a second for the count and a third for the window's end."""
         return self._either(self._count_in_redis, self.memory.count, key, expiry)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -68,5 +68,5 @@ class RedisElseMemory(RedisStorage):
 
 
 def counters(redis_url: str | None) -> RedisElseMemory | Memory:
-    """Return where to count, given the address of this installation's Redis."""
+    """Return the counters: in Redis if there is an address, else in memory."""
     return RedisElseMemory(redis_url) if redis_url else Memory()

@@ -1,8 +1,8 @@
-"""The only door out: fetch and post, to public addresses only, pinned, capped and timed.
+"""All outgoing HTTP to user-supplied URLs: GET and POST, to public addresses only, with limits and deadlines.
 
-Whoever gives us an address (an import, a PMS, a webhook's owner) may mean our own network with it, or
-to hold us up. So: parsed strictly (`urls`), looked up once and every address judged (`addresses`), that very
-address dialled (`connection`), each redirect likewise. reliability.md, group A, has the cases.
+URLs of imports, PMSs and webhooks may point into our own network or to servers that stall (SSRF, slowloris). Each URL
+is therefore parsed strictly (`urls`), resolved once with every address checked (`addresses`), and the connection goes
+to exactly that address (`connection`). Redirects are treated the same way. See tests/remote for the cases.
 """
 
 import io
@@ -25,39 +25,39 @@ __all__ = ["Answer", "Fetched", "Refused", "Unreachable", "Url", "check_target",
 
 MAX_REDIRECTS = 3
 FETCH_DEADLINE_S = 20
-POST_DEADLINE_S = 15  # webhooks: reliability.md, F6
+POST_DEADLINE_S = 15  # a hanging webhook receiver must not block a worker for longer
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 24 * 60 * 60
 
-_LONGEST_DELTA_S = 1_000_000_000  # 31 years; as a moment, 2001
+_LONGEST_DELTA_S = 1_000_000_000  # 31 years; as a timestamp, 2001
 _REDIRECTS = {301, 302, 303, 307, 308}
 _GOOD = {200, 203}
-_PASSING = {408, 425, 429}  # and all of 5xx
+_TRANSIENT = {408, 425, 429}  # and all 5xx
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What an address had. `status` is 200 or 203; or 304, without data, to a condition in `headers`."""
+    """A response to a GET: `status` is 200 or 203, or 304 without data if `headers` had a condition."""
 
     status: int
     data: bytes
-    content_type: str | None  # as the server says, without parameters: only good for refusing
+    content_type: str | None  # as the server claims, without parameters: not to be trusted
     etag: str | None
     last_modified: str | None
-    url: str  # where it was in the end
+    url: str  # after redirects
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a receiver said to a post: any status, also a redirect. `body` is its beginning, for a log."""
+    """A response to a POST, of any status, redirects included. `body` is cut, for a log."""
 
     status: int
     body: bytes
     retry_after_s: int | None
 
 
-class _Most(NamedTuple):
-    """How much of an answer is read, and who is asked before more than the usual is."""
+class _SizeLimit(NamedTuple):
+    """How much of a response is read, and what admits responses that are larger than usual."""
 
     max_bytes: int
     usual_bytes: int | None
@@ -65,9 +65,9 @@ class _Most(NamedTuple):
 
 
 def check_target(text: str) -> Url:
-    """Check a URL that is kept for later (F1): a literal address must be one that we go to.
+    """Check a URL that is stored for later, and return it. An IP address in it must be allowed.
 
-    Names are judged each time they are dialled: what they mean today says nothing of tomorrow.
+    Host names are checked again at each connection, as their addresses may change. Raises Refused.
     """
     url = check_url(text)
     with suppress(ValueError):
@@ -86,23 +86,24 @@ def fetch(
     usual_bytes: int | None = None,
     admit: Callable[[], None] = lambda: None,
 ) -> Fetched:
-    """GET what is there, in memory: at most `max_bytes` (50 MB is the most anyone asks for).
+    """GET a URL into memory, at most `max_bytes` (no caller allows more than 50 MB).
 
-    `admit` is called, once, before more than `usual_bytes` are read: it may wait for room, or raise.
+    `admit` is called once, before more than `usual_bytes` are read; it may wait for room, or raise.
 
-    `headers` (If-None-Match, a PMS's Authorization) go to the origin that was named and to no other.
-    The deadline is for everything: names, redirects, encryption, the last byte. Raises Refused, Unreachable.
+    `headers` (If-None-Match, a PMS's Authorization) are sent to the origin of `url` only, not to where it redirects.
+    The deadline covers name lookup, redirects, TLS and the whole body. Raises Refused, Unreachable.
     """
     deadline = Deadline(deadline_s)
-    here, headers = check_url(url), headers or {}
+    current, headers = check_url(url), headers or {}
     for _ in range(redirects + 1):
-        with ask("GET", here, headers, None, deadline) as reply:
+        with ask("GET", current, headers, None, deadline) as reply:
             if reply.status not in _REDIRECTS:
-                return _kept(reply, here, _Most(max_bytes, usual_bytes, admit), is_conditional=bool(headers))
-            there = _next(here, reply.headers.get("Location"))
-        headers = headers if there.origin == here.origin else {}
-        here = there
-    raise Refused("It redirects too often.", code="redirect")
+                limit = _SizeLimit(max_bytes, usual_bytes, admit)
+                return _fetched(reply, current, limit, is_conditional=bool(headers))
+            target = _redirect_target(current, reply.headers.get("Location"))
+        headers = headers if target.origin == current.origin else {}
+        current = target
+    raise Refused("Too many redirects.", code="redirect")
 
 
 def post(
@@ -113,47 +114,47 @@ def post(
     deadline_s: float = POST_DEADLINE_S,
     max_answer_bytes: int = MAX_ANSWER_BYTES,
 ) -> Answer:
-    """POST a body and return what was said to it; no redirect is followed. Raises Refused, Unreachable.
+    """POST a body and return the response; redirects are not followed. Raises Refused, Unreachable.
 
-    The status counts as soon as it is there: a body that is long, packed or broken off is cut, not an error.
+    The status alone matters: a response body that is long, compressed or truncated is cut, which is no error.
     """
     with ask("POST", check_url(url), headers, body, Deadline(deadline_s)) as reply:
-        said = bytearray()
+        answer = bytearray()
         with suppress(Refused, Unreachable):
             for piece in () if reply.is_encoded else reply.body(max_answer_bytes):
-                said += piece
-        return Answer(reply.status, bytes(said[:max_answer_bytes]), _retry_after_s(reply))
+                answer += piece
+        return Answer(reply.status, bytes(answer[:max_answer_bytes]), _retry_after_s(reply))
 
 
-def _next(here: Url, location: str | None) -> Url:
-    """Where a redirect leads. What is wrong with it is the redirect's fault, whatever it is."""
-    wrong = Refused("It redirects to where we don't follow.", code="redirect")
+def _redirect_target(current: Url, location: str | None) -> Url:
+    """Return the target of a redirect. Raises Refused (`redirect`) for anything that is wrong with it."""
+    wrong = Refused("The redirect leads to an address that isn't allowed.", code="redirect")
     try:
         text = (location or "").encode("latin-1").decode()  # http.client reads headers as Latin-1
         if not text or not is_plain(text):
             raise wrong
-        there = check_url(urljoin(str(here), text))
+        target = check_url(urljoin(str(current), text))
     except (Refused, ValueError):
         raise wrong from None
-    if (here.scheme, there.scheme) == ("https", "http"):
+    if (current.scheme, target.scheme) == ("https", "http"):
         raise wrong
-    return there
+    return target
 
 
-def _kept(reply: Reply, url: Url, most: "_Most", *, is_conditional: bool) -> Fetched:
+def _fetched(reply: Reply, url: Url, limit: _SizeLimit, *, is_conditional: bool) -> Fetched:
     is_unchanged = is_conditional and reply.status == 304
     if reply.status not in _GOOD and not is_unchanged:
         _raise_for_status(reply)
     if reply.is_encoded:
-        raise Refused("The answer is packed, which we didn't ask for.", code="encoded")
+        raise Refused("The response is compressed, though not requested.", code="encoded")
     data, is_admitted = io.BytesIO(), False
-    for piece in () if is_unchanged else reply.body(most.max_bytes):
+    for piece in () if is_unchanged else reply.body(limit.max_bytes):
         data.write(piece)
-        if not is_admitted and most.usual_bytes is not None and data.tell() > most.usual_bytes:
-            most.admit()
+        if not is_admitted and limit.usual_bytes is not None and data.tell() > limit.usual_bytes:
+            limit.admit()
             is_admitted = True
-    if data.tell() > most.max_bytes:
-        raise Refused("The answer is too large.", code="too_large")
+    if data.tell() > limit.max_bytes:
+        raise Refused("The response is too large.", code="too_large")
     return Fetched(
         status=reply.status,
         data=data.getvalue(),
@@ -166,13 +167,13 @@ def _kept(reply: Reply, url: Url, most: "_Most", *, is_conditional: bool) -> Fet
 
 def _raise_for_status(reply: Reply) -> NoReturn:
     message, details = f"The server answered {reply.status}.", {"status": reply.status}
-    if reply.status in _PASSING or 500 <= reply.status <= 599:
+    if reply.status in _TRANSIENT or 500 <= reply.status <= 599:
         raise Unreachable(message, code="http_error", details=details, retry_after_s=_retry_after_s(reply))
     raise Refused(message, code="http_error", details=details)
 
 
 def _retry_after_s(reply: Reply) -> int | None:
-    """Retry-After, in seconds or as a date, within a day; else, of a 429, X-RateLimit-Reset (Hospitable)."""
+    """Return Retry-After, in seconds or as a date, capped at a day; for a 429 else X-RateLimit-Reset (Hospitable)."""
     text = reply.headers.get("Retry-After", "").strip()
     if not text and reply.status == 429:
         return _reset_in_s(reply.headers.get("X-RateLimit-Reset", "").strip())
@@ -186,9 +187,9 @@ def _retry_after_s(reply: Reply) -> int | None:
 
 
 def _reset_in_s(text: str) -> int | None:
-    """Seconds, or a moment in seconds since 1970: no header says which."""
+    """Read seconds, or a timestamp in seconds since 1970: the header may have either."""
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         return None
-    said = int(text)
-    seconds = said - math.floor(time.time()) if said > _LONGEST_DELTA_S else said
+    value = int(text)
+    seconds = value - math.floor(time.time()) if value > _LONGEST_DELTA_S else value
     return min(max(seconds, 0), MAX_RETRY_AFTER_S)

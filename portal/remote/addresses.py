@@ -1,4 +1,4 @@
-"""Which addresses we go to: public ones, and those that the operator allows."""
+"""Which IP addresses may be connected to: public ones, and those that the operator allows."""
 
 import ipaddress
 import queue
@@ -11,18 +11,18 @@ from portal.remote.problems import Refused, Unreachable
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PORTS = (80, 443)
-NOT_PUBLIC = "That address is not on the public internet. Only the operator of this portal can allow it."
+NOT_PUBLIC = "This address is not on the public internet. Only the operator of this portal can allow it."
 
-# The registries of special-purpose addresses (IANA, 2026), written out: Python's own tables differ by
-# release and call some of these "global".
+# IANA's special-purpose address registries, as of 2026. Python's own tables differ between releases and call some
+# of these "global".
 _SPECIAL_IPV4 = [
     ipaddress.IPv4Network(net)
     for net in (
         "0.0.0.0/8",  # this network
         "10.0.0.0/8",  # private
-        "100.64.0.0/10",  # shared by carriers; 100.100.100.200 is Alibaba's metadata
+        "100.64.0.0/10",  # carrier-grade NAT; 100.100.100.200 is Alibaba's metadata
         "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # Azure's wire server, in the midst of public space
+        "168.63.129.16/32",  # Azure's wire server, within public space
         "169.254.0.0/16",  # link-local, and most clouds' metadata
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments; 192.0.0.192 is Oracle's metadata
@@ -39,7 +39,7 @@ _SPECIAL_IPV4 = [
         "240.0.0.0/4",  # reserved, and broadcast
     )
 ]
-_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")  # all that was ever given out; the rest is special
+_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")  # all global unicast space allocated so far
 _SPECIAL_IPV6 = [
     ipaddress.IPv6Network(net)
     for net in (
@@ -54,35 +54,35 @@ _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NON
 
 
 def is_public(address: IpAddress) -> bool:
-    """Whether an address is out in the internet, and nowhere near us."""
+    """Return whether an address is on the public internet."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in net for net in _SPECIAL_IPV4)
     return address in _PUBLIC_IPV6 and not any(address in net for net in _SPECIAL_IPV6)
 
 
 def may_reach(address: IpAddress, port: int) -> bool:
-    """Whether we go there: public at a web port, or at any port of ALLOWED_PRIVATE_NETS."""
+    """Return whether a connection is allowed: to a public address at a web port, or to ALLOWED_PRIVATE_NETS at any."""
     if any(address in net for net in settings().allowed_private_nets):
         return True
     return port in PORTS and is_public(address)
 
 
 def resolve(host: str, port: int, *, timeout_s: float) -> list[IpAddress]:
-    """Ask once where a host is; its answer is what is dialled. One bad address among many refuses all.
+    """Resolve a host once, so that the addresses checked are the ones connected to.
 
-    Raises Refused (`blocked_address`) and Unreachable.
+    Raises Refused (`blocked_address`) if any address is not allowed, and Unreachable.
     """
     try:
         addresses = [ipaddress.ip_address(host)]
     except ValueError:
         addresses = _look_up(host, port, timeout_s)
     if not addresses or not all(may_reach(address, port) for address in addresses):
-        raise Refused("That host has no public address.", code="blocked_address")
+        raise Refused("This host has no public address.", code="blocked_address")
     return addresses
 
 
 def _look_up(host: str, port: int, timeout_s: float) -> list[IpAddress]:
-    """The system's resolver knows no deadline, so a thread waits for it; it ends within a minute."""
+    """Resolve a name in a thread, because the system's resolver takes no deadline. The thread ends within a minute."""
     answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -96,9 +96,9 @@ def _look_up(host: str, port: int, timeout_s: float) -> list[IpAddress]:
     try:
         answer = answers.get(timeout=timeout_s)
     except queue.Empty:
-        raise Unreachable("It took too long to find that host.", code="timeout") from None
+        raise Unreachable("Looking up the host took too long.", code="timeout") from None
     if isinstance(answer, socket.gaierror) and answer.errno in _NO_SUCH_NAME:
         return []
     if isinstance(answer, OSError):
-        raise Unreachable("That host could not be found just now.") from answer
+        raise Unreachable("The host could not be looked up.") from answer
     return [ipaddress.ip_address(text) for text in answer]

@@ -1,8 +1,8 @@
-"""One question and its answer over one connection to a known address, within a deadline.
+"""One HTTP request over one connection to a checked address, within a deadline.
 
-urllib3 (the engine of requests) speaks HTTP and TLS; only the dialling and the reading are ours. Without
-requests' Session: that takes in proxies, .netrc and cookies, and reads and unpacks the whole body of a
-redirect even when told not to follow it.
+urllib3, on which requests builds, does HTTP and TLS; only connecting and reading are ours. requests' Session is not
+used: it applies proxies, .netrc and cookies, and reads and decompresses the whole body of a redirect even when told
+not to follow it.
 """
 
 import http.client
@@ -22,38 +22,38 @@ from portal.remote.addresses import IpAddress, resolve
 from portal.remote.problems import Refused, Unreachable
 from portal.remote.urls import Url
 
-MAX_HEAD_BYTES = 256 * 1024  # status line and headers; real ones have less than 20 kB
+MAX_HEAD_BYTES = 256 * 1024  # status line and headers; real ones take less than 20 kB
 MAX_TRIED = 4  # addresses of one host
 READ_BYTES = 64 * 1024
 WRITE_BYTES = 16 * 1024
 
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # its warnings repeat what a server sent
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # its warnings quote what a server sent
 
 
 class Deadline:
-    """The moment at which all has to be over."""
+    """The time at which a request must have ended."""
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
     def left_s(self) -> float:
-        """Return the seconds left, which are more than none. Raises Unreachable (`timeout`)."""
+        """Return the seconds left, always more than 0. Raises Unreachable (`timeout`)."""
         left = self._at - time.monotonic()
         if left <= 0:
-            raise Unreachable("It took too long to answer.", code="timeout")
+            raise Unreachable("The server took too long to answer.", code="timeout")
         return left
 
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The authorities that we believe: the system's (or SSL_CERT_FILE's) and those that browsers have."""
+    """Return the trusted authorities: the system's (or SSL_CERT_FILE's) and Mozilla's."""
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context
 
 
 class Reply:
-    """Status and headers of an answer; the body is still to come."""
+    """Status and headers of a response; the body is read later."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, meter: "_Meter") -> None:
         self.status = response.status
@@ -63,16 +63,16 @@ class Reply:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether the body would have to be unpacked: we asked for it as it is."""
+        """Whether the body is compressed, although the request asked for `identity`."""
         coding = self.headers.get("Content-Encoding", "identity").strip().lower()
         transfer = self.headers.get("Transfer-Encoding", "chunked").strip().lower()
         return coding not in ("identity", "") or transfer != "chunked"
 
     def body(self, max_bytes: int) -> Iterator[bytes]:
-        """Yield the body in pieces, at most `max_bytes` and one more. Raises Unreachable (`truncated`)."""
-        self._meter.left_bytes = max_bytes + max_bytes // 4 + MAX_HEAD_BYTES  # chunks have their own frames
+        """Yield the body in pieces, up to `max_bytes` + 1 bytes. Raises Unreachable (`truncated`)."""
+        self._meter.left_bytes = max_bytes + max_bytes // 4 + MAX_HEAD_BYTES  # plus the framing of chunks
         left = max_bytes + 1
-        with _in_our_words("truncated"):
+        with _coarse_errors("truncated"):
             while left and (piece := self._response.read(min(left, READ_BYTES), decode_content=False)):
                 left -= len(piece)
                 yield piece
@@ -80,11 +80,11 @@ class Reply:
 
 @contextmanager
 def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Reply]:
-    """Send a request and give its answer, as soon as its headers are there. Raises Refused, Unreachable."""
+    """Send a request and yield the reply once its headers have arrived. Raises Refused, Unreachable."""
     addresses = resolve(url.host, url.port, timeout_s=deadline.left_s())
     connection = _connection(url, addresses, deadline)
     with closing(connection):
-        with _in_our_words("unreachable"):
+        with _coarse_errors("unreachable"):
             connection.request(
                 method,
                 url.target,
@@ -101,12 +101,12 @@ def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, d
                 decode_content=False,
             )
             response = connection.getresponse()
-        with closing(response):  # which the connection was handed over to
+        with closing(response):  # it owns the connection's socket
             yield Reply(response, connection.meter)
 
 
 class _Meter(io.RawIOBase):
-    """What comes in, read under the deadline and up to a number of bytes, whatever it claims to be."""
+    """Reads from a socket within a deadline and a byte limit, whatever lengths the server declares."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -118,11 +118,11 @@ class _Meter(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        self._sock.settimeout(self._deadline.left_s())  # anew each time: a drip never times out by itself
+        self._sock.settimeout(self._deadline.left_s())  # at each read, against servers that drip bytes
         count = self._raw.readinto(buffer)
         self.left_bytes -= count or 0
         if self.left_bytes < 0:
-            raise Refused("The answer is too large.", code="too_large")
+            raise Refused("The response is too large.", code="too_large")
         return count
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class _Meter(io.RawIOBase):
 
 
 class _Pinned(urllib3.connection.HTTPConnection):
-    """A connection to the addresses that were looked at, whatever the name says by now."""
+    """A connection to the addresses that were checked, even if the name now resolves to others."""
 
     addresses: list[IpAddress]
     deadline: Deadline
@@ -146,9 +146,9 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 if left == 1:
                     raise
             else:
-                sock.settimeout(self.deadline.left_s())  # of the TLS handshake
+                sock.settimeout(self.deadline.left_s())  # for the TLS handshake
                 return sock
-        raise AssertionError("resolve() gives one address at least")
+        raise AssertionError("resolve() returns at least one address")
 
     def send(self, data: bytes) -> None:  # type: ignore[override]
         if self.sock is None:
@@ -168,7 +168,7 @@ class _Pinned(urllib3.connection.HTTPConnection):
 
 
 class _PinnedTls(_Pinned, urllib3.connection.HTTPSConnection):
-    """The same under TLS: SNI and certificate are the name's, not the address's."""
+    """The same with TLS: SNI and the certificate use the name, not the address."""
 
 
 def _connection(url: Url, addresses: list[IpAddress], deadline: Deadline) -> _Pinned:
@@ -181,16 +181,17 @@ def _connection(url: Url, addresses: list[IpAddress], deadline: Deadline) -> _Pi
 
 
 @contextmanager
-def _in_our_words(code: str) -> Iterator[None]:
-    """Say what failed in one coarse word. What the libraries raised names addresses: it goes no further."""
+def _coarse_errors(code: str) -> Iterator[None]:
+    """Translate errors into coarse ones. The libraries' own errors reveal addresses, so they are not chained."""
     try:
         yield
     except (TimeoutError, urllib3.exceptions.TimeoutError):
-        raise Unreachable("It took too long to answer.", code="timeout") from None
+        raise Unreachable("The server took too long to answer.", code="timeout") from None
     except (ssl.SSLError, urllib3.exceptions.SSLError):
         if code == "truncated":
-            raise Unreachable("The answer broke off.", code=code) from None
-        raise Refused("Its certificate or encryption can't be trusted.", code="tls") from None
+            raise Unreachable("The response was truncated.", code=code) from None
+        raise Refused("The server's certificate or encryption can't be trusted.", code="tls") from None
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
-        message = "The answer broke off." if code == "truncated" else "It can't be reached, or isn't a web server."
-        raise Unreachable(message, code=code) from None
+        if code == "truncated":
+            raise Unreachable("The response was truncated.", code=code) from None
+        raise Unreachable("The server can't be reached, or isn't a web server.", code=code) from None

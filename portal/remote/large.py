@@ -1,4 +1,4 @@
-"""Large bodies, a few at a time: whatever is fetched is held in memory."""
+"""A limit on concurrent large downloads, because they are held in memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,22 +8,22 @@ from portal.errors import TooMany
 
 
 class LargeBodies:
-    """Room for so many bodies that are larger than usual, whatever else is fetched side by side."""
+    """Admits at most `at_once` bodies that are larger than usual."""
 
     def __init__(self, at_once: int, patience_s: int) -> None:
-        self._room, self._patience_s = BoundedSemaphore(at_once), patience_s
+        self._slots, self._patience_s = BoundedSemaphore(at_once), patience_s
 
     @contextmanager
     def admitting(self) -> Iterator[Callable[[], None]]:
-        """Yield an `admit` for `fetch`; what it takes is given back when the block ends.
+        """Yield an `admit` for `fetch`; its slot is released when the block ends.
 
-        It waits for room, and raises TooMany where there is none within our patience.
+        `admit` waits for a slot, and raises TooMany if none is free within `patience_s`.
         """
-        with ExitStack() as held:
+        with ExitStack() as slots:
 
             def admit() -> None:
-                if not self._room.acquire(timeout=self._patience_s):
-                    raise TooMany("Too many large pictures at once.", retry_after_s=self._patience_s)
-                held.callback(self._room.release)
+                if not self._slots.acquire(timeout=self._patience_s):
+                    raise TooMany("Too many large pictures are being downloaded.", retry_after_s=self._patience_s)
+                slots.callback(self._slots.release)
 
             yield admit

@@ -1,9 +1,8 @@
-"""Why something out there can't be had: coarse words, in which nothing of the network around us shows.
+"""Errors of outgoing requests, coarse enough to reveal nothing about the network around the portal.
 
-No address, no banner and no text of a server stands in them. `blocked_address` is said of a name that
-doesn't exist just as of one that leads to a private address, and it is said before anything is dialled:
-neither the word nor the time it takes tells what there is behind the addresses that we don't go to.
-Only of public addresses do we say that they don't answer (`unreachable`).
+They contain no address, banner or text of a server. A name that doesn't exist and a name with a private address both
+raise `blocked_address`, before any connection is made, so neither the code nor the timing tells them apart. Only public
+addresses are reported as `unreachable`.
 """
 
 from typing import Any
@@ -12,19 +11,19 @@ from portal.errors import Problem
 
 
 class Refused(Problem):
-    """Final: trying again brings the same. Codes:
+    """Final: another attempt would fail too.
 
-    of the address itself: invalid_url, scheme, host, port;
-    of what it led to: blocked_address, redirect, http_error, too_large, encoded, tls.
+    Codes for the URL itself: invalid_url, scheme, host, port; for what it led to: blocked_address, redirect,
+    http_error, too_large, encoded, tls.
     """
 
     code = "refused"
 
 
 class Unreachable(Problem):
-    """It may work another time: unreachable, timeout, truncated, http_error (408, 425, 429, 5xx).
+    """Temporary: another attempt may succeed. Codes: unreachable, timeout, truncated, http_error (408, 425, 429, 5xx).
 
-    `retry_after_s` is what the server asked for, if it did.
+    `retry_after_s` is the server's Retry-After, if it sent one.
     """
 
     code = "unreachable"

@@ -1,4 +1,4 @@
-"""What an address may look like. One spelling a meaning: where two parsers could differ, it is refused."""
+"""Strict URL parsing: a URL that two parsers could read differently is refused."""
 
 import ipaddress
 import re
@@ -11,17 +11,17 @@ from portal.remote.problems import Refused
 
 MAX_LENGTH = 8_192  # signed links of storage services have up to 3,000 characters
 
-# re.ASCII: without it, "ignore case" takes the Kelvin sign for a k
+# re.ASCII, because IGNORECASE alone lets the Kelvin sign match a k
 _URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.ASCII | re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(.*))?", re.ASCII | re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-_TARGET_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # may stand in a path or query as they are
+_TARGET_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # stay unencoded in a path or query
 
 
 @dataclass(frozen=True)
 class Url:
-    """An http or https address in its one spelling. `host` has small letters and no brackets."""
+    """A normalized http or https URL. `host` is in lower case, without brackets."""
 
     scheme: str
     host: str
@@ -30,7 +30,7 @@ class Url:
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _default_port(self.scheme) else f"{host}:{self.port}"
 
@@ -43,21 +43,21 @@ class Url:
 
 
 def check_url(text: str) -> Url:
-    """Parse an address, strictly, and look nothing up: whether its host is public shows at the fetch.
+    """Parse a URL strictly, without resolving its host: whether that is public is checked when connecting.
 
     Raises Refused with the code invalid_url, scheme, host or port.
     """
     if len(text) > MAX_LENGTH or not is_plain(text):
-        raise Refused("An address has no spaces, control characters or backslashes.", code="invalid_url")
+        raise Refused("The address is too long, or has spaces, control characters or backslashes.", code="invalid_url")
     if text.partition(":")[0].lower() not in ("http", "https"):
-        raise Refused("An address begins with https:// or http://.", code="scheme")
+        raise Refused("The address must start with https:// or http://.", code="scheme")
     parts = _URL.fullmatch(text)
     if not parts or "@" in parts[2]:
-        raise Refused("That is no address like https://example.com/photo.jpg.", code="invalid_url")
+        raise Refused("Invalid address. It should look like https://example.com/photo.jpg.", code="invalid_url")
     scheme, authority, target = parts[1].lower(), parts[2], parts[3]
     pieces = _AUTHORITY.fullmatch(authority)
     if not pieces:
-        raise Refused("A host has letters a-z, digits, dots and dashes (or xn--…).", code="host")
+        raise Refused("A host name may have only letters a-z, digits, dots and hyphens (or xn--…).", code="host")
     address, host = _host(pieces[1].lower())
     port = _port(pieces[2], scheme, address)
     target = target if target.startswith("/") else f"/{target}"
@@ -65,13 +65,13 @@ def check_url(text: str) -> Url:
 
 
 def is_plain(text: str) -> bool:
-    """Whether it has only characters that every parser reads alike."""
+    """Return whether a text has only characters that all parsers treat alike."""
     return text.isprintable() and " " not in text and "\\" not in text
 
 
 def _host(text: str) -> tuple[IpAddress | None, str]:
-    """Numbers that aren't four plain ones (127.1, 0x7f.1, 2130706433) mean an address to some: refused."""
-    wrong = Refused("That is no host on the internet.", code="host")
+    """Parse a host. Raises Refused for short or hexadecimal IPv4 forms (127.1, 0x7f.1, 2130706433) too."""
+    wrong = Refused("Invalid host name.", code="host")
     labels = text.split(".")
     try:
         if text.startswith("["):
@@ -89,17 +89,17 @@ def _host(text: str) -> tuple[IpAddress | None, str]:
 
 
 def _port(text: str | None, scheme: str, address: IpAddress | None) -> int:
-    """A name's other ports can only be judged when it is resolved, if the operator allows any net at all."""
+    """Parse a port. Other ports of a host name are checked after the lookup, if the operator allows any private net."""
     if text is None:
         return _default_port(scheme)
     if not re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > 65_535:
-        raise Refused("That is no port.", code="port")
+        raise Refused("Invalid port.", code="port")
     port = int(text)
     allowed = may_reach(address, port) if address else bool(settings().allowed_private_nets)
     if port not in PORTS and not allowed:
-        if address and not is_public(address):  # at another port it would be refused just as well
+        if address and not is_public(address):  # another port would not help
             raise Refused(NOT_PUBLIC, code="port")
-        raise Refused("Only the ports 80 and 443 can be used.", code="port")
+        raise Refused("Only ports 80 and 443 are allowed.", code="port")
     return port
 
 

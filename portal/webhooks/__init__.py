@@ -1,1 +1,1 @@
-"""Telling integrators what changed: endpoints, events, and deliveries that are tried until they arrive."""
+"""Webhooks: endpoints, events, and deliveries that are retried until they succeed."""

@@ -1,4 +1,4 @@
-"""What became of deliveries, read off the rows: the last calls of each endpoint, and an endpoint's whole log."""
+"""Delivery logs: the last calls of each endpoint, and the full log of one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,16 +13,16 @@ from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoin
 CALLS = 20
 MAX_PAGE = 100
 
-IS_OPEN = Delivery.state != literal_column(f"'{DELIVERED}'")  # written out, so that SQLite sees that an index has it
+IS_OPEN = Delivery.state != literal_column(f"'{DELIVERED}'")  # a literal, so that SQLite uses the partial index
 REASON = case(
     (Delivery.status.is_(None), func.coalesce(Delivery.answer, "")),
-    else_="It answered " + cast(Delivery.status, String) + ".",
+    else_="The receiver answered " + cast(Delivery.status, String) + ".",
 )
-"""Why a delivery failed, as a sentence; the same as `Delivery.failure`, for the database."""
+"""Why a delivery failed, as a sentence: `Delivery.failure` in SQL."""
 
 
 class Call(NamedTuple):
-    """A delivery that was tried, and how it stands."""
+    """A delivery that was attempted at least once, and its state."""
 
     state: str
     status: int | None
@@ -36,19 +36,19 @@ class Call(NamedTuple):
 
     @property
     def is_on_its_way(self) -> bool:
-        """Whether the first answer is still to come."""
+        """Whether the first response is still awaited."""
         return self.state == PENDING and self.took_ms is None
 
 
 class Page(NamedTuple):
-    """Some deliveries, newest first, and where the next ones begin."""
+    """Some deliveries, newest first, and the cursor of the next page."""
 
     items: list[Delivery]
     next_cursor: str | None
 
 
 def last_calls(endpoints: Sequence[Endpoint]) -> dict[int, list[Call]]:
-    """Return the last CALLS calls of each endpoint by its id, the newest last; one statement, by index, for all."""
+    """Map endpoint ids to their last CALLS calls, oldest first, in one indexed statement."""
     columns = (Delivery.state, Delivery.status, Delivery.took_ms, Delivery.last_at, Delivery.next_at)
     tried = select(Delivery.endpoint_id, *columns).where(Delivery.last_at.is_not(None)).order_by(Delivery.id.desc())
     each = [tried.where(Delivery.endpoint_id == endpoint.id).limit(CALLS).subquery() for endpoint in endpoints]
@@ -59,29 +59,29 @@ def last_calls(endpoints: Sequence[Endpoint]) -> dict[int, list[Call]]:
 
 
 def log(endpoint: Endpoint, *, state: str | None = None, after: str | None = None, limit: int = 30) -> Page:
-    """Return what was sent, newest first, from a cursor on. Raises Invalid for a state or cursor that is none of ours.
+    """Return a page of an endpoint's deliveries, newest first. Raises Invalid for an unknown state or cursor.
 
-    A state is PENDING or FAILED: what waits, and what was given up.
+    `state` is PENDING (waiting) or FAILED (given up).
     """
-    found = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.id < _position(after))
+    query = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.id < _position(after))
     demand_known("state", state, (PENDING, FAILED))
     if state is not None:
-        found = found.where(IS_OPEN, Delivery.state == state)
+        query = query.where(IS_OPEN, Delivery.state == state)
     limit = max(1, min(limit, MAX_PAGE))
-    rows = list(db.session.scalars(found.order_by(Delivery.id.desc()).limit(limit + 1)))
+    rows = list(db.session.scalars(query.order_by(Delivery.id.desc()).limit(limit + 1)))
     return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def open_counts(endpoint: Endpoint) -> dict[str, int]:
-    """Count what waits and what was given up, by state."""
-    mine = select(Delivery.state, func.count()).where(Delivery.endpoint_id == endpoint.id, IS_OPEN)
-    found = db.session.execute(mine.group_by(Delivery.state))
-    return {PENDING: 0, FAILED: 0, **{row[0]: row[1] for row in found}}
+    """Count an endpoint's pending and failed deliveries, by state."""
+    query = select(Delivery.state, func.count()).where(Delivery.endpoint_id == endpoint.id, IS_OPEN)
+    rows = db.session.execute(query.group_by(Delivery.state))
+    return {PENDING: 0, FAILED: 0, **{row[0]: row[1] for row in rows}}
 
 
 def _position(cursor: str | None) -> int:
     if cursor is None:
         return MAX_ID
     if not is_id(cursor):
-        raise Invalid("That cursor is not one of ours.", code="cursor")
+        raise Invalid("Invalid cursor.", code="cursor")
     return int(cursor)

@@ -1,4 +1,4 @@
-"""Deliveries: signed, sent side by side, recorded, and tried again for two days (Standard Webhooks)."""
+"""Deliveries: signed, sent concurrently, recorded, and retried for more than a day (Standard Webhooks)."""
 
 import random
 import time
@@ -22,17 +22,17 @@ from portal.work import held, lock, work
 
 RETRY_AFTER_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
 JITTER = 0.1
-MAX_RETRY_AFTER_S = 24 * 3600  # what we grant a receiver's own Retry-After
+MAX_RETRY_AFTER_S = 24 * 3600  # upper limit of a receiver's Retry-After
 DEADLINE_S = 15
-LEASE = timedelta(seconds=60)  # an attempt whose worker died is due again then
-KEPT_ANSWER = 2_000  # characters of an answer, for the page
-KEPT = timedelta(days=30)  # the log of what was sent
-OFF_AFTER = timedelta(days=5)  # of nothing but failures
+LEASE = timedelta(seconds=60)  # after it, a delivery whose worker died is due again
+MAX_ANSWER_LENGTH = 2_000  # characters of a response, for the page
+KEPT = timedelta(days=30)  # retention of the delivery log
+OFF_AFTER = timedelta(days=5)  # of failures only
 
 
 @dataclass(frozen=True)
 class _Parcel:
-    """A delivery as plain values: it is signed and sent in a thread, without the database."""
+    """A delivery as plain values, to be signed and sent in a thread without database access."""
 
     candidate: Candidate
     url: str
@@ -43,7 +43,7 @@ class _Parcel:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of an attempt. No status: there was no answer."""
+    """The result of an attempt. `status` is None if there was no response."""
 
     status: int | None
     answer: str
@@ -56,12 +56,12 @@ class _Outcome:
 
 
 BROKEN = _Outcome(None, "Something went wrong on our side.", 0)
-ENDPOINTS = selectinload(Delivery.endpoint)  # each once
+ENDPOINTS = selectinload(Delivery.endpoint)  # loads each endpoint once
 SECRETS = ENDPOINTS.undefer(Endpoint.secret).undefer(Endpoint.old_secret)
 
 
 def run() -> int:
-    """Send what is due, many side by side, until nothing is; return how many attempts were made."""
+    """Send due deliveries concurrently until none is left; return the number of attempts."""
     return dispatch.run(
         _claim,
         _post,
@@ -74,9 +74,9 @@ def run() -> int:
 
 
 def send_again(delivery: Delivery) -> None:
-    """Send a delivery once more, from the start of its schedule, whatever came of it.
+    """Send a delivery once more, from the start of the retry schedule, whatever its state.
 
-    Raises NotFound, and Conflict where its webhook is switched off: nothing is sent to it.
+    Raises NotFound, and Conflict if its webhook is switched off.
     """
     with work() as w:
         if not lock(delivery):
@@ -84,44 +84,44 @@ def send_again(delivery: Delivery) -> None:
         if db.session.get_one(Endpoint, delivery.endpoint_id).disabled_at:
             raise Conflict("This webhook is switched off. Switch it on first.", code="webhook_off")
         if not (delivery.state == PENDING and delivery.attempts == 0):
-            _renew(delivery)
+            _reset(delivery)
             w.enqueue(jobs.deliver_webhooks())
 
 
 def send_all_again(delivery_ids: Sequence[int]) -> int:
-    """Send those that failed once more, but for webhooks that are switched off; return how many."""
+    """Send failed deliveries once more, except to webhooks that are switched off; return their number."""
     failed = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.state == FAILED)
     with work() as w:
         rows = db.session.scalars(held(failed.order_by(Delivery.id).options(ENDPOINTS), Delivery))
         deliveries = [delivery for delivery in rows if not delivery.endpoint.disabled_at]
         for delivery in deliveries:
-            _renew(delivery)
+            _reset(delivery)
         if deliveries:
             w.enqueue(jobs.deliver_webhooks())
     return len(deliveries)
 
 
 def enqueue_missing() -> int:
-    """Ring where deliveries are due and no worker is on its way to them; return how many are due."""
+    """Enqueue the job if deliveries are due and it is neither queued nor running; return how many are due."""
     return dispatch.enqueue_missing(Delivery.next_at, jobs.deliver_webhooks())
 
 
-def _renew(delivery: Delivery) -> None:
+def _reset(delivery: Delivery) -> None:
     delivery.state, delivery.attempts, delivery.next_at = PENDING, 0, now()
 
 
 def forget() -> int:
-    """Delete the deliveries that ended more than KEPT ago; return how many."""
+    """Delete finished deliveries older than KEPT; return their number."""
     old = delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < now() - KEPT)
     with work():
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
 def _claim(most: int) -> list[_Parcel]:
-    """Lease what is due, a few of each endpoint; count the attempts before they are made, so that crashes count too."""
+    """Lease due deliveries, a few per endpoint; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
     while (picked := schedule.pick(most, now())) and picked != before:
-        if parcels := _leased(picked):  # none: they were all given up, or another worker was first
+        if parcels := _leased(picked):  # none if all were given up, or another worker was first
             return parcels
         before = picked
     release()
@@ -133,7 +133,7 @@ def _leased(picked: Sequence[int]) -> list[_Parcel]:
         rows = select(Delivery).where(Delivery.id.in_(picked), Delivery.next_at <= now())
         parcels = []
         for delivery in db.session.scalars(held(rows.options(SECRETS), Delivery, skip_locked=True)):
-            if why := _why_never(delivery):
+            if why := _why_undeliverable(delivery):
                 _give_up(delivery, why)
                 continue
             delivery.attempts += 1
@@ -143,13 +143,13 @@ def _leased(picked: Sequence[int]) -> list[_Parcel]:
     return parcels
 
 
-def _why_never(delivery: Delivery) -> str | None:
+def _why_undeliverable(delivery: Delivery) -> str | None:
     if delivery.endpoint.disabled_at:
         return "The webhook is switched off."
     if not all(delivery.endpoint.secrets):
         return "The webhook's secret can't be read: SECRET_KEY has changed. Rotate the secret."
     if delivery.attempts > len(RETRY_AFTER_S):
-        return "Every attempt broke off."
+        return "Every attempt was interrupted."
     return None
 
 
@@ -160,7 +160,7 @@ def _parcel(delivery: Delivery) -> _Parcel:
 
 
 def _signed(parcel: _Parcel) -> dict[str, str]:
-    """Sign for this attempt: the same id and bytes at each, a new time, and a signature for each secret."""
+    """Return signed headers for this attempt: id and body are always the same; there is a signature per secret."""
     at = now()
     signatures = [Webhook(secret).sign(parcel.message_id, at, parcel.body) for secret in parcel.secrets]
     return {
@@ -181,12 +181,12 @@ def _post(parcel: _Parcel) -> _Outcome:
         answer = remote.post(parcel.url, parcel.body.encode(), _signed(parcel), deadline_s=DEADLINE_S)
     except (remote.Refused, remote.Unreachable) as failure:
         return _Outcome(None, failure.message, took_ms())
-    text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:KEPT_ANSWER]
+    text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:MAX_ANSWER_LENGTH]
     return _Outcome(answer.status, text, took_ms(), answer.retry_after_s)
 
 
 def _record(results: dispatch.Results[_Parcel, _Outcome]) -> None:
-    """Record what came of some attempts, in one change."""
+    """Record the outcomes of some attempts, in one transaction."""
     outcomes = {parcel.candidate.id: outcome for parcel, outcome in results}
     with work():
         rows = select(Delivery).where(Delivery.id.in_(outcomes), Delivery.state == PENDING).order_by(Delivery.id)
@@ -205,9 +205,9 @@ def _record_failure(delivery: Delivery, outcome: _Outcome) -> None:
     endpoint = delivery.endpoint
     endpoint.failing_since = endpoint.failing_since or now()
     if outcome.status == 410:
-        _switch_off(endpoint, "The receiver answered 410: it is gone for good.")
+        _switch_off(endpoint, "The receiver answered 410 (Gone).")
     elif now() - endpoint.failing_since > OFF_AFTER:
-        _switch_off(endpoint, f"Nothing arrived for {OFF_AFTER.days} days.")
+        _switch_off(endpoint, f"All deliveries failed for {OFF_AFTER.days} days.")
     if endpoint.disabled_at or delivery.attempts > len(RETRY_AFTER_S):
         _give_up(delivery)
     else:
@@ -215,7 +215,7 @@ def _record_failure(delivery: Delivery, outcome: _Outcome) -> None:
 
 
 def _next_at(attempts: int, retry_after_s: int | None) -> datetime:
-    """When to try again: on the schedule with jitter, later where the receiver asks for it."""
+    """Return the time of the next attempt: on the schedule with jitter, or later if the receiver asks for it."""
     pause_s = RETRY_AFTER_S[max(attempts, 1) - 1] * random.uniform(1, 1 + JITTER)
     return now() + timedelta(seconds=max(pause_s, min(retry_after_s or 0, MAX_RETRY_AFTER_S)))
 

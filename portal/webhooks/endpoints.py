@@ -1,4 +1,4 @@
-"""Endpoints: made, changed, rotated, tried out; each through its workspace."""
+"""Webhook endpoints: create, change, delete, rotate the secret and send a test; always scoped to a workspace."""
 
 import base64
 import secrets
@@ -17,17 +17,17 @@ from portal.work import lock, work
 
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64 random bytes
 OLD_SECRET_SIGNS_FOR = timedelta(hours=24)
-MAX_ENDPOINTS = 20  # a workspace; each event is a row for each of them
+MAX_ENDPOINTS = 20  # per workspace; each event becomes a row for each of them
 MAX_URL_LENGTH = 2048
 
 
 def create(workspace: Workspace, url: str, wanted: Sequence[str]) -> Endpoint:
-    """Make an endpoint with a fresh secret. Raises Invalid for a URL we'd never call, or an unknown event."""
+    """Create an endpoint with a new secret. Raises Invalid for a URL that may not be called, or an unknown event."""
     words = _checked(url, wanted)
     with work():
         lock(workspace)
         if len(all_of(workspace)) >= MAX_ENDPOINTS:
-            raise Invalid(f"A workspace has at most {MAX_ENDPOINTS} webhooks.", code="too_many_webhooks")
+            raise Invalid(f"A workspace can have at most {MAX_ENDPOINTS} webhooks.", code="too_many_webhooks")
         endpoint = Endpoint(workspace_id=workspace.id, url=url, event_words=words, secret=_new_secret())
         db.session.add(endpoint)
     return endpoint
@@ -35,14 +35,14 @@ def create(workspace: Workspace, url: str, wanted: Sequence[str]) -> Endpoint:
 
 def all_of(workspace: Workspace) -> list[Endpoint]:
     """Return a workspace's endpoints, newest first."""
-    mine = select(Endpoint).where(Endpoint.workspace_id == workspace.id)
-    return list(db.session.scalars(mine.order_by(Endpoint.id.desc())))
+    query = select(Endpoint).where(Endpoint.workspace_id == workspace.id)
+    return list(db.session.scalars(query.order_by(Endpoint.id.desc())))
 
 
 def find(workspace: Workspace, uuid: str) -> Endpoint:
-    """Return one endpoint of this workspace. Raises NotFound; foreign equals absent."""
-    mine = select(Endpoint).where(Endpoint.workspace_id == workspace.id, Endpoint.uuid == as_uuid(uuid))
-    endpoint = db.session.scalar(mine)
+    """Return an endpoint of this workspace. Raises NotFound, also for another workspace's endpoint."""
+    query = select(Endpoint).where(Endpoint.workspace_id == workspace.id, Endpoint.uuid == as_uuid(uuid))
+    endpoint = db.session.scalar(query)
     if endpoint is None:
         raise _absent()
     return endpoint
@@ -55,7 +55,7 @@ def update(
     wanted: Sequence[str] | None = None,
     enabled: bool | None = None,
 ) -> Endpoint:
-    """Change what is given. Enabling forgets the failures that switched it off. Raises Invalid, NotFound."""
+    """Change the given values. Enabling clears the failures that switched it off. Raises Invalid, NotFound."""
     words = _checked(endpoint.url if url is None else url, endpoint.events if wanted is None else wanted)
     with work():
         _hold(endpoint)
@@ -63,19 +63,19 @@ def update(
         if enabled and endpoint.disabled_at:
             endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
         if enabled is False and not endpoint.disabled_at:
-            endpoint.disabled_at, endpoint.disabled_reason = now(), "Switched off by hand."
+            endpoint.disabled_at, endpoint.disabled_reason = now(), "Switched off manually."
     return endpoint
 
 
 def delete(endpoint: Endpoint) -> None:
-    """Delete an endpoint with its deliveries. Raises NotFound when somebody was first."""
+    """Delete an endpoint and its deliveries. Raises NotFound if it is already gone."""
     with work():
         _hold(endpoint)
         db.session.delete(endpoint)
 
 
 def rotate_secret(endpoint: Endpoint) -> Endpoint:
-    """Give it a new secret; the old one signs too for a day more, so that no delivery is refused meanwhile."""
+    """Replace the secret. The old one also signs for a day, so that receivers can switch without losing deliveries."""
     with work():
         _hold(endpoint)
         endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now() + OLD_SECRET_SIGNS_FOR
@@ -84,7 +84,7 @@ def rotate_secret(endpoint: Endpoint) -> Endpoint:
 
 
 def send_test(endpoint: Endpoint) -> Delivery:
-    """Send an event that says only that it is a test."""
+    """Send a test event. Raises NotFound, and Conflict if the endpoint is switched off."""
     with work() as w:
         _hold(endpoint)
         if endpoint.disabled_at:
@@ -93,15 +93,15 @@ def send_test(endpoint: Endpoint) -> Delivery:
 
 
 def deliveries(endpoint: Endpoint, limit: int = 50) -> list[Delivery]:
-    """Return what was sent, newest first."""
-    sent = select(Delivery).where(Delivery.endpoint_id == endpoint.id)
-    return list(db.session.scalars(sent.order_by(Delivery.id.desc()).limit(limit)))
+    """Return an endpoint's deliveries, newest first."""
+    query = select(Delivery).where(Delivery.endpoint_id == endpoint.id)
+    return list(db.session.scalars(query.order_by(Delivery.id.desc()).limit(limit)))
 
 
 def find_delivery(endpoint: Endpoint, uuid: str) -> Delivery:
-    """Return one delivery of this endpoint. Raises NotFound."""
-    sent = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.uuid == as_uuid(uuid))
-    delivery = db.session.scalar(sent)
+    """Return a delivery of this endpoint. Raises NotFound."""
+    query = select(Delivery).where(Delivery.endpoint_id == endpoint.id, Delivery.uuid == as_uuid(uuid))
+    delivery = db.session.scalar(query)
     if delivery is None:
         raise NotFound("There is no such delivery.", code="delivery_not_found")
     return delivery
@@ -109,14 +109,14 @@ def find_delivery(endpoint: Endpoint, uuid: str) -> Delivery:
 
 def _checked(url: str, wanted: Sequence[str]) -> str:
     if len(url) > MAX_URL_LENGTH:
-        raise Invalid(f"A URL has at most {MAX_URL_LENGTH} characters.", code="url")
+        raise Invalid(f"A URL can have at most {MAX_URL_LENGTH} characters.", code="url")
     try:
         remote.check_target(url)
     except remote.Refused as refused:
         raise Invalid(refused.message, code="url") from refused
     unknown = [word for word in wanted if word not in events.EVENTS]
     if unknown or not wanted:
-        raise Invalid(f"Events are one or more of {', '.join(events.EVENTS)}.", code="events")
+        raise Invalid(f"Choose one or more of these events: {', '.join(events.EVENTS)}.", code="events")
     return " ".join(sorted(set(wanted)))
 
 

@@ -1,4 +1,4 @@
-"""Events: a row for each endpoint that listens, in the very commit of what happened."""
+"""Events: one Delivery row per subscribed endpoint, in the transaction of the change itself."""
 
 import json
 from typing import Any
@@ -20,18 +20,18 @@ EVENTS = {
 
 
 def emit(w: Work, workspace_id: int, event: str, data: dict[str, Any]) -> None:
-    """Tell every endpoint of a workspace that listens to this event; none hears of a change that fails."""
-    listening = select(Endpoint).where(Endpoint.workspace_id == workspace_id, Endpoint.disabled_at.is_(None))
-    held = listening.with_for_update(read=True, key_share=True, of=Endpoint)  # none is deleted before its row is there
+    """Queue an event for each subscribed endpoint of a workspace. A change that is rolled back sends nothing."""
+    enabled = select(Endpoint).where(Endpoint.workspace_id == workspace_id, Endpoint.disabled_at.is_(None))
+    held = enabled.with_for_update(read=True, key_share=True, of=Endpoint)  # none is deleted before its row is inserted
     endpoints = [endpoint for endpoint in db.session.scalars(held) if event in endpoint.events]
     for endpoint in endpoints:
         send(w, endpoint, event, data)
 
 
 def send(w: Work, endpoint: Endpoint, event: str, data: dict[str, Any]) -> Delivery:
-    """Put one event on its way to one endpoint."""
-    moment = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    body = json.dumps({"type": event, "timestamp": moment, "data": data}, separators=(",", ":"))
+    """Queue an event for one endpoint and return its delivery."""
+    timestamp = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps({"type": event, "timestamp": timestamp, "data": data}, separators=(",", ":"))
     delivery = Delivery(endpoint_id=endpoint.id, event=event, body=body)
     db.session.add(delivery)
     w.enqueue(jobs.deliver_webhooks())

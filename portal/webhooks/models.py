@@ -1,4 +1,4 @@
-"""Endpoint and Delivery: columns and one-line questions."""
+"""Endpoint and Delivery: columns and simple properties."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 
 
 class Endpoint(Base):
-    """Where a workspace wants to be told of its events."""
+    """A URL to which a workspace's events are sent."""
 
     __tablename__ = "webhook_endpoint"
 
@@ -21,10 +21,10 @@ class Endpoint(Base):
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
     url: Mapped[str] = mapped_column(String(2048))
     event_words: Mapped[str] = mapped_column(String(255))  # separated by spaces
-    secret: Mapped[str] = mapped_column(EncryptedText, deferred=True)  # decrypted for who signs or shows it
-    old_secret: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # signs too until …
+    secret: Mapped[str] = mapped_column(EncryptedText, deferred=True)  # decrypted only to sign, or to show it
+    old_secret: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # also signs, until …
     old_secret_until: Mapped[Moment | None]
-    failing_since: Mapped[Moment | None]  # None: the last delivery arrived
+    failing_since: Mapped[Moment | None]  # None: the last delivery succeeded
     disabled_at: Mapped[Moment | None]
     disabled_reason: Mapped[str | None] = mapped_column(String(300))
     created_at: Mapped[Moment] = mapped_column(default=now)
@@ -35,7 +35,7 @@ class Endpoint(Base):
 
     @property
     def secrets(self) -> list[str]:
-        """The secrets to sign with now: during a rotation both."""
+        """The secrets to sign with now: both during a rotation."""
         both = [self.secret]
         if self.old_secret and self.old_secret_until and self.old_secret_until > now():
             both.append(self.old_secret)
@@ -43,7 +43,7 @@ class Endpoint(Base):
 
 
 class Delivery(Base):
-    """One event on its way to one endpoint. A pending row is itself the job."""
+    """One event for one endpoint. A pending row is itself the job."""
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (
@@ -56,7 +56,7 @@ class Delivery(Base):
         ),
         Index("ix_webhook_delivery_endpoint", "endpoint_id", "id"),
         Index(
-            "ix_webhook_delivery_open",  # what waits or failed is little beside what arrived
+            "ix_webhook_delivery_open",  # few deliveries are pending or failed
             "endpoint_id",
             "id",
             sqlite_where=text("state != 'delivered'"),
@@ -65,16 +65,16 @@ class Delivery(Base):
     )
 
     id: Mapped[Id]
-    uuid: Mapped[PublicId]  # the webhook-id: the same at each attempt
+    uuid: Mapped[PublicId]  # the webhook-id, the same for each attempt
     endpoint_id: Mapped[int] = mapped_column(ForeignKey("webhook_endpoint.id", ondelete="CASCADE"))
     event: Mapped[str] = mapped_column(String(60))
-    body: Mapped[str] = mapped_column(Text)  # the same bytes at each attempt
+    body: Mapped[str] = mapped_column(Text)  # the same bytes for each attempt
     state: Mapped[str] = mapped_column(String(10), default=PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending; or its lease
-    sending_until: Mapped[Moment | None]  # the lease of the worker that sends it
-    status: Mapped[int | None]  # of the last answer
-    answer: Mapped[str | None] = mapped_column(Text)  # its first kilobytes, or why there was none
+    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    sending_until: Mapped[Moment | None]  # lease of the worker that sends it
+    status: Mapped[int | None]  # of the last response
+    answer: Mapped[str | None] = mapped_column(Text)  # its first characters, or why there was none
     took_ms: Mapped[int | None]
     created_at: Mapped[Moment] = mapped_column(default=now)
     last_at: Mapped[Moment | None]  # of the last attempt
@@ -83,10 +83,10 @@ class Delivery(Base):
 
     @property
     def failure(self) -> str:
-        """What the last attempt came to, as a sentence; portal/webhooks/activity.py says it for the database."""
-        return f"It answered {self.status}." if self.status else self.answer or ""
+        """Why the last attempt failed, as a sentence; `REASON` in portal/webhooks/activity.py is the same in SQL."""
+        return f"The receiver answered {self.status}." if self.status else self.answer or ""
 
     @property
     def message_id(self) -> str:
-        """What its webhook-id header says, at each attempt."""
+        """The value of the webhook-id header, the same for each attempt."""
         return f"msg_{self.uuid.hex}"

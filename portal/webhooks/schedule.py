@@ -1,4 +1,4 @@
-"""Which deliveries are sent next: a few of each endpoint, whoever has thousands, and whoever hangs."""
+"""Which deliveries are sent next: a few of each endpoint, so that long queues and hanging receivers delay no other."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,9 +9,9 @@ from portal.db import db
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.webhooks.models import Delivery, Endpoint
 
-# A place is an endpoint. One worker has threads for forty receivers that all hang, and for others besides.
+# A place is an endpoint. One worker has threads for forty hanging receivers, and more for others.
 LIMITS = ConcurrencyLimits(side_by_side=64, threads=200, per_place=4, per_workspace=8)
-CANDIDATES = 1000  # that are looked at for each pick
+CANDIDATES = 1000  # considered for each pick
 AS_CANDIDATE = (
     Delivery.id,
     Delivery.endpoint_id,
@@ -21,19 +21,19 @@ AS_CANDIDATE = (
 
 
 def pick(most: int, at: datetime) -> list[int]:
-    """Return the deliveries to send at this moment, within the limits of all workers."""
+    """Return the ids of the deliveries to send now, within the limits of all workers together."""
     busy = _busy(at)
     return LIMITS.pick(_due(at, busy), busy, most)
 
 
 def _busy(at: datetime) -> list[Candidate]:
-    """Return what every worker is sending."""
+    """Return the deliveries that workers are sending now."""
     busy = select(*AS_CANDIDATE).join(Endpoint, Delivery.endpoint_id == Endpoint.id).where(Delivery.sending_until > at)
     return [Candidate(*row) for row in db.session.execute(busy)]
 
 
 def _due(at: datetime, busy: Sequence[Candidate]) -> list[Candidate]:
-    """Return the first few of each endpoint that are due, but for those that have their share in flight."""
+    """Return the first due deliveries of each endpoint, except where the limit is already in flight."""
     endpoints, workspaces = LIMITS.saturated(busy)
     place = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
     due = (

@@ -1,16 +1,16 @@
-// What every page shares: announcements, toasts, the theme, shortcuts, the tick of the polls. No dependencies.
+// What every page needs: announcements, toasts, the theme switch, copy buttons, shortcuts, the timer behind polling.
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/** Speak to screen readers. Clearing first makes a repeated message speak again. */
+/** Announce a text to screen readers. Clearing the region first makes them read a repeated text again. */
 export function say(text, now = false) {
   const region = $(now ? '#live-now' : '#live');
   region.textContent = '';
   setTimeout(() => (region.textContent = text), 40);
 }
 
-/** Show a message for 12 s, longer while it is hovered or focused. `link`: {text, href}, opened in a
- * new tab; `undo`: what takes it back, by its button or Ctrl+Z. */
+/** Show a message for `life` milliseconds; hovering or focusing it stops the clock. `link`: {text, href}, opened in a
+ * new tab; `undo`: called by the Undo button and by Ctrl+Z. */
 export function toast(text, { link, undo, life = 12000 } = {}) {
   const el = document.createElement('div');
   el.className = 'toast';
@@ -49,13 +49,13 @@ export function toast(text, { link, undo, life = 12000 } = {}) {
   go();
 }
 
-/** Whether a key means a character here, and not a shortcut. */
+/** Whether a key press enters text here, so it must not act as a shortcut. */
 export const typing = (event) =>
   event.target.matches('input:not([type=checkbox]), textarea, select, [contenteditable]');
 export const shortcut = (event) =>
   !typing(event) && !event.ctrlKey && !event.metaKey && !event.altKey && !$('dialog[open]');
 
-/** Remember a choice for a year; the server reads it, so the next page is drawn right at once. */
+/** Keep a choice in a cookie for a year. The server reads it, so the next page is rendered with it. */
 export const remember = (name, value) => {
   document.cookie = `${name}=${value};path=/;max-age=31536000;samesite=lax`;
 };
@@ -69,17 +69,17 @@ function switchTheme() {
 }
 
 async function copy(button) {
-  const from = $(button.dataset.copy); // a link's address, or a text
+  const from = $(button.dataset.copy); // a link (its address is copied) or an element with the text
   await navigator.clipboard.writeText(from.href ?? from.textContent.trim());
   toast('Copied.', { life: 4000 });
 }
 
-/** POST pairs of name and value, by a form of their own, so that nothing else of the page goes along; resolves
- * to the response, or to nothing where there was none. */
+/** POST [name, value] pairs from a temporary form, so that no field of the page is sent along.
+ * Resolves to the response, or to undefined if none came. */
 export async function post(address, fields) {
   const form = document.createElement('form');
   form.hidden = true;
-  form.setAttribute('hx-swap', 'none'); // what is to change comes as partials
+  form.setAttribute('hx-swap', 'none'); // the response updates the page by partials
   for (const [name, value] of fields) form.append(Object.assign(document.createElement('input'), { name, value }));
   document.body.append(form);
   let answer;
@@ -110,19 +110,19 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
-/* What a server's answer asks for by HX-Trigger, and what becomes of a request that failed */
-const polls = (element) => element?.matches?.('[hx-trigger*="tick"]'); // tries again by itself, so it says nothing
+/* Toasts that a response asks for in HX-Trigger, and the message after a failed request */
+const polls = (element) => element?.matches?.('[hx-trigger*="tick"]'); // polls again anyway, so no message
 document.addEventListener('toast', (event) => {
   const { text, life, undo } = event.detail;
   if (polls(event.target)) return;
   toast(text, { life, undo: undo && (() => window.htmx.ajax('POST', undo, { source: '#sheet', target: '#sheet', swap: 'outerMorph' })) });
 });
 document.addEventListener('htmx:error', (event) => {
-  if (event.detail.ctx?.sourceElement?.matches('[hx-trigger*="tick"], .up')) return; // these try again by themselves
+  if (event.detail.ctx?.sourceElement?.matches('[hx-trigger*="tick"], .up')) return; // these retry without help
   if (event.detail.ctx) toast('No connection. Nothing was changed; try again.');
 });
 
-/* Polls listen for this: `hx-trigger="tick from:body"`. A tab nobody looks at asks nothing. */
+/* Polling elements listen for this: `hx-trigger="tick from:body"`. A hidden tab does not poll. */
 const tick = (name) => document.hidden || document.body.dispatchEvent(new Event(name));
 setInterval(() => tick('tick'), 1000);
 setInterval(() => tick('slow-tick'), 5000);

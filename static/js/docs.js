@@ -1,4 +1,4 @@
-/* /api/docs: Swagger UI over our own OpenAPI file. Nothing is kept and nobody else is asked. */
+// The API docs: Swagger UI for our OpenAPI document. It stores nothing and makes no request to another site.
 
 const main = document.getElementById('docs');
 SwaggerUIBundle({
@@ -8,5 +8,5 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   docExpansion: 'list',
   persistAuthorization: false,
-  validatorUrl: null, // else it asks validator.swagger.io
+  validatorUrl: null, // otherwise it calls validator.swagger.io
 });

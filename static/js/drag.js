@@ -1,12 +1,12 @@
-// Drag by pointer: press and move with a mouse, hold and then move with a finger; a scroll is never a drag.
+// Dragging photos: press and move with a mouse, hold and then move with a finger, so that scrolling never drags.
 import { $, say } from './app.js';
 import { changing } from './fresh.js';
 import { calm, flip, isWhole, position, put, tileOf, tiles } from './grid.js';
 import { saveFrom } from './order.js';
 
 const HOLD_MS = 320;
-const SLACK_PX = 6; // less is a click, or a finger that rests
-const EDGE_PX = 90; // nearer to the edge of the screen, the page scrolls along
+const SLACK_PX = 6; // a shorter movement is a click, or an unsteady finger
+const EDGE_PX = 90; // this close to the edge of the screen, the page scrolls
 let drag;
 
 document.addEventListener('dragstart', (event) => tileOf(event.target) && event.preventDefault());
@@ -56,7 +56,7 @@ function follow(x, y) {
 
 function scroll() {
   if (!drag?.on) return;
-  const top = EDGE_PX + 56, // below the bar on top
+  const top = EDGE_PX + 56, // the height of the top bar
     by = drag.py < top ? drag.py - top : Math.max(0, drag.py - innerHeight + EDGE_PX);
   if (by) {
     scrollBy(0, by / 5);
@@ -69,7 +69,7 @@ addEventListener('pointermove', (event) => {
   if (event.pointerId !== drag?.id) return;
   if (drag.on) return follow(event.clientX, event.clientY);
   if (Math.hypot(event.clientX - drag.x, event.clientY - drag.y) < SLACK_PX) return;
-  if (drag.hold) drop(true); // it was a scroll
+  if (drag.hold) drop(true); // the finger scrolls
   else lift(event);
 });
 addEventListener('touchmove', (event) => drag?.on && event.preventDefault(), { passive: false });
@@ -88,7 +88,7 @@ function drop(cancel) {
   changing.hands--;
   if (cancel) flip(() => put(tile, from - 1));
   land(ghost, tile);
-  // The click that ends a drag must not open the photo; but only that one.
+  // Swallow the click that ends a drag, which would open the photo; later clicks count.
   const swallow = (event) => {
     event.preventDefault();
     event.stopPropagation();

@@ -1,12 +1,12 @@
-// What other people and the workers change comes in by the one poll; never while something is in the reader's hands.
+// Keeps the gallery up to date with what other people and the workers change, and opens and closes the import dialog.
 import { $, post, say, toast } from './app.js';
 
-/** `count`: changes on their way to the server; `hands`: photos that are dragged or carried. */
+/** `count`: requests in flight that change something; `hands`: photos being dragged or carried. No refresh during either. */
 export const changing = { count: 0, hands: 0 };
-let wanted = false, // whatever the versions say
+let wanted = false, // even if the versions are equal
   timer;
 
-/** Look soon whether the sheet is still what the server has, and if not, fetch it. */
+/** Soon compare the gallery's version with the server's, and fetch the gallery if it is outdated (or `always`). */
 export function refresh(always = false) {
   wanted ||= always;
   clearTimeout(timer);
@@ -21,7 +21,7 @@ function look() {
   window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
 }
 
-/** Tell the server of a change that the page shows already; where it isn't made, show what there is. */
+/** Send a change that the page shows already; if the server refuses it, fetch the gallery as it is. */
 export async function tell(address, fields) {
   changing.count++;
   const answer = await post(address, fields);
@@ -29,7 +29,8 @@ export async function tell(address, fields) {
   if (!(answer?.status < 300)) refresh(true);
 }
 
-/** Answers to the page's own changes count its version up; what is left of a difference is somebody else's. */
+/** Each response to one of this page's changes (`data-own`) advances its version by one. If the versions still
+ * differ, somebody else made a change. */
 document.addEventListener('htmx:after:swap', () => {
   const tray = $('#tray'),
     photos = $('#photos');
@@ -50,7 +51,7 @@ document.addEventListener('htmx:before:swap', (event) => {
   if (intoSheet && (changing.hands || changing.count)) refresh(true);
 });
 
-/* ---------- imports by link ---------- */
+/* ---------- importing photos from links ---------- */
 const box = () => $('#import');
 document.addEventListener('click', (event) => {
   if (event.target.closest('[data-action="import"]')) {
@@ -75,5 +76,5 @@ document.addEventListener('imports:ended', (event) => toast(event.detail.text));
 if (box().open) {
   box().removeAttribute('open');
   box().showModal();
-  history.replaceState(history.state, '', location.pathname.replace(/\/import$/, '') + location.search); // the sheet's own
+  history.replaceState(history.state, '', location.pathname.replace(/\/import$/, '') + location.search); // the gallery's address
 }

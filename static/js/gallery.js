@@ -1,4 +1,4 @@
-// The sheet's photos open in a dialog, with an address of their own.
+// Opens a photo in a dialog and gives it an address, so that Back, Forward and reload work.
 import { $, $$, remember, say, typing } from './app.js';
 import { rove, settleTiles, tileOf } from './grid.js';
 
@@ -9,15 +9,15 @@ document.addEventListener('focusin', (event) => {
   if (tile) rove(tile, false);
 });
 
-/* ---------- a photo opened ---------- */
+/* ---------- opening and closing a photo ---------- */
 const open = (address) => window.htmx.ajax('GET', address, { source: dialog(), target: dialog() });
 
 function opened(isNew) {
   const box = dialog();
-  if (box.open && !box.matches(':modal')) box.removeAttribute('open'); // drawn open by the server
+  if (box.open && !box.matches(':modal')) box.removeAttribute('open'); // the server rendered it open
   if (!box.open) box.showModal();
   const thumb = $('img', document.getElementById($('.viewer', box)?.dataset.tile) ?? document.createElement('i'));
-  if (thumb?.naturalWidth) $('figure', box).style.background = `center / cover url("${thumb.currentSrc}")`; // until the large one is here
+  if (thumb?.naturalWidth) $('figure', box).style.background = `center / cover url("${thumb.currentSrc}")`; // until the large image has loaded
   $(isNew && matchMedia('(pointer: fine)').matches ? 'textarea' : 'h2', box)?.focus();
   count();
 }
@@ -29,9 +29,9 @@ function closed() {
   if (tile) rove(tile);
 }
 
-let leaving; // going back takes a moment; what opens meanwhile waits for it
+let leaving; // history.back() is asynchronous: a photo that opens meanwhile waits for this
 
-/** Back to the sheet's address: by going back where opening made an entry, so that Back never lands here again. */
+/** Restore the gallery's address. If opening the photo added a history entry, go back, so that Back skips it later. */
 function leaveAddress() {
   if (history.state?.photo) {
     leaving = new Promise((gone) => addEventListener('popstate', gone, { once: true }));
@@ -42,7 +42,7 @@ function leaveAddress() {
   history.replaceState(null, '', url);
 }
 
-/** What was typed is saved when the photo is left: its dialog goes when that is done. */
+/** Submit an edited description. Returns whether there was one; the dialog then closes once it is saved. */
 function save() {
   const field = $('#f-alt', dialog()),
     isNew = field && field.value !== field.defaultValue;
@@ -66,10 +66,10 @@ document.addEventListener('htmx:after:swap', async (event) => {
   await leaving;
   const hasAddress = new URL(location).searchParams.has('photo');
   if (hasAddress) history.replaceState(history.state, '', ctx.request.action);
-  else history.pushState({ htmx: true, photo: true }, '', ctx.request.action); // without its mark, htmx takes the entry for none
+  else history.pushState({ htmx: true, photo: true }, '', ctx.request.action); // htmx ignores entries without its mark
   opened(!dialog().open);
 });
-/** Saved, and the next one is here: the dialog stays, its address goes along. */
+/** The photo is saved and the dialog shows the next one, so only the address changes. */
 document.addEventListener('photo:next', (event) => {
   history.replaceState(history.state, '', event.detail.address);
   opened(true);
@@ -82,7 +82,7 @@ document.addEventListener('photo:saved', () => {
   $('span', note).textContent = `Saved ${new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
   say('Saved');
 });
-// The event comes late: where another photo has been opened since, there is nothing to close.
+// The close event is asynchronous: another photo may have been opened by now.
 document.addEventListener('close', (event) => event.target === dialog() && !dialog().open && closed(), true);
 document.addEventListener('click', (event) => {
   const close = event.target.closest('[data-close]');
@@ -109,14 +109,14 @@ document.addEventListener('keydown', (event) => {
   const way = { ArrowLeft: 'prev', ArrowRight: 'next' }[event.key];
   if (way) $(`.vtools [rel=${way}]`, dialog())?.click();
 });
-/** Back and forward: opening and closing is ours, htmx need not fetch the page anew for it. */
+/** Back and Forward open and close the photo here; htmx need not fetch the whole page. */
 addEventListener('popstate', () => {
   const wanted = new URL(location).searchParams.has('photo');
   if (!wanted && dialog().open) dialog().close();
   if (wanted && !dialog().open && isThisSheet()) open(location.href);
 });
 document.addEventListener('htmx:before:history:restore', (event) => isThisSheet() && event.preventDefault());
-// htmx takes part in every step back, and with that the browser would drop the focus.
+// htmx intercepts every traversal, and by default an intercepted one resets focus and scroll position.
 window.navigation?.addEventListener('navigate', (event) => {
   if (event.navigationType !== 'traverse' || !event.canIntercept || !isThisSheet(event.destination.url)) return;
   event.intercept({ focusReset: 'manual', scroll: 'manual' });
@@ -127,7 +127,7 @@ function isThisSheet(url = location) {
   return pathname === location.pathname && searchParams.has('f') === ($('#photos').dataset.filter ?? '').startsWith('?f');
 }
 
-/** After anything new came in: one tab stop, and no photo that failed to load without a word. */
+/** After each swap: restore the single tab stop, and mark images that failed to load so that their alt text shows. */
 function settle() {
   settleTiles();
   for (const image of $$('#photos .shot img'))

@@ -1,4 +1,4 @@
-// The tiles of the sheet: which there are, which one Tab leads to, and how they slide to another place.
+// The gallery's tiles: finding them, moving the focus among them, and moving them with an animation.
 import { $, $$ } from './app.js';
 
 export const photos = () => $('#photos');
@@ -9,14 +9,14 @@ export const boxOf = (tile) => $('.pick input', tile);
 export const idOf = (tile) => tile.id.slice(2);
 export const nameOf = (tile) => boxOf(tile).ariaLabel.replace('Select ', '');
 export const position = (tile) => tiles().indexOf(tile) + 1;
-/** Whether every photo is shown, so that they can be put in another order by hand. */
+/** Whether no filter is set; only then can photos be dragged into another order. */
 export const isWhole = () => !photos().dataset.filter;
 export const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
-/* ---------- one tab stop: the tile one was at last, with its buttons ---------- */
+/* ---------- roving tabindex: Tab reaches one tile, the current one, and its controls ---------- */
 let current;
 const controls = (tile) => $$('a.shot, .pick input, .tools button', tile);
-/** What is so already is left alone: a change, even to the same, has the browser style 300 tiles anew. */
+/** Assign only a different value: even an equal one makes the browser recompute the style of 300 tiles. */
 const set = (element, name, value) => element[name] === value || (element[name] = value);
 const reach = (tile, index) => controls(tile).forEach((control) => set(control, 'tabIndex', index));
 
@@ -32,7 +32,7 @@ export function rove(tile, focus = true) {
 }
 export const here = () => current;
 
-/** The grip and the menu's button: they do nothing without these modules, so the page doesn't carry them 300 times. */
+/** Add the drag handle and the menu button. They need scripts, so the server does not send them 300 times. */
 function equip(tile) {
   const tools = $('.tools', tile),
     name = nameOf(tile);
@@ -43,13 +43,13 @@ function equip(tile) {
   set(more, 'ariaLabel', `Actions for ${name}`);
 }
 
-let focused; // where the focus was before something new came in
+let focused; // the tile that had the focus before a swap, and its index
 document.addEventListener('htmx:before:swap', () => {
   const tile = tileOf(document.activeElement);
   focused = tile && { tile, at: position(tile) - 1 };
 });
 
-/** After anything new came in: one tab stop again, and the focus on what took the place of a photo that is gone. */
+/** After each swap: equip new tiles, restore the tab stop, and if the focused tile is gone, focus the one in its place. */
 export function settleTiles() {
   const all = tiles();
   if (focused && !focused.tile.isConnected && document.activeElement === document.body)
@@ -63,7 +63,7 @@ export function settleTiles() {
   rove(all.includes(current) ? current : (tileOf(document.activeElement) ?? all[0]), false);
 }
 
-/** The tile an arrow key leads to: by geometry, also around the large first photo. */
+/** Return the tile that a key moves to. Up and down go by geometry, since the cover spans two rows. */
 export function neighbour(tile, key) {
   const all = tiles(),
     at = all.indexOf(tile);
@@ -86,7 +86,7 @@ export function neighbour(tile, key) {
   return best;
 }
 
-/* ---------- change the order, and let the tiles near the screen slide (FLIP) ---------- */
+/* ---------- reordering; tiles near the viewport slide to their new places (FLIP) ---------- */
 const near = new Set();
 const eye = new IntersectionObserver(
   (entries) => entries.forEach((entry) => near[entry.isIntersecting ? 'add' : 'delete'](entry.target)),
@@ -111,24 +111,24 @@ export function flip(change) {
   }
 }
 
-/** Put a tile at an index among the others. */
+/** Move a tile to an index among the others. */
 export function put(tile, index) {
   const others = tiles().filter((other) => other !== tile),
     focused = document.activeElement;
   if (others[index]) others[index].before(tile);
   else others.at(-1)?.after(tile);
-  if (tile.contains(focused)) focused.focus({ preventScroll: true }); // what is moved loses it
+  if (tile.contains(focused)) focused.focus({ preventScroll: true }); // moving an element drops its focus
   crown();
 }
 
-/** What comes first is the cover, and drawn large; what was first is it no more. */
+/** Make the first tile large and the cover, in place of the tile that was. */
 export function crown() {
   const first = tiles()[0],
     was = $('#photos .tile[data-large]') ?? first;
   if (!isWhole() || !first) return;
   if (first !== was) {
     const [image, other] = [$('img', first), $('img', was)];
-    if (image && !image.srcset) image.src = image.src.replace(/w=\d+$/, 'w=1280'); // from far down: one width only
+    if (image && !image.srcset) image.src = image.src.replace(/w=\d+$/, 'w=1280'); // a tile from far down has a single width
     else if (image && other) [image.sizes, other.sizes] = [other.sizes, image.sizes];
     was.removeAttribute('data-large');
     first.setAttribute('data-large', '');

@@ -1,4 +1,4 @@
-// One menu for every tile, and the dialog that asks for a position.
+// The menu that all tiles share, and the dialog that moves photos to a position.
 import { $, $$ } from './app.js';
 import { isWhole, linkOf, position, tileOf, tiles } from './grid.js';
 import { makeCover, move } from './order.js';
@@ -75,7 +75,7 @@ ask.addEventListener('close', () => {
   clear();
 });
 
-// The inspector's own: the same moves, without a page load.
+// The same moves from an opened photo's form, without a page load.
 document.addEventListener('submit', (event) => {
   if (event.target.id !== 'place') return;
   event.preventDefault();

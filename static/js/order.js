@@ -1,11 +1,11 @@
-// Order and cover: every move is one small request, relative to another photo, so that two people can move at once.
+// Order and cover: each move is a request that names the preceding photo, so two people can reorder at the same time.
 import { $, say, toast } from './app.js';
 import { calm, flip, idOf, isWhole, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
 import { changing, refresh } from './fresh.js';
 
 const form = $('#order');
 const fieldOf = (name) => form.elements[name];
-let safe; // the order that the server has, while moves are on their way
+let safe; // the order stored on the server, while moves are in flight
 
 function send(tile, place) {
   if (!changing.count) safe = tiles();
@@ -21,11 +21,11 @@ form.addEventListener('htmx:finally:request', (event) => {
   changing.count--;
   const status = event.detail.ctx.response?.status;
   if (status < 300 || status === 409) return;
-  flip(() => safe.forEach((tile, index) => tile.isConnected && put(tile, index))); // not saved: back as it was
+  flip(() => safe.forEach((tile, index) => tile.isConnected && put(tile, index))); // not saved: restore the order
   refresh(true);
 });
 
-/** Put tiles behind each other from a place on, 0 being the first; save, and offer to undo it. */
+/** Move tiles to consecutive positions from `index` (0 is the first), save that, and offer to undo it. */
 export function move(list, index, words) {
   if (!isWhole()) return moveUnseen(list, index, words);
   const all = tiles(),
@@ -53,7 +53,7 @@ function place(list, anchorOf) {
     });
 }
 
-/** Where not every photo is shown, the server knows what stands at that place. */
+/** Under a filter, send the position: only the server knows which photo is there. */
 function moveUnseen(list, index, words) {
   list.forEach((tile, nth) => send(tile, index + nth + 1));
   refresh(true);
@@ -62,7 +62,7 @@ function moveUnseen(list, index, words) {
 
 export const makeCover = (tile) => tile.hasAttribute('data-cover') || move([tile], 0);
 
-/** A tile was put somewhere by hand, from position `from`: save that. */
+/** Save where a tile was dropped; `from` is the position it had. */
 export function saveFrom(tile, from) {
   const to = position(tile);
   if (to === from) return;
@@ -71,7 +71,7 @@ export function saveFrom(tile, from) {
   if (to === 1) toast(`“${nameOf(tile)}” is the cover now.`, { undo: () => move([tile], from - 1, 'Moved back.') });
 }
 
-/* ---------- by keyboard: lift, move, place or put back ---------- */
+/* ---------- by keyboard: pick up, move, then place or put back ---------- */
 let carried;
 export const isCarrying = () => Boolean(carried);
 
@@ -96,7 +96,7 @@ function setDown(keep) {
   say(keep ? `Placed at position ${position(tile)}.` : `Put back at position ${from}.`, true);
 }
 
-/** Whether the key was for the photo that is carried, or picked one up. */
+/** Handle a key that picks up, moves or puts down a photo. Returns whether it was one. */
 export function carryKey(event) {
   const tile = tileOf(event.target);
   if (!carried) {

@@ -1,15 +1,15 @@
-// Selection: one, a range, all; what is done to the selected at once; and the keys of a tile.
+// Selecting photos (one, a range, all), the bulk actions on them, and the keyboard shortcuts of a tile.
 import { $, $$, say, shortcut } from './app.js';
 import { tell } from './fresh.js';
 import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
 import { carryKey, makeCover } from './order.js';
 
 export const picked = () => tiles().filter((tile) => boxOf(tile).checked);
-/** What a key on a tile is for: the selected photos where it is one of them, else this one. */
+/** The tiles that a shortcut on a tile applies to: the selection if the tile is part of it, otherwise the tile alone. */
 const chosenWith = (tile) => (picked().includes(tile) ? picked() : [tile]);
 export const turn = async (...what) => (await import('./turn.js')).turn(...what);
 const mode = () => $('[data-action="select-mode"]');
-let last; // where a range begins
+let last; // where a Shift+click range starts
 
 function count(speak = true) {
   const number = picked().length;
@@ -52,7 +52,7 @@ document.addEventListener('click', (event) => {
     last = tile;
   }
 });
-/** While photos are selected, a tap on one selects it too; before htmx opens it. */
+/** In selection mode, a tap on a photo selects it. In the capture phase, before other handlers open it. */
 document.addEventListener(
   'click',
   (event) => {
@@ -103,7 +103,7 @@ document.addEventListener('keydown', (event) => {
   else if (event.key === 'Delete' || event.key === 'Backspace') remove(chosenWith(tile));
 });
 
-/* ---------- gone at once; the answer brings the undo ---------- */
+/* ---------- deleting: tiles disappear immediately; the response brings the toast with Undo ---------- */
 export function remove(list) {
   if (!list.length) return;
   const all = tiles(),
@@ -135,7 +135,7 @@ document.addEventListener('submit', (event) => {
   }
 });
 
-/** Open the first of them; the inspector goes on through the others. */
+/** Open the first of these photos; saving leads on to the next of them. */
 function describe(list) {
   if (!list.length) return;
   const only = list.map((tile) => idOf(tile).slice(0, 8)).join('.');
@@ -144,7 +144,7 @@ function describe(list) {
   window.htmx.ajax('GET', address, { source: '#photo', target: '#photo' });
 }
 
-// A sheet that is drawn anew keeps what is selected.
+// Keep the selection when the gallery is replaced.
 let kept = [];
 document.addEventListener('htmx:before:swap', () => (kept = picked().map((tile) => tile.id)));
 document.addEventListener('htmx:after:swap', () => {

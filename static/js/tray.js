@@ -1,11 +1,11 @@
-// The card of this visit's uploads: the total with bytes and time left, and a line for each file.
+// The uploads card: progress in total, with bytes and time left, and a line for each file.
 import { $ } from './app.js';
 
 const ACTIVE = ['q', 'up', 'sent', 'proc'];
 let began,
   lastDrawn = '';
 
-/** Draw the card; returns how far all of it is. It goes when nothing is left to say. */
+/** Draw the card; hide it when no upload is active or failed. Returns the share done and both counts. */
 export function drawTray(uploads, { again, cancel }) {
   const shown = uploads.filter((u) => u.state !== 'gone');
   const active = shown.filter((u) => ACTIVE.includes(u.state)),

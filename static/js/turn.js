@@ -1,18 +1,18 @@
-// Turn photos: at once in the tile, then on the server, whose answer brings the tile with the real picture.
-// Fetched when somebody turns one: most visits never do.
+// Rotates photos: immediately in the tile, then on the server, whose response replaces the tile.
+// Loaded on the first rotation, since most visits have none.
 import { $, post, say, toast } from './app.js';
 import { changing, refresh } from './fresh.js';
 import { nameOf } from './grid.js';
 
-const PAUSE_MS = 300; // of pressing the key: R, R, R is one turn of three quarters
-const AT_ONCE = 4; // a few photos an answer, so that many show that they go on
-const todo = new Map(); // tile's id → quarters clockwise that the server doesn't know of yet
+const PAUSE_MS = 300; // between key presses: R, R, R is one rotation by three quarters
+const AT_ONCE = 4; // photos a request; a small number, so that progress shows
+const todo = new Map(); // tile id → clockwise quarter turns not sent yet
 let timer, isSending;
 
 const tileBy = (id) => document.getElementById(id);
 const quarters = (number) => ((number % 4) + 4) % 4;
 
-/** Draw a tile as far turned as it will be. */
+/** Draw a tile rotated by this many quarter turns. */
 function draw(tile, by) {
   if (!tile) return;
   if (by) tile.dataset.turn = by;
@@ -27,12 +27,12 @@ export function turn(list, by = 1) {
     todo.set(tile.id, quarters((todo.get(tile.id) ?? 0) + by));
     draw(tile, quarters(+(tile.dataset.turn ?? 0) + by));
   }
-  say(list.length === 1 ? `Turned ${nameOf(list[0])}` : `Turning ${list.length} photos`);
+  say(list.length === 1 ? `Rotated ${nameOf(list[0])}` : `Rotating ${list.length} photos`);
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE_MS);
 }
 
-/** Send what is to be done, one request at a time; then offer to undo what was done. */
+/** Send the pending rotations, one request at a time; then offer to undo them. */
 async function send() {
   if (isSending) return;
   isSending = true;
@@ -50,7 +50,7 @@ async function send() {
   isSending = false;
   if (done.length < 2) return;
   const undo = () => done.forEach(([id, by]) => tileBy(id) && turn([tileBy(id)], -by));
-  toast(`Turned ${done.length} photos.`, { undo });
+  toast(`Rotated ${done.length} photos.`, { undo });
 }
 
 async function ask(ids, by) {
@@ -66,7 +66,7 @@ async function ask(ids, by) {
   return isDone;
 }
 
-/** The tile is the server's now; it stays turned by hand until its new picture is here. */
+/** The server has sent the tile. Keep the old image rotated until the new one has loaded. */
 function settle(id, by) {
   const tile = tileBy(id),
     image = tile && $('img', tile);

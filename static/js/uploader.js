@@ -1,12 +1,12 @@
-// Straight to the bucket: pick, drop or paste → presign → PUT with progress → confirm; the server answers with the tile.
+// Uploads photos straight to the bucket: presign, PUT with progress, confirm; the response is the photo's tile.
 import { $, say, shortcut, toast } from './app.js';
 import { tell } from './fresh.js';
 import { drawTray } from './tray.js';
 
-const LANES = 3; // uploads at a time
-const TRIES = 4; // the first, and three more by itself
-const STALLED_MS = 30_000; // no byte moved for so long: begin again
-const uploads = []; // all of this visit, in the order they were added
+const LANES = 3; // concurrent uploads
+const TRIES = 4; // the first, and three automatic retries
+const STALLED_MS = 30_000; // without progress for this long, an upload starts over
+const uploads = []; // of this visit, in the order they were added
 const grid = () => $('#photos');
 const running = () => uploads.filter((u) => u.state === 'up').length;
 
@@ -18,7 +18,7 @@ class Refused extends Error {
 }
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/* ---------- in: button, drop anywhere, paste anywhere ---------- */
+/* ---------- adding files: button, drop or paste anywhere ---------- */
 export function add(files) {
   for (const file of files) {
     const before = uploads.at(-1);
@@ -75,7 +75,7 @@ addEventListener('drop', (event) => {
   }
 });
 
-/* ---------- the tile of a file that is not a photo yet ---------- */
+/* ---------- the tile of an upload ---------- */
 function tileFor(u) {
   const li = $('#upload-tile').content.firstElementChild.cloneNode(true);
   const image = $('img', li),
@@ -92,13 +92,13 @@ function tileFor(u) {
   image.onerror = () => {
     image.hidden = true;
     URL.revokeObjectURL(url);
-  }; // HEIC: its name stands there until it is processed
+  }; // HEIC: the file name shows until the photo is processed
   image.src = url;
   $('.add', grid()).before(li);
   return li;
 }
 
-/** States: q waiting, up uploading, sent (waits for its turn), proc, err, done, gone. */
+/** States: q (queued), up (uploading), sent (uploaded, not confirmed), proc (confirming), err, done, gone (cancelled). */
 function show(u, state, words) {
   u.state = state;
   u.words = words;
@@ -119,7 +119,7 @@ function show(u, state, words) {
 function cancel(u) {
   u.stop?.();
   u.li.remove();
-  if (u.sent) tell(u.grant.cancel, [['key', u.grant.key]]); // it may be a photo by now, or become one in a moment
+  if (u.sent) tell(u.grant.cancel, [['key', u.grant.key]]); // its confirm may be in flight or done
   finish(u, 'gone');
 }
 function again(u) {
@@ -136,7 +136,7 @@ function finish(u, state) {
   pump();
 }
 
-/* ---------- out: three at a time ---------- */
+/* ---------- uploading, three at a time ---------- */
 function pump() {
   if (!navigator.onLine) return;
   for (const u of uploads) {
@@ -153,7 +153,7 @@ async function run(u) {
     u.sent = true;
     show(u, 'sent', 'Uploaded');
     pump(); // the lane is free
-    await u.before?.settled; // confirmed in the order they were added, so that the gallery has that order
+    await u.before?.settled; // confirm in the order they were added, which becomes the gallery's order
     if (u.state === 'gone') return;
     show(u, 'proc', 'Checking');
     await confirm(u);
@@ -163,13 +163,13 @@ async function run(u) {
   }
 }
 
-/** Try again by itself where that may help, with growing gaps; else say what happened and what to do. */
+/** Retry with growing delays where that may help; otherwise show what happened and what to do. */
 async function stumble(u, problem) {
   const at = Math.round((100 * u.loaded) / (u.file.size || 1));
-  if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: ask for a new one
+  if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: presign again
   if (!u.sent) u.loaded = 0;
   const refused = problem instanceof Refused && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
-  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will go on');
+  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will resume');
   if (!refused && ++u.tries < TRIES) {
     u.resting = true;
     show(u, 'q', `Trying again, ${u.tries + 1} of ${TRIES}`);
@@ -180,7 +180,7 @@ async function stumble(u, problem) {
   u.retriable = !refused || [401, 402, 429].includes(problem.status);
   u.note = problem.title ? `${problem.title}. ${problem.message}` : `Connection dropped at ${at}%. Nothing lost.`;
   show(u, 'err', problem.title || 'Connection dropped');
-  u.settle(); // those behind it go on
+  u.settle(); // lets later uploads confirm
   say(`${u.file.name}: ${u.note}`, true);
   pump();
 }
@@ -196,10 +196,10 @@ async function presign(file) {
     : refuse(response.status, await response.text(), response.headers.get('HX-Redirect'));
 }
 
-/** Turn an answer into what is thrown: a refusal in the server's words, or a fault that is worth another try. */
+/** Throw what an error response means: a Refused with the server's message, or an Error that is worth a retry. */
 function refuse(status, body, signIn) {
   if (status === 401) {
-    toast('You are signed out. Your uploads wait: sign in, then try them again.', {
+    toast('You are signed out. Sign in, then try your uploads again.', {
       link: { text: 'Sign in', href: signIn || '/sign-in' },
     });
     throw Object.assign(new Refused({ title: 'Signed out', text: 'Sign in again, then try again.' }), { status });
@@ -238,7 +238,8 @@ function put(u) {
   });
 }
 
-/** The answer is the photo's tile; htmx puts it in place of this one. Each has its own source: a shared one drops requests. */
+/** Confirm an upload; htmx replaces its tile with the photo's. The tile is the request's source: htmx drops
+ * concurrent requests of a shared one. */
 function confirm(u) {
   return new Promise((done, fail) => {
     let answer;
@@ -263,20 +264,20 @@ function confirm(u) {
   });
 }
 
-/** Under the photo that is still on its way lies the preview, so nothing blinks. */
+/** Show the preview behind the photo until that has loaded, so nothing flickers. */
 function land(u, tasks) {
   u.landed = true;
   const shot = tasks.map((task) => task.fragment?.querySelector?.('.tile .shot')).find(Boolean);
   if (shot && u.preview) shot.style.background = `center / cover url("${u.preview}")`;
 }
 
-/* ---------- a flaky network, a page that is left, a sheet that is drawn anew ---------- */
+/* ---------- going offline, leaving the page, a replaced gallery ---------- */
 addEventListener('online', () => {
-  toast('Back online. Going on.');
+  toast('Back online. Uploads continue.');
   uploads.filter((u) => u.state === 'err' && u.retriable).forEach(again);
   pump();
 });
-addEventListener('offline', () => toast('You are offline. Uploads go on when you are back.'));
+addEventListener('offline', () => toast('You are offline. Uploads will continue once you are back online.'));
 const busy = () => uploads.some((u) => ['q', 'up', 'sent', 'proc'].includes(u.state));
 addEventListener('beforeunload', (event) => busy() && event.preventDefault());
 document.addEventListener('htmx:after:swap', () => {
@@ -285,7 +286,7 @@ document.addEventListener('htmx:after:swap', () => {
 
 let drawing,
   told = 0;
-/** The tray and the announcements of the total, at most once a frame. */
+/** Draw the uploads card and announce progress, at most once per frame. */
 function draw() {
   drawing ??= requestAnimationFrame(() => {
     drawing = null;

@@ -219,7 +219,7 @@ def test_causes_are_reasons_at_places(alice: Person, charlie: Person, home: Prop
     settle(imports.start(home, urls("a.example", "a.example", "b.example")), FAILED, FAILED, FAILED)
     tried(alice, "failed", "failed", "failed")
     assert [cause[:4] for cause in activity.causes(alice.workspace)] == [
-        ("webhooks", "It answered 500.", "https://example.com/hooks", 3),
+        ("webhooks", "The receiver answered 500.", "https://example.com/hooks", 3),
         ("imports", "The server answered 404.", "a.example", 2),
         ("photos", "The file is damaged.", "", 1),
         ("imports", "The server answered 404.", "b.example", 1),

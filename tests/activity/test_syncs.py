@@ -21,7 +21,7 @@ from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import rows, stays
 
-REFUSED = "Hostaway refuses these credentials."
+REFUSED = "Hostaway rejected these credentials."
 
 
 def shown(person: Person, **asked: Any) -> list[tuple[str, str]]:

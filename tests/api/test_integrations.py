@@ -128,7 +128,7 @@ def test_rejected_credentials_are_reported_after_the_first_sync(alice: Person, p
     at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
     sync.run()
     account = alice.api("GET", at).json
-    assert account["error"] == "Hostaway refuses these credentials."
+    assert account["error"] == "Hostaway rejected these credentials."
     assert account["nextSyncAt"]
 
 
@@ -136,7 +136,7 @@ def test_replacing_credentials_starts_a_sync(alice: Person, pms: FakeHostaway) -
     at = f"{ACCOUNTS}/{connect(alice, {**pms.credentials, 'clientSecret': 'wrong'}).json['id']}"
     sync.run()
     before = alice.api("GET", at).json
-    assert before["error"] == "Hostaway refuses these credentials."
+    assert before["error"] == "Hostaway rejected these credentials."
     jobs.connection().flushall()
     secret = pms.credentials["clientSecret"]
     response = alice.api("PATCH", at, json={"name": "Sea Stays", "credentials": {"clientSecret": secret}})
@@ -155,7 +155,7 @@ UNUSABLE = [
     ({"credentials": {"pin": "1"}}, {"pin": "Hostaway has no such field."}),
     (
         {"credentials": {"baseUrl": "https://elsewhere.example/v1"}},
-        {"clientSecret": "Type it again: it goes to another address now."},
+        {"clientSecret": "Enter it again: the address has changed."},
     ),
     ({"name": "x" * 121}, {"name": "At most 120 characters."}),
     ({"credentials": {"clientSecret": 1}}, None),

@@ -33,7 +33,7 @@ def test_invalid_utf_8_is_refused(alice: Person, home: Property, subtests: pytes
     for type in TYPES:
         with subtests.test(type=type):
             response = put_raw(alice, home, form(NAME.encode("iso-8859-1"), type), "multipart/form-data; boundary=x")
-            assert refused(response, 400) == "The texts of a form are UTF-8."
+            assert refused(response, 400) == "The form's fields must be UTF-8."
             assert alice.api("GET", f"/api/properties/{home.id}").json["data"]["name"] == "Alder Cottage"
 
 

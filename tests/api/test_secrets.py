@@ -118,7 +118,7 @@ def all_responses(alice: Person, pms: FakeHostaway) -> Iterator[str]:
         at = f"{ACCOUNTS}/{account['id']}"
         ask("POST", f"{at}/sync")
         ask("GET", at)
-    assert "refuses these credentials" in ask("GET", f"{ACCOUNTS}/{wrong['id']}")["error"]
+    assert "rejected these credentials" in ask("GET", f"{ACCOUNTS}/{wrong['id']}")["error"]
     at = f"{ACCOUNTS}/{wrong['id']}"
     for changed in (
         {"clientSecret": OTHER, "clientId": "6"},

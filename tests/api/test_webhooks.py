@@ -77,7 +77,7 @@ def test_a_webhook_can_be_changed_disabled_and_deleted(alice: Person, hook: Any)
     at = f"{PATH}/{hook['id']}"
     assert alice.api("PATCH", at, json={"url": "https://example.com/2"}).json["data"]["url"] == "https://example.com/2"
     off = alice.api("PATCH", at, json={"enabled": False}).json["data"]
-    assert (off["enabled"], off["disabledReason"]) == (False, "Switched off by hand.")
+    assert (off["enabled"], off["disabledReason"]) == (False, "Switched off manually.")
     assert alice.api("PATCH", at, json={"enabled": True}).json["data"]["disabledReason"] is None
     assert alice.api("DELETE", at).status_code == 204
     assert alice.api("GET", at).status_code == 404

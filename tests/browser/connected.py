@@ -38,7 +38,7 @@ def listings(user: User) -> Listing:
         _account(user, "HOSTAWAY", "Hill Stays", synced_min=4)
         guesty = _account(user, "GUESTY", "City Flats", synced_min=9)
         failing = _account(user, "GUESTY", "Old Town", synced_min=3000)
-        failing.error, failing.failures = "Guesty refuses these credentials.", 3
+        failing.error, failing.failures = "Guesty rejected these credentials.", 3
         failing.next_at = now() + timedelta(minutes=58)
         off = _account(user, "CLOUDBEDS", "Hotel Quay", synced_min=6, enabled=False)
         for number in range(96):

@@ -85,7 +85,7 @@ def synced(workspace: Workspace) -> None:
     with work():
         account.started_at, account.next_at = now(), now() + timedelta(hours=1)
         account.pages, account.found, account.total = 3, 300, 1200
-        other.error, other.failures = "Hostaway refuses these credentials.", 1
+        other.error, other.failures = "Hostaway rejected these credentials.", 1
 
 
 def staffed() -> None:

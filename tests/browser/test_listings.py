@@ -120,7 +120,7 @@ def test_an_account_has_another_key_and_its_listings_stay(
     integrations.change(account, credentials={"clientSecret": "expired"})
     sync.run()
     page = open_page("/listings?provider=hostaway")
-    page.locator(".job", has_text="Hostaway refuses these credentials.").wait_for()
+    page.locator(".job", has_text="Hostaway rejected these credentials.").wait_for()
     page.get_by_role("link", name="Edit Hostaway").click()
     assert page.get_by_label("Account ID").input_value() == pms.credentials["clientId"]
     assert page.get_by_label("API key").input_value() == ""
@@ -258,7 +258,7 @@ def test_nothing_bars_the_way(
         stays.copied(listing, jpeg(), position=position)
     stays.failed(listing, position=2, reason="PMS image can't be fetched: The server's certificate is not valid")
     stays.gone(listing, position=3)
-    stays.broken(stays.account_of(listing), "Hostaway refuses these credentials.")
+    stays.broken(stays.account_of(listing), "Hostaway rejected these credentials.")
     for state, (path, act, part) in STATES.items():
         if part == NOTHING and not is_thorough:
             continue

@@ -74,7 +74,7 @@ def test_a_conflict_brings_the_gallery_as_it_is_and_keeps_focus_and_selection(
     deletion.delete(home, [str(photos[1].uuid)])  # no news comes in as long as a photo is in somebody's hands
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.get_by_text("That photo is gone").first.wait_for()
+    page.get_by_text("That photo no longer exists").first.wait_for()
     page.locator(f"#p-{photos[1].uuid}").wait_for(state="detached")
     assert shown(page, names) == stored(home) == "023456"
     assert page.locator("#photos .pick :checked").evaluate_all("boxes => boxes.map(box => box.value)") == [

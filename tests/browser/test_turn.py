@@ -68,7 +68,7 @@ def test_many_turn_together_and_back(sheet: Sheet, home: Property, photos: list[
     assert settles(page, home, 1, 1, 1, 1, 1, 0)
     for nth in range(5):
         is_drawn(page, nth, 200, 300)
-    page.locator(".toast", has_text="Turned 5 photos.").get_by_role("button", name="Undo").click()
+    page.locator(".toast", has_text="Rotated 5 photos.").get_by_role("button", name="Undo").click()
     assert settles(page, home, 0, 0, 0, 0, 0, 0)
     is_drawn(page, 4, 300, 200)
 
@@ -85,7 +85,7 @@ def test_after_a_refusal_the_undo_takes_back_what_was_turned_and_no_more(
     boxes.nth(5).click(modifiers=["Shift"])
     page.locator(".bulk").get_by_role("button", name="Rotate").click()
     page.locator(".toast", has_text="Nothing was turned. The original of this photo is missing").wait_for()
-    toast = page.locator(".toast", has_text="Turned 4 photos.")
+    toast = page.locator(".toast", has_text="Rotated 4 photos.")
     toast.wait_for()
     assert settles(page, home, 1, 1, 1, 1, 0, 0)
     for nth, width, height in ((0, 200, 300), (4, 300, 200), (5, 300, 200)):

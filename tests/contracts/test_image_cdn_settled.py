@@ -158,7 +158,7 @@ def test_a_failed_recheck_keeps_the_copy(cdn: ImageCdn, caplog: pytest.LogCaptur
     assert (after["cdnURL"], after["lastCheckedAt"]) == (before["cdnURL"], before["lastCheckedAt"])
     assert cdn.pictures()[1] == before["cdnURL"]
     assert cdn.served(before["cdnURL"])
-    assert f"no copy of listing image {before['id']}" in caplog.text
+    assert f"copy failed: listing_image={before['id']}" in caplog.text
 
 
 def test_switching_off_hides_the_copies_and_switching_on_shows_them_immediately(cdn: ImageCdn) -> None:

@@ -49,7 +49,7 @@ class TestRetries:
 
     def test_final_failures_are_not_retried(self, cdn: ImageCdn) -> None:
         reasons = [f"PMS image returns {status}" for status in (404, 410, 403)]
-        reasons.append("Invalid image format: The file is not a picture of a type that we know")
+        reasons.append("Invalid image format: The file is not an image of a supported type")
         assert self.after(cdn, 404, 410, 403, Said(200, b"<html>")) == reasons
         downloads = cdn.downloads
         cdn.wait_for_its_time()

@@ -98,7 +98,7 @@ def test_a_cover_that_people_chose_stays_the_cover(home: Property, links: list[s
     arrive(links[2], links[1])
     with work():
         rows = gallery.hold(home)
-        gallery._crown(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first
+        gallery._set_cover(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first
     arrive(links[0])
     assert names(home) == "012*"
 

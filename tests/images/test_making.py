@@ -36,7 +36,7 @@ def in_line(places: FairSemaphore, count: int) -> Iterator[list[int]]:
             thread = threading.Thread(target=wait, args=(number,))
             thread.start()
             threads.callback(thread.join, timeout=60)
-            until(lambda number=number: len(places._line) == number + 1)  # type: ignore[misc]
+            until(lambda number=number: len(places._waiting) == number + 1)  # type: ignore[misc]
         yield served
 
 
@@ -64,7 +64,7 @@ def test_who_waits_no_longer_leaves_the_line_and_takes_no_place_along() -> None:
 @contextmanager
 def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every place is taken, by photos of other requests."""
-    monkeypatch.setattr(rendering, "WAIT_FOR_PLACE_S", 0.05)
+    monkeypatch.setattr(rendering, "WAIT_FOR_SLOT_S", 0.05)
     with ExitStack() as taken:
         for _ in range(settings().pixel_workers):
             assert rendering.slots().acquire(timeout=10)

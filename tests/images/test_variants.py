@@ -160,6 +160,6 @@ def test_all_failed_images_of_a_workspace_can_be_tried_again(home: Property, cha
     mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
     with work():
         for image in (mine, foreign):
-            lifecycle._end_badly(image, "It broke.")
+            lifecycle._set_failed(image, "It broke.")
     assert variants.try_all_again(home.workspace) == 1
     assert (mine.variants, foreign.variants) == ("pending", "failed")

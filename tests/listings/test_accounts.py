@@ -47,7 +47,7 @@ def test_with_good_credentials_again_it_syncs_at_once_and_keeps_its_copies(
     integrations.change(account, credentials={"clientSecret": "expired"})
     sync.run()
     db.session.rollback()
-    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (account.error, account.failures) == ("Hostaway rejected these credentials.", 1)
     integrations.change(account, credentials={"clientSecret": pms.credentials["clientSecret"]})
     assert (account.error, account.failures, account.token, account.started_at) == (None, 0, None, None)
     assert integrations.is_syncing(account)
@@ -89,10 +89,10 @@ def test_what_the_pms_says_to_the_credentials_before_is_not_taken_in(
     assert found.page
     integrations.change(account, credentials=pms.credentials)
     again = tasks._claim(1) if is_under_way else []
-    tasks._note([(task, found)])
+    tasks._record([(task, found)])
     db.session.rollback()
     assert (stays.listings(), account.pages) == ([], 0)
-    tasks._note([(one, tasks._ask(one)) for one in again])
+    tasks._record([(one, tasks._ask(one)) for one in again])
     db.session.rollback()
     assert bool(account.token) == is_under_way
 
@@ -103,7 +103,7 @@ def test_a_token_of_the_credentials_before_is_not_kept(alice: Person, pms: FakeH
     found = tasks._ask(task)
     assert found.token
     integrations.change(account, credentials=pms.credentials)
-    tasks._note([(task, found)])
+    tasks._record([(task, found)])
     assert account.token is None
 
 

@@ -22,9 +22,9 @@ SIZE = 1, 2  # one listing of two pictures
 NOT_AN_IMAGE = "Invalid image format: "
 TOO_LARGE = "Image too large: it exceeds 50 MB"
 NOT_FETCHED = "PMS image can't be fetched: "
-TOO_SLOW = f"{NOT_FETCHED}It took too long to answer."
-BLOCKED = f"{NOT_FETCHED}That host has no public address."
-REDIRECTED = f"{NOT_FETCHED}It redirects to where we don't follow."
+TOO_SLOW = f"{NOT_FETCHED}The server took too long to answer."
+BLOCKED = f"{NOT_FETCHED}This host has no public address."
+REDIRECTED = f"{NOT_FETCHED}The redirect leads to an address that isn't allowed."
 PHOTO = factories.jpeg(640, 480)
 
 
@@ -49,16 +49,16 @@ LIES: dict[str, tuple[Script | bytes, str]] = {
     "50,000 pixels squared": (body(png_around(50_000, 50_000)), NOT_AN_IMAGE),
     "60 MB announced": (flood(OK + b"Content-Length: 60000000\r\n\r\n", b"x"), TOO_LARGE),
     "endless": (flood(CHUNKED, b"8000\r\n" + b"x" * 0x8000 + b"\r\n"), TOO_LARGE),
-    "packed": (body(PHOTO, b"Content-Encoding: gzip"), f"{NOT_FETCHED}The answer is packed"),
-    "less than announced": (body(PHOTO)[:-1], f"{NOT_FETCHED}The answer broke off."),
+    "packed": (body(PHOTO, b"Content-Encoding: gzip"), f"{NOT_FETCHED}The response is compressed"),
+    "less than announced": (body(PHOTO)[:-1], f"{NOT_FETCHED}The response was truncated."),
     "silence": (silence, TOO_SLOW),
     "a drip": (drip(OK + b"Content-Length: 900\r\n\r\n"), TOO_SLOW),
     "a drip of headers": (drip(OK, b"a: b\r\n"), TOO_SLOW),
-    "no web server": (b"SSH-2.0-OpenSSH_9.9\r\n", f"{NOT_FETCHED}It can't be reached"),
+    "no web server": (b"SSH-2.0-OpenSSH_9.9\r\n", f"{NOT_FETCHED}The server can't be reached"),
     "to a private address": (moved(b"http://10.0.0.1/1.jpg"), BLOCKED),
     "to the cloud's secrets": (moved(b"http://169.254.169.254/latest/meta-data/"), BLOCKED),
     "to a file": (moved(b"file:///etc/passwd"), REDIRECTED),
-    "to itself": (moved(b"/1.jpg"), f"{NOT_FETCHED}It redirects too often."),
+    "to itself": (moved(b"/1.jpg"), f"{NOT_FETCHED}Too many redirects."),
 }
 
 

@@ -57,18 +57,21 @@ def end_of_sync(account: IntegrationAccount) -> str | None:
 
 MAX_VALUES, MAX_BYTES = 10_000, 100_000  # here; the real ones: test_account.py
 WRONG: dict[str, tuple[Said, str]] = {
-    "no JSON": (Said(200, b"<html>Maintenance</html>"), "What Hostaway says is no JSON."),
-    "half a JSON": (Said(200, b'{"status": "success", "result": [{"id": 1'), "What Hostaway says is no JSON."),
-    "brackets without end": (Said(200, b"[" * MAX_VALUES), "What Hostaway says is no JSON."),
-    "a list": (as_json([listing(1)]), "What Hostaway says is no answer to what we asked."),
-    "a failure with a 200": (as_json({"status": "fail"}), "What Hostaway says is no answer to what we asked."),
-    "no listings": (as_json({"status": "success"}), "What Hostaway says is no answer to what we asked."),
-    "no ids": (as_json(page(listing(1) | {"id": None})), "What Hostaway says is no answer to what we asked."),
-    "the wrong kinds": (as_json(page(1, "a", None)), "What Hostaway says is no answer to what we asked."),  # type: ignore[arg-type]
-    "many empty values": (Said(200, b"[" + b"{}," * MAX_VALUES + b"{}]"), "What Hostaway says has too many parts."),
-    "too much": (Said(200, b'{"status": "' + b"x" * MAX_BYTES + b'"}'), "The answer is too large."),
-    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The answer is packed, which we didn't ask for."),
-    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "That host has no public address."),
+    "no JSON": (Said(200, b"<html>Maintenance</html>"), "Hostaway's response is not valid JSON."),
+    "half a JSON": (Said(200, b'{"status": "success", "result": [{"id": 1'), "Hostaway's response is not valid JSON."),
+    "brackets without end": (Said(200, b"[" * MAX_VALUES), "Hostaway's response is not valid JSON."),
+    "a list": (as_json([listing(1)]), "Hostaway's response has an unexpected format."),
+    "a failure with a 200": (as_json({"status": "fail"}), "Hostaway's response has an unexpected format."),
+    "no listings": (as_json({"status": "success"}), "Hostaway's response has an unexpected format."),
+    "no ids": (as_json(page(listing(1) | {"id": None})), "Hostaway's response has an unexpected format."),
+    "the wrong kinds": (as_json(page(1, "a", None)), "Hostaway's response has an unexpected format."),  # type: ignore[arg-type]
+    "many empty values": (
+        Said(200, b"[" + b"{}," * MAX_VALUES + b"{}]"),
+        "Hostaway's response contains too many values.",
+    ),
+    "too much": (Said(200, b'{"status": "' + b"x" * MAX_BYTES + b'"}'), "The response is too large."),
+    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The response is compressed, though not requested."),
+    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "This host has no public address."),
     "a 500": (Said(500, b"Traceback: secret"), "The server answered 500."),
     "a 418": (Said(418), "The server answered 418."),
 }
@@ -130,7 +133,7 @@ def test_a_pms_that_hangs_is_left_after_its_time(
 
     pms.answer = slow  # type: ignore[method-assign]
     try:
-        assert end_of_sync(account) == "It took too long to answer."
+        assert end_of_sync(account) == "The server took too long to answer."
     finally:
         was_left.set()
 
@@ -140,7 +143,7 @@ def test_pages_without_end_end(account: IntegrationAccount, pms: FakeHostaway, m
     monkeypatch.setattr(hostaway, "PER_PAGE", 1)
     numbers = itertools.count(1)
     pms.say = lambda _: as_json(page(listing(next(numbers)), count=10**8))  # type: ignore[method-assign]
-    assert end_of_sync(account) == "What Hostaway says has no end."
+    assert end_of_sync(account) == "Hostaway's response has too many pages."
     assert len(stays.listings()) == 5, "what came stays, and is brought up to date the next time"
 
 
@@ -149,7 +152,7 @@ def test_the_same_page_for_ever_ends(
 ) -> None:
     monkeypatch.setattr(hostaway, "PER_PAGE", 2)
     says(pms, as_json(page(listing(1), listing(2), count=10**8)))
-    assert end_of_sync(account) == "What Hostaway says comes again, page after page."
+    assert end_of_sync(account) == "Hostaway's response repeats earlier pages."
     assert len(stays.listings()) == 2
 
 

@@ -240,7 +240,7 @@ def test_the_first_page_of_one_pass_is_not_taken_for_that_of_the_next(
     found = tasks._ask(task)
     with work():
         account.passes = 1
-    tasks._note([(task, found)])
+    tasks._record([(task, found)])
     assert account.pages == 0
 
 
@@ -254,7 +254,7 @@ def test_a_sync_has_an_end_however_many_pages_there_are(
     assert account.note and "reading its list 2 times showed 2 different ones" in account.note
     monkeypatch.setattr(passes, "MAX_PAGES", 1)
     stays.synced_only(account)
-    assert (account.pages, account.error) == (1, "What the PMS says has no end.")
+    assert (account.pages, account.error) == (1, "The PMS's list never ends.")
 
 
 def read(*pages: str, total: int | None = None) -> Pass:

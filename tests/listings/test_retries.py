@@ -41,8 +41,8 @@ def test_a14_what_may_pass_is_retried_on_the_schedule_and_then_has_a_reason(
             stays.run_due()
     reasons = {
         "5xx": "PMS image returns 503",
-        "reset": "PMS image can't be fetched: It can't be reached, or isn't a web server.",
-        "timeout": "PMS image can't be fetched: It took too long to answer.",
+        "reset": "PMS image can't be fetched: The server can't be reached, or isn't a web server.",
+        "timeout": "PMS image can't be fetched: The server took too long to answer.",
         "S3": "S3 upload fails",
     }
     assert [image.failure_reason for image in stays.images()] == [reasons[failure]] * 2

@@ -192,7 +192,7 @@ def test_where_it_forgets_the_place_again_the_sync_has_failed(
     asked = pms.count("/v1/listings")
     forgets(pms, 2, 410, times=2)
     stays.synced_only(account)
-    assert (account.error, account.failures) == ("Hostaway doesn't know where we stopped any more.", 1)
+    assert (account.error, account.failures) == ("Hostaway no longer accepts the cursor of this sync.", 1)
     assert pms.count("/v1/listings") == asked + 2 + 2
     assert account.next_at and account.next_at > now() + timedelta(minutes=14)
     forgets(pms, 2, 410)
@@ -218,7 +218,7 @@ def test_credentials_that_are_refused_end_the_sync(alice: Person, pms: FakeHosta
     account = integrations.connect(alice.workspace, "HOSTAWAY", pms.credentials | {"clientSecret": "wrong"})
     sync.run()
     db.session.rollback()
-    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (account.error, account.failures) == ("Hostaway rejected these credentials.", 1)
 
 
 def test_a_token_that_was_revoked_is_replaced_once(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -236,5 +236,5 @@ def test_a_pms_that_lets_us_in_and_then_refuses_ends_the_sync_with_one_token(
     pms.fail_next(1000, 403, below="/v1/listings")  # a key that may not read them
     sync.run()
     db.session.rollback()
-    assert (account.error, account.failures) == ("Hostaway refuses these credentials.", 1)
+    assert (account.error, account.failures) == ("Hostaway rejected these credentials.", 1)
     assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings")) == (1, 1)

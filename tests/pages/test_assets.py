@@ -17,9 +17,9 @@ STATIC, TEMPLATES = ROOT / "static", ROOT / "templates"
 
 def test_a_file_is_kept_for_good_under_its_own_address(app: Flask) -> None:
     with app.test_request_context():
-        url = static_url("css/app.css")
+        url = static_url("favicon.svg")
     with app.test_client().get(url) as answer:
-        assert answer.data == (STATIC / "css" / "app.css").read_bytes()
+        assert answer.data == (STATIC / "favicon.svg").read_bytes()
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
@@ -41,6 +41,30 @@ def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:
     named = set(re.findall(r'(?:icon|empty)\("([a-z0-9-]+)"', templates))
     assert named
     assert named <= there
+
+
+def test_the_stylesheet_is_served_as_one_file(app: Flask) -> None:
+    with app.test_request_context():
+        url = static_url("css/app.css")
+    served = app.test_client().get(url).text
+    assert served.startswith("@layer reset, tokens, base, layout, components, states, print;")
+    assert "@import" not in served
+    assert "/*" not in served
+    assert ".tile:hover :is(.pick span, .tools)" in served  # a descendant: the space must stay
+
+
+def test_the_stylesheet_imports_every_file_once() -> None:
+    folder = STATIC / "css"
+    imported = re.findall(r'@import "(.+)";', (folder / "app.css").read_text())
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*.css")}
+    assert sorted([*imported, "app.css"]) == sorted(files)
+
+
+def test_every_stylesheet_and_module_opens_with_what_it_is_for(subtests: pytest.Subtests) -> None:
+    for path in [*(STATIC / "css").rglob("*.css"), *(STATIC / "js").glob("*.js")]:
+        with subtests.test(file=path.name):
+            opening = r"/\* [A-Z]" if path.suffix == ".css" else r"// [A-Z]"
+            assert re.match(opening, path.read_text())
 
 
 def test_what_others_wrote_is_as_it_was_fetched() -> None:

@@ -59,7 +59,7 @@ WRONG = [
     ("", "Paste at least one link."),
     ("https://example.com/a.jpg\n" * 21, "Paste up to 20 links; these are 21."),
     ("https://example.com/a.jpg\n\nnonsense", "Line 3: "),
-    ("https://example.com/" + "a" * 2048, "Line 1: A URL has at most 2048 characters."),
+    ("https://example.com/" + "a" * 2048, "Line 1: A URL may have at most 2048 characters."),
 ]
 
 

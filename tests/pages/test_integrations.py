@@ -66,7 +66,7 @@ def test_the_same_account_twice_says_so(alice: Person) -> None:
     browser = alice.browser()
     browser.post(CONNECT, data=FORM)
     answer = browser.post(CONNECT, data=FORM)
-    assert answer.status_code == 422 and "This account is connected already." in answer.text
+    assert answer.status_code == 422 and "This account is already connected." in answer.text
     assert len(accounts()) == 1
 
 
@@ -160,7 +160,7 @@ def test_two_accounts_are_not_made_one(alice: Person, account: IntegrationAccoun
     browser.post(CONNECT, data={**FORM, "clientId": "6"})
     other = accounts()[1]
     answer = browser.post(f"/listings/accounts/{other.uuid}/edit", data=edited(clientSecret="so-very-secret"))
-    assert answer.status_code == 422 and "This account is connected already." in answer.text
+    assert answer.status_code == 422 and "This account is already connected." in answer.text
 
 
 def test_without_a_secret_no_account_is_connected_and_its_field_says_so(alice: Person) -> None:

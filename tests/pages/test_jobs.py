@@ -216,7 +216,7 @@ def test_a_run_that_the_plan_has_no_room_for_says_so(alice: Person, imported: Im
 def test_a_call_that_failed_or_waits_is_a_job_and_one_that_arrived_is_none(alice: Person) -> None:
     delivery, browser = undelivered(alice), alice.browser()
     page = browser.get("/jobs?kind=webhooks&state=failed").text
-    assert "Send webhook.test" in page and "It answered 500." in page and 'class="nav-badge"' in page
+    assert "Send webhook.test" in page and "The receiver answered 500." in page and 'class="nav-badge"' in page
     assert browser.post(f"/jobs/{delivery.uuid}/run-again", headers=HTMX).status_code == 200
     assert (delivery.state, delivery.attempts) == ("pending", 0)
     assert "Send webhook.test" in browser.get("/jobs?state=waiting").text
@@ -237,9 +237,9 @@ def test_failures_are_grouped_by_cause_and_each_group_runs_again(
     assert [item.state for item in imports.items(imported)] == ["ready", "failed", "pending"]
     browser.post("/jobs/retry-failed", data={"cause": "photos", "reason": "Too wide."})
     assert [image.variants for image in images] == ["failed", "pending"]
-    browser.post("/jobs/retry-failed", data={"cause": "webhooks", "reason": "It answered 410.", "place": "x"})
+    browser.post("/jobs/retry-failed", data={"cause": "webhooks", "reason": "The receiver answered 410.", "place": "x"})
     assert delivery.state == "failed"
-    cause = {"cause": "webhooks", "reason": "It answered 500.", "place": "https://example.com/hooks"}
+    cause = {"cause": "webhooks", "reason": "The receiver answered 500.", "place": "https://example.com/hooks"}
     browser.post("/jobs/retry-failed", data=cause)
     assert delivery.state == "pending"
     assert browser.post("/jobs/retry-failed", data={"cause": "sync"}).status_code == 422
@@ -259,7 +259,7 @@ def test_charlie_runs_none_of_alices_jobs(alice: Person, charlie: Person, import
         assert (foreign.status_code, foreign.text) == (404, absent.text)
     for kind, reason, place in [
         ("imports", "The server answered 404.", "cdn.example"),
-        ("webhooks", "It answered 500.", "https://example.com/hooks"),
+        ("webhooks", "The receiver answered 500.", "https://example.com/hooks"),
     ]:
         browser.post("/jobs/retry-failed", data={"cause": kind, "reason": reason, "place": place})
     browser.post("/jobs/retry-failed")

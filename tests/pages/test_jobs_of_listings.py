@@ -20,7 +20,7 @@ from tests.listings import rows
 from tests.listings.rows import BUSY, NOT_FOUND
 
 HTMX = {"HX-Request": "true"}
-REFUSED = "Hostaway refuses these credentials."
+REFUSED = "Hostaway rejected these credentials."
 
 
 @pytest.fixture

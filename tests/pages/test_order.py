@@ -88,6 +88,6 @@ def test_where_a_photo_is_gone_the_fresh_gallery_comes(alice: Person, home: Prop
         answer = move(alice, home, **fields)
         assert answer.status_code == 409
         assert answer.text.lstrip().startswith('<section class="sheet" id="sheet"')
-        assert "That photo is gone" in answer.headers["HX-Trigger"]
+        assert "That photo no longer exists" in answer.headers["HX-Trigger"]
     assert move(alice, home, {"Accept": "text/html"}, id=gone).status_code == 409
     assert names(home) == "0123"

@@ -87,7 +87,7 @@ def test_where_too_much_is_going_on_it_says_when_to_try_again(
     with no_room(monkeypatch):
         answer = send(alice, home, ("a.jpg", PHOTO))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "10")
-    assert "Nothing was added. Too many photos are being made at once." in answer.text
+    assert "Nothing was added. Too many photos are being processed." in answer.text
     assert buckets.listing() == set()
 
 

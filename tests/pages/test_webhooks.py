@@ -103,14 +103,14 @@ def test_a_webhook_that_fails_or_is_off_says_so(alice: Person, endpoint: Endpoin
     for path in ("/settings/webhooks", where(endpoint)):
         assert "Failing for 3 h" in browser.get(path).text
     with work():
-        endpoint.disabled_at, endpoint.disabled_reason = now(), "Nothing arrived for 5 days."
+        endpoint.disabled_at, endpoint.disabled_reason = now(), "All deliveries failed for 5 days."
     for path in ("/settings/webhooks", where(endpoint)):
         page = browser.get(path).text
-        assert "Nothing arrived for 5 days." in page and "Switch on" in page and "Send again" not in page
+        assert "All deliveries failed for 5 days." in page and "Switch on" in page and "Send again" not in page
     assert browser.post(f"{where(endpoint)}/switch", data={"on": "1"}).location == where(endpoint)
     assert (endpoint.disabled_at, endpoint.failing_since) == (None, None)
     answer = browser.post(f"{where(endpoint)}/switch", headers=HTMX)
-    assert endpoint.disabled_at and "Switched off by hand." in answer.text
+    assert endpoint.disabled_at and "Switched off manually." in answer.text
 
 
 def test_a_test_appears_and_settles(alice: Person, work_off: Callable[[], int]) -> None:

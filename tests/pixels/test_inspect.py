@@ -153,7 +153,7 @@ def test_measurements_are_not_photos() -> None:
 def test_a_refusal_is_something_the_caller_can_be_told() -> None:
     with pytest.raises(Invalid) as refused:
         inspect(b"%PDF")
-    assert "not a picture" in str(refused.value)
+    assert "not an image" in str(refused.value)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])

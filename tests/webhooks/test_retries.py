@@ -104,7 +104,7 @@ def test_f7_days_of_failure_switch_an_endpoint_off(alice: Person) -> None:
         endpoints.send_test(endpoint)
         delivery.run()
     db.session.rollback()
-    assert endpoint.disabled_reason == "Nothing arrived for 5 days."
+    assert endpoint.disabled_reason == "All deliveries failed for 5 days."
     assert sent()[0].state == "failed"
 
 

@@ -45,7 +45,7 @@ def test_a_step_that_fails_keeps_no_other_from_ringing(
         sweep.sweep()
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "what comes before it"
     assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and what comes behind it"
-    assert "images.imports.fetch.enqueue_missing failed" in caplog.text
+    assert "step failed: images.imports.fetch.enqueue_missing" in caplog.text
 
 
 def test_a_step_that_fails_keeps_no_other_from_tidying(alice: Person, home: Property) -> None:

@@ -1,4 +1,4 @@
-"""The photos of the demo property, Heron House, as files beside this one; README.md says how they were made."""
+"""The photos of the demo property, Heron House, as files in this folder; README.md tells how they were made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ JPEG, WEBP = "image/jpeg", "image/webp"
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo of the demo: a file of this folder, its description, its media type."""
+    """A demo photo: a file in this folder, its description and its media type."""
 
     file_name: str
     alt_text: str
@@ -29,4 +29,4 @@ PHOTOS = (
     Photo("reading-corner.jpg", "Reading corner with a mustard armchair beside a bookshelf"),
     Photo("garden-gate.jpg", "Open garden gate under a climbing plant, a path leading to the lake"),
 )
-"""In gallery order, the cover first. The last is portrait: its pixels lie on their side, and EXIF says so."""
+"""In gallery order, the cover first. The last is a portrait whose pixels are rotated, with an EXIF orientation."""

@@ -1,1 +1,1 @@
-"""A PMS to try things with: a server on this machine that speaks as a real one does, and serves its pictures."""
+"""Fake PMSs for demos and tests: a local server with the API of a real one, which also serves the pictures."""

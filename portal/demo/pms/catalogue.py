@@ -1,4 +1,4 @@
-"""What a fake PMS has: listings and their pictures, which may be changed while it serves them."""
+"""The data of a fake PMS: listings and pictures, which may be changed while it serves them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ NAMES = ("Heron House", "Mill Loft", "Dune Cabin", "Orchard Barn", "Harbour Flat
 
 @dataclass(slots=True)
 class FakePicture:
-    """A picture: `name` is its path below /pictures/, `version` that of its bytes."""
+    """A picture. `name` is its path below /pictures/; `version` changes with its bytes."""
 
     listing: int
     number: int
@@ -35,7 +35,7 @@ class FakePicture:
 
 @dataclass
 class FakeListing:
-    """A listing; its thumbnail is a picture of its own, but for the first listing, whose first picture it is."""
+    """A listing. Its thumbnail is a separate picture, except that of the first listing, which is its first picture."""
 
     id: int
     name: str
@@ -45,30 +45,30 @@ class FakeListing:
 
 @dataclass
 class Catalogue:
-    """The listings by id, and every picture by the name under which it is served."""
+    """The listings by id, and all pictures by name."""
 
     listings: dict[int, FakeListing] = field(default_factory=dict)
     served: dict[str, FakePicture] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=partial(count, 1))
 
     def add(self, pictures: int) -> FakeListing:
-        """Add a listing with so many pictures."""
+        """Add a listing with this number of pictures."""
         number = next(self._ids)
-        made = [_picture(number, n, str(n + 1)) for n in range(pictures)]
-        thumbnail = made[0] if made and number == 1 else _picture(number, 999, "thumb")
-        listing = FakeListing(number, f"{NAMES[(number - 1) % len(NAMES)]} {number}", made, thumbnail)
+        gallery = [_picture(number, n, str(n + 1)) for n in range(pictures)]
+        thumbnail = gallery[0] if gallery and number == 1 else _picture(number, 999, "thumb")
+        listing = FakeListing(number, f"{NAMES[(number - 1) % len(NAMES)]} {number}", gallery, thumbnail)
         self.listings[number] = listing
-        self.served |= {picture.name: picture for picture in (*made, thumbnail)}
+        self.served |= {picture.name: picture for picture in (*gallery, thumbnail)}
         return listing
 
     def remove(self, listing: int) -> None:
-        """Remove a listing; its pictures are gone too."""
+        """Remove a listing and its pictures."""
         gone = self.listings.pop(listing)
         for picture in (*gone.pictures, gone.thumbnail):
             self.served.pop(picture.name, None)
 
     def change_url(self, listing: int, number: int) -> FakePicture:
-        """Serve the same picture under another URL; the old one is gone."""
+        """Serve a picture under a new URL instead of its old one."""
         picture = self.listings[listing].pictures[number]
         del self.served[picture.name]
         stem, _, moves = picture.name.removesuffix(".jpg").partition("-")
@@ -77,7 +77,7 @@ class Catalogue:
         return picture
 
     def change_bytes(self, listing: int, number: int) -> FakePicture:
-        """Serve another picture under the same URL."""
+        """Serve other bytes under the same URL."""
         picture = self.listings[listing].pictures[number]
         picture.version += 1
         return picture

@@ -1,4 +1,7 @@
-"""A fake Hostaway: its token rule, envelope, pages and rate limits (its documentation, and pms.md)."""
+"""A fake Hostaway, with its tokens, envelope, pages and rate limits.
+
+https://api.hostaway.com/documentation
+"""
 
 import itertools
 import math
@@ -18,9 +21,9 @@ TOO_MANY = (
 
 
 class FakeHostaway(FakePms):
-    """Has one account. `tokens` are those it gave out, each with the moment from which it is good."""
+    """Has one account. `tokens` maps issued tokens to the time from which they are valid."""
 
-    good_after_s = 1.0  # a token, once it is given out
+    good_after_s = 1.0  # pause before a new token is accepted
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
         super().__init__(listings=listings, pictures=pictures, port=port)
@@ -54,15 +57,15 @@ class FakeHostaway(FakePms):
 
     def _page(self, query: dict[str, str]) -> Said:
         limit, offset = int(query.get("limit") or 100), int(query.get("offset") or 0)
-        of_all = self.arranged()
+        listings = self.arranged()
         has_resources = query.get("includeResources") == "1"
-        found = [
-            self.twist(self._listing(one, has_resources=has_resources))
-            for one in itertools.islice(of_all, offset, offset + limit)
+        result = [
+            self.twist(self._listing(listing, has_resources=has_resources))
+            for listing in itertools.islice(listings, offset, offset + limit)
         ]
-        pages = math.ceil(len(of_all) / limit)
-        counted = {"count": len(of_all), "page": offset // limit + 1, "totalPages": pages}
-        return as_json({"status": "success", "result": found, "limit": limit, "offset": offset, **counted})
+        pages = math.ceil(len(listings) / limit)
+        counts = {"count": len(listings), "page": offset // limit + 1, "totalPages": pages}
+        return as_json({"status": "success", "result": result, "limit": limit, "offset": offset, **counts})
 
     def _listing(self, listing: FakeListing, *, has_resources: bool) -> dict[str, Any]:
         images = [

@@ -1,4 +1,4 @@
-"""The server that all fake PMSs have in common: it counts, fails on request, keeps to rate limits, serves pictures."""
+"""The server of all fake PMSs: counts requests, fails on demand, applies rate limits and serves pictures."""
 
 import json
 import threading
@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from portal.demo.pms.catalogue import Catalogue, FakeListing, FakePicture
 
-DRAWN_AT = 1_767_225_600  # 2026-01-01; each version of a picture is a minute younger
+DRAWN_AT = 1_767_225_600  # 2026-01-01; each version of a picture is a minute newer
 MAX_FORM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came."""
+    """A request."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Said:
-    """What is answered to it."""
+    """A response."""
 
     status: int = 200
     body: bytes = b""
@@ -46,14 +46,14 @@ def as_json(value: Any, status: int = 200, **headers: str) -> Said:
 
 
 class Window:
-    """At most `calls` in any `seconds`, of each key."""
+    """A rate limit of `calls` in any `seconds`, per key."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         self.calls, self.seconds = calls, seconds
         self._passed: dict[str, deque[float]] = {}
 
     def wait_s(self, key: str) -> float:
-        """Count a call and return 0; or return the seconds until one would pass."""
+        """Count a call and return 0, or return the seconds until one would be allowed."""
         now, passed = time.monotonic(), self._passed.setdefault(key, deque())
         while passed and passed[0] <= now - self.seconds:
             passed.popleft()
@@ -64,11 +64,11 @@ class Window:
 
 
 class FakePms:
-    """Serves `catalogue` in a PMS's own shapes, until its block ends. What stands in it is changed under `lock`.
+    """Serves `catalogue` through a PMS's API until its `with` block ends. Hold `lock` to change the catalogue.
 
-    `asked` counts the requests by path and status. `is_limited`: whether the API keeps to its rate limits; the
-    pictures have none. `twist` may change each listing, as it is about to be said: so it says odd things. `arrange`
-    orders them before a page is cut, at each request: a PMS without a unique order may choose any.
+    `asked` counts the requests by path and status. `is_limited` turns on the API's rate limits; pictures have none.
+    `twist` may change each listing before it is returned, to send odd data. `arrange` sorts the listings at each
+    request, before the page is cut: a PMS without a unique order may choose any.
     """
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
@@ -77,7 +77,7 @@ class FakePms:
         for _ in range(listings):
             self.catalogue.add(pictures)
         self.asked: Counter[tuple[str, int]] = Counter()
-        self.called_at: list[float] = []  # the API, by the monotonic clock, refused calls too
+        self.called_at: list[float] = []  # monotonic times of API calls, refused ones included
         self.is_limited = True
         self.twist: Callable[[dict[str, Any]], Any] = lambda listing: listing
         self.arrange: Callable[[list[FakeListing]], list[FakeListing]] = lambda listings: listings
@@ -94,37 +94,39 @@ class FakePms:
         self._server.server_close()
 
     def fail_next(self, times: int, said: Said | int, below: str = "/") -> None:
-        """Answer this, a status or more, to the next requests whose path begins so."""
+        """Answer the next requests below a path with this response or status."""
         with self.lock:
             self._failures += [(below, said if isinstance(said, Said) else Said(said))] * times
 
     def count(self, below: str = "/", status: int | None = None) -> int:
-        """How many requests there were whose path begins so: `/pictures/`, or one of the API."""
+        """Return the number of requests below a path, optionally with a status."""
         with self.lock:
             return sum(
-                times for (path, said), times in self.asked.items() if path.startswith(below) and status in (None, said)
+                times
+                for (path, answered), times in self.asked.items()
+                if path.startswith(below) and status in (None, answered)
             )
 
     def arranged(self) -> list[FakeListing]:
-        """All listings, in the order of this request."""
+        """Return all listings, in the order of this request."""
         return self.arrange(list(self.catalogue.listings.values()))
 
     def url_of(self, picture: FakePicture) -> str:
         return f"{self.url}/pictures/{picture.name}"
 
     def answer(self, asked: Asked) -> Said:
-        """Answer a request, and count it."""
+        """Answer and count a request."""
         with self.lock:
-            said = self._failure(asked.path) or self._answer(asked)
-            self.asked[asked.path, said.status] += 1
-        return said
+            response = self._failure(asked.path) or self._answer(asked)
+            self.asked[asked.path, response.status] += 1
+        return response
 
     def say(self, asked: Asked) -> Said:
-        """Answer a call of the API; called under the lock."""
+        """Answer an API call. Called under the lock."""
         raise NotImplementedError
 
     def limited(self, asked: Asked) -> Said | None:
-        """Say no where there were too many calls; called under the lock."""
+        """Return a refusal if there were too many calls. Called under the lock."""
         return None
 
     def _failure(self, path: str) -> Said | None:
@@ -166,7 +168,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up is none of our business."""
+        """Ignore clients that disconnect."""
 
 
 def _handler(pms: FakePms) -> type[BaseHTTPRequestHandler]:
@@ -179,15 +181,15 @@ def _handler(pms: FakePms) -> type[BaseHTTPRequestHandler]:
             form = dict(parse_qsl(body.decode(errors="replace")))
             query = dict(parse_qsl(url.query, keep_blank_values=True))
             asked = Asked(self.command, unquote(url.path), query, form, self.headers, self.client_address[0])
-            said = pms.answer(asked)
-            self.send_response(said.status)
-            for name, value in said.headers.items():
+            response = pms.answer(asked)
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
-            if said.status != 304:
-                self.send_header("Content-Length", str(len(said.body)))
+            if response.status != 304:
+                self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(said.body)
+                self.wfile.write(response.body)
 
         do_GET = do_HEAD = do_POST = reply
 

@@ -1,4 +1,4 @@
-"""Imports by URL: a request names URLs, and each becomes an image or a reason."""
+"""Imports by URL: each requested URL becomes an image or fails with a reason."""
 
 from portal.images.imports.lifecycle import (
     DUPLICATE,

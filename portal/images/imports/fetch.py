@@ -1,4 +1,4 @@
-"""Fetching what was imported: URLs side by side, one image or one reason for each."""
+"""Fetch the URLs of imports concurrently; each becomes an image or fails with a reason."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ from portal.remote.large import LargeBodies
 from portal.work import held, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
-DEADLINE_S = 20  # for one URL, everything included
-LEASE = timedelta(seconds=60)  # an item whose worker died is due again then
+DEADLINE_S = 20  # for one URL, redirects included
+LEASE = timedelta(seconds=60)  # after which an item whose worker died is due again
 WITH_PROPERTY = joinedload(ImportItem.job).joinedload(ImportJob.property)
-USUAL_BYTES = 1024 * 1024  # of each of the many that may hang; what is larger goes on as one of a few
+USUAL_BYTES = 1024 * 1024  # larger downloads need one of LARGE_AT_ONCE slots, so hanging ones hold little memory
 LARGE_AT_ONCE, LARGE_PATIENCE_S = 16, 5
 RETRY_AFTER_S = (2, 10)
-MAX_ATTEMPTS = 10  # interruptions included
+MAX_ATTEMPTS = 10  # including interrupted ones
 
 
 @dataclass(frozen=True)
 class _Task:
-    """An item as plain values: it is fetched in a thread, without the database."""
+    """An item as plain values, for a thread that has no database session."""
 
     candidate: Candidate
     url: str
@@ -44,14 +44,14 @@ class _Task:
 
 @dataclass(frozen=True)
 class _FetchResult:
-    """What lies behind a URL, inspected; or why it can't be had."""
+    """A URL's inspected content, or why there is none."""
 
     data: bytes = b""
     picture: Picture | None = None
     code: str = ""
     message: str = ""
     again_in_s: float | None = None
-    is_ours: bool = False  # the fault: the attempt does not count
+    is_ours: bool = False  # True: the fault is ours, so the attempt doesn't count
 
 
 BROKEN = _FetchResult(code="internal", message="Something went wrong on our side.")
@@ -59,7 +59,7 @@ _large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
 def run() -> int:
-    """Fetch what is due, side by side, until nothing is; return how many URLs were looked at."""
+    """Fetch due URLs concurrently until none is left; return how many were tried."""
     return dispatch.run(
         _claim,
         _fetch,
@@ -72,12 +72,12 @@ def run() -> int:
 
 
 def enqueue_missing() -> int:
-    """Ring where URLs are due and no worker is on its way to them; return how many are due."""
+    """Enqueue the job if URLs are due and it is neither queued nor running; return how many are due."""
     return dispatch.enqueue_missing(ImportItem.next_at, jobs.run_imports())
 
 
 def _claim(most: int) -> list[_Task]:
-    """Lease what is due, within the limits; count the attempts before they are made, so that crashes count too."""
+    """Lease due items within the limits. Attempts are counted before they are made, so crashes count too."""
     picked = schedule.pick(most)
     if not picked:
         release()
@@ -101,7 +101,7 @@ def _task(item: ImportItem) -> _Task:
 
 def _fetch(task: _Task) -> _FetchResult:
     if task.attempts > MAX_ATTEMPTS:
-        return _FetchResult(code="interrupted", message="The import of this URL broke off each time.")
+        return _FetchResult(code="interrupted", message="Every attempt to import this URL was interrupted.")
     try:
         data = _copy(task) or _downloaded(task)
         picture = inspect(data)
@@ -116,7 +116,7 @@ def _fetch(task: _Task) -> _FetchResult:
         return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
         return _FetchResult(
-            code="content_type_not_allowed", message=f"A photo's type is one of {', '.join(uploads.TYPES)}."
+            code="content_type_not_allowed", message=f"A photo's type must be one of {', '.join(uploads.TYPES)}."
         )
     return _FetchResult(data, picture)
 
@@ -129,35 +129,35 @@ def _downloaded(task: _Task) -> bytes:
 
 
 def _copy(task: _Task) -> bytes | None:
-    """What we serve of this URL ourselves: whoever named it may be away. None where that can't be a photo here."""
+    """Return our own copy of this URL, since its server may be down; None if there is none that can be imported."""
     data = storage.cdn.get(task.copy_key) if task.copy_key else None
     return data if data and len(data) <= MAX_BYTES else None
 
 
 def _record(results: dispatch.Results[_Task, _FetchResult]) -> None:
-    """Record what came of some items, each in a change of its own."""
-    for task, found in results:
-        if found.picture:
-            _add(task, found, found.picture)
-        elif found.again_in_s is not None:
-            _put_off(task, found.again_in_s, is_ours=found.is_ours)
+    """Record the results of items, each in a separate change."""
+    for task, result in results:
+        if result.picture:
+            _add(task, result, result.picture)
+        elif result.again_in_s is not None:
+            _put_off(task, result.again_in_s, is_ours=result.is_ours)
         else:
-            _fail(task, found.code, found.message)
+            _fail(task, result.code, result.message)
 
 
-def _add(task: _Task, found: _FetchResult, picture: Picture) -> None:
+def _add(task: _Task, result: _FetchResult, picture: Picture) -> None:
     try:
-        _insert(task, found, picture)
-    except OverQuota as full:
-        _fail(task, "image_limit_reached", full.message)
+        _insert(task, result, picture)
+    except OverQuota as error:
+        _fail(task, "image_limit_reached", error.message)
 
 
-def _insert(task: _Task, found: _FetchResult, picture: Picture) -> None:
+def _insert(task: _Task, result: _FetchResult, picture: Picture) -> None:
     original_key, key = task.prefix.original_key(picture.type), task.prefix.original_key(picture.type)
     name = task.url.partition("?")[0].rpartition("/")[2][:255] or "imported"
     with work() as w:
-        w.put(storage.uploads, original_key, found.data, picture.type)
-        item = _held(task)
+        w.put(storage.uploads, original_key, result.data, picture.type)
+        item = _locked_item(task)
         if item is None:
             return w.drop(storage.uploads, original_key)
         image = Image(
@@ -167,26 +167,26 @@ def _insert(task: _Task, found: _FetchResult, picture: Picture) -> None:
             original_key=original_key,
             file_name=name,
             type=picture.type,
-            size_bytes=len(found.data),
+            size_bytes=len(result.data),
             width=picture.width,
             height=picture.height,
-            sha256=hashlib.sha256(found.data).hexdigest(),
+            sha256=hashlib.sha256(result.data).hexdigest(),
             alt_text=item.alt_text,
             added_by=item.job.added_by,
         )
         gallery.insert(item.job.property, image, position_of(item))
-        item.image_uuid, item.size_bytes = image.uuid, len(found.data)
+        item.image_uuid, item.size_bytes = image.uuid, len(result.data)
         w.enqueue(jobs.make_variants(image.id))
         imports.finish(w, item)
     return None
 
 
 def position_of(item: ImportItem) -> int | None:
-    """Return where an item's image belongs in the gallery: an import stands in the order in which it was asked for.
+    """Return an item's position in the gallery, such that the images of an import keep the order of the request.
 
-    That is behind all that come before it in the import; while none of them is there, before the next one after it;
-    else at the end (None). So whatever people have moved or deleted meanwhile stays so; and it comes first of all,
-    which is to be the cover, only where nothing else is there. Under the property's lock.
+    That is behind the images of all earlier items; if there are none yet, before the image of the next later item;
+    otherwise None, the end. Images that people moved or deleted meanwhile are not touched, and an image is put first,
+    as the cover, only if all others in the gallery come from this import. Call it under the property's lock.
     """
     arrived = (
         select(ImportItem.position, Image.position)
@@ -194,7 +194,7 @@ def position_of(item: ImportItem) -> int | None:
         .where(ImportItem.job_id == item.job_id, Image.property_id == item.job.property_id)
     )
     positions = dict(db.session.execute(arrived).all())
-    if earlier := [here for asked, here in positions.items() if asked < item.position]:
+    if earlier := [in_gallery for in_import, in_gallery in positions.items() if in_import < item.position]:
         return max(earlier) + 1
     if not positions:
         return None
@@ -204,21 +204,21 @@ def position_of(item: ImportItem) -> int | None:
 
 def _fail(task: _Task, code: str, message: str) -> None:
     with work() as w:
-        if item := _held(task):
+        if item := _locked_item(task):
             imports.finish(w, item, code=code, message=message)
 
 
 def _put_off(task: _Task, pause_s: float, *, is_ours: bool) -> None:
     with work():
-        if item := _held(task):
+        if item := _locked_item(task):
             item.attempts -= is_ours
             item.fetching_until, item.next_at = None, now() + timedelta(seconds=pause_s)
 
 
-def _held(task: _Task) -> ImportItem | None:
-    """Lock the property, then the item; None where another worker has settled it, or it is gone."""
-    mine = select(ImportItem).where(ImportItem.id == task.candidate.id).options(WITH_PROPERTY)
-    item = db.session.scalar(mine)
+def _locked_item(task: _Task) -> ImportItem | None:
+    """Lock the property, then the item; None if another worker has finished it, or it was deleted."""
+    by_id = select(ImportItem).where(ImportItem.id == task.candidate.id).options(WITH_PROPERTY)
+    item = db.session.scalar(by_id)
     if item is None or not lock(item.job.property) or not lock(item) or item.state != PENDING:
         return None
     return item

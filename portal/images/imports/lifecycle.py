@@ -1,4 +1,4 @@
-"""Import by URL: accepted at once, fetched side by side by a worker, one image or one reason for each URL."""
+"""The life of an import: start, progress, monthly budget, retry and end. A worker fetches the URLs (`fetch`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from portal.images.models import FAILED, PENDING, READY, ImportBudget, ImportIte
 from portal.infra import jobs
 from portal.work import Work, lock, work
 
-MAX_URLS = 20  # seed B: "Up to 20 URLs per call"
-MAX_URL_LENGTH = 2048  # seed B: "each up to 2048 chars"
+MAX_URLS = 20  # Property Images API, "Import Images by URL"
+MAX_URL_LENGTH = 2048  # the same
 DUPLICATE = "duplicate_url"
 FAILED_ITEM = and_(ImportItem.state == FAILED, ImportItem.code != DUPLICATE)
-"""What may be tried again: a second copy of a URL never is; `may_try` says it of one item."""
+"""Items that may be retried: all failed ones except duplicates. `may_try` is the same rule for one item."""
 
-Status = Literal["pending", "processing", "completed", "failed"]  # seed B
+Status = Literal["pending", "processing", "completed", "failed"]  # Property Images API, "Poll Import Job"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How an import stands, counted from its items."""
+    """An import's progress, counted from its items."""
 
     status: Status
     total: int
@@ -39,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a workspace may import in this calendar month (UTC), and has."""
+    """How many images a workspace may import in this calendar month (UTC), and how many of them are used."""
 
     used: int
     limit: int
@@ -51,7 +51,7 @@ class Budget:
 
 
 class KnownPicture(NamedTuple):
-    """What is known of a URL before it is fetched: what its picture shows, and where we have a copy of it."""
+    """What is known of a URL before it is fetched: the picture's description, and the key of our copy."""
 
     alt_text: str | None = None
     copy_key: str | None = None  # in the CDN bucket
@@ -65,9 +65,9 @@ def start(
     known: Mapping[str, KnownPicture] | None = None,
     most: int = MAX_URLS,
 ) -> ImportJob:
-    """Accept URLs to be fetched. Raises Invalid for one that could never be, OverQuota for room or budget.
+    """Accept URLs to import. Raises Invalid for a URL that can't be fetched, OverQuota for lack of room or budget.
 
-    A URL that stands there twice is imported once; the second is a failure of its own (contract.md, B18).
+    A URL that is listed twice is imported once; the second item fails with the code DUPLICATE.
     """
     hosts = [_host(url, index) for index, url in enumerate(_checked(urls, most))]
     known = {
@@ -84,31 +84,31 @@ def start(
         db.session.add(job)
         db.session.flush()
         for position, (url, host) in enumerate(zip(urls, hosts, strict=True)):
-            its = known.get(url, KnownPicture())._asdict()
-            item = ImportItem(job_id=job.id, position=position, url=url, host=host, **its)
+            facts = known.get(url, KnownPicture())._asdict()
+            item = ImportItem(job_id=job.id, position=position, url=url, host=host, **facts)
             if url in urls[:position]:
-                _fail(item, DUPLICATE, "This URL stands in the request twice.")
+                _fail(item, DUPLICATE, "This URL appears twice in the request.")
             db.session.add(item)
         w.enqueue(jobs.run_imports())
     return job
 
 
 def find(property: Property, uuid: str) -> ImportJob:
-    """Return an import of this property. Raises NotFound; foreign equals absent."""
-    mine = select(ImportJob).where(ImportJob.property_id == property.id, ImportJob.uuid == as_uuid(uuid))
-    job = db.session.scalar(mine)
+    """Return an import of this property. Raises NotFound, also for another property's import."""
+    by_uuid = select(ImportJob).where(ImportJob.property_id == property.id, ImportJob.uuid == as_uuid(uuid))
+    job = db.session.scalar(by_uuid)
     if job is None:
         raise NotFound("There is no such import.", code="import_not_found")
     return job
 
 
 def items(job: ImportJob) -> list[ImportItem]:
-    """Return what was asked for, in its order."""
+    """Return an import's items in the order of the request."""
     return list(db.session.scalars(select(ImportItem).where(ImportItem.job_id == job.id).order_by(ImportItem.position)))
 
 
 def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
-    """Return the imports under way, and those that ended so lately with a link to try again; oldest first."""
+    """Return imports in progress, and those with items to retry that ended within `failed_for`; oldest first."""
     has_failed = exists(select(ImportItem.id).where(ImportItem.job_id == ImportJob.id, FAILED_ITEM))
     is_of_interest = or_(
         ImportJob.completed_at.is_(None), and_(ImportJob.completed_at > now() - failed_for, has_failed)
@@ -118,7 +118,7 @@ def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
 
 
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
-    """Count how an import stands (contract.md, B17): completed where anything was imported, failed where nothing."""
+    """Count an import's progress. When it ends, it is completed if anything was imported, else failed."""
     imported = sum(item.state == READY for item in its_items)
     status: Status
     if job.completed_at:
@@ -130,16 +130,16 @@ def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
 
 
 def budget(workspace: Workspace) -> Budget:
-    """Return what is left of this month; it begins anew on the first, UTC (B19)."""
+    """Return the budget of the current calendar month, UTC."""
     month = f"{now():%Y-%m}"
     row = db.session.scalar(_budget_of(workspace.id, month))
     return Budget(row.used if row else 0, workspace.plan.imports_per_month, month)
 
 
 def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
-    """End an item, as an image or with a reason; with the last one its import ends. Under the property's lock.
+    """End an item, as imported or, with a code, as failed; the last one ends its import. Under the property's lock.
 
-    A failure gives its part of the budget back (B19). An import that brought anything is told of once (X13).
+    A failure returns its part of the budget. An import that added any image emits one event, at its end.
     """
     job = item.job
     if code:
@@ -160,9 +160,9 @@ def may_try(item: ImportItem) -> bool:
 
 
 def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None:
-    """Fetch what failed once more; its budget and room are asked for again. Raises OverQuota.
+    """Retry failed items; budget and room are checked and reserved again. Raises OverQuota.
 
-    `because` keeps to one host and one message: what failed for another reason stays as it is.
+    `because`, a host and a message, restricts it to the items that failed for that reason.
     """
     with work() as w:
         property = db.session.get(Property, job.property_id)
@@ -180,7 +180,7 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
 
 
 def abandon(property: Property) -> None:
-    """Give back what a property's open imports have reserved, before it goes. Under its lock."""
+    """Return the budget that a property's pending items have reserved, before it is deleted. Under its lock."""
     waiting = (
         select(ImportJob.month, func.count())
         .join(ImportItem, ImportItem.job_id == ImportJob.id)
@@ -193,13 +193,13 @@ def abandon(property: Property) -> None:
 
 def _checked(urls: Sequence[str], most: int) -> Sequence[str]:
     if not 1 <= len(urls) <= most:
-        raise Invalid(f"An import has 1 to {most} URLs; this one has {len(urls)}.", code="urls")
+        raise Invalid(f"An import takes 1 to {most} URLs; this one has {len(urls)}.", code="urls")
     return urls
 
 
 def _host(url: str, index: int) -> str:
     if len(url) > MAX_URL_LENGTH:
-        message = f"A URL has at most {MAX_URL_LENGTH} characters."
+        message = f"A URL may have at most {MAX_URL_LENGTH} characters."
         raise Invalid(message, code="invalid_url", details={"index": index})
     try:
         return remote.check_url(url).authority[:255]
@@ -208,7 +208,7 @@ def _host(url: str, index: int) -> str:
 
 
 def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
-    """Take images from the month's budget. The workspace's lock makes it exact (case H5)."""
+    """Reserve images in the month's budget. The workspace's lock keeps parallel imports from exceeding it."""
     lock(workspace)
     row = db.session.scalar(_budget_of(workspace.id, month))
     if row is None:
@@ -217,7 +217,7 @@ def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
     limit = workspace.plan.imports_per_month
     if row.used + wanted > limit:
         raise OverQuota(
-            f"{row.used} of the {limit} images that the plan imports in a month are used; {wanted} more are too many.",
+            f"The plan allows {limit} imported images a month, and {row.used} are used; {wanted} more are too many.",
             details={"limit": "importsPerMonth", "max": limit, "used": row.used, "requested": wanted},
         )
     row.used += wanted

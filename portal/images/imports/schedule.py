@@ -1,4 +1,4 @@
-"""Which URLs are fetched next: a few from each host and for each workspace, so nobody waits for others."""
+"""Choose which URLs are fetched next: a few per host and per workspace, so that none waits for another."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.images.models import ImportItem, ImportJob, Property
 
-# A place is a host. One worker has threads for eight workspaces whose hosts all hang, and for others besides.
+# A place is a host. The threads of one worker suffice for eight workspaces whose hosts all hang, and for others.
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_place=4, per_workspace=8)
-CANDIDATES, PER_WORKSPACE = 1000, 40  # that are looked at for each pick
+CANDIDATES, PER_WORKSPACE = 1000, 40  # considered for each pick
 
 
 def pick(most: int) -> list[int]:
@@ -20,7 +20,7 @@ def pick(most: int) -> list[int]:
 
 
 def _busy() -> list[Candidate]:
-    """Return what every worker is fetching now."""
+    """Return what all workers are fetching now."""
     busy = (
         select(ImportItem.id, ImportItem.host, Property.workspace_id, ImportItem.attempts > 1)
         .join(ImportJob, ImportItem.job_id == ImportJob.id)
@@ -31,22 +31,22 @@ def _busy() -> list[Candidate]:
 
 
 def _due(busy: Sequence[Candidate]) -> list[Candidate]:
-    """Return the first of each workspace that are due, one of each import after the other: no queue hides another."""
+    """Return each workspace's first due items, taking imports in turn, so that no backlog hides another."""
     hosts, workspaces = LIMITS.saturated(busy)
-    order = (ImportItem.attempts, ImportItem.position, ImportItem.id)  # what failed before comes after what is new
-    place = func.row_number().over(partition_by=Property.workspace_id, order_by=order)
+    order = (ImportItem.attempts, ImportItem.position, ImportItem.id)  # new items come before failed ones
+    rank = func.row_number().over(partition_by=Property.workspace_id, order_by=order)
     due = (
         select(
             ImportItem.id,
             ImportItem.host,
             Property.workspace_id,
             (ImportItem.attempts > 0).label("is_retry"),
-            place.label("place"),
+            rank.label("rank"),
         )
         .join(ImportJob, ImportItem.job_id == ImportJob.id)
         .join(Property, ImportJob.property_id == Property.id)
         .where(ImportItem.next_at <= now(), ImportItem.host.not_in(hosts), Property.workspace_id.not_in(workspaces))
         .subquery()
     )
-    first = select(due).where(due.c.place <= PER_WORKSPACE).order_by(due.c.place, due.c.id).limit(CANDIDATES)
+    first = select(due).where(due.c.rank <= PER_WORKSPACE).order_by(due.c.rank, due.c.id).limit(CANDIDATES)
     return [Candidate(*row[:4]) for row in db.session.execute(first)]

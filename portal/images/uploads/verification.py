@@ -1,4 +1,4 @@
-"""What arrived in the bucket: read, inspected, kept under a key of our own."""
+"""Verify uploaded objects: read them, inspect them, and keep the bytes under a key that clients can't write to."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from portal.work import Work, discard
 
 @dataclass(frozen=True)
 class Expected:
-    """An Upload's columns as plain values: reading an expired row would begin the transaction too early."""
+    """An Upload's columns as plain values, since reading an expired row would begin the transaction too early."""
 
     key: str
     content_type: str
@@ -24,7 +24,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Received:
-    """Inspected bytes, safe under a key of our own."""
+    """An inspected file, stored under a key that clients can't write to."""
 
     original_key: str
     picture: Picture
@@ -32,9 +32,10 @@ class Received:
 
 
 def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -> Received | Problem | None:
-    """Read, inspect and keep the bytes; None for an upload that has been confirmed before.
+    """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
-    Missing bytes are a Problem, raised under the lock only: a confirm of the same moment may have had them.
+    A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
+    have used the object. Raises Invalid for a file that is not a picture of the announced type.
     """
     if upload.image_uuid:
         return None
@@ -54,13 +55,13 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -
 
 
 def _read(upload: Expected, index: int) -> bytes | Problem:
-    """Read what was PUT: one request gives its length, its type and its bytes, so they are of one moment."""
+    """Read an object's length, type and bytes with one request, so that they match."""
     found = storage.uploads.read(upload.key, most_bytes=upload.size_bytes)
     if found is None:
         return refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
     if found.data is None or found.size_bytes != upload.size_bytes or found.type != upload.content_type:
         discard(storage.uploads, upload.key)
-        raise refused("content_mismatch", "What was uploaded has another type or size than was presigned.", index)
+        raise refused("content_mismatch", "The uploaded file's type or size differs from what was presigned.", index)
     return found.data
 
 

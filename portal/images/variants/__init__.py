@@ -1,4 +1,4 @@
-"""Variants: the large picture and the thumb of each image, made by a worker or inside a request."""
+"""Variants: the large picture and the thumbnail of each image, made by a worker or inside a request."""
 
 from portal.images.variants.lifecycle import Stored, enqueue_missing, make, store, swap, try_again, try_all_again
 

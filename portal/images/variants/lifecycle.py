@@ -1,4 +1,4 @@
-"""Variants: the large and the thumb that every gallery image gets, made from its original by a worker."""
+"""The life of an image's variants: make them from the original in a worker, store, swap, fail, retry."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -16,14 +16,14 @@ from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered, render
 from portal.work import Work, held, lock, work
 
-MAX_ATTEMPTS = 5  # a photo that has killed its worker five times is not tried a sixth time by itself
-WAITS_TOO_LONG = timedelta(seconds=15)  # reliability.md, decision 5
-TRIED_TOO_OFTEN = "This photo could not be processed: the attempt broke off each time."
-ORIGINAL_IS_GONE = "The original of this photo is missing from the storage. Upload it again."
+MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
+WAITS_TOO_LONG = timedelta(seconds=15)  # then its job may be lost, for example by a FLUSHALL of Redis
+TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
+ORIGINAL_IS_GONE = "The original of this photo is missing from storage. Upload it again."
 
 
 class Stored(NamedTuple):
-    """Both variants, safe in the bucket: what a row says of them, without their bytes."""
+    """Both variants in the bucket: the values of an Image row, without the bytes."""
 
     large_key: str
     thumb_key: str
@@ -33,8 +33,8 @@ class Stored(NamedTuple):
     height: int
 
 
-class _Seen(NamedTuple):
-    """What an attempt rests on, as plain values."""
+class _Basis(NamedTuple):
+    """What an attempt is based on, as plain values."""
 
     version: int
     original_key: str
@@ -43,33 +43,33 @@ class _Seen(NamedTuple):
 
 
 def make(image_id: int) -> None:
-    """Make an image's variants. May be repeated: it looks at the row first, and again under the lock.
+    """Make an image's variants. Safe to repeat: the row's state is checked first, and again under the lock.
 
-    What can't be processed ends on the row as a reason for people. Raises StorageFailed to be tried again.
+    If the photo can't be processed, the row gets the reason. Raises StorageFailed, so that RQ retries the job.
     """
     image = db.session.get(Image, image_id)
-    seen = _start(image) if image else None
-    if image is None or seen is None:
+    basis = _start(image) if image else None
+    if image is None or basis is None:
         return None
     try:
-        original = storage.uploads.get(seen.original_key)
+        original = storage.uploads.get(basis.original_key)
         if original is None:
-            return _fail(image, seen, ORIGINAL_IS_GONE)
-        rendered = render(original, inspect(original), seen.quarter_turns)
+            return _fail(image, basis, ORIGINAL_IS_GONE)
+        rendered = render(original, inspect(original), basis.quarter_turns)
         with work() as w:
-            stored = store(w, seen.prefix, rendered)
-            if not _is_still(image, seen):
+            stored = store(w, basis.prefix, rendered)
+            if not _is_current(image, basis):
                 return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
             swap(w, image, stored)
     except Invalid as refusal:
-        _fail(image, seen, refusal.message)
+        _fail(image, basis, refusal.message)
     except StorageFailed:
         _take_back_attempt(image)  # the bucket's fault, not the photo's
         raise
 
 
 def try_again(image: Image) -> None:
-    """Make a failed image pending again, and ring. One that isn't failed is left as it is."""
+    """Make a failed image pending and enqueue its job. Does nothing unless it has failed."""
     with work() as w:
         if lock(image) and image.variants == FAILED:
             _renew(image)
@@ -77,13 +77,13 @@ def try_again(image: Image) -> None:
 
 
 def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
-    """Try every failed image of a workspace again, or those that failed for one reason; return how many."""
-    mine = select(Property.id).where(Property.workspace_id == workspace.id)
+    """Retry every failed image of a workspace, or those that failed for one reason; return how many."""
+    properties = select(Property.id).where(Property.workspace_id == workspace.id)
     with work() as w:
-        failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(mine))
+        failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(properties))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(db.session.scalars(held(failed.order_by(Image.id), Image)))  # see gallery.hold
+        images = list(db.session.scalars(held(failed.order_by(Image.id), Image)))  # by id: see gallery.hold
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))
@@ -91,14 +91,14 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
 
 
 def enqueue_missing() -> int:
-    """Ring for every image that waits too long and that no queue knows of; return how many (decision 5)."""
+    """Enqueue the job of every image that has waited too long and whose job is missing; return how many."""
     late = select(Image.id).where(Image.pending_since < now() - WAITS_TOO_LONG).order_by(Image.pending_since)
     waiting: Iterable[int] = db.session.scalars(late.limit(10_000)).all()
     return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
 
 def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
-    """Put both variants under fresh keys. Nothing shows them yet."""
+    """Store both variants under fresh keys. No row refers to them yet."""
     large_key, thumb_key = prefix.variant_keys()
     w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
     w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
@@ -107,7 +107,7 @@ def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
 
 
 def swap(w: Work, image: Image, stored: Stored) -> None:
-    """Have the image show what was stored; what it showed goes after the commit. Under the image's lock."""
+    """Give an image its new variants; the old ones are deleted after the commit. Call it under the image's lock."""
     w.drop(storage.cdn, image.large_key, image.thumb_key)
     image.large_key, image.thumb_key = stored.large_key, stored.thumb_key
     image.large_size_bytes = stored.large_size_bytes
@@ -117,31 +117,32 @@ def swap(w: Work, image: Image, stored: Stored) -> None:
     image.failure_reason = None
 
 
-def _start(image: Image) -> _Seen | None:
-    """Count the attempt before anything can break; None where there is nothing to do."""
+def _start(image: Image) -> _Basis | None:
+    """Count the attempt in advance, so that crashes count too; return None if there is nothing to do."""
     with work():
         if not lock(image) or image.variants != PENDING:
             return None
         if image.attempts >= MAX_ATTEMPTS:
-            _end_badly(image, TRIED_TOO_OFTEN)
+            _set_failed(image, TRIED_TOO_OFTEN)
             return None
         image.attempts += 1
         image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Seen(image.version, image.original_key, image.quarter_turns, prefix)
+        return _Basis(image.version, image.original_key, image.quarter_turns, prefix)
 
 
-def _is_still(image: Image, seen: _Seen) -> bool:
-    return lock(image) and image.variants == PENDING and image.version == seen.version
+def _is_current(image: Image, basis: _Basis) -> bool:
+    """Lock the image; return whether it is still pending and unchanged since the attempt began."""
+    return lock(image) and image.variants == PENDING and image.version == basis.version
 
 
-def _fail(image: Image, seen: _Seen, reason: str) -> None:
+def _fail(image: Image, basis: _Basis, reason: str) -> None:
     with work():
-        if _is_still(image, seen):
-            _end_badly(image, reason)
+        if _is_current(image, basis):
+            _set_failed(image, reason)
 
 
-def _end_badly(image: Image, reason: str) -> None:
+def _set_failed(image: Image, reason: str) -> None:
     image.variants, image.pending_since, image.failure_reason = FAILED, None, reason[:300]
 
 

@@ -1,4 +1,4 @@
-"""Pixels made inside a request: in limited children, at most as many at once as there are cores."""
+"""Render photos inside a request: in sandboxed child processes, at most as many at a time as there are cores."""
 
 import hashlib
 import threading
@@ -25,28 +25,28 @@ from portal.work import Work
 T = TypeVar("T")
 
 CPU_S, TIMEOUT_S = 20, 30
-MEMORY_BYTES = 1024**3  # 50 megapixels take 480 MB as PNG, 809 MB as WebP
-WAIT_FOR_PLACE_S = 60  # a request of twenty photos may have twenty before it
-IN_HAND = 2  # photos a core: while one is drawn, another is on its way to the bucket
-FAILED = "upload_failed"  # the code of a file that can't become a photo
-MISSING = "missing"  # why it failed: the original is not in the bucket
-ORIGINAL_IS_GONE = "The original of this photo is missing from the storage."
+MEMORY_BYTES = 1024**3  # measured: 50 megapixels take 480 MB as PNG, 809 MB as WebP
+WAIT_FOR_SLOT_S = 60  # a request of twenty photos may queue behind another one
+IN_HAND = 2  # photos per core: while one is rendered, another is read or stored
+FAILED = "upload_failed"  # the code for a file that can't become a photo
+MISSING = "missing"  # the reason if the original is not in the bucket
+ORIGINAL_IS_GONE = "The original of this photo is missing from storage."
 
 
 @dataclass(frozen=True)
 class Source:
-    """What variants are made from, as plain values: threads have no session."""
+    """What variants are made from, as plain values, since threads have no session."""
 
-    read: Callable[[], bytes]  # as often as it is asked
+    read: Callable[[], bytes]  # may be called more than once
     quarter_turns: int
-    image_id: int | None = None  # None: it becomes a new image, whose original is kept
+    image_id: int | None = None  # None: a new image, whose original is stored too
     version: int = 0
-    may_fail: bool = False  # nobody asked for it by name: its worker will say so on its row
+    may_fail: bool = False  # True: a failure is left to the image's worker, which records the reason
 
 
 @dataclass(frozen=True)
 class RenderedPhoto:
-    """Variants, and a new image's original, safe in the buckets under keys that nothing names yet."""
+    """Variants, and a new image's original, stored in the buckets under keys that no row refers to yet."""
 
     source: Source
     picture: Picture
@@ -57,66 +57,69 @@ class RenderedPhoto:
 
 
 class FairSemaphore:
-    """So many at a time, in the order they came: a semaphore gives a place back to whoever has just left it."""
+    """A semaphore whose slots are granted first come, first served.
 
-    def __init__(self, number: int) -> None:
-        self._free, self._line, self._guard = number, deque[threading.Event](), threading.Lock()
+    With threading.Semaphore, a thread that has just released a slot can take it again before those that wait.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._free, self._waiting, self._guard = slots, deque[threading.Event](), threading.Lock()
 
     def acquire(self, timeout: float) -> bool:
-        mine = threading.Event()
+        granted = threading.Event()
         with self._guard:
-            if self._free and not self._line:
+            if self._free and not self._waiting:
                 self._free -= 1
                 return True
-            self._line.append(mine)
-        if mine.wait(max(0, timeout)):
+            self._waiting.append(granted)
+        if granted.wait(max(0, timeout)):
             return True
         with self._guard:
-            if mine.is_set():  # it came free in this very moment
+            if granted.is_set():  # granted just after the timeout
                 return True
-            self._line.remove(mine)
+            self._waiting.remove(granted)
         return False
 
     def release(self) -> None:
         with self._guard:
-            if self._line:
-                self._line.popleft().set()
+            if self._waiting:
+                self._waiting.popleft().set()
             else:
                 self._free += 1
 
 
 @cache
 def slots() -> FairSemaphore:
-    """What every request of this process shares: a place for each core."""
+    """Return this process's slots for rendering: one per core, shared by all requests."""
     return FairSemaphore(settings().pixel_workers)
 
 
 @cache
-def places() -> FairSemaphore:
-    """The same for photos in hand: while some are made, others come from the disk and go to the bucket."""
+def photo_slots() -> FairSemaphore:
+    """Return this process's slots for photos in memory: more than for rendering, as some are being read or stored."""
     return FairSemaphore(IN_HAND * settings().pixel_workers)
 
 
 def in_child(function: Callable[..., T], *args: object) -> T:
-    """Run in a child that may use so much time and memory, in a place that the caller holds. Raises Refused."""
+    """Run a function in a sandboxed child. The caller must hold a rendering slot. Raises Refused."""
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
 def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[Source]) -> list[RenderedPhoto | None]:
-    """Make and store variants side by side, as the cores allow; None for one that may fail and did.
+    """Render and store photos concurrently; the result is None for a source that may fail and did.
 
-    Asks nothing of the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
+    Doesn't use the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
     with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
         futures = [pool.submit(in_this_app(_try), w, prefix, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
-        finally:  # the first failure is enough: what has not begun never does
+        finally:  # after a failure, don't start the others
             pool.shutdown(cancel_futures=True)
 
 
 def reader(key: str) -> Callable[[], bytes]:
-    """What reads an original. Raises Invalid where it is gone."""
+    """Return a function that reads an original, and raises Invalid (MISSING) if it doesn't exist."""
 
     def read() -> bytes:
         data = storage.uploads.get(key)
@@ -137,8 +140,8 @@ def _try(w: Work, prefix: StoragePrefix, source: Source, index: int) -> Rendered
 
 
 def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto:
-    """Make one, from bytes to objects, in a place of its own: what waits holds no memory."""
-    with _held_slot(places()):
+    """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
+    with _held_slot(photo_slots()):
         try:
             data = source.read()
             picture = inspect(data)
@@ -157,10 +160,10 @@ def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> Rendere
 
 
 @contextmanager
-def _held_slot(room: FairSemaphore) -> Iterator[None]:
-    if not room.acquire(timeout=WAIT_FOR_PLACE_S):
-        raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=10)
+def _held_slot(semaphore: FairSemaphore) -> Iterator[None]:
+    if not semaphore.acquire(timeout=WAIT_FOR_SLOT_S):
+        raise TooMany("Too many photos are being processed. Try again in a moment.", retry_after_s=10)
     try:
         yield
     finally:
-        room.release()
+        semaphore.release()

@@ -1,4 +1,4 @@
-"""Renditions: the best form of an image for one width and one browser, made once and kept."""
+"""Renditions: the best form of an image for a width and a browser, rendered once and kept."""
 
 import threading
 import time
@@ -21,19 +21,19 @@ from portal.pixels.render import resize
 from portal.work import lock, quietly, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
-LARGE_PX = 2048  # seed C's large variant, see contract.md C17
+LARGE_PX = 2048  # of the large variant
 WAIT_FOR_RENDITION_S = 10
 GONE = "This photo has just been changed or deleted."
 
 
 @dataclass(frozen=True)
 class Form:
-    """One rendition, as it lies in the CDN bucket."""
+    """A form of an image in the CDN bucket."""
 
     key: str
     type: str
     width: int
-    lasts: bool = True  # False: something better is on its way, so nobody should keep this one for long
+    lasts: bool = True  # False: a better form is being made, so caches should not keep this one for long
 
 
 def find_image(key: str) -> Image:
@@ -45,7 +45,7 @@ def find_image(key: str) -> Image:
 
 
 def is_named(key: str) -> bool:
-    """Whether a row names this object of the CDN bucket: one that was dropped may lie there for a while."""
+    """Return whether a row refers to this object of the CDN bucket; a dropped object may remain there for a while."""
     images = exists().where(or_(Image.large_key == key, Image.thumb_key == key))
     found = bool(db.session.scalar(select(or_(images, exists().where(Rendition.key == key)))))
     release()  # no connection is held while bytes travel
@@ -53,15 +53,15 @@ def is_named(key: str) -> bool:
 
 
 def rung(width_px: int | None) -> int:
-    """Return the ladder's width that serves this one: the next larger, the largest for none."""
+    """Return the smallest width in LADDER that is at least `width_px`; the largest if there is none, or for None."""
     return next((step for step in LADDER if width_px and step >= width_px), LADDER[-1])
 
 
 def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
-    """Return the best rendition for what a browser accepts: AVIF once a worker has made it, else WebP or JPEG.
+    """Return the best form that a browser accepts: AVIF if a worker has made it already, else WebP or JPEG.
 
-    What doesn't exist yet is made now, once, and kept; while others make it, this waits its turn, and
-    then takes the next best. Raises TooMany where nothing can be had in time, NotFound where nothing can be.
+    A missing WebP or JPEG is rendered now and kept. If another request is rendering it or no slot gets free in time,
+    the next best existing form is returned. Raises TooMany if there is none, NotFound if the photo can't be rendered.
     """
     width = rung(width_px)
     type = WEBP if WEBP in accepts else JPEG
@@ -78,23 +78,23 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
 
 
 def make_avif(image_id: int, width_px: int) -> None:
-    """Make the AVIF of one width from the large variant. Does nothing where it exists or the image is not ready."""
+    """Make the AVIF of one width from the large variant, unless it exists already or the image is not ready."""
     image = db.session.get(Image, image_id)
     if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
         return
     source = _Source.of(image)
-    release()  # no transaction is held while pixels are made
+    release()  # no transaction stays open while rendering
     data = source.bucket_bytes()
     if data is None:
         return
     rendition = resize(data, inspect(data), width_px, AVIF)
-    with suppress(NotFound):  # turned or deleted meanwhile: nothing is left to do
+    with suppress(NotFound):  # turned or deleted meanwhile
         _keep(image, source, width_px, AVIF, rendition.data)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What a rendition is made from, as plain values: the large variant when there is one, else the original."""
+    """What a rendition is made from, as plain values: the large variant if there is one, else the original."""
 
     uuid: UUID
     version: int
@@ -113,7 +113,7 @@ class _Source:
 
 
 def _existing(image: Image) -> dict[tuple[str, int], Form]:
-    """Every form there is of this version, in one statement."""
+    """Return every form of an image's current version, by type and width."""
     kept = select(Rendition).where(Rendition.image_id == image.id, Rendition.version == image.version)
     forms = {(row.type, row.width): Form(row.key, row.type, row.width) for row in db.session.scalars(kept)}
     if image.large_key:
@@ -122,30 +122,30 @@ def _existing(image: Image) -> dict[tuple[str, int], Form]:
 
 
 def _make(image: Image, width: int, type: str) -> Form:
-    """Render and keep one form, unless another thread has just done it."""
+    """Render and keep a form, unless another thread has just done so."""
     if image.variants == FAILED and not image.large_key:
         raise NotFound("This photo could not be processed.", code="image_failed")
     image_id, source = image.id, _Source.of(image)
-    release()  # no transaction is held while pixels are made
-    with _single_flight((image_id, source.version, width, type)) as my_turn:
-        there = db.session.get(Image, image_id)
-        if there is None or there.version != source.version:
+    release()  # no transaction stays open while rendering
+    with _single_flight((image_id, source.version, width, type)) as has_slot:
+        current = db.session.get(Image, image_id)
+        if current is None or current.version != source.version:
             raise NotFound(GONE, code="image_not_found")
-        forms = _existing(there)
+        forms = _existing(current)
         if (type, width) in forms:
             return forms[type, width]
-        if not my_turn:
+        if not has_slot:
             return _next_best(forms, width, type)
         release()
         data = source.bucket_bytes()
         if data is None:
-            raise NotFound("The bytes of this photo are missing.", code="image_missing")
+            raise NotFound("The file of this photo is missing.", code="image_missing")
         rendition = rendering.in_child(resize, data, inspect(data), width, type, source.quarter_turns)
-        return _keep(there, source, width, type, rendition.data)
+        return _keep(current, source, width, type, rendition.data)
 
 
 def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> Form:
-    """Store a rendition and its row; where another process was first, its form is the one."""
+    """Store a rendition and its row; if another process was first, return that one's form."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:
         w.put(storage.cdn, key, data, type)
@@ -170,16 +170,16 @@ def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> 
 
 
 def _next_best(forms: dict[tuple[str, int], Form], width: int, type: str) -> Form:
-    """The nearest width of a type that the browser takes, larger before smaller."""
+    """Return the existing form of this type with the nearest width, a larger one if possible. Raises TooMany."""
     usable = [form for form in forms.values() if form.type == type]
     if not usable:
-        raise TooMany("Too many photos are being prepared at once. Try again in a moment.", retry_after_s=1)
+        raise TooMany("Too many photos are being prepared. Try again in a moment.", retry_after_s=1)
     nearest = min(usable, key=lambda form: (form.width < width, abs(form.width - width)))
     return replace(nearest, lasts=False)
 
 
 class _Flights:
-    """One rendering at a time for one image and size; in each web process, as many as there are cores."""
+    """The renditions that this process is making: one thread renders, the others that want the same one wait."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
@@ -191,26 +191,29 @@ _flights = _Flights()
 
 @contextmanager
 def _single_flight(what: object) -> Iterator[bool]:
-    """Wait for this rendering's turn; True when it is ours, False when the wait was too long, or the queue is."""
+    """Let one thread at a time render `what`, in one of the process's slots.
+
+    Yields False if no slot was free in time, or if too many renditions are waiting already.
+    """
     deadline = time.monotonic() + WAIT_FOR_RENDITION_S
     with _flights.guard:
-        crowd = len(_flights.locks) - (what in _flights.locks)
-        mine, waiting = _flights.locks.get(what, (threading.Lock(), 0))
-        _flights.locks[what] = (mine, waiting + 1)
-    if crowd >= max(2, settings().web_threads // 2):  # the other threads are for other requests
+        others = len(_flights.locks) - (what in _flights.locks)
+        flight, waiting = _flights.locks.get(what, (threading.Lock(), 0))
+        _flights.locks[what] = (flight, waiting + 1)
+    if others >= max(2, settings().web_threads // 2):  # keep the other threads for other requests
         deadline = 0
     try:
-        with _acquired(mine, deadline) as first:
-            if not first:
+        with _acquired(flight, deadline) as is_first:
+            if not is_first:
                 yield False
                 return
             with _acquired(rendering.slots(), deadline) as slot:
                 yield slot
     finally:
         with _flights.guard:
-            mine, waiting = _flights.locks.pop(what)
+            flight, waiting = _flights.locks.pop(what)
             if waiting > 1:
-                _flights.locks[what] = (mine, waiting - 1)
+                _flights.locks[what] = (flight, waiting - 1)
 
 
 @contextmanager

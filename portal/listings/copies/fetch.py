@@ -1,8 +1,8 @@
-"""One picture is downloaded, checked, hashed and stored: what runs in a thread, without the database (seed A).
+"""Download, check, hash and store one picture, in a thread and without the database.
 
-The objects are written here, ahead of the change that names them: hundreds of puts one after the other would be
-most of the time. Where that change fails they stay: the next try writes the same bytes under the same name, another
-worker may have named them by now, and the nightly sweep takes what nobody names in the end.
+The objects are written here, before the transaction that names them, because consecutive uploads would take most of
+its time. If that transaction fails, the objects stay: the next attempt writes the same bytes under the same key,
+another worker may have named them meanwhile, and the nightly sweep deletes what no row names.
 """
 
 import hashlib
@@ -19,26 +19,29 @@ from portal.pixels.strip import strip_metadata
 from portal.pixels.types import extension_of
 from portal.remote.large import LargeBodies
 
-MAX_BYTES = 50 * 1024 * 1024  # seed A: "Images larger than 50 MB are skipped"
-USUAL_BYTES = 12 * 1024 * 1024  # what is larger goes on as one of a few: all is held in memory
-LARGE_AT_ONCE, LARGE_PATIENCE_S = 4, 5
-DEADLINE_S = 30  # for one picture, everything included
-RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # 429 and 5xx, timeouts, our own bucket (A14)
+MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB are skipped"
+USUAL_BYTES = 12 * 1024 * 1024  # larger downloads are limited in number, as they are held in memory
+MAX_LARGE, LARGE_PATIENCE_S = 4, 5
+DEADLINE_S = 30  # for one picture, redirects included
+RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # after 429, 5xx, timeouts and S3 errors
 MAX_ATTEMPTS = 15  # interruptions included
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/heic")  # as their bytes say
+TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/heic")  # by magic bytes
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ListingImage that wants these bytes: a thumbnail is usually the first of the gallery too (A4)."""
+    """A ListingImage of this URL: the thumbnail is often the first gallery picture too, and is downloaded once."""
 
     image_id: int
     type: str
     position: int
-    held: str | None  # the key of its copy, where it has one
+    held: str | None  # the key of its copy, if it has one
 
     def key(self, prefix: str, image_hash: str, extension: str) -> str:
-        """Seed A, "Image Storage Structure". It is named once: the same bytes at another place keep it (A2)."""
+        """Return the key of the copy (Image CDN contract, "Image Storage Structure").
+
+        A copy keeps its key when the picture moves in the gallery: tests/contracts/README.md, "Keys and deduplication".
+        """
         if self.held and self.held.endswith(f"_{image_hash}.{extension}"):
             return self.held
         if self.type == GALLERY:
@@ -48,22 +51,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Task:
-    """A URL of one listing as plain values: it is fetched in a thread, without the database."""
+    """A URL of one listing as plain values, for a thread without database access."""
 
     candidate: Candidate
     listing_id: int
     prefix: str
     url: str
     targets: tuple[Target, ...]
-    stored: frozenset[str]  # keys that this listing's rows name: their objects are there
-    condition: dict[str, str]  # If-None-Match …, where there is a copy already
-    copy: "Copy | None"  # of this URL under the other type: stored already, under the first of its keys
+    stored: frozenset[str]  # keys named by this listing's rows: their objects exist
+    condition: dict[str, str]  # If-None-Match …, if there is a copy already
+    copy: "Copy | None"  # of this URL under the other type, already stored under its first key
     attempts: int
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A picture that was downloaded, and what was stored for each target; `put` are the objects new in the bucket."""
+    """A downloaded picture: `keys` by image id, and in `put` the objects that are new in the bucket."""
 
     image_hash: str
     keys: dict[int, str]
@@ -77,28 +80,32 @@ class Copy:
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What came of a task: a copy, the news that there is no news, or why there is none."""
+    """The outcome of a task: a copy, or that the picture is unchanged, or the reason of a failure."""
 
     copy: Copy | None = None
     is_unchanged: bool = False
     reason: str = ""
     again_in_s: float | None = None
-    is_ours: bool = False  # the fault: the attempt does not count
+    is_ours: bool = False  # not the PMS's fault: the attempt doesn't count
 
 
-_large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
+_large = LargeBodies(MAX_LARGE, LARGE_PATIENCE_S)
 
 
 def perform(task: Task) -> FetchResult:
-    """Download, look at the bytes, clean and store them. What is final says so in the seed's words (A14)."""
+    """Download, check, strip and store a picture.
+
+    Client errors, too large and invalid pictures fail immediately; 429, 5xx, timeouts and S3 errors are retried.
+    Reasons use the wording of the Image CDN contract, "Error Handling and Fallbacks", where it has one.
+    """
     if task.attempts > MAX_ATTEMPTS:
-        return FetchResult(reason="The download broke off each time")
+        return FetchResult(reason="The download was interrupted each time")
     try:
-        return _copied_again(task, task.copy) if task.copy else _fetched(task)
+        return _copy_again(task, task.copy) if task.copy else _fetch(task)
     except remote.Unreachable as error:
-        return _later(task, _said(error), error.retry_after_s)
+        return _later(task, _reason(error), error.retry_after_s)
     except remote.Refused as error:
-        return FetchResult(reason=_said(error))
+        return FetchResult(reason=_reason(error))
     except TooMany as busy:
         return FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
     except Invalid as refused:
@@ -107,7 +114,7 @@ def perform(task: Task) -> FetchResult:
         return _later(task, "S3 upload fails")
 
 
-def _fetched(task: Task) -> FetchResult:
+def _fetch(task: Task) -> FetchResult:
     with _large.admitting() as admit:
         fetched = remote.fetch(
             task.url,
@@ -117,44 +124,44 @@ def _fetched(task: Task) -> FetchResult:
             usual_bytes=USUAL_BYTES,
             admit=admit,
         )
-        return _stored(task, fetched)
+        return _store(task, fetched)
 
 
-def _stored(task: Task, fetched: remote.Fetched) -> FetchResult:
+def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
     if fetched.status == 304:
         is_whole = all(storage.cdn.head(target.held or "") for target in task.targets)
-        return FetchResult(is_unchanged=True) if is_whole else _fetched(replace(task, condition={}))
+        return FetchResult(is_unchanged=True) if is_whole else _fetch(replace(task, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
-        raise Invalid(f"The Image CDN takes {', '.join(map(extension_of, TYPES))}.")
+        raise Invalid(f"The Image CDN supports {', '.join(map(extension_of, TYPES))}.")
     image_hash = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
     published = strip_metadata(fetched.data, picture.type)
-    if published is None:  # a film, or boxes in an unusual order: what we publish tells nobody's place (figure 13)
-        raise Invalid("Its metadata can't be told from its pixels.")
+    if published is None:  # a film, or an unusual box order: never publish a location
+        raise Invalid("Its metadata can't be separated from its pixels.")
     keys, put = _put(task, image_hash, published, picture.type)
     sizes = (len(fetched.data), len(published))
-    etag, last_modified = _kept(fetched.etag, 300), _kept(fetched.last_modified, 100)
+    etag, last_modified = _validator(fetched.etag, 300), _validator(fetched.last_modified, 100)
     return FetchResult(Copy(image_hash, keys, put, *sizes, picture, etag, last_modified))
 
 
-def _kept(validator: str | None, most: int) -> str | None:
-    """A validator to ask with another time; none where it can't be kept, or sent, as it is."""
-    is_one = validator and len(validator) <= most and validator.isascii() and validator.isprintable()
-    return validator if is_one else None
+def _validator(validator: str | None, most: int) -> str | None:
+    """Return a validator for later conditional requests, or None if it can't be stored or sent unchanged."""
+    is_usable = validator and len(validator) <= most and validator.isascii() and validator.isprintable()
+    return validator if is_usable else None
 
 
-def _copied_again(task: Task, copy: Copy) -> FetchResult:
-    """Store what this listing has already under another name: nothing is downloaded twice."""
+def _copy_again(task: Task, copy: Copy) -> FetchResult:
+    """Store a picture that this listing already has under another key, without downloading it again."""
     (key,) = copy.keys.values()
     data = storage.cdn.get(key)
     if data is None:
-        return _fetched(task)
+        return _fetch(task)
     keys, put = _put(task, copy.image_hash, data, copy.picture.type)
     return FetchResult(replace(copy, keys=keys, put=put))
 
 
 def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
-    """Store the bytes once for each target whose key has no object yet; return all keys, and the new ones."""
+    """Store the bytes under each key that has no object yet; return all keys by image id, and the new ones."""
     keys = {target.image_id: target.key(task.prefix, image_hash, extension_of(type)) for target in task.targets}
     new = tuple(key for key in keys.values() if key not in task.stored or not storage.cdn.head(key))
     for key in new:
@@ -164,12 +171,12 @@ def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int,
 
 def _later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:
     if task.attempts > len(RETRY_AFTER_S):
-        return FetchResult(reason=reason)  # seed A: "If all retries fail, the failure is logged"
+        return FetchResult(reason=reason)  # Image CDN contract: "If all retries fail, the failure is logged"
     return FetchResult(reason=reason, again_in_s=max(RETRY_AFTER_S[task.attempts - 1], retry_after_s or 0))
 
 
-def _said(error: Problem) -> str:
-    """Why the PMS's picture can't be had, in the seed's words where it has some."""
+def _reason(error: Problem) -> str:
+    """Return why a picture can't be fetched, in the Image CDN contract's wording where it has one."""
     status = (error.details or {}).get("status")
     if error.code == "http_error" and status:
         return f"PMS image returns {status}"

@@ -1,4 +1,4 @@
-"""What came of the downloads becomes rows: copies are shown, failures have a reason, old objects go."""
+"""Recording the results of downloads: copies become visible, failures get a reason, old objects are dropped."""
 
 import logging
 from collections.abc import Sequence
@@ -20,37 +20,37 @@ log = logging.getLogger(__name__)
 
 
 def record(results: Results[Task, FetchResult]) -> None:
-    """Write down what came of some tasks, all those of one listing in one change."""
+    """Record the results of some tasks, in one transaction per listing."""
     by_listing: dict[int, list[tuple[Task, FetchResult]]] = {}
-    for task, found in results:
-        by_listing.setdefault(task.listing_id, []).append((task, found))
-    for listing_id, its in by_listing.items():
-        _record_listing(listing_id, its)
+    for task, result in results:
+        by_listing.setdefault(task.listing_id, []).append((task, result))
+    for listing_id, outcomes in by_listing.items():
+        _record_listing(listing_id, outcomes)
 
 
 def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
-    """Tell of a listing's new copies once, with the last of those that wait (contract.md, X13). Under its lock.
+    """Emit `listing.images.updated` once a listing's new pictures are all processed. Call it under the listing's lock.
 
-    While the switch is off they are shown to nobody, and told of when it is on again.
+    While the Image CDN is off, new copies are invisible; the event follows when it is on again.
     """
     is_on = listing.account.definition.enable_images_cdn
     if is_on and listing.has_news and not any(image.next_at and not image.key for image in images):
         listing.has_news, listing.copied_at = False, now()
-        told = {"listingID": str(listing.uuid), "externalID": listing.external_id}
-        events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, told)
+        data = {"listingID": str(listing.uuid), "externalID": listing.external_id}
+        events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, data)
 
 
 def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
     with work() as w:
-        put = [key for _, found in outcomes if found.copy for key in found.copy.put]
+        put = [key for _, result in outcomes if result.copy for key in result.copy.put]
         listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *put)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
-        for task, found in outcomes:
-            _record_images(listing, images, task, _kept(found, before))
+        for task, result in outcomes:
+            _record_images(listing, images, task, _unless_being_deleted(result, before))
         named = {image.key for image in images}
         w.drop(storage.cdn, *({*before, *put} - named))
         tell(w, listing, images)
@@ -58,18 +58,18 @@ def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]
     return None
 
 
-def _kept(found: FetchResult, before: Sequence[str | None]) -> FetchResult:
-    """Keep a copy whose name was garbage; where it is being deleted in this moment, store it again later."""
-    named = set(found.copy.keys.values()).difference(before) if found.copy else set()
-    if named and _is_leaving(list(named)):
+def _unless_being_deleted(result: FetchResult, before: Sequence[str | None]) -> FetchResult:
+    """Take a copy's objects off the garbage list; if one is being deleted right now, store the copy again later."""
+    named = set(result.copy.keys.values()).difference(before) if result.copy else set()
+    if named and _is_being_deleted(list(named)):
         return FetchResult(again_in_s=LEASE.total_seconds(), is_ours=True)
-    return found
+    return result
 
 
-def _is_leaving(keys: Sequence[str]) -> bool:
-    """Take objects out of the garbage that are named again; say whether any of them is just being deleted.
+def _is_being_deleted(keys: Sequence[str]) -> bool:
+    """Take objects off the garbage list; return whether any of them is being deleted right now.
 
-    A copy's name is made of what it holds, so it can come back: no other object's can.
+    Only a copy's key can come back from there, because it is derived from the content.
     """
     garbage = select(Garbage).where(Garbage.bucket == storage.cdn.role, Garbage.key.in_(keys)).order_by(Garbage.id)
     rows = db.session.scalars(held(garbage, Garbage)).all()
@@ -79,49 +79,52 @@ def _is_leaving(keys: Sequence[str]) -> bool:
     return any(row.next_at > now() for row in rows)
 
 
-def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task, found: FetchResult) -> None:
-    """Note an outcome on its rows. Where the switch went off meanwhile it is skipped, and no failure (A10)."""
-    wanted = {target.image_id for target in task.targets}
+def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task, result: FetchResult) -> None:
+    """Record a result on its rows. If the Image CDN was switched off meanwhile, skip it without a failure.
+
+    See tests/contracts/README.md, "Switching off".
+    """
+    target_ids = {target.image_id for target in task.targets}
     is_on = listing.account.definition.enable_images_cdn
     for image in images:
-        if image.id not in wanted:
+        if image.id not in target_ids:
             continue
         image.fetching_until = None
         if is_on:
-            _apply(listing, image, found, images)
+            _apply(listing, image, result, images)
         else:
-            image.attempts, image.next_at = 0, now()  # its turn comes when it is on again
+            image.attempts, image.next_at = 0, now()  # picked when the Image CDN is on again
         if image.superseded_at:
             image.next_at = None
 
 
-def _apply(listing: Listing, image: ListingImage, found: FetchResult, images: Sequence[ListingImage]) -> None:
-    if found.copy:
+def _apply(listing: Listing, image: ListingImage, result: FetchResult, images: Sequence[ListingImage]) -> None:
+    if result.copy:
         before = image.key
-        _show(image, found.copy, images)
+        _set_copy(image, result.copy, images)
         listing.has_news = listing.has_news or image.key != before
-    elif found.is_unchanged:
-        _verified(image)
-    elif found.again_in_s is not None:
-        image.attempts -= found.is_ours
-        image.next_at = now() + timedelta(seconds=found.again_in_s)
+    elif result.is_unchanged:
+        _set_verified(image)
+    elif result.again_in_s is not None:
+        image.attempts -= result.is_ours
+        image.next_at = now() + timedelta(seconds=result.again_in_s)
     else:
-        image.failure_reason, image.attempts = found.reason, 0
-        image.next_at = now() + VERIFY_EVERY if image.key else None  # a good copy is served on (A9)
-        log.warning("no copy of listing image %s: %s", image.uuid, found.reason)
+        image.failure_reason, image.attempts = result.reason, 0
+        image.next_at = now() + VERIFY_EVERY if image.key else None  # an earlier copy is still served
+        log.warning("copy failed: listing_image=%s reason=%s", image.uuid, result.reason)
 
 
-def _show(image: ListingImage, copy: Copy, images: Sequence[ListingImage]) -> None:
-    """Have a row name its copy: the one that its listing has of these bytes already, where there is one."""
+def _set_copy(image: ListingImage, copy: Copy, images: Sequence[ListingImage]) -> None:
+    """Point a row to its copy, or to an earlier copy of the same bytes if the listing has one."""
     same = (each for each in images if each.type == image.type and each.image_hash == copy.image_hash and each.key)
     image.key = next((each.key for each in same), copy.keys[image.id])
     image.image_hash = copy.image_hash
     image.original_bytes, image.delivered_bytes = copy.original_bytes, copy.delivered_bytes
     image.width, image.height = copy.picture.width, copy.picture.height
     image.etag, image.last_modified = copy.etag, copy.last_modified
-    _verified(image)
+    _set_verified(image)
 
 
-def _verified(image: ListingImage) -> None:
+def _set_verified(image: ListingImage) -> None:
     image.failure_reason, image.attempts = None, 0
     image.last_checked_at, image.next_at = now(), now() + VERIFY_EVERY

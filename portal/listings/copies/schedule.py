@@ -1,7 +1,7 @@
-"""Whose turn it is to be copied: found by index, though a first sync leaves a hundred thousand waiting.
+"""Which pictures are copied next: picked by index, although a first sync leaves a hundred thousand waiting.
 
-Where the Image CDN is off, or an account was removed, nobody has a turn. So neither has to touch a picture: what is
-due stays due, and has its turn when it is on again.
+Pictures of a removed account, or of a provider whose Image CDN is off, are never picked. Switching and removing
+therefore write no picture's row: due pictures stay due and are picked when the Image CDN is on again.
 """
 
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
-# A place is a host. Threads have 12 MB each at the very worst, but for the few pictures that are larger.
+# A place is a host. A thread holds at most 12 MB, except for the few larger pictures.
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_place=6, per_workspace=6)
-ACCOUNTS, PER_ACCOUNT = 50, 100  # that are looked at for each choice
+ACCOUNTS, PER_ACCOUNT = 50, 100  # considered for each pick
 
 
 def pick(most: int) -> list[int]:
-    """Return the rows to take now, within the limits."""
+    """Return the ids of the rows to take now, within the limits."""
     busy = _busy()
     return LIMITS.pick(_due(busy), busy, most)
 
 
 def _busy() -> list[Candidate]:
     image = ListingImage
-    found = (
+    query = (
         select(image.id, image.host, Listing.workspace_id, image.attempts > 1)
         .join(Listing, image.listing_id == Listing.id)
         .where(image.fetching_until > now())
-        .execution_options(**WITH_REMOVED)  # their host is asked still
+        .execution_options(**WITH_REMOVED)  # requests to their hosts may still be running
     )
-    return [Candidate(*row) for row in db.session.execute(found)]
+    return [Candidate(*row) for row in db.session.execute(query)]
 
 
 def _due(busy: Sequence[Candidate]) -> list[Candidate]:
-    """Return the first of each account that are due."""
+    """Return the first due pictures of each account."""
     hosts, workspaces = LIMITS.saturated(busy)
     image, at = ListingImage, now()
     workspace_of = {row.id: row.workspace_id for row in waiting(at, but_for=workspaces)}
@@ -44,7 +44,7 @@ def _due(busy: Sequence[Candidate]) -> list[Candidate]:
         select(
             select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_suspect"))
             .where(image.account_id == account_id, image.next_at <= at, image.host.not_in(hosts))
-            .order_by(image.next_at)  # and nothing else: a hundred thousand that are due at one moment are not sorted
+            .order_by(image.next_at)  # no tie-breaker: it would sort a hundred thousand rows due at the same time
             .limit(PER_ACCOUNT)
             .subquery()
         )
@@ -53,24 +53,24 @@ def _due(busy: Sequence[Candidate]) -> list[Candidate]:
     if not first:
         return []
     due = union_all(*first).subquery()
-    found = db.session.execute(select(due))
-    return [Candidate(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in found]
+    rows = db.session.execute(select(due))
+    return [Candidate(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in rows]
 
 
 def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]]:
-    """Return accounts whose pictures wait, with their workspaces, without a look at each picture.
+    """Return accounts with due pictures, and their workspaces, without reading each picture.
 
-    The one of each workspace that waits longest comes first, then each one's next; and of these it is a draw: fifty
-    accounts hide nobody for long, though the host that all of them want is full.
+    Each workspace's longest-waiting account comes first, then each one's second, and so on; ties are broken at random,
+    so that accounts whose host is saturated don't keep others out of the first ACCOUNTS for long.
     """
     account, definition, image = IntegrationAccount, IntegrationDefinition, ListingImage
     oldest = select(func.min(image.next_at)).where(image.account_id == account.id).scalar_subquery()
-    found = (
+    accounts = (
         select(account.id, definition.workspace_id, oldest.label("oldest"))
         .join(definition, account.definition_id == definition.id)
         .where(definition.enable_images_cdn, definition.workspace_id.not_in(but_for))
         .subquery()
     )
-    place = func.row_number().over(partition_by=found.c.workspace_id, order_by=found.c.oldest)
-    due = select(found.c.id, found.c.workspace_id).where(found.c.oldest <= at)
-    return db.session.execute(due.order_by(place, func.random()).limit(ACCOUNTS)).all()
+    rank = func.row_number().over(partition_by=accounts.c.workspace_id, order_by=accounts.c.oldest)
+    due = select(accounts.c.id, accounts.c.workspace_id).where(accounts.c.oldest <= at)
+    return db.session.execute(due.order_by(rank, func.random()).limit(ACCOUNTS)).all()

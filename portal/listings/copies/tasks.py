@@ -1,4 +1,4 @@
-"""IMAGE_CDN_UPLOAD: each ListingImage that is due is fetched by whoever's turn it is, and noted (seed A)."""
+"""IMAGE_CDN_UPLOAD: claims due ListingImages, has them fetched side by side, and records the results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,15 +29,15 @@ from portal.pixels.picture import Picture
 from portal.pixels.types import type_of
 from portal.work import held, lock, work
 
-LEASE = timedelta(seconds=90)  # a picture whose worker died is due again then
-TOGETHER = 500  # pictures that are tried again in one change
+LEASE = timedelta(seconds=90)  # after it, a picture whose worker died is due again
+TOGETHER = 500  # pictures reset in one transaction
 BROKEN = FetchResult(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
 FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
-"""What may be tried again: what the PMS doesn't name any more never is."""
+"""Failed images that may be tried again: only those that the PMS still lists."""
 
 
 def run() -> int:
-    """Copy what is due, side by side, until nothing is; return how many URLs were looked at."""
+    """Copy due pictures side by side until none is left; return the number of URLs processed."""
     return dispatch.run(
         _claim,
         perform,
@@ -50,15 +50,15 @@ def run() -> int:
 
 
 def enqueue_missing() -> None:
-    """Ring where pictures are due and no worker is on its way to them."""
+    """Enqueue the job if pictures are due and it is neither queued nor running."""
     if schedule.waiting(now()):
         jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
 def try_again(image: ListingImage) -> None:
-    """Copy a picture once more, whatever came of it.
+    """Copy a picture once more, whatever the earlier result.
 
-    Raises NotFound where it is gone, Conflict where the Image CDN is off or the PMS doesn't name it any more.
+    Raises NotFound if it is gone, Conflict if the Image CDN is off or the PMS no longer lists the picture.
     """
     with work() as w:
         listing = db.session.get(Listing, image.listing_id, options=[WITH_ACCOUNT], populate_existing=True)
@@ -67,16 +67,16 @@ def try_again(image: ListingImage) -> None:
         if not listing.account.definition.enable_images_cdn:
             raise Conflict("The Image CDN is switched off for this provider.", code="cdn_off")
         if image.superseded_at:
-            raise Conflict("The PMS does not show this picture any more.", code="superseded")
+            raise Conflict("The PMS no longer lists this picture.", code="superseded")
         image.attempts, image.failure_reason, image.next_at = 0, None, now()
         counts.refresh([listing.id])
         w.enqueue(jobs.image_cdn_upload())
 
 
 def try_all_again(images: Select[int]) -> int:
-    """Copy once more what failed among these (a SELECT of ids), where the Image CDN is on; return how many that are.
+    """Retry the failed ones among these images (a SELECT of ids) whose Image CDN is on; return their number.
 
-    Some hundred at a time, each a change of its own: there may be 200,000, and nobody is to wait for all of them.
+    Runs in transactions of TOGETHER images: there may be 200,000, and other writers should not wait for all.
     """
     failed = (
         select(ListingImage.id, ListingImage.listing_id)
@@ -85,59 +85,59 @@ def try_all_again(images: Select[int]) -> int:
         .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         .where(ListingImage.id.in_(images), FAILED_IMAGE, IntegrationDefinition.enable_images_cdn)
     )
-    found = db.session.execute(failed.order_by(ListingImage.listing_id)).all()
-    return sum(_renew(found[n : n + TOGETHER]) for n in range(0, len(found), TOGETHER))
+    rows = db.session.execute(failed.order_by(ListingImage.listing_id)).all()
+    return sum(_reset(rows[n : n + TOGETHER]) for n in range(0, len(rows), TOGETHER))
 
 
-def _renew(failed: Sequence[Row[int, int]]) -> int:
+def _reset(failed: Sequence[Row[int, int]]) -> int:
     listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
-        mine = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-        db.session.scalars(held(mine, Listing)).all()  # before their images, as all do
-        again = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
-        again = again.values(attempts=0, failure_reason=None, next_at=now())
-        renewed = db.session.execute(again.execution_options(synchronize_session=False))
+        listings = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
+        db.session.scalars(held(listings, Listing)).all()  # before their images: the lock order of all transactions
+        statement = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
+        statement = statement.values(attempts=0, failure_reason=None, next_at=now())
+        result = db.session.execute(statement.execution_options(synchronize_session=False))
         counts.refresh(list(listing_ids))
         w.enqueue(jobs.image_cdn_upload())
-    return cast(CursorResult[Any], renewed).rowcount
+    return cast(CursorResult[Any], result).rowcount
 
 
 def _claim(most: int) -> list[Task]:
-    """Take URLs that are due, within the limits, with a lease; count the attempts before they are made."""
+    """Lease due URLs within the limits; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (chosen := schedule.pick(most)) and chosen != before:
-        with work():  # may put all of them to rest, where their listings are gone: then there are others
-            if taken := _taken(chosen):
-                return taken
-        before = chosen
+    while (picked := schedule.pick(most)) and picked != before:
+        with work():  # if it only unschedules rows, because their listings are gone, pick others
+            if tasks := _lease(picked):
+                return tasks
+        before = picked
     release()
     return []
 
 
-def _taken(chosen: Sequence[int]) -> list[Task]:
-    """Take these rows, and with each what wants the same bytes: the thumbnail's and the gallery's.
+def _lease(picked: Sequence[int]) -> list[Task]:
+    """Lease these rows and those with the same URL, such as the thumbnail and a gallery picture, as one task.
 
-    Nobody is waited for: a listing that is just being changed has its turn at the next look.
+    Locked listings are skipped and picked again later.
     """
-    asked = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(chosen)).subquery()
-    free = select(Listing.id).where(Listing.id.in_(select(asked.c.listing_id))).execution_options(**WITH_REMOVED)
+    urls = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(picked)).subquery()
+    free = select(Listing.id).where(Listing.id.in_(select(urls.c.listing_id))).execution_options(**WITH_REMOVED)
     free_ids = db.session.scalars(held(free, Listing, skip_locked=True)).all()
     same = select(ListingImage).join(
-        asked,
-        (ListingImage.listing_id == asked.c.listing_id) & (ListingImage.url_sha256 == asked.c.url_sha256),
+        urls,
+        (ListingImage.listing_id == urls.c.listing_id) & (ListingImage.url_sha256 == urls.c.url_sha256),
     )
     same = same.where(ListingImage.listing_id.in_(free_ids))
     rows = db.session.scalars(held(same, ListingImage, skip_locked=True))
     groups: dict[tuple[int, str], list[ListingImage]] = {}
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
-    places = _places(free_ids)
-    return [task for (id, _), images in groups.items() if (task := _started(places.get(id), images))]
+    listings = _listings(free_ids)
+    return [task for (id, _), images in groups.items() if (task := _started(listings.get(id), images))]
 
 
 @dataclass
-class _Place:
-    """A listing as its copies need it."""
+class _ListingFacts:
+    """What a task needs to know of its listing."""
 
     listing_id: int
     workspace_id: int
@@ -146,8 +146,8 @@ class _Place:
     keys: set[str] = field(default_factory=set)
 
 
-def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
-    """Return the listings by their ids, but for those that are gone."""
+def _listings(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
+    """Return the listings by id, without those that are gone."""
     ids = sorted(set(listing_ids))
     listings = (
         select(Listing.id, Listing.workspace_id, Workspace.uuid, Listing.uuid, IntegrationDefinition.enable_images_cdn)
@@ -156,23 +156,25 @@ def _places(listing_ids: Iterable[int]) -> dict[int, _Place]:
         .join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         .where(Listing.id.in_(ids))
     )
-    found = {row[0]: _Place(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)}
-    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(found))
+    facts = {
+        row[0]: _ListingFacts(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)
+    }
+    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(facts))
     for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
-        found[listing_id].keys.add(key or "")
-    return found
+        facts[listing_id].keys.add(key or "")
+    return facts
 
 
-def _started(place: _Place | None, images: Sequence[ListingImage]) -> Task | None:
-    """Begin with those of one URL that are due; None where they are gone, switched off, or another worker is at it."""
+def _started(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> Task | None:
+    """Lease the due images of one URL; None if the listing is gone, its CDN is off, or another worker has the URL."""
     at = now()
     due = [image for image in images if image.next_at and image.next_at <= at]
     busy_until = max((image.fetching_until for image in images if image.fetching_until), default=at)
-    if place is None or busy_until > at:
+    if listing is None or busy_until > at:
         for image in due:
-            image.next_at = busy_until if place else None
+            image.next_at = busy_until if listing else None
         return None
-    if not due or not place.is_on:
+    if not due or not listing.is_on:
         return None
     for image in due:
         image.attempts += 1
@@ -182,12 +184,12 @@ def _started(place: _Place | None, images: Sequence[ListingImage]) -> Task | Non
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
     other = next((image for image in images if image.key and image not in due), None)
     return Task(
-        Candidate(first.id, first.host, place.workspace_id, is_suspect=first.attempts > 1),
-        place.listing_id,
-        place.prefix,
+        Candidate(first.id, first.host, listing.workspace_id, is_suspect=first.attempts > 1),
+        listing.listing_id,
+        listing.prefix,
         first.original_url,
         tuple(Target(image.id, image.type, image.position, image.key) for image in due),
-        frozenset(place.keys),
+        frozenset(listing.keys),
         {name: value for name, value in condition.items() if value},
         _copy_of(other) if other and not is_verified else None,
         max(image.attempts for image in due),

@@ -1,4 +1,4 @@
-"""The PMSs that we know, one adapter a file; the guide Extend says how to add one."""
+"""The supported PMSs, one adapter per file; the guide Extend says how to add one."""
 
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
@@ -14,7 +14,7 @@ __all__ = ["ALL", "checked", "find"]
 ALL: dict[str, Provider] = {
     provider.key: provider for provider in (Hostaway(), Hospitable(), Guesty(), Cloudbeds(), Generic())
 }
-"""By key, in the order in which people are shown them."""
+"""By key, in the order of the pages."""
 
 
 def find(text: str) -> Provider:

@@ -1,4 +1,4 @@
-"""What an adapter talks through: one account's way to its PMS, paced, timed, and silent about its secrets."""
+"""The HTTP client of adapters: calls an account's PMS within rate limits and deadlines, and never leaks secrets."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ from portal.ratelimit.outbound import Pace
 from portal.remote import Refused, Unreachable
 
 MAX_ANSWER_BYTES = 20 * 1024 * 1024
-MAX_VALUES = 1_000_000  # in one answer; 20 MB of `{},{},…` would become 450 MB in memory, and take seconds
+MAX_VALUES = 1_000_000  # in one response; 20 MB of `{},{},…` would take 450 MB of memory and seconds to parse
 CALL_DEADLINE_S = 20
-PAGE_DEADLINE_S = 60.0  # for all calls that one page needs
-LEAST_FOR_A_CALL_S = 5  # of a page's time is kept for the call itself while it waits for its turn
-_NOT_GOOD = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+PAGE_DEADLINE_S = 60.0  # for all calls of one page
+LEAST_FOR_A_CALL_S = 5  # of a page's time, reserved for the call while it waits for the rate limit
+_UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+_TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def base_url_of(provider: Provider, credentials: Mapping[str, str]) -> str:
-    """Return where an account's PMS is: where it says, else where this provider usually is."""
+    """Return the base URL of an account's PMS: its own, or else the provider's."""
     return credentials.get("baseUrl") or credentials.get("url") or provider.base_url
 
 
 class HttpAccount:
-    """Plain values and no database: it is used in threads. `deadline_s` is for all that one page needs.
+    """Calls the PMS of one account. Uses no database, so that it can run in a thread.
 
-    No error of it has a credential, a token, an address or a word of the PMS in it.
+    `deadline_s` covers all calls of one page. Errors contain no credential, token, address or text of the PMS.
     """
 
     def __init__(
@@ -53,30 +53,30 @@ class HttpAccount:
         self.begin_page()
 
     def begin_page(self) -> None:
-        """Give the next page the whole time."""
+        """Restart the deadline for the next page."""
         self._ends_at = time.monotonic() + self._deadline_s
 
     def get(self, path: str, params: Params = None, headers: Headers = None) -> Any:
-        """GET JSON from a path below the base URL, or from a whole address at the same origin.
+        """GET JSON from a path below the base URL, or from an absolute URL of the same origin.
 
-        Raises Refused (`credentials`: they are not good; http_error, …) and Unreachable (bad_answer, paced, …).
+        Raises Refused (`credentials` if they are invalid; http_error, …) and Unreachable (bad_answer, paced, …).
         """
         url = self._url(path) + (f"?{urlencode(params)}" if params else "")
-        with self._judged():
+        with self._refusing():
             fetched = remote.fetch(
                 url,
                 max_bytes=MAX_ANSWER_BYTES,
                 headers=self._sendable({"Accept": "application/json", **(headers or {})}),
-                deadline_s=self._turn_s(),
+                deadline_s=self._wait_s(),
             )
         return self._parsed(fetched.data)
 
     def get_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any]:
-        """The same where the answer must be a JSON object."""
+        """GET a JSON object. Raises as `get`."""
         return self._object(self.get(path, params, headers))
 
     def find_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any] | None:
-        """The same; None where it is gone: what a list named may be deleted by now."""
+        """GET a JSON object, or return None if it is gone: a listed item may have been deleted. Raises as `get`."""
         try:
             return self.get_object(path, params, headers)
         except Refused as refused:
@@ -85,12 +85,12 @@ class HttpAccount:
             raise
 
     def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
-        """POST a form, for a token, and return the JSON object that answers it. Raises as `get`."""
+        """POST a form, to get a token, and return the JSON object of the response. Raises as `get`."""
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        answer = remote.post(self._url(path), urlencode(fields).encode(), headers, deadline_s=self._turn_s())
-        if answer.status in (*_NOT_GOOD, HTTPStatus.BAD_REQUEST):  # OAuth says "invalid_client" with a 400 too
+        answer = remote.post(self._url(path), urlencode(fields).encode(), headers, deadline_s=self._wait_s())
+        if answer.status in (*_UNAUTHORIZED, HTTPStatus.BAD_REQUEST):  # OAuth: "invalid_client" may come with a 400
             raise self.refusal()
-        if answer.status in _PASSING or answer.status >= 500:
+        if answer.status in _TRANSIENT or answer.status >= 500:
             raise Unreachable(
                 f"The server answered {answer.status}.",
                 code="http_error",
@@ -102,77 +102,77 @@ class HttpAccount:
         return self._object(self._parsed(answer.body))
 
     def bearer(self) -> dict[str, str]:
-        """Return the header that lets us in, when its time has come: some tokens are good only a moment later."""
+        """Return the Authorization header; wait if the token isn't valid yet, as some become valid a moment later."""
         if self.token is None:
-            raise RuntimeError("no token: sign_in() comes first")
+            raise RuntimeError("no token: call sign_in() first")
         time.sleep(max(0.0, min(self.token.good_from - time.time(), self._left_s())))
         return {"Authorization": f"Bearer {self.token.secret}"}
 
     def refusal(self) -> Refused:
-        """What is said when the credentials are not good."""
-        return Refused(f"{self.provider.name} refuses these credentials.", code="credentials")
+        """Return the error for invalid credentials."""
+        return Refused(f"{self.provider.name} rejected these credentials.", code="credentials")
 
-    def bad_answer(self, why: str = "is no answer to what we asked") -> Unreachable:
-        """What is said of an answer that can't be used; it may be a good one another time."""
-        return Unreachable(f"What {self.provider.name} says {why}.", code="bad_answer")
+    def bad_answer(self, why: str = "has an unexpected format") -> Unreachable:
+        """Return the error for an unusable response; another attempt may succeed."""
+        return Unreachable(f"{self.provider.name}'s response {why}.", code="bad_answer")
 
     def _url(self, path: str) -> str:
-        """Never another origin than the account's own, wherever a link leads."""
+        """Return the URL of a path or link. Raises Unreachable for a link to another origin than the account's own."""
         if path.startswith("/"):
             return self.base_url + path
         home = remote.check_url(self.base_url).origin
         with suppress(Refused):
             if remote.check_url(path).origin == home:
                 return path
-        raise self.bad_answer("leads to another host")
+        raise self.bad_answer("links to another host")
 
     def _sendable(self, headers: dict[str, str]) -> dict[str, str]:
-        """What can't stand in a header is no credential; the HTTP client would say it aloud."""
+        """Return the headers. Raises Refused for a value that can't be sent: the HTTP client's error would quote it."""
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise self.refusal()
         return headers
 
-    def _turn_s(self) -> float:
-        """Wait until this account may make a call, and return the seconds that it may take."""
+    def _wait_s(self) -> float:
+        """Wait until the rate limits allow a call, and return the seconds that it may take."""
         try:
             outbound.wait(self._paces(), patience_s=max(0.0, self._left_s() - LEAST_FOR_A_CALL_S))
         except TooMany as busy:
-            message = f"{self.provider.name} lets us make no more calls just now."
+            message = f"The rate limit of {self.provider.name} is used up for now."
             raise Unreachable(message, code="paced", retry_after_s=busy.retry_after_s) from None
         return min(CALL_DEADLINE_S, self._left_s())
 
     def _paces(self) -> list[Pace]:
-        """One PMS account shares its limits wherever it is connected. Its name in Redis tells no secret."""
-        secrets = json.dumps([self.provider.key, self.base_url, sorted(self.credentials.items())])
-        shared = {
-            "account": hashlib.sha256(secrets.encode()).hexdigest(),
+        """Return the rate limits, shared wherever a PMS account is connected. Their Redis keys reveal no secret."""
+        identity = json.dumps([self.provider.key, self.base_url, sorted(self.credentials.items())])
+        keys = {
+            "account": hashlib.sha256(identity.encode()).hexdigest(),
             "host": remote.check_url(self.base_url).host,
         }
-        return [Pace(limit.calls, limit.seconds, shared[limit.per]) for limit in self.provider.limits]
+        return [Pace(limit.calls, limit.seconds, keys[limit.per]) for limit in self.provider.limits]
 
     def _left_s(self) -> float:
         left_s = self._ends_at - time.monotonic()
         if left_s <= 0:
-            raise Unreachable("It took too long to answer.", code="timeout")
+            raise Unreachable("The server took too long to answer.", code="timeout")
         return left_s
 
     @contextmanager
-    def _judged(self) -> Iterator[None]:
+    def _refusing(self) -> Iterator[None]:
         try:
             yield
         except Refused as refused:
-            if (refused.details or {}).get("status") in _NOT_GOOD:
+            if (refused.details or {}).get("status") in _UNAUTHORIZED:
                 raise self.refusal() from None
             raise
 
     def _parsed(self, data: bytes) -> Any:
         if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
-            raise self.bad_answer("has too many parts")
+            raise self.bad_answer("contains too many values")
         with suppress(ValueError, RecursionError):
             return json.loads(data)
-        raise self.bad_answer("is no JSON")  # out here: the parser's own error holds the whole text
+        raise self.bad_answer("is not valid JSON")  # not inside: the parser's error holds the whole text
 
-    def _object(self, said: Any) -> dict[str, Any]:
-        if not isinstance(said, dict):
+    def _object(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
             raise self.bad_answer()
-        return said
+        return value

@@ -1,4 +1,4 @@
-"""What every adapter to a PMS gives: its listings in one shape, page by page."""
+"""The interface of PMS adapters: they yield listings in one shape, page by page."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ Headers = Mapping[str, str] | None
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a listing, as the PMS says now; its place is the one in the list."""
+    """A picture of a listing, as the PMS returns it now. Its position is its index in the list."""
 
     url: str
     description: str = ""
     external_id: str = ""
-    room: str = ""  # the PMS's id of the room that it shows, where it says so
+    room: str = ""  # the PMS's id of the room that it shows, if any
 
 
 @dataclass(frozen=True)
 class FoundListing:
-    """A listing as the PMS says it is now, in our shape."""
+    """A listing as the PMS returns it now, in the common shape."""
 
     external_id: str
     name: str
@@ -32,40 +32,40 @@ class FoundListing:
 
 @dataclass(frozen=True)
 class Page:
-    """Some listings, and the cursor of the next page: None on the last one. `total` where the PMS says it."""
+    """Some listings, and the cursor of the next page (None on the last). `total` is None if the PMS doesn't count."""
 
     listings: tuple[FoundListing, ...]
     next_cursor: str | None = None
     total: int | None = None
-    notes: tuple[str, ...] = field(default=())  # what is odd, for people: an order that contradicts itself
-    is_cut: bool = False  # the next page is in our hands too: the PMS gave more than is stored in one change
+    notes: tuple[str, ...] = field(default=())  # oddities in the data, as sentences for people
+    is_cut: bool = False  # the next page is part of the same response, which was too large for one transaction
 
 
 class Token(NamedTuple):
-    """What a PMS lets us in with for a while. `good_from` and `good_until`: seconds since 1970."""
+    """An access token, valid from `good_from` to `good_until`, in seconds since 1970."""
 
     secret: str
     good_from: float
     good_until: float
 
     def __repr__(self) -> str:
-        return f"Token(…, {self.good_from:.0f} to {self.good_until:.0f})"  # never its secret
+        return f"Token(…, {self.good_from:.0f} to {self.good_until:.0f})"  # without its secret
 
 
 @dataclass(frozen=True)
 class Field:
-    """One credential, or setting, that an account of this provider has."""
+    """A credential or setting of an account."""
 
     name: str  # camelCase, as the API spells it
     label: str
     is_secret: bool = False
     is_optional: bool = False
     hint: str = ""
-    wrong: Callable[[str], str | None] | None = None  # says in a sentence what is wrong with a value
+    wrong: Callable[[str], str | None] | None = None  # returns what is wrong with a value, as a sentence
 
 
 class Limit(NamedTuple):
-    """At most `calls` in `seconds`. `per` is "account", or "host": then all accounts share it."""
+    """At most `calls` in `seconds`, per "account" or per "host", that is, for all accounts together."""
 
     calls: int
     seconds: int
@@ -73,7 +73,7 @@ class Limit(NamedTuple):
 
 
 class Account(Protocol):
-    """One account's way to its PMS, as an adapter uses it: `account.HttpAccount` in production."""
+    """The client through which an adapter calls an account's PMS; `account.HttpAccount` in production."""
 
     provider: "Provider"
     credentials: Mapping[str, str]
@@ -89,25 +89,25 @@ class Account(Protocol):
 
 
 class Provider(Protocol):
-    """An adapter to one PMS. It has no state: what it needs it finds in the account."""
+    """An adapter to one PMS. It is stateless: everything it needs is in the account."""
 
-    key: str  # "HOSTAWAY": as seed A spells it
+    key: str  # "HOSTAWAY", as in the Image CDN contract
     name: str  # "Hostaway"
-    base_url: str  # where its API is, unless the account says otherwise
+    base_url: str  # of its API, unless the account has its own
     fields: tuple[Field, ...]
     limits: tuple[Limit, ...]
-    uploads_per_sync: int = 20_000  # new pictures; the rest waits for the next ones (contract.md, A18)
+    uploads_per_sync: int = 20_000  # new pictures; the rest waits for later syncs
 
     def sign_in(self, account: Account) -> Token | None:
-        """Ask for a token, in one call; None where the credentials themselves go with each call."""
+        """Request a token, in one call; return None if the credentials themselves are sent with each call."""
         ...
 
     def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
-        """Yield the listings page by page, from a cursor that an earlier page gave, else from the first.
+        """Yield pages of listings, from the cursor of an earlier page or else from the first page.
 
-        Ask for a unique order if the PMS has one; otherwise pages overlap, and the list is read several times.
+        Request a unique order if the PMS has one; otherwise pages overlap, and the list is read several times.
 
-        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials`: they are not good, or the
-        token isn't; `cursor`: the PMS doesn't know it any more, so begin anew).
+        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials` if they or the token are invalid,
+        `cursor` if the PMS no longer accepts it and the sync must start over).
         """
         ...

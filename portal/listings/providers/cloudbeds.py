@@ -1,4 +1,4 @@
-"""Cloudbeds: hotels with their rooms, two calls more for each, in an envelope that says `success`.
+"""Cloudbeds: hotels and their rooms, with two more calls for each hotel; responses have a `success` flag.
 
 https://developers.cloudbeds.com
 """
@@ -11,14 +11,14 @@ from portal.listings.providers import normal, paging
 from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Picture, Provider
 from portal.listings.providers.fields import BASE_URL, header_value
 
-PER_PAGE = 10  # hotels: 21 calls
-MOST_ROOM_TYPES = 100  # of one hotel; more would have more pictures than a listing may have
+PER_PAGE = 10  # hotels, which take 21 calls
+MOST_ROOM_TYPES = 100  # of one hotel; more would exceed the pictures of a listing
 
 
 class Cloudbeds(Provider):
-    """A hotel is a listing, its rooms' photos stand after its own: a room has no address and no page by itself.
+    """A hotel becomes a listing, with its rooms' photos after its own: a room has no address or page of its own.
 
-    `success: false` comes with a 200 too.
+    `success: false` may come with a 200.
     """
 
     key = "CLOUDBEDS"
@@ -38,27 +38,28 @@ class Cloudbeds(Provider):
 
 
 def _page(account: Account, number: int) -> Page:
-    asked = {"pageNumber": number, "pageSize": PER_PAGE}
-    said = _opened(account, account.get_object("/getHotels", asked, _let_in(account)))
+    params = {"pageNumber": number, "pageSize": PER_PAGE}
+    answer = _demand_success(account, account.get_object("/getHotels", params, _auth_headers(account)))
     notes: set[str] = set()
-    found = normal.listings(account, said.get("data"), lambda item: _listing(account, item, notes))
-    total = normal.as_count(said.get("total"))
+    found = normal.listings(account, answer.get("data"), lambda item: _listing(account, item, notes))
+    total = normal.as_count(answer.get("total"))
     last = None if total is None else math.ceil(total / PER_PAGE)
-    return Page(found, paging.next_page(number, len(said["data"]), last), total, tuple(notes))
+    return Page(found, paging.next_page(number, len(answer["data"]), last), total, tuple(notes))
 
 
 def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundListing | None:
     external_id = normal.as_id(item.get("propertyID"))
     if not external_id:
         return None
-    hotel = account.find_object("/getHotelDetails", {"propertyID": external_id}, _let_in(account))
-    of_hotel = {"propertyIDs": external_id, "pageSize": MOST_ROOM_TYPES}
-    rooms = hotel and account.find_object("/getRoomTypes", of_hotel, _let_in(account))
+    hotel = account.find_object("/getHotelDetails", {"propertyID": external_id}, _auth_headers(account))
+    params = {"propertyIDs": external_id, "pageSize": MOST_ROOM_TYPES}
+    rooms = hotel and account.find_object("/getRoomTypes", params, _auth_headers(account))
     if hotel is None or rooms is None:
         notes.add(normal.GONE)
         return None
-    details = normal.as_object(_opened(account, hotel).get("data"))
-    pictures = normal.pictures([*_own(details), *_of_rooms(_opened(account, rooms).get("data"))])
+    details = normal.as_object(_demand_success(account, hotel).get("data"))
+    room_groups = _demand_success(account, rooms).get("data")
+    pictures = normal.pictures([*_hotel_pictures(details), *_room_pictures(room_groups)])
     return FoundListing(
         external_id,
         normal.as_text(details.get("propertyName")) or normal.as_text(item.get("propertyName")),
@@ -67,13 +68,13 @@ def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundLi
     )
 
 
-def _own(details: dict[str, Any]) -> Iterator[Picture | None]:
+def _hotel_pictures(details: dict[str, Any]) -> Iterator[Picture | None]:
     for name in ("propertyImage", "propertyAdditionalPhotos"):
         for photo in normal.as_objects(details.get(name)):
             yield normal.picture(photo.get("image"))
 
 
-def _of_rooms(data: Any) -> Iterator[Picture | None]:
+def _room_pictures(data: Any) -> Iterator[Picture | None]:
     for group in normal.as_objects(data):
         for room in normal.as_objects(group.get("propertyRooms")):
             room_id, name = normal.as_id(room.get("roomTypeID")), room.get("roomTypeName")
@@ -81,11 +82,11 @@ def _of_rooms(data: Any) -> Iterator[Picture | None]:
                 yield normal.picture(photo.get("image"), description=name, room=room_id)
 
 
-def _opened(account: Account, envelope: dict[str, Any]) -> dict[str, Any]:
+def _demand_success(account: Account, envelope: dict[str, Any]) -> dict[str, Any]:
     if envelope.get("success") is not True:
         raise account.bad_answer()
     return envelope
 
 
-def _let_in(account: Account) -> dict[str, str]:
+def _auth_headers(account: Account) -> dict[str, str]:
     return {"x-api-key": account.credentials["apiKey"]}

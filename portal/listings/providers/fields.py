@@ -1,4 +1,4 @@
-"""What people type to connect an account, and what is wrong with it, before anything is dialled."""
+"""Validation of the credentials that people enter, before any connection is made."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from portal.listings.providers.base import Field, Provider
 MAX_LENGTH = 2_000  # characters
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_OURS = {  # headers by which a request is framed and routed
+_RESERVED = {  # headers that frame or route a request
     "accept-encoding",
     "connection",
     "content-length",
@@ -25,7 +25,7 @@ _OURS = {  # headers by which a request is framed and routed
 
 
 def address(text: str) -> str | None:
-    """Say what is wrong with an address that we are to call."""
+    """Return what is wrong with an address to call, or None."""
     try:
         remote.check_target(text)
     except remote.Refused as refused:
@@ -34,38 +34,38 @@ def address(text: str) -> str | None:
 
 
 def base_address(text: str) -> str | None:
-    """Say what is wrong with an address to which paths are added."""
-    return "An address without ? and #, please." if re.search("[?#]", text) else address(text)
+    """Return what is wrong with a base address, to which paths are added, or None."""
+    return "The address must not contain ? or #." if re.search("[?#]", text) else address(text)
 
 
 def header_name(text: str) -> str | None:
-    """Say what is wrong with a header's name."""
-    is_good = _HEADER_NAME.fullmatch(text) and text.lower() not in _OURS and not text.lower().startswith("proxy-")
-    return None if is_good else "That is no header that we could send."
+    """Return what is wrong with a header name, or None."""
+    is_good = _HEADER_NAME.fullmatch(text) and text.lower() not in _RESERVED and not text.lower().startswith("proxy-")
+    return None if is_good else "This header can't be used."
 
 
 def header_value(text: str) -> str | None:
-    """Say what is wrong with what stands in a header."""
-    return None if text.isascii() else "Only letters without accents, digits and signs."
+    """Return what is wrong with a header value, or None."""
+    return None if text.isascii() else "Use only unaccented letters, digits and symbols."
 
 
-BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only where it is not the usual one", wrong=base_address)
+BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only if it is not the usual one", wrong=base_address)
 
 
 def checked(provider: Provider, credentials: Mapping[str, str]) -> dict[str, str]:
-    """Return what was typed, without white space around it and without blanks.
+    """Return the credentials, stripped, without blank ones.
 
-    Raises Invalid (`fields`) whose details have a sentence for each field that is missing, unknown or wrong.
+    Raises Invalid (`fields`), with a sentence in `details` for each missing, unknown or invalid field.
     """
-    typed = {name: text.strip() for name, text in credentials.items()}
+    values = {name: text.strip() for name, text in credentials.items()}
     known = {field.name for field in provider.fields}
-    problems = {name[:100]: f"{provider.name} has no such field." for name in typed if name not in known}
+    problems = {name[:100]: f"{provider.name} has no such field." for name in values if name not in known}
     for field in provider.fields:
-        if problem := _problem(field, typed.get(field.name, "")):
+        if problem := _problem(field, values.get(field.name, "")):
             problems[field.name] = problem
     if problems:
         raise Invalid(" ".join(dict.fromkeys(problems.values())), code="fields", details=problems)
-    return {name: text for name, text in typed.items() if text}
+    return {name: text for name, text in values.items() if text}
 
 
 def _problem(field: Field, text: str) -> str | None:
@@ -74,5 +74,5 @@ def _problem(field: Field, text: str) -> str | None:
     if len(text) > MAX_LENGTH:
         return f"At most {MAX_LENGTH:,} characters."
     if not text.isprintable():
-        return "No line breaks and no control characters."
+        return "Line breaks and control characters are not allowed."
     return field.wrong(text) if field.wrong else None

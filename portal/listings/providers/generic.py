@@ -1,8 +1,8 @@
-"""Any system that can give a JSON feed: where its fields stand is said by paths with dots.
+"""JSON feeds of any system; dotted paths tell where the fields are.
 
-A feed `{"listings": [{"id", "name", "thumbnailURL", "pictures": [{"url", "description"}]}], "next": …}` needs
-none. `next` is a link at the same host, or, with `cursorParameter`, what to send in that parameter. A feed
-without `next`, or one that is a list, is one page; it may have 20 MB.
+A feed `{"listings": [{"id", "name", "thumbnailURL", "pictures": [{"url", "description"}]}], "next": …}` needs no paths.
+`next` is a link on the same host or, with `cursorParameter`, the value of that query parameter. A feed without `next`,
+or one that is an array, is a single page of at most 20 MB.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _LABELS = ("Listings", "Id", "Name", "Thumbnail", "Pictures", "Picture URL", "De
 
 
 class Generic(Provider):
-    """Its fields are the feed's address, one header, and the paths."""
+    """An account has the feed's URL, one optional header, and the paths."""
 
     key = "GENERIC"
     name = "JSON feed"
@@ -52,22 +52,22 @@ class Generic(Provider):
 
 
 def _page(account: Account, start: str) -> Page:
-    given = account.credentials
-    paths = {name: given.get(name) or usual for name, usual in PATHS.items()}
-    name, value = given.get("headerName"), given.get("headerValue")
-    here = _address(account, start)
-    said = account.get(here, None, {name: value} if name and value else None)
-    items = said if isinstance(said, list) else _dig(said, paths["listPath"])
+    credentials = account.credentials
+    paths = {name: credentials.get(name) or usual for name, usual in PATHS.items()}
+    name, value = credentials.get("headerName"), credentials.get("headerValue")
+    url = _page_url(account, start)
+    answer = account.get(url, None, {name: value} if name and value else None)
+    items = answer if isinstance(answer, list) else _dig(answer, paths["listPath"])
     found = normal.listings(account, items, lambda item: _listing(item, paths))
-    return Page(found, _next(account, here, _dig(said, paths["nextPath"])))
+    return Page(found, _next(account, url, _dig(answer, paths["nextPath"])))
 
 
 def _listing(item: dict[str, Any], paths: dict[str, str]) -> FoundListing:
     pictures = normal.pictures(
-        normal.picture(one)
-        if isinstance(one, str)
-        else normal.picture(_dig(one, paths["pictureURLPath"]), description=_dig(one, paths["descriptionPath"]))
-        for one in normal.as_list(_dig(item, paths["picturesPath"]))
+        normal.picture(entry)
+        if isinstance(entry, str)
+        else normal.picture(_dig(entry, paths["pictureURLPath"]), description=_dig(entry, paths["descriptionPath"]))
+        for entry in normal.as_list(_dig(item, paths["picturesPath"]))
     )
     return FoundListing(
         normal.as_id(_dig(item, paths["idPath"])),
@@ -78,7 +78,7 @@ def _listing(item: dict[str, Any], paths: dict[str, str]) -> FoundListing:
 
 
 def _dig(value: Any, path: str) -> Any:
-    """What stands at a path like `data.photos.0.url`; None where it leads nowhere."""
+    """Return the value at a path like `data.photos.0.url`, or None if there is none."""
     for step in path.split("."):
         if isinstance(value, list) and step.isascii() and step.isdigit() and int(step) < len(value):
             value = value[int(step)]
@@ -89,21 +89,21 @@ def _dig(value: Any, path: str) -> Any:
     return value
 
 
-def _address(account: Account, start: str) -> str:
-    """Where a page is. Whatever a link says, Account goes to no other host."""
+def _page_url(account: Account, start: str) -> str:
+    """Return the URL of a page. Links to other hosts are refused by HttpAccount."""
     feed, parameter = account.credentials["url"], account.credentials.get("cursorParameter")
     if not start or not parameter:
         return start or feed
     url = urlsplit(feed)
-    asked = [*((name, value) for name, value in parse_qsl(url.query) if name != parameter), (parameter, start)]
-    return url._replace(query=urlencode(asked), fragment="").geturl()
+    query = [*((name, value) for name, value in parse_qsl(url.query) if name != parameter), (parameter, start)]
+    return url._replace(query=urlencode(query), fragment="").geturl()
 
 
-def _next(account: Account, here: str, said: Any) -> str | None:
-    text = str(said).strip() if isinstance(said, str) or type(said) is int else ""
+def _next(account: Account, url: str, value: Any) -> str | None:
+    text = str(value).strip() if isinstance(value, str) or type(value) is int else ""
     if not text or account.credentials.get("cursorParameter"):
         return text or None
     try:
-        return urljoin(here, text)
+        return urljoin(url, text)
     except ValueError:
-        raise account.bad_answer("has a link to nowhere") from None
+        raise account.bad_answer("has an invalid link to the next page") from None

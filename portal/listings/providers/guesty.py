@@ -11,14 +11,14 @@ from portal.listings.providers.base import Account, FoundListing, Limit, Page, P
 from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100
-WANTED = "_id title nickname picture pictures"  # of a listing's many fields
-# The default is `title` (OpenAPI document, GET /listings), in which listings tie. For reading page by page, the guide
-# "How to Search for Reservations" advises to sort by unique values such as `_id`.
+FIELDS = "_id title nickname picture pictures"  # of a listing's many fields
+# The default, `title` (OpenAPI document, GET /listings), is not unique. For paging, the guide "How to Search for
+# Reservations" recommends unique values such as `_id`.
 ORDER = "_id"
 
 
 class Guesty(Provider):
-    """A key gets at most five tokens in 24 hours, each good for 24 hours: keep one as long as it is good."""
+    """A key gets at most five tokens in 24 hours, each valid for 24 hours, so a token is kept until it expires."""
 
     key = "GUESTY"
     name = "Guesty"
@@ -34,15 +34,15 @@ class Guesty(Provider):
 
 
 def _page(account: Account, skip: int) -> Page:
-    asked = {"limit": PER_PAGE, "skip": skip, "fields": WANTED, "sort": ORDER}
-    said = account.get_object("/v1/listings", asked, account.bearer())
-    found = normal.listings(account, said.get("results"), _listing)
-    total = normal.as_count(said.get("count"))
-    return Page(found, paging.next_offset(skip, len(said["results"]), total), total)
+    params = {"limit": PER_PAGE, "skip": skip, "fields": FIELDS, "sort": ORDER}
+    answer = account.get_object("/v1/listings", params, account.bearer())
+    found = normal.listings(account, answer.get("results"), _listing)
+    total = normal.as_count(answer.get("count"))
+    return Page(found, paging.next_offset(skip, len(answer["results"]), total), total)
 
 
 def _listing(item: dict[str, Any]) -> FoundListing:
-    """Of each picture the original: the other sizes are made from it."""
+    """Use the original of each picture; the other sizes derive from it."""
     pictures = normal.pictures(
         normal.picture(picture.get("original"), description=picture.get("caption"), external_id=picture.get("_id"))
         for picture in normal.as_objects(item.get("pictures"))

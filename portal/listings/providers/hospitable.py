@@ -1,4 +1,4 @@
-"""Hospitable: pages with numbers, a call more for each property's images, an order field, a personal token.
+"""Hospitable: numbered pages, one more call for each property's images, an order field, a personal token.
 
 https://developer.hospitable.com
 """
@@ -11,11 +11,11 @@ from portal.listings.providers import normal, paging
 from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Provider
 from portal.listings.providers.fields import BASE_URL, header_value
 
-PER_PAGE = 20  # 21 calls: a page fits its minute with a server that takes two seconds
+PER_PAGE = 20  # 21 calls: a page takes less than PAGE_DEADLINE_S at two seconds a call
 
 
 class Hospitable(Provider):
-    """The token, personal or of OAuth, goes with each call. What the limit is, they don't publish."""
+    """The token, personal or from OAuth, is sent with each call. Hospitable publishes no rate limits."""
 
     key = "HOSPITABLE"
     name = "Hospitable"
@@ -34,11 +34,11 @@ class Hospitable(Provider):
 
 
 def _page(account: Account, number: int) -> Page:
-    said = account.get_object("/properties", {"page": number, "per_page": PER_PAGE}, _let_in(account))
+    answer = account.get_object("/properties", {"page": number, "per_page": PER_PAGE}, _auth_headers(account))
     notes: set[str] = set()
-    found = normal.listings(account, said.get("data"), lambda item: _listing(account, item, notes))
-    meta = normal.as_object(said.get("meta"))
-    next_page = paging.next_page(number, len(said["data"]), normal.as_count(meta.get("last_page")))
+    found = normal.listings(account, answer.get("data"), lambda item: _listing(account, item, notes))
+    meta = normal.as_object(answer.get("meta"))
+    next_page = paging.next_page(number, len(answer["data"]), normal.as_count(meta.get("last_page")))
     return Page(found, next_page, normal.as_count(meta.get("total")), tuple(notes))
 
 
@@ -46,11 +46,11 @@ def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundLi
     external_id = normal.as_id(item.get("id"))
     if not external_id:
         return None
-    said = account.find_object(f"/properties/{quote(external_id, safe='')}/images", None, _let_in(account))
-    if said is None:
+    answer = account.find_object(f"/properties/{quote(external_id, safe='')}/images", None, _auth_headers(account))
+    if answer is None:
         notes.add(normal.GONE)
         return None
-    images, disagrees = normal.in_order(normal.as_objects(said.get("data")), "order")
+    images, disagrees = normal.in_order(normal.as_objects(answer.get("data")), "order")
     if disagrees:
         notes.add(normal.DISAGREES)
     pictures = normal.pictures(normal.picture(image.get("url"), description=image.get("caption")) for image in images)
@@ -62,5 +62,5 @@ def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundLi
     )
 
 
-def _let_in(account: Account) -> dict[str, str]:
+def _auth_headers(account: Account) -> dict[str, str]:
     return {"Authorization": f"Bearer {account.credentials['accessToken']}"}

@@ -1,4 +1,4 @@
-"""Hostaway: offset and limit, pictures with an order field, a token for two years.
+"""Hostaway: offset and limit, pictures with an order field, a token that is valid for two years.
 
 https://api.hostaway.com/documentation
 """
@@ -11,18 +11,18 @@ from portal.listings.providers.base import Account, FoundListing, Limit, Page, P
 from portal.listings.providers.fields import BASE_URL
 
 PER_PAGE = 100
-ORDER = "name"  # of those documented for GET /listings (order, contactName, latestActivity …) none is unique
+ORDER = "name"  # none of the documented orders of GET /listings (order, contactName, latestActivity …) is unique
 
 
 class Hostaway(Provider):
-    """`status: fail` comes with a 200 too. `thumbnailUrl` is deprecated: the first picture is the thumbnail."""
+    """`status: fail` may come with a 200. `thumbnailUrl` is deprecated: the first picture is the thumbnail."""
 
     key = "HOSTAWAY"
     name = "Hostaway"
     base_url = "https://api.hostaway.com/v1"
     fields = (*oauth.fields("Account ID", "API key", "Hostaway → Settings → Hostaway API"), BASE_URL)
     limits = (Limit(15, 10, "host"), Limit(20, 10, "account"))
-    good_after_s = 1.0  # a token, once it is given out
+    good_after_s = 1.0  # pause before a new token is accepted
 
     def sign_in(self, account: Account) -> Token:
         return oauth.sign_in(account, "/accessTokens", scope="general", good_after_s=self.good_after_s)
@@ -32,14 +32,14 @@ class Hostaway(Provider):
 
 
 def _page(account: Account, offset: int) -> Page:
-    asked = {"limit": PER_PAGE, "offset": offset, "includeResources": 1, "sortOrder": ORDER}
-    said = account.get_object("/listings", asked, account.bearer())
-    if said.get("status") != "success":
+    params = {"limit": PER_PAGE, "offset": offset, "includeResources": 1, "sortOrder": ORDER}
+    answer = account.get_object("/listings", params, account.bearer())
+    if answer.get("status") != "success":
         raise account.bad_answer()
     notes: set[str] = set()
-    found = normal.listings(account, said.get("result"), lambda item: _listing(item, notes))
-    total = normal.as_count(said.get("count"))
-    next_offset = paging.next_offset(offset, len(said["result"]), total)
+    found = normal.listings(account, answer.get("result"), lambda item: _listing(item, notes))
+    total = normal.as_count(answer.get("count"))
+    next_offset = paging.next_offset(offset, len(answer["result"]), total)
     return Page(found, next_offset, total, tuple(notes))
 
 

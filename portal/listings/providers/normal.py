@@ -1,6 +1,6 @@
-"""Whatever a PMS says, in our shape: what can't be used is left out, and nothing of it raises.
+"""Normalization of PMS data into the common shape. Unusable values are left out; none of them raises.
 
-The rules are one for all adapters; what each field is called is the adapter's own business.
+All adapters share these rules; only the field names differ.
 """
 
 import re
@@ -14,9 +14,9 @@ from portal.listings.providers.base import Account, FoundListing, Picture
 
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500
-MAX_LOOKED_AT = 10 * MAX_PICTURES  # of one listing: what is no picture takes time too
-DISAGREES = "Some pictures are numbered in another order than they are listed in: their numbers are used."
-GONE = "A listing was removed while we looked at it."
+MAX_ENTRIES = 10 * MAX_PICTURES  # of one listing that are read: unusable ones take time too
+DISAGREES = "The numbers of some pictures disagree with the order they are listed in. The numbers are used."
+GONE = "A listing was removed during the sync."
 
 _HTTP = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
@@ -26,7 +26,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def as_objects(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list."""
+    """Return the objects of a list."""
     return [item for item in as_list(value) if isinstance(item, dict)]
 
 
@@ -35,14 +35,14 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def as_text(value: Any, most: int = MAX_NAME) -> str:
-    """A text that every database keeps, cut; of anything else none."""
+    """Return a string that every database can store, truncated to `most`; '' for anything else."""
     if not isinstance(value, str):
         return ""
     return value.replace("\0", "").encode(errors="ignore").decode().strip()[:most].rstrip()
 
 
 def as_id(value: Any) -> str:
-    """An id as text; none where it is no id, or one that would not be the same once it is stored."""
+    """Return an id as text; '' for a value that isn't an id or couldn't be stored unchanged."""
     if type(value) is int and -(10 ** (MAX_ID - 1)) < value < 10**MAX_ID:
         return str(value)
     text = value.strip() if isinstance(value, str) else ""
@@ -50,41 +50,41 @@ def as_id(value: Any) -> str:
 
 
 def as_count(value: Any) -> int | None:
-    """A number of things, also one that came as text."""
+    """Return a count, also from text, or None."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         return int(value)
     return value if type(value) is int and 0 <= value < 10**9 else None
 
 
 def as_url(value: Any) -> str | None:
-    """A web address as it stands; `//host/…` becomes https, and a space what browsers make of it."""
+    """Return a URL, or None. `//host/…` becomes https, and spaces become %20, as in browsers."""
     text = value.strip().replace(" ", "%20") if isinstance(value, str) else ""
     text = f"https:{text}" if text.startswith("//") else text
     return text if len(text) <= MAX_URL and text.isprintable() and _HTTP.match(text) else None
 
 
 def in_order(items: list[dict[str, Any]], by: str) -> tuple[list[dict[str, Any]], bool]:
-    """Sort by the order field, then by place in the array; say whether the two disagree.
+    """Sort by the order field, then by index; also return whether the two disagree.
 
-    What has no order of its own comes last.
+    Items without an order come last.
     """
-    items = items[:MAX_LOOKED_AT]
+    items = items[:MAX_ENTRIES]
     ranks = [_rank(item.get(by)) for item in items]
-    places = sorted(range(len(items)), key=lambda place: (ranks[place], place))
-    return [items[place] for place in places], places != list(range(len(items)))
+    indexes = sorted(range(len(items)), key=lambda index: (ranks[index], index))
+    return [items[index] for index in indexes], indexes != list(range(len(items)))
 
 
 def pictures(found: Iterable[Picture | None]) -> tuple[Picture, ...]:
-    """Leave out what is none, and what has the URL of an earlier one."""
+    """Return the pictures without None and without repeated URLs."""
     first: dict[str, Picture] = {}
-    for picture in islice(found, MAX_LOOKED_AT):
+    for picture in islice(found, MAX_ENTRIES):
         if picture:
             first.setdefault(picture.url, picture)
     return tuple(islice(first.values(), MAX_PICTURES))
 
 
 def picture(url: Any, *, description: Any = "", external_id: Any = "", room: str = "") -> Picture | None:
-    """One picture; None without a URL that can be one."""
+    """Return a picture, or None without a usable URL."""
     address = as_url(url)
     if address is None:
         return None
@@ -92,16 +92,16 @@ def picture(url: Any, *, description: Any = "", external_id: Any = "", room: str
 
 
 def first(pictures: tuple[Picture, ...]) -> str | None:
-    """The first picture's URL, for a listing that has no thumbnail of its own."""
+    """Return the URL of the first picture, for listings without a thumbnail of their own."""
     return pictures[0].url if pictures else None
 
 
 def listings(
     account: Account, items: Any, read: Callable[[dict[str, Any]], FoundListing | None]
 ) -> tuple[FoundListing, ...]:
-    """Read a page's listings; of the same id twice the first, and none without one.
+    """Read a page's listings, without repeated or missing ids.
 
-    Raises Unreachable where it is no list, or nothing in it can be read: an account must not look empty by mistake.
+    Raises Unreachable if `items` isn't a list or nothing in it is readable: an account must not look empty by mistake.
     """
     first: dict[str, FoundListing] = {}
     for item in as_objects(items):

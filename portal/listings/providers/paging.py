@@ -1,4 +1,4 @@
-"""From page to page to an end, whatever a PMS says of its pages, and on from anywhere."""
+"""Paging through a PMS's list: always terminates, and resumes at any cursor."""
 
 import hashlib
 import itertools
@@ -9,22 +9,22 @@ from portal.db import is_storable
 from portal.listings.providers.base import Account, FoundListing, Page
 from portal.remote import Refused
 
-MAX_ON_A_PAGE = 100  # listings; what a PMS gives more of is handed on in parts
-MAX_PICTURES_ON_A_PAGE = 5_000  # they are written in one change: 50,000 take 12 s, in which SQLite has no other writer
+MAX_ON_A_PAGE = 100  # listings; larger responses are yielded in parts
+MAX_PICTURES_ON_A_PAGE = 5_000  # written in one transaction: 50,000 take 12 s, during which SQLite has no other writer
 MAX_PAGES = 1_000
 MAX_CURSOR = 500  # characters
-ROOM_FOR_PARTS = 10  # of these, for the number of listings that a part leaves out
+ROOM_FOR_PARTS = 10  # of MAX_CURSOR, reserved for the number of skipped listings
 
 Ask = Callable[[str], Page]
-"""Asks a PMS for the page that begins at a place in its own words, and names the next place in the page's cursor."""
+"""Fetches the page at a PMS's own cursor; the page's `next_cursor` is the PMS's own too."""
 
 
 @dataclass(frozen=True)
 class _Cursor:
-    """Where a page begins: at `start`, as the PMS has it, after `skipped` listings; and what came before it.
+    """Where a page begins: at the PMS's cursor `start`, after `skipped` listings of its response.
 
-    `landmark` tells the last page again whose number was a power of two: so pages that go in circles are found
-    soon, however long the circle is, also by one who begins in the middle.
+    `landmark` is the fingerprint of the latest page whose number was a power of two. A page that equals it reveals a
+    cycle soon, whatever its length and wherever the walk resumed (Brent's algorithm).
     """
 
     start: str
@@ -42,30 +42,29 @@ class _Cursor:
 
 
 def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator[Page]:
-    """Yield page after page from a cursor, else from the place `first`. One without listings is the last.
+    """Yield the pages from a cursor, or else from the PMS's cursor `first`. A page without listings is the last.
 
-    Raises Unreachable (`bad_answer`) where pages come again, and Refused (`cursor`) for one that isn't known.
+    Raises Unreachable (`bad_answer`) if pages repeat, and Refused (`cursor`) for an unknown cursor.
     """
     here: _Cursor | None = _read(account, cursor, first) if cursor else _Cursor(first)
     while here:
         account.begin_page()
-        for page, there in _parts(account, here, _asked(account, here, ask, is_resumed=bool(cursor))):
-            yield replace(page, next_cursor=str(there) if there else None)
-        here, cursor = there, None
+        for page, following in _parts(account, here, _fetch(account, here, ask, is_resumed=bool(cursor))):
+            yield replace(page, next_cursor=str(following) if following else None)
+        here, cursor = following, None
 
 
 def next_offset(offset: int, got: int, total: int | None) -> str | None:
-    """Where the next page begins in a list that is counted; None where there is none.
+    """Return the next offset as text, or None at the end.
 
-    Only a total that is just reached ends it. One that is missing, or less than what came, says nothing: then an
-    empty page does.
+    Only a total that is exactly reached ends the list. If it is missing or too small, an empty page does.
     """
     seen = offset + got
     return str(seen) if got and seen != total else None
 
 
 def next_page(number: int, got: int, last: int | None) -> str | None:
-    """The same in a list whose pages are counted, from 1."""
+    """Return the next page number as text, or None at the end. Pages are numbered from 1."""
     return str(number + 1) if got and number != last else None
 
 
@@ -75,21 +74,21 @@ def _read(account: Account, cursor: str, first: str) -> _Cursor:
     except ValueError:
         raise _unknown(account) from None
     if first.isdigit() and not (here.start.isascii() and here.start.isdigit()):
-        raise _unknown(account)  # it is a number where the first one is
+        raise _unknown(account)  # numeric cursors stay numeric
     return here
 
 
-def _asked(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
+def _fetch(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
     try:
         return ask(here.start)
     except Refused as refused:
-        if is_resumed and refused.code == "http_error":  # a 400, 404 or 410 to a place that was one
+        if is_resumed and refused.code == "http_error":  # a 400, 404 or 410 for a cursor that the PMS issued
             raise _unknown(account) from None
         raise
 
 
 def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, _Cursor | None]]:
-    """Yield a page in parts, each with what comes after it."""
+    """Yield the parts of a page, each with the cursor of the next one."""
     following = _following(account, here, page)
     part = here
     while True:
@@ -103,31 +102,31 @@ def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, 
 
 
 def _end_of_part(listings: Sequence[FoundListing], start: int) -> int:
-    """Where a part ends that begins here: one listing at least, and no more than is written in a moment."""
-    pictures = itertools.accumulate(len(one.pictures) for one in listings[start : start + MAX_ON_A_PAGE])
+    """Return the end of the part at `start`: at least one listing, and no more than one transaction should write."""
+    pictures = itertools.accumulate(len(listing.pictures) for listing in listings[start : start + MAX_ON_A_PAGE])
     return start + max(1, sum(so_far <= MAX_PICTURES_ON_A_PAGE for so_far in pictures))
 
 
 def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:
     if not page.listings:
         return None
-    told = _fingerprint(page.listings)
-    if told == here.landmark:
-        raise account.bad_answer("comes again, page after page")
+    fingerprint = _fingerprint(page.listings)
+    if fingerprint == here.landmark:
+        raise account.bad_answer("repeats earlier pages")
     if page.next_cursor is None:
         return None
     is_landmark = here.number & (here.number - 1) == 0
-    there = _Cursor(page.next_cursor, 0, here.number + 1, told if is_landmark else here.landmark)
-    if there.number > MAX_PAGES:
-        raise account.bad_answer("has no end")
-    if len(str(there)) > MAX_CURSOR - ROOM_FOR_PARTS or not is_storable(there.start):
-        raise account.bad_answer("has a link that can't be kept")
-    return there
+    following = _Cursor(page.next_cursor, 0, here.number + 1, fingerprint if is_landmark else here.landmark)
+    if following.number > MAX_PAGES:
+        raise account.bad_answer("has too many pages")
+    if len(str(following)) > MAX_CURSOR - ROOM_FOR_PARTS or not is_storable(following.start):
+        raise account.bad_answer("has a next-page cursor that can't be stored")
+    return following
 
 
 def _fingerprint(listings: Sequence[FoundListing]) -> str:
-    return hashlib.sha256("\0".join(one.external_id for one in listings).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(listing.external_id for listing in listings).encode()).hexdigest()[:16]
 
 
 def _unknown(account: Account) -> Refused:
-    return Refused(f"{account.provider.name} doesn't know where we stopped any more.", code="cursor")
+    return Refused(f"{account.provider.name} no longer accepts the cursor of this sync.", code="cursor")

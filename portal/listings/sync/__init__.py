@@ -1,4 +1,4 @@
-"""Sync: what a PMS says of its listings becomes ours, page by page."""
+"""Sync: reads the listings of a PMS page by page and stores them."""
 
 from portal.listings.sync.tasks import begin_anew, enqueue_missing, run
 

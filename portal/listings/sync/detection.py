@@ -1,4 +1,4 @@
-"""Which ListingImages there should be: what the PMS says now, compared with the stored rows (seed A, step 2)."""
+"""Image detection: compares the pictures that the PMS lists now with the stored ListingImages."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +15,17 @@ from portal.listings import providers
 from portal.listings.models import GALLERY, THUMBNAIL, VERIFY_EVERY, IntegrationAccount, Listing, ListingImage
 from portal.work import Work
 
-AS_IT_IS = "surrogateescape"  # bytes that are no UTF-8: %E8 and %E9 are two names
+KEEP_BYTES = "surrogateescape"  # keeps bytes that aren't UTF-8, so that different escapes stay different names
 SIGNED_WITH = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
-SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure: from when and until when
-MAX_SUPERSEDED = 300  # records of a listing that are kept: a PMS may name each picture anew at each sync
+SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure's start and expiry times
+MAX_SUPERSEDED = 300  # rows kept of a listing: a PMS may change every URL at each sync
 
 
 _Stored = Row[int, int, str, str, str, int, str | None, str | None, datetime | None]
 
 
 class Wanted(NamedTuple):
-    """A picture that the PMS names now: what a ListingImage should stand for."""
+    """A picture that the PMS lists now, and that needs a ListingImage."""
 
     listing_id: int
     type: str
@@ -38,32 +38,36 @@ class Wanted(NamedTuple):
 
 
 def url_sha256(url: str) -> str:
-    """Tell URLs apart by what they name, not by who may read it until when (A7)."""
+    """Return the hash of a URL without signature parameters, so that re-signing doesn't make a picture look new.
+
+    See tests/contracts/README.md, "Signed URLs".
+    """
     return hashlib.sha256(_unsigned(url).encode()).hexdigest()
 
 
 def detect(w: Work, listings: Sequence[Listing]) -> int:
-    """Have a ListingImage for each picture of these listings, in a fixed number of statements; return how many are new.
+    """Give each picture of these listings a ListingImage; return the number of new ones.
 
-    What the PMS doesn't name any more is kept, and marked (A5, A8). Under the lock of their account.
+    Takes a fixed number of statements. Images that the PMS no longer lists are kept and marked as superseded (Image CDN
+    contract, "Updated Images"). Call it under the account's lock.
     """
     stored = _stored([listing.id for listing in listings])
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
     accounts, at = {listing.id: listing.account_id for listing in listings}, now()
-    for one in (each for listing in listings for each in wanted(listing)):
-        row = stored.pop(one.identity, None)
+    for picture in (each for listing in listings for each in wanted(listing)):
+        row = stored.pop(picture.identity, None)
         if row is None:
-            new.append(_fresh(one, accounts[one.listing_id]))
-        elif change := _change(row, one, at):
+            new.append(_new_row(picture, accounts[picture.listing_id]))
+        elif change := _change(row, picture, at):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
     gone = [row.id for row in stored.values() if row.superseded_at is None]
-    _forget(w, list(stored.values()))
+    _forget_oldest(w, list(stored.values()))
     if due := [*new, *(row for rows in changes.values() for row in rows if row.get("next_at") == at)]:
         _spread(listings[0].account, due)
     if new:
         db.session.execute(insert(ListingImage), new)
-    for same_columns in changes.values():  # three kinds at most
+    for same_columns in changes.values():  # at most three sets of columns
         db.session.execute(update(ListingImage), same_columns)
     if gone:
         marked = update(ListingImage).where(ListingImage.id.in_(gone))
@@ -74,9 +78,9 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
 
 
 def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
-    """Have pictures uploaded in their turn: so many with each sync, the rest as many syncs later (A18).
+    """Schedule uploads within the provider's budget per sync; the rest is due that many syncs later.
 
-    What waited before has its turn before them.
+    Pictures that were already waiting use up the budget first. See tests/contracts/README.md, "Budget of a sync".
     """
     budget = providers.ALL[account.definition.provider].uploads_per_sync
     for nth, row in enumerate(due, account.uploads):
@@ -84,10 +88,10 @@ def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
     account.uploads += len(due)
 
 
-def _forget(w: Work, unnamed: Sequence[_Stored]) -> None:
-    """Delete the oldest records, past MAX_SUPERSEDED of a listing, of what the PMS doesn't name any more."""
+def _forget_oldest(w: Work, unlisted: Sequence[_Stored]) -> None:
+    """Delete all but the newest MAX_SUPERSEDED superseded images of each listing."""
     by_listing: dict[int, list[_Stored]] = {}
-    for row in sorted(unnamed, key=lambda row: row.id, reverse=True):
+    for row in sorted(unlisted, key=lambda row: row.id, reverse=True):
         by_listing.setdefault(row.listing_id, []).append(row)
     old = [row for rows in by_listing.values() for row in rows[MAX_SUPERSEDED:] if row.superseded_at]
     if old:
@@ -98,14 +102,14 @@ def _forget(w: Work, unnamed: Sequence[_Stored]) -> None:
 
 
 def wanted(listing: Listing) -> Iterator[Wanted]:
-    """Yield what a listing shows, the first of equal pictures only."""
+    """Yield the thumbnail and gallery pictures of a listing, without repeats."""
     seen = set()
     thumbnail = [Wanted(listing.id, THUMBNAIL, listing.thumbnail_url, 0)] if listing.thumbnail_url else []
-    gallery = (Wanted(listing.id, GALLERY, picture["url"], n) for n, picture in enumerate(listing.pictures))
-    for one in (*thumbnail, *gallery):
-        if one.identity not in seen:
-            seen.add(one.identity)
-            yield one
+    gallery = (Wanted(listing.id, GALLERY, item["url"], n) for n, item in enumerate(listing.pictures))
+    for picture in (*thumbnail, *gallery):
+        if picture.identity not in seen:
+            seen.add(picture.identity)
+            yield picture
 
 
 def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
@@ -124,7 +128,7 @@ def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
     return {(row.listing_id, row.type, row.url_sha256): row for row in db.session.execute(rows)}
 
 
-def _fresh(wanted: Wanted, account_id: int) -> dict[str, Any]:
+def _new_row(wanted: Wanted, account_id: int) -> dict[str, Any]:
     return {
         "account_id": account_id,
         "listing_id": wanted.listing_id,
@@ -137,17 +141,17 @@ def _fresh(wanted: Wanted, account_id: int) -> dict[str, Any]:
 
 
 def _change(row: _Stored, wanted: Wanted, at: datetime) -> Mapping[str, Any]:
-    """What is another now: its place, its signature, or that it is back; due `at` once where it is to be fetched.
+    """Return the changed columns: position, URL, or that the picture is back. `next_at` is `at` if it must be fetched.
 
-    A link that failed is fetched again where its signature is a fresh one: the old one may just have been over.
+    A failed picture with a new signature is fetched again, as the old one may have expired.
     """
     change: dict[str, Any] = {}
-    is_signed_anew = row.original_url != wanted.url
-    if is_signed_anew or row.position != wanted.position:
+    is_re_signed = row.original_url != wanted.url
+    if is_re_signed or row.position != wanted.position:
         change |= {"original_url": wanted.url, "position": wanted.position}
     if row.superseded_at is not None:
         change |= {"superseded_at": None, "next_at": at + VERIFY_EVERY if row.key else at, "attempts": 0}
-    if is_signed_anew and row.failure_reason:
+    if is_re_signed and row.failure_reason:
         change |= {"failure_reason": None, "next_at": at, "attempts": 0}
     return change
 
@@ -159,17 +163,17 @@ def host_of(url: str) -> str:
 def _unsigned(url: str) -> str:
     parts = _parts(url)
     if parts.query:
-        kept = [(name, value) for name, value in _asked(parts.query) if not _signs(name)]
-        parts = parts._replace(query=urlencode(kept, errors=AS_IT_IS))
+        unsigned = [(name, value) for name, value in _parameters(parts.query) if not _signs(name)]
+        parts = parts._replace(query=urlencode(unsigned, errors=KEEP_BYTES))
     return urlunsplit(parts._replace(fragment=""))
 
 
-def _asked(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, errors=AS_IT_IS)
+def _parameters(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True, errors=KEEP_BYTES)
 
 
 def _parts(url: str) -> SplitResult:
-    """A URL in parts; all of it is the path where it is none: the download will say so."""
+    """Split a URL. An invalid one becomes a path, and fails when it is downloaded."""
     try:
         return urlsplit(url)
     except ValueError:

@@ -12,8 +12,8 @@ from portal.listings import providers
 from portal.listings.models import IntegrationAccount, SyncPage
 from portal.listings.providers.base import Page
 
-MAX_PASSES = 10  # a sync; in a random order each leaves at most 1/e of the unseen, so all ten leave 1 in 22,000
-MAX_PAGES = 5_000  # a sync, all passes; half a million listings, or a PMS that lies about how many it has
+MAX_PASSES = 10  # a sync; in random order each pass misses at most 1/e of what is unseen: after ten, 1 in 22,000
+MAX_PAGES = 5_000  # a sync, all passes together; half a million listings, or a PMS with a wrong total
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Pass:
 
     listing_ids: frozenset[int]
     given: int  # listings returned, repeats included
-    total: int | None  # listings that the PMS counts, as of the last page that says so
+    total: int | None  # listings according to the last page that has a total
     pages: int
 
     @property
@@ -32,7 +32,7 @@ class Pass:
 
 
 def add(account: IntegrationAccount, page: Page, listing_ids: Sequence[int]) -> list[Pass]:
-    """Record a page and return the passes of the sync so far, this page included. Under the account's lock."""
+    """Record a page and return the passes of the sync so far, including this page. Call it under the account's lock."""
     db.session.add(
         SyncPage(
             account_id=account.id,
@@ -76,10 +76,10 @@ def is_whole(passes: Sequence[Pass], withheld: int | None) -> bool:
 
 
 def may_read_again(passes: Sequence[Pass]) -> bool:
-    """Return whether a sync that is not whole makes another pass: not if it would bring nothing new, nor for ever."""
+    """Return whether an incomplete sync makes another pass: not if it would bring nothing new, nor past the limits."""
     if _is_short(passes):
         return False
-    return len(passes) < MAX_PASSES and sum(one.pages for one in passes) + passes[-1].pages <= MAX_PAGES
+    return len(passes) < MAX_PASSES and sum(each.pages for each in passes) + passes[-1].pages <= MAX_PAGES
 
 
 def withheld(passes: Sequence[Pass], before: int | None) -> int | None:
@@ -88,7 +88,7 @@ def withheld(passes: Sequence[Pass], before: int | None) -> int | None:
 
 
 def shortfall(account: IntegrationAccount, passes: Sequence[Pass]) -> str:
-    """Explain to people why a sync that was not whole removed nothing."""
+    """Return a sentence for people: why an incomplete sync removed nothing."""
     name, last = providers.ALL[account.definition.provider].name, passes[-1]
     if _is_short(passes):
         return f"{name} counts {last.total:,} listings but returned {last.given:,}. Nothing was removed."
@@ -101,17 +101,17 @@ def shortfall(account: IntegrationAccount, passes: Sequence[Pass]) -> str:
 
 
 def progress(accounts: Sequence[IntegrationAccount]) -> float | None:
-    """How much of the syncs under way is done, from 0 to 1; None where the PMS doesn't say how much there is."""
-    found = sum(account.found for account in accounts if account.started_at)
+    """Return the progress of the running syncs, from 0 to 1, or None if the PMS doesn't count its listings."""
+    read = sum(account.found for account in accounts if account.started_at)
     total = sum(account.total or 0 for account in accounts if account.started_at)
-    return min(1.0, found / total) if total else None
+    return min(1.0, read / total) if total else None
 
 
 def _passes(account: IntegrationAccount) -> list[Pass]:
     columns = (SyncPage.pass_number, SyncPage.listing_ids, SyncPage.total)
     pages = select(*columns).where(SyncPage.account_id == account.id).order_by(SyncPage.number)
-    found = groupby(db.session.execute(pages), key=attrgetter("pass_number"))
-    return [_pass(list(its)) for _, its in found]
+    by_pass = groupby(db.session.execute(pages), key=attrgetter("pass_number"))
+    return [_pass(list(group)) for _, group in by_pass]
 
 
 def _pass(pages: Sequence[Row[int, list[int], int | None]]) -> Pass:
@@ -125,21 +125,21 @@ def _pass(pages: Sequence[Row[int, list[int], int | None]]) -> Pass:
 
 
 def _alike(passes: Sequence[Pass]) -> list[Pass]:
-    """The latest passes, as far back as their counts equal those of the last one."""
+    """Return the latest passes, newest first, back to the first whose counts differ from the last one's."""
     last = passes[-1]
-    return list(takewhile(lambda one: (one.given, one.total) == (last.given, last.total), reversed(passes)))
+    return list(takewhile(lambda each: (each.given, each.total) == (last.given, last.total), reversed(passes)))
 
 
 def _has_all_given(alike: Sequence[Pass]) -> bool:
-    """Whether as many distinct listings were seen as one pass returns."""
+    """Return whether the passes saw as many distinct listings as one pass returns."""
     return len(_together(alike)) == alike[0].given
 
 
 def _is_short(passes: Sequence[Pass]) -> bool:
-    """Whether two passes in a row saw all that the PMS returns, and it counts more."""
+    """Return whether two passes in a row saw everything that the PMS returns, while it counts more."""
     alike = _alike(passes)
     return len(alike) > 1 and alike[0].withheld > 0 and _has_all_given(alike)
 
 
 def _together(passes: Iterable[Pass]) -> frozenset[int]:
-    return frozenset[int]().union(*(one.listing_ids for one in passes))
+    return frozenset[int]().union(*(each.listing_ids for each in passes))

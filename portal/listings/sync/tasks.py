@@ -1,8 +1,8 @@
-"""Sync: what a PMS says of its listings becomes ours, page by page; each page is a change of its own.
+"""Sync jobs: read the listings of due accounts page by page, and store each page in one transaction.
 
-An account that is due is a task: one page is asked for and stored, and it is due again for the next. So a
-sync that is killed goes on from its cursor, and many accounts take turns. After the last page the list may be read
-again from the first: see `passes`.
+A due account is a task: one page is fetched and stored, and the account is due again for the next. A killed sync
+therefore continues at its cursor, and many accounts share the workers. After the last page, the list may be read again
+from the first: see `passes`.
 """
 
 import json
@@ -28,16 +28,16 @@ from portal.work import Work, held, lock, work
 
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_place=4, per_workspace=4)  # a place is a PMS's host
 CANDIDATES = 200
-LEASE = timedelta(seconds=120)  # a page whose worker died is asked for again then
-RETRY_AFTER_S = (5, 30, 120)  # a page that did not come; after the last the sync has failed
+LEASE = timedelta(seconds=120)  # after it, a page whose worker died is fetched again
+RETRY_AFTER_S = (5, 30, 120)  # pauses before a page is retried; then the sync fails
 MAX_ATTEMPTS = 10  # of a page, interruptions included
-ANSWERS_HELD = 4  # of which parts are left: up to 20 MB each, and who holds none asks once more
-FRESH_S = 120  # a token that was good so lately is not the reason for a refusal: another would not help
+RESPONSES_HELD = 4  # that are partly stored: up to 20 MB each; a worker without one requests it again
+FRESH_S = 120  # a token younger than this is not the reason of a refusal
 
 
 @dataclass(frozen=True)
 class _Task:
-    """An account as plain values: its PMS is asked in a thread, without the database."""
+    """An account as plain values, for a thread without database access."""
 
     candidate: Candidate
     began_at: datetime | None
@@ -51,48 +51,48 @@ class _Task:
 
 @dataclass(frozen=True)
 class _FetchResult:
-    """What the PMS said: a page, or a token to go on with, or why neither."""
+    """The outcome of a task: a page, or a token, or an error."""
 
     page: Page | None = None
     token: Token | None = None
     error: str = ""
-    again_in_s: float | None = None  # None with an error: this sync has failed
+    again_in_s: float | None = None  # with an error: None fails the sync
     is_token_bad: bool = False
     is_cursor_bad: bool = False
-    is_paced: bool = False  # it was our own restraint: the attempt does not count
+    is_paced: bool = False  # delayed by our own rate limit: the attempt doesn't count
 
 
 BROKEN = _FetchResult(error="Something went wrong on our side.")
 
 
 def run() -> int:
-    """Ask for the pages that are due, side by side, until none is; return how many were asked for."""
-    return dispatch.run(_claim, _ask, _note, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
+    """Fetch due pages side by side until none is left; return their number."""
+    return dispatch.run(_claim, _ask, _record, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
 
 
 def enqueue_missing() -> int:
-    """Ring where accounts are due and no worker is on its way to them; return how many are due."""
+    """Enqueue the job if accounts are due and it is neither queued nor running; return how many are due."""
     return dispatch.enqueue_missing(IntegrationAccount.next_at, jobs.sync_listings())
 
 
 def begin_anew(w: Work, account: IntegrationAccount) -> None:
-    """Give up the sync that may be under way, and begin one at once. Under the account's lock."""
+    """Start a sync from the first page, and abandon a running one. Call it under the account's lock."""
     transitions.end(account)
     account.next_at = now()
     w.enqueue(jobs.sync_listings())
 
 
 def _claim(most: int) -> list[_Task]:
-    """Take accounts that are due, within the limits, with a lease; count the attempts before they are made."""
+    """Lease due accounts within the limits; attempts are incremented before they are made, so crashes count too."""
     busy = _candidates(IntegrationAccount.syncing_until > now())
     hosts, workspaces = LIMITS.saturated(busy)
     is_free = IntegrationAccount.host.not_in(hosts) & IntegrationDefinition.workspace_id.not_in(workspaces)
-    chosen = LIMITS.pick(_candidates((IntegrationAccount.next_at <= now()) & is_free), busy, most)
-    if not chosen:
+    picked = LIMITS.pick(_candidates((IntegrationAccount.next_at <= now()) & is_free), busy, most)
+    if not picked:
         release()
         return []
     with work():
-        due = select(IntegrationAccount).where(IntegrationAccount.id.in_(chosen), IntegrationAccount.next_at <= now())
+        due = select(IntegrationAccount).where(IntegrationAccount.id.in_(picked), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
         return [task for account in free if (task := _started(account))]
@@ -100,7 +100,7 @@ def _claim(most: int) -> list[_Task]:
 
 def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
     account = IntegrationAccount
-    found = (
+    query = (
         select(
             account.id,
             account.host,
@@ -112,7 +112,7 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
         .order_by(account.next_at, account.id)
         .limit(CANDIDATES)
     )
-    return [Candidate(*row) for row in db.session.execute(found)]
+    return [Candidate(*row) for row in db.session.execute(query)]
 
 
 def _started(account: IntegrationAccount) -> _Task | None:
@@ -123,11 +123,11 @@ def _started(account: IntegrationAccount) -> _Task | None:
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
         transitions.fail(
-            account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and type them again."
+            account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and enter them again."
         )
         return None
     if account.attempts >= MAX_ATTEMPTS:
-        transitions.fail(account, "The sync broke off each time.")
+        transitions.fail(account, "The sync was interrupted each time.")
         return None
     account.attempts += 1
     account.syncing_until = account.next_at = now() + LEASE
@@ -145,7 +145,7 @@ def _started(account: IntegrationAccount) -> _Task | None:
 
 
 def _ask(task: _Task) -> _FetchResult:
-    """Ask for a token where there is none that is good, else for a page: never both, so that no token is lost."""
+    """Fetch a token if there is no valid one, or else a page; never both, so that a token is stored before its use."""
     provider, at = providers.ALL[task.provider], now().timestamp()
     token = task.token if task.token and task.token.good_until > at + PAGE_DEADLINE_S else None
     account = HttpAccount(provider, task.credentials, token)
@@ -174,7 +174,7 @@ _rest_lock = threading.Lock()
 
 
 def _page(account: HttpAccount, task: _Task) -> Page:
-    """The next page: of an answer that was cut, where this worker holds the rest of it, else from the PMS."""
+    """Return the next page: from the rest of a response that this worker holds, or else from the PMS."""
     with _rest_lock:
         pages = _rest.pop((task.candidate.id, task.began_at, task.passes, task.cursor), None)
     pages = pages or account.provider.pages(account, task.cursor)
@@ -182,42 +182,42 @@ def _page(account: HttpAccount, task: _Task) -> Page:
     if page.is_cut:
         with _rest_lock:
             _rest[task.candidate.id, task.began_at, task.passes, page.next_cursor] = pages
-            if len(_rest) > ANSWERS_HELD:
+            if len(_rest) > RESPONSES_HELD:
                 _rest.popitem(last=False)
     return page
 
 
-def _note(results: dispatch.Results[_Task, _FetchResult]) -> None:
-    """Write down what came of some tasks, each in a change of its own."""
-    for task, found in results:
+def _record(results: dispatch.Results[_Task, _FetchResult]) -> None:
+    """Record the results of some tasks, each in its own transaction."""
+    for task, result in results:
         with work() as w:
-            _apply(w, task, found)
+            _apply(w, task, result)
 
 
-def _apply(w: Work, task: _Task, found: _FetchResult) -> None:
+def _apply(w: Work, task: _Task, result: _FetchResult) -> None:
     account = db.session.get(IntegrationAccount, task.candidate.id)
     if account is None or not lock(account.definition) or not lock(account) or not _is_current(account, task):
-        return  # it was removed meanwhile, or another worker asks for this page by now
+        return  # the account was removed meanwhile, or another worker has taken over
     account.syncing_until = None
-    if found.is_token_bad:
+    if result.is_token_bad:
         account.token = None
-    if found.page:
-        transitions.store(w, account, found.page)
-    elif found.token:
-        account.token = json.dumps(found.token)
+    if result.page:
+        transitions.store(w, account, result.page)
+    elif result.token:
+        account.token = json.dumps(result.token)
         account.attempts, account.next_at = 0, now()
-    elif found.again_in_s is not None:
-        account.attempts -= found.is_paced
-        account.error = None if found.is_paced else found.error[:300]
-        account.next_at = now() + timedelta(seconds=found.again_in_s)
-    elif found.is_cursor_bad and not account.has_begun_anew:
+    elif result.again_in_s is not None:
+        account.attempts -= result.is_paced
+        account.error = None if result.is_paced else result.error[:300]
+        account.next_at = now() + timedelta(seconds=result.again_in_s)
+    elif result.is_cursor_bad and not account.has_begun_anew:
         begin_anew(w, account)
         account.has_begun_anew = True
     else:
-        transitions.fail(account, found.error)
+        transitions.fail(account, result.error)
 
 
 def _is_current(account: IntegrationAccount, task: _Task) -> bool:
-    asked = (task.began_at, task.passes, task.cursor, task.attempts)
-    is_same = asked == (account.started_at, account.passes, account.cursor, account.attempts)
+    state = (task.began_at, task.passes, task.cursor, task.attempts)
+    is_same = state == (account.started_at, account.passes, account.cursor, account.attempts)
     return is_same and account.removed_at is None

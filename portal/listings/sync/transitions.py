@@ -1,4 +1,4 @@
-"""Transitions of a sync: what a page, the end of a pass or an error makes of its account."""
+"""State transitions of a sync: how a page, the end of a pass or an error changes the account."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,7 +18,7 @@ LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
 
 
 def store(w: Work, account: IntegrationAccount, page: Page) -> None:
-    """Take a page in; the last page ends a pass."""
+    """Store a page; the last page ends a pass."""
     read = passes.add(account, page, upsert.take_in(w, account, page.listings))
     account.note = account.note or (page.notes[0][:300] if page.notes else None)
     account.attempts, account.error, account.cursor = 0, None, page.next_cursor
@@ -26,11 +26,11 @@ def store(w: Work, account: IntegrationAccount, page: Page) -> None:
     if page.next_cursor is None:
         _end_pass(w, account, read)
     elif account.pages >= passes.MAX_PAGES:
-        fail(account, "What the PMS says has no end.")
+        fail(account, "The PMS's list never ends.")
 
 
 def fail(account: IntegrationAccount, error: str) -> None:
-    """End a sync that can't go on. Nothing that we have is removed; the next one comes later each time."""
+    """End a sync with an error. No listing is removed; the pause before the next sync doubles with each failure."""
     end(account)
     account.failures += 1
     account.error = error[:300]
@@ -39,14 +39,14 @@ def fail(account: IntegrationAccount, error: str) -> None:
 
 
 def end(account: IntegrationAccount) -> None:
-    """Forget the sync under way: its place, and what it saw."""
+    """Clear the state of the running sync: its cursor, and the pages that it stored."""
     account.started_at = account.syncing_until = account.cursor = None
     account.attempts, account.has_begun_anew = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
 
 
 def _end_pass(w: Work, account: IntegrationAccount, read: Sequence[Pass]) -> None:
-    """End the sync if it is whole or was given enough passes; else the list is read again from its first page."""
+    """End the sync if it is complete or has used up its passes; otherwise read the list again from its first page."""
     if passes.is_whole(read, account.withheld):
         removal.remove_missing(w, account)
         account.synced_at = now()

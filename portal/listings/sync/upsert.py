@@ -1,4 +1,4 @@
-"""A page of listings becomes rows: what is new or another is written in bulk, what is the same not at all."""
+"""Storing a page of listings: new and changed ones are written in bulk, unchanged ones not at all."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ from portal.work import Work, held
 
 
 def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
-    """Store what a page says, and where the Image CDN is on have its pictures copied; return the listings' ids.
+    """Store the listings of a page and, if the Image CDN is on, schedule their pictures; return the listings' ids.
 
-    In a fixed number of statements. Under the account's lock.
+    Takes a fixed number of statements. Call it under the account's lock.
     """
     by_id = {listing.external_id: listing for listing in found}
     stored = _stored(account, list(by_id))
@@ -34,7 +34,7 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
         elif row.missing_since is not None:
             changes.append({"id": row.id, **values, "is_detected": row.is_detected, "missing_since": None})
     if changes:
-        changes.sort(key=lambda change: change["id"])  # the order in which everybody locks them
+        changes.sort(key=lambda change: change["id"])  # the lock order of all transactions
         db.session.execute(update(Listing), changes)
     if new:
         db.session.execute(insert(Listing), new)
@@ -49,35 +49,35 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
 def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
-    asked = select(Listing).where(Listing.id.in_(listing_ids)).options(WITH_ACCOUNT)
-    rows = held(asked.order_by(Listing.id), Listing)  # first
+    query = select(Listing).where(Listing.id.in_(listing_ids)).options(WITH_ACCOUNT)
+    rows = held(query.order_by(Listing.id), Listing)  # listings are locked before their images
     listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
-        if listing.has_news:  # the one that it waited for may be gone
-            mine = select(ListingImage).where(ListingImage.listing_id == listing.id)
-            results.tell(w, listing, db.session.scalars(mine).all())
+        if listing.has_news:  # the PMS may no longer list the last waiting picture
+            images = select(ListingImage).where(ListingImage.listing_id == listing.id)
+            results.tell(w, listing, db.session.scalars(images).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
     counts.refresh(listing_ids)
 
 
 def _stored(account: IntegrationAccount, external_ids: Sequence[str]) -> dict[str, Row[int, str, str, bool, Any]]:
     columns = (Listing.id, Listing.external_id, Listing.content_sha256, Listing.is_detected, Listing.missing_since)
-    mine = select(*columns).where(Listing.account_id == account.id, Listing.external_id.in_(external_ids))
-    return {row.external_id: row for row in db.session.execute(mine)}
+    query = select(*columns).where(Listing.account_id == account.id, Listing.external_id.in_(external_ids))
+    return {row.external_id: row for row in db.session.execute(query)}
 
 
 def _values(listing: FoundListing) -> dict[str, Any]:
-    said = {
+    content = {
         "external_id": listing.external_id,
         "name": listing.name,
         "thumbnail_url": listing.thumbnail_url,
         "pictures": [_object(picture) for picture in listing.pictures],
     }
-    return said | {"content_sha256": hashlib.sha256(json.dumps(said).encode()).hexdigest()}
+    return content | {"content_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def _object(picture: Picture) -> dict[str, str]:
-    """A picture as the API shows it: `url` and `description` always, the rest where the PMS says it (A13)."""
+    """Return a picture as the API returns it: always `url` and `description`, other fields if the PMS has them."""
     more = {"id": picture.external_id, "room": picture.room}
     return {"url": picture.url, "description": picture.description} | {k: v for k, v in more.items() if v}

@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 
-ALL_SCOPES = "images:read images:write webhooks"  # that a key had which was made for everything
+ALL_SCOPES = "images:read images:write webhooks"  # of a key with all scopes, before this revision
 
 
 def upgrade() -> None:

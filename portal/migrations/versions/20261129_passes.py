@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A sync that is under way goes on: the pages that it has are those of its first pass."""
+    """Running syncs continue: their stored pages become those of their first pass."""
     op.add_column("integration_account", sa.Column("passes", sa.Integer(), server_default="0", nullable=False))
     op.add_column("integration_account", sa.Column("withheld", sa.Integer(), nullable=True))
     op.add_column("sync_page", sa.Column("pass_number", sa.Integer(), server_default="0", nullable=False))

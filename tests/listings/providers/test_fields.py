@@ -53,7 +53,7 @@ def test_every_field_that_is_wrong_is_told_at_once() -> None:
         "colour": "Hostaway has no such field.",
         "clientId": "At most 2,000 characters.",
         "clientSecret": "API key is missing.",
-        "baseUrl": "An address begins with https:// or http://.",
+        "baseUrl": "The address must start with https:// or http://.",
     }
 
 
@@ -79,7 +79,7 @@ def test_an_address_at_home_is_refused(nothing_allowed: None, key: str, url: str
 def test_an_address_at_home_is_no_matter_of_ports(nothing_allowed: None, url: str) -> None:
     said = problems("HOSTAWAY", clientId="1", clientSecret="2", baseUrl=url)
     assert said == {
-        "baseUrl": "That address is not on the public internet. Only the operator of this portal can allow it."
+        "baseUrl": "This address is not on the public internet. Only the operator of this portal can allow it."
     }
     assert "ports 80 and 443" in problems("GENERIC", url="https://1.1.1.1:8443/")["url"]
 

@@ -145,7 +145,7 @@ def test_credentials_that_are_not_good_are_told_in_a_sentence(known: Known) -> N
             with pytest.raises(Refused) as raised:
                 walked(account_of(pms))
             said = raised.value.code, raised.value.message
-            assert said == ("credentials", f"{name} refuses these credentials."), status
+            assert said == ("credentials", f"{name} rejected these credentials."), status
 
 
 def test_credentials_that_the_fake_does_not_know_are_refused(known: Known) -> None:
