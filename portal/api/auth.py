@@ -1,4 +1,4 @@
-"""Who calls: a Bearer key, how often it may, and for what. Cookies and query strings count for nothing."""
+"""API authentication by Bearer key, with rate limits and scopes. Cookies and query strings are ignored."""
 
 from typing import cast
 
@@ -18,22 +18,22 @@ READS = ("GET", "HEAD", "OPTIONS")
 def guard(
     blueprint: APIBlueprint, read: str = READ_SCOPE, write: str = WRITE_SCOPE, *, admins_only: bool = False
 ) -> None:
-    """Let nobody into a blueprint without a good key that has the scope for the method, and is an admin's."""
-    blueprint.before_request(lambda: _admit(read if request.method in READS else write, admins_only))
+    """Require a valid API key with the scope for the request's method and, if `admins_only`, the admin role."""
+    blueprint.before_request(lambda: _authorize(read if request.method in READS else write, admins_only))
 
 
 def api_key() -> ApiKey:
-    """The key of this request."""
+    """Return the API key of this request."""
     return cast(ApiKey, g.api_key)
 
 
 def workspace() -> Workspace:
-    """The workspace whose key this is: everything is found through it."""
+    """Return the workspace of the API key. Every lookup must be limited to it."""
     return api_key().workspace
 
 
-def _admit(scope: str, admins_only: bool) -> None:
-    """Count a call by its key, and one without a good key by its address (cases E12, H1 to H4)."""
+def _authorize(scope: str, admins_only: bool) -> None:
+    """Rate-limit calls by API key, and calls without a valid key by client address."""
     try:
         g.api_key = access.key_of_secret(_secret())
     except Unauthorized:
@@ -44,10 +44,10 @@ def _admit(scope: str, admins_only: bool) -> None:
 
 
 def _secret() -> str:
-    """The secret of `Authorization: Bearer`, and from nowhere else (case E4)."""
+    """Return the secret from the `Authorization: Bearer` header, the only accepted source."""
     sent = request.authorization
     if sent is None or sent.type != "bearer" or not sent.token:
-        raise Unauthorized("This needs an API key: Authorization: Bearer YOUR_KEY.")
+        raise Unauthorized("An API key is required. Send it as Authorization: Bearer YOUR_KEY.")
     return sent.token
 
 

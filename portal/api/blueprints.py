@@ -1,4 +1,7 @@
-"""Blueprints in a dialect: guarded, failures in its form; in A's and B's the bodies are read first."""
+"""Blueprints of each dialect, with authentication and the dialect's error format.
+
+Blueprints under /api/v1 also parse JSON bodies before their routes run.
+"""
 
 from typing import Any
 
@@ -10,16 +13,16 @@ from pydantic import Field
 from portal.api import auth, bodies, dialects
 from portal.api.bodies import ERRORS, IMAGE_CDN_ERRORS, Path
 
-V1, UNVERSIONED = "/api/v1", "/api/properties"  # seeds A and B; C
+V1, UNVERSIONED = "/api/v1", "/api/properties"  # the unversioned one: Manage Property Images
 
 
 class PropertyPath(Path):
-    id: str = Field(description="The property's `id`, or its `numericId`.")
+    id: str = Field(description="The property's `id` or `numericId`.")
 
 
 def speaking_a(name: str, path: str, tag: Tag) -> APIBlueprint:
-    """Make a blueprint of seed A under /api/v1, at a path that this dialect owns."""
-    blueprint = _speaking(dialects.IMAGE_CDN, name, V1 + path, tag, IMAGE_CDN_ERRORS)
+    """Create an Image CDN blueprint. `path` must lie under one of the dialect's prefixes."""
+    blueprint = _blueprint(dialects.IMAGE_CDN, name, V1 + path, tag, IMAGE_CDN_ERRORS)
     auth.guard(blueprint, auth.INTEGRATIONS_READ_SCOPE, auth.INTEGRATIONS_WRITE_SCOPE)
     blueprint.before_request(bodies.read)
     return blueprint
@@ -28,21 +31,21 @@ def speaking_a(name: str, path: str, tag: Tag) -> APIBlueprint:
 def speaking_b(
     name: str, path: str, tag: Tag, *, read: str = auth.READ_SCOPE, write: str = auth.WRITE_SCOPE
 ) -> APIBlueprint:
-    """Make a blueprint under /api/v1; `read` and `write` are the scopes that a key needs for them."""
-    blueprint = _speaking(dialects.PROPERTY_IMAGES, name, V1 + path, tag, ERRORS)
+    """Create a Property Images API blueprint. `read` and `write` are the scopes that a key needs."""
+    blueprint = _blueprint(dialects.PROPERTY_IMAGES, name, V1 + path, tag, ERRORS)
     auth.guard(blueprint, read, write)
     blueprint.before_request(bodies.read)
     return blueprint
 
 
 def speaking_c(name: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
-    """Make the blueprint of seed C, for admins' keys. Its bodies are forms: each route reads its own."""
-    blueprint = _speaking(dialects.MANAGE_IMAGES, name, UNVERSIONED, tag, failures)
+    """Create the Manage Property Images blueprint, for admin keys only. Its routes read their own form bodies."""
+    blueprint = _blueprint(dialects.MANAGE_IMAGES, name, UNVERSIONED, tag, failures)
     auth.guard(blueprint, admins_only=True)
     return blueprint
 
 
-def _speaking(dialect: dialects.Dialect, name: str, prefix: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
+def _blueprint(dialect: dialects.Dialect, name: str, prefix: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
     blueprint = APIBlueprint(
         name,
         __name__,
@@ -52,12 +55,15 @@ def _speaking(dialect: dialects.Dialect, name: str, prefix: str, tag: Tag, failu
         abp_responses=failures,
     )
     dialects.speak(blueprint, dialect)
-    blueprint.after_request(_name_methods)
+    blueprint.after_request(_narrow_allow)
     return blueprint
 
 
-def _name_methods(response: Response) -> Response:
-    """Answer OPTIONS for the route that was found: Flask adds …/images/<imageId>'s methods to …/images/presign."""
+def _narrow_allow(response: Response) -> Response:
+    """Limit the Allow header of OPTIONS to the matched route.
+
+    Otherwise Flask adds the methods of …/images/<imageId> to …/images/presign.
+    """
     if request.method == "OPTIONS" and response.status_code == 200 and request.url_rule:
         rules = current_app.url_map.iter_rules()
         same = [rule.methods or set() for rule in rules if rule.rule == request.url_rule.rule]

@@ -1,7 +1,7 @@
-"""Dialects: for each contract its own envelope, names and statuses, whoever raised the error.
+"""Dialects: the error envelope, field names and HTTP statuses of each contract.
 
-A dialect speaks for everything under its prefix: what its blueprints raise, what the framework raises there
-(404, 405, 413, 415, 429, 500), and the paths that no route knows.
+A dialect handles every error under its path prefixes: those raised by its blueprints, those raised by the
+framework (404, 405, 413, 415, 429, 500), and requests for unknown paths.
 """
 
 import logging
@@ -31,13 +31,13 @@ from portal.infra.statuses import status_of
 
 log = logging.getLogger(__name__)
 
-STORAGE_RETRY_S = 5  # seconds that a client waits before it tries a storage or database that was away
+STORAGE_RETRY_S = 5  # Retry-After while the storage or the database is unavailable
 READS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, before a dialect gives it a form."""
+    """An error, before a dialect renders it."""
 
     status: int
     code: str
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One contract: where it lives, which status a problem has there, and how a failure is written."""
+    """A contract's path prefixes, its status for each problem, and its error body."""
 
     prefixes: tuple[str, ...]
     status: Callable[[Problem], int]
@@ -65,12 +65,12 @@ class Dialect:
 
 
 def _image_cdn_status(problem: Problem) -> int:
-    """Seed A names no status: what is not there is a 404, whatever was to be done with it."""
+    """Return a problem's status: 404 for anything missing, on writes too. The Image CDN contract names none."""
     return status_of(problem, {Problem: 422})
 
 
 def _image_cdn_body(failure: Failure) -> dict[str, Any]:
-    """Seed A's answers are bare objects, and so are its failures (contract.md, X2)."""
+    """Return a bare error object: the Image CDN contract has no envelope."""
     return {"code": failure.code, "message": failure.message, "details": failure.details}
 
 
@@ -78,13 +78,13 @@ IMAGE_CDN = Dialect(("/api/v1/integration-definition", "/api/v1/listings"), _ima
 
 
 def _property_images_status(problem: Problem) -> int:
-    """Seed B: 422 for a property not found, a type and a quota; on reads an absence is a 404 (X3)."""
+    """Return 422 for a missing property, a disallowed type or a full quota, but 404 for anything missing on reads."""
     is_read = request.method in READS
     return status_of(problem, {Problem: 422, errors.NotFound: 404 if is_read else 422})
 
 
 def _property_images_body(failure: Failure) -> dict[str, Any]:
-    """contract.md, B23."""
+    """Return the error object in an `error` envelope. The Property Images API leaves the format open."""
     return {"error": {"code": failure.code, "message": failure.message, "details": failure.details}}
 
 
@@ -92,9 +92,9 @@ PROPERTY_IMAGES = Dialect(("/api",), _property_images_status, _property_images_b
 
 
 def _manage_images_status(problem: Problem) -> int:
-    """Seed C: 500 for an upload that fails and for an image that isn't there; the rest as everywhere (X3).
+    """Return 500 for a failed upload and an unknown image id, as the Manage Property Images contract demands.
 
-    Idempotency-Key is no word of seed C's: whoever knows the header knows its statuses, 422 too (B6).
+    The contract doesn't mention Idempotency-Key, so a reused key is a 422 as in the other dialects.
     """
     if problem.code == idempotency.REUSED:
         return 422
@@ -104,9 +104,9 @@ def _manage_images_status(problem: Problem) -> int:
 
 
 def _manage_images_body(failure: Failure) -> dict[str, Any]:
-    """Three keys, but for the 500 of a change: its two are the document's to the letter.
+    """Return the contract's three keys, or, for a 500 on a write, the two keys that it prescribes verbatim.
 
-    There is no place for details, so the sentence names the fields that are wrong.
+    The envelope has no place for details, so the message names the invalid fields.
     """
     if failure.status == 500 and request.method not in READS:
         return {"success": False, "message": "Failed to update property"}
@@ -117,26 +117,27 @@ def _manage_images_body(failure: Failure) -> dict[str, Any]:
 
 UPDATE_FAILED = {"image_not_found", rendering.FAILED}
 MANAGE_IMAGES = Dialect(("/api/properties",), _manage_images_status, _manage_images_body)
-ALL = (IMAGE_CDN, MANAGE_IMAGES, PROPERTY_IMAGES)  # the narrower prefixes first
+ALL = (IMAGE_CDN, MANAGE_IMAGES, PROPERTY_IMAGES)  # longer prefixes first
 
 
 def init_app(app: OpenAPI) -> None:
-    """Let each dialect answer for the paths under its prefix that no route matches."""
-    app.validation_error_callback = _refuse
-    app.before_request(_answer_for_no_route)
+    """Register the handlers for validation errors and for paths under a dialect's prefix that match no route."""
+    app.validation_error_callback = _raise_invalid
+    app.before_request(_handle_unrouted)
 
 
 def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
-    """Have every failure inside a blueprint answered in a dialect.
+    """Render every error of a blueprint in a dialect.
 
-    Each status by its number: a handler for a number on the app would win over one for all on the blueprint.
+    Each status has its own handler, because an app's handler for a status would take precedence over a
+    blueprint's handler for HTTPException.
     """
     blueprint.register_error_handler(Problem, lambda error: dialect.answer(_of_problem(error, dialect)))
     for broken in BROKEN_BODY:
         blueprint.register_error_handler(
-            broken, lambda _: dialect.answer(_of_framework(BadRequest("The body broke off.")))
+            broken, lambda _: dialect.answer(_of_framework(BadRequest("The request body was truncated.")))
         )
-    gone = errors.NotFound("It was removed meanwhile.")  # between a look at a row and the next
+    gone = errors.NotFound("It has just been deleted.")  # while the request was reading it
     blueprint.register_error_handler(ObjectDeletedError, lambda _: dialect.answer(_of_problem(gone, dialect)))
     for away in (OperationalError, PoolTimeout):
         blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error)))
@@ -144,8 +145,8 @@ def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
         blueprint.register_error_handler(status, lambda error: dialect.answer(_of_framework(error)))
 
 
-def _answer_for_no_route() -> Response | None:
-    """Say 404 or 405 where routing failed; a redirect to a tidier path is a 404 (X10)."""
+def _handle_unrouted() -> Response | None:
+    """Answer 404 or 405 if routing failed. A redirect becomes a 404: some clients drop the body of a redirected PUT."""
     error = request.routing_exception
     dialect = next((each for each in ALL if each.owns(request.path)), None)
     if error is None or dialect is None:
@@ -153,24 +154,30 @@ def _answer_for_no_route() -> Response | None:
     return dialect.answer(_of_framework(NotFound() if isinstance(error, RequestRedirect) else error))
 
 
-def _refuse(error: ValidationError) -> NoReturn:
-    """Turn pydantic's finding into our Invalid: a sentence for each field, and nothing of what was sent."""
+def _raise_invalid(error: ValidationError) -> NoReturn:
+    """Turn a pydantic error into Invalid, with a message per field and without the values that were sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     details: dict[str, Any] = {".".join(map(str, each["loc"])) or "body": f"{each['msg']}." for each in found}
     indexes = [part for each in found for part in each["loc"] if isinstance(part, int)]
     if indexes:
-        details["index"] = indexes[0]  # the first of a batch that is wrong, as the domain names it too
-    raise errors.Invalid("Some fields can't be used as they are.", code="fields", details=details)
+        details["index"] = indexes[0]  # the first invalid entry of a batch, as in errors of the domain
+    raise errors.Invalid("Some fields are invalid.", code="fields", details=details)
 
 
 def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
     headers = {}
     status = dialect.status(problem)
-    if status == 500:  # planned, so it must not look like a crash
+    if status == 500:  # prescribed by a contract: must not look like a crash in the logs
         headers["X-Error-Id"] = error_id = uuid4().hex[:12]
-        log.warning("%s: %s (%s, %s)", error_id, problem.message, problem.code, problem.details)
+        log.warning(
+            "update failed: error_id=%s code=%s details=%s message=%s",
+            error_id,
+            problem.code,
+            problem.details,
+            problem.message,
+        )
     elif isinstance(problem, errors.StorageFailed):
-        log.warning("storage failed: %s (%s)", problem.message, problem.details)
+        log.warning("storage failed: details=%s message=%s", problem.details, problem.message)
     if isinstance(problem, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(problem, errors.TooMany):
@@ -184,8 +191,8 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
 
 
 def _of_database(error: SQLAlchemyError) -> Failure:
-    log.warning("the database did not answer", exc_info=error)
-    message = "The database did not answer. Try again."
+    log.warning("database unavailable", exc_info=error)
+    message = "The database is unavailable. Try again."
     return Failure(503, "unavailable", message, headers={"Retry-After": str(STORAGE_RETRY_S)})
 
 
@@ -197,16 +204,16 @@ def _of_framework(error: HTTPException) -> Failure:
 
 
 SENTENCES = {
-    404: "There is nothing at this address.",
-    405: "This address does not take that method; the Allow header names those it takes.",
+    404: "There is no resource at this URL.",
+    405: "This method is not allowed here. The Allow header lists the allowed methods.",
     413: "The request is too large.",
-    429: "Too many requests. Try again when the Retry-After header says.",
+    429: "Too many requests. Wait as long as the Retry-After header says, then try again.",
     500: "Something went wrong on our side.",
 }
 
 
 def _spelled(details: Any) -> Any:
-    """Spell the fields that the domain names as this entrance does: external_ref → externalRef."""
+    """Convert the field names in a problem's details to camelCase: external_ref → externalRef."""
     if not isinstance(details, dict):
         return details
     return {to_camel(name) if "_" in name else name: value for name, value in details.items()}

@@ -1,11 +1,11 @@
-"""/api/docs: the OpenAPI file as a page, from files of our own, under a policy that allows nothing else."""
+"""/api/docs: Swagger UI for the OpenAPI document, with local assets only and a strict Content-Security-Policy."""
 
 from flask import Flask, Response, make_response, render_template
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)  # data: is for the arrows in Swagger UI's stylesheet
+)  # Swagger UI's stylesheet embeds its arrows as data: URLs
 
 
 def init_app(app: Flask) -> None:

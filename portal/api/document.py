@@ -1,4 +1,4 @@
-"""/api/openapi.json: the contracts as OpenAPI 3.1, made from the models that check the requests."""
+"""/api/openapi.json: the contracts as OpenAPI 3.1, generated from the models that validate requests."""
 
 from threading import Lock
 from typing import Any
@@ -19,9 +19,10 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
     "in": "header",
     "required": False,
     "description": (
-        "Any unique text. The same request under the same key happens once and has the same answer for "
-        "24 hours, marked `Idempotent-Replayed: true`; another request under it is a 422, one that comes "
-        "while the first still runs a 409. Bodies are compared byte for byte."
+        "A unique string of your choice. If you repeat a request with the same key within 24 hours, it is not "
+        "executed again: you get the first response, marked `Idempotent-Replayed: true`. A different request with "
+        "the same key fails with 422, a repeat while the first request is still running with 409. Bodies are "
+        "compared byte for byte."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
 }
@@ -29,28 +30,33 @@ ETAGS: dict[tuple[str, str], dict[str, Any]] = {
     ("/api/v1/properties/{id}/images", "get"): {
         "name": "If-None-Match",
         "in": "header",
-        "description": "The ETag of an earlier answer: a 304 while it holds.",
+        "description": "The ETag of an earlier response. If the list has not changed since, the response is a 304.",
         "schema": {"type": "string"},
     },
     ("/api/v1/properties/{id}/images/reorder", "patch"): {
         "name": "If-Match",
         "in": "header",
-        "description": "The ETag of the list that the new order was made from: a 412 where it has changed since.",
+        "description": "The ETag of the list that the new order is based on. If the list has changed, you get a 412.",
         "schema": {"type": "string"},
     },
 }
 SCHEMAS = "#/components/schemas/{model}"
-MAKING = Lock()
+GENERATION = Lock()
 WRITES = ("post", "put", "patch", "delete")
 DESCRIPTION = """\
-The photos of rental properties. Send your key with each request: `Authorization: Bearer YOUR_KEY`.
+Manage the photos of rental properties. Authenticate each request with an API key:
+`Authorization: Bearer YOUR_KEY`.
 
-Under `/api/v1` each failure is `{"error": {"code", "message", "details"}}`: a stable word for programs, a sentence
-for people, and what it is about; in a batch `details.index` names the entry. Under `/api/v1/integration-definition`
-and `/api/v1/listings` it is the inner object alone. At `/api/properties/{id}` it is
-`{"success": false, "message", "data": null}`, and a 500 has no `data`. Each answer says in `RateLimit-Limit`,
-`RateLimit-Remaining` and `RateLimit-Reset` (seconds) how often you may still call; a 429 says in `Retry-After`
-when to try again. Every write takes an `Idempotency-Key`.
+**Errors.** Under `/api/v1`, errors have the form `{"error": {"code", "message", "details"}}`: `code` is stable and
+meant for programs, `message` is meant for people, and in a batch `details.index` identifies the entry that failed.
+Under `/api/v1/integration-definition` and `/api/v1/listings`, the error object has no `error` envelope. At
+`/api/properties/{id}`, errors have the form `{"success": false, "message", "data": null}`; a 500 has no `data`.
+
+**Rate limits.** Each response reports your limit in `RateLimit-Limit`, the calls that remain in
+`RateLimit-Remaining`, and the seconds until the limit resets in `RateLimit-Reset`. After a 429, wait for the number
+of seconds in `Retry-After`.
+
+**Idempotency.** Every write accepts an `Idempotency-Key` header, which makes it safe to retry.
 """
 
 
@@ -59,7 +65,7 @@ def init_app(app: OpenAPI) -> None:
     app.validation_error_model = ErrorAnswer
     app.info = Info(title="Frontage", version="1", description=DESCRIPTION)
     app.security_schemes = {"apiKey": SecurityScheme(type="http", scheme="bearer", description="An API key.")}
-    app.severs = [{"url": config.settings().public_url}]  # the library spells it so
+    app.severs = [{"url": config.settings().public_url}]  # the library's own spelling
     app.add_url_rule("/api/openapi.json", "openapi", lambda: _serve(app))
 
 
@@ -68,30 +74,28 @@ def _serve(app: OpenAPI) -> Response:
 
 
 def _document(app: OpenAPI) -> dict[str, Any]:
-    """The library's document, with the headers that are read behind its back and without a 409 for reads.
-
-    Made once, by whoever asks first; others wait, so that nobody sees half of it.
-    """
-    with MAKING:
+    """Return the OpenAPI document. The first request generates it under a lock, so no request sees half of it."""
+    with GENERATION:
         if not app.spec_json:
-            _make(app)
+            _generate(app)
     return app.spec_json
 
 
-def _make(app: OpenAPI) -> None:
+def _generate(app: OpenAPI) -> None:
+    """Generate the document; add headers and the form body, which the library can't know; drop the 409 of reads."""
     app.generate_spec_json()  # type: ignore[no-untyped-call]
     for path, operations in app.spec_json["paths"].items():
         for method, operation in operations.items():
             headers = [ETAGS[path, method]] if (path, method) in ETAGS else []
             headers += [IDEMPOTENCY_KEY] if method in WRITES else []
             operation.setdefault("parameters", []).extend(headers)
-            if method not in WRITES:  # an Idempotency-Key in flight, a webhook that is off: writes alone meet them
+            if method not in WRITES:  # only writes can conflict
                 del operation["responses"]["409"]
     _add_form(app.spec_json)
 
 
 def _add_form(document: dict[str, Any]) -> None:
-    """Describe the body of seed C's PUT, which the library never sees: its files go to disk."""
+    """Describe the form body of PUT /api/properties/{id}, which the library doesn't parse."""
     schema = UpdateBody.model_json_schema(ref_template=SCHEMAS)
     document["components"]["schemas"].update(schema.pop("$defs"))
     photo = {"type": "string", "format": "binary"}

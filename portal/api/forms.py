@@ -1,4 +1,4 @@
-"""The body of seed C's PUT: a multipart form whose files lie on disk, or JSON where there are no files."""
+"""The body of PUT /api/properties/{id}: a multipart form with its files on disk, or JSON without files."""
 
 import json
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from portal.images.edit import MAX_FILE_COUNT, Added, Arranged, Change
 from portal.infra import multipart
 from portal.infra.multipart import SpooledFile
 
-IMAGES = ("images", "images[]")  # the second as PHP's clients spell it
+IMAGES = ("images", "images[]")  # the second is PHP's spelling
 NUMBERS = {*properties.NUMBERS}
-JSON_FIELDS = {  # a form has texts only: these are JSON in it
+JSON_FIELDS = {  # form fields whose text is JSON
     "mainNewImageIndex",
     "newImageRotations",
     "imagesToDelete",
@@ -29,26 +29,33 @@ JSON_FIELDS = {  # a form has texts only: these are JSON in it
     "imagesMeta",
     *NUMBERS,
 }
-Rotation = Annotated[int, Field(ge=0, le=3, description="Clockwise quarters: 0 = 0°, 1 = 90°, 2 = 180°, 3 = 270°.")]
-ImageId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$")]  # "013" would be another name of 13
+Rotation = Annotated[int, Field(ge=0, le=3, description="Clockwise rotation: 0 = 0°, 1 = 90°, 2 = 180°, 3 = 270°.")]
+ImageId = Annotated[
+    str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$")
+]  # no leading zeros: "013" would be a second key for 13
 
 
 class MetaBody(Body):
     id: int = Field(description="Image ID.")
-    url: Text = Field(description="Image URL: must match the existing one, host and query aside.")
-    order_index: int = Field(ge=0, description="Display order, from 0.")
+    url: Text = Field(description="Image URL. Must match the existing one; host and query string are ignored.")
+    order_index: int = Field(ge=0, description="Display order, starting at 0.")
     is_main: bool
 
 
 class UpdateBody(PropertyFields):
-    """What the PUT does, in the order delete, rotate, upload, arrange; and other fields of the property."""
+    """Image operations, applied in the order delete, rotate, upload, reorder, and other fields of the property."""
 
-    main_new_image_index: int | None = Field(None, ge=0, description="Which of the new images is the main one.")
-    new_image_rotations: list[Rotation] = Field([], description="For each file of `images`; missing ones are 0.")
-    images_to_delete: list[int] = Field([], description="Image IDs; unknown ones are skipped.")
-    existing_image_rotations: dict[ImageId, Rotation] = Field({}, description="Image ID → rotation.")
+    main_new_image_index: int | None = Field(
+        None, ge=0, description="Zero-based index of the main image among the uploaded files."
+    )
+    new_image_rotations: list[Rotation] = Field(
+        [], description="One rotation per file in `images`; missing ones are 0."
+    )
+    images_to_delete: list[int] = Field([], description="Image IDs. Unknown IDs are skipped.")
+    existing_image_rotations: dict[ImageId, Rotation] = Field({}, description="Maps image ID to rotation.")
     images_meta: list[MetaBody] | None = Field(
-        None, description="Order and main image. All images are first set to `isMain: false`."
+        None,
+        description="Order and main image. All images are first set to `isMain: false`, then updated from this array.",
     )
 
 
@@ -56,7 +63,7 @@ TEXTS = {field.alias for field in UpdateBody.model_fields.values()}
 
 
 class Sent(NamedTuple):
-    """A body as it came: values by name, the photos, and what tells it from another one."""
+    """A request body: values by name, uploaded photos, and a function that returns a digest of the whole."""
 
     values: dict[str, Any]
     photos: list[SpooledFile]
@@ -64,25 +71,25 @@ class Sent(NamedTuple):
 
 
 def read_on(blueprint: APIBlueprint) -> None:
-    """Have the body of each PUT read before anything looks at it, and its files closed after the answer."""
+    """Read the body of each PUT before the view runs, and close its files after the response."""
     blueprint.before_request(_read)
     blueprint.teardown_request(_close)
 
 
 def sent() -> Sent:
-    """The body of this request."""
+    """Return the body of this request."""
     return cast(Sent, g.sent)
 
 
 def change(added_by: str) -> Change:
-    """What the body asks for. Raises Invalid with the field and what is wrong with it."""
+    """Return the requested change. Raises Invalid with the first invalid field in `details`, and BadRequest."""
     values, photos, _ = sent()
     try:
         body = UpdateBody.model_validate(_parsed(values))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         details = {".".join(map(str, first["loc"])): f"{first['msg']}."}
-        raise Invalid("Some fields can't be used as they are.", code="fields", details=details) from None
+        raise Invalid("Some fields are invalid.", code="fields", details=details) from None
     quarters = body.new_image_rotations
     if len(quarters) > len(photos):
         raise Invalid(f"newImageRotations has {len(quarters)} rotations for {len(photos)} files.", code="rotation")
@@ -110,13 +117,13 @@ def _read() -> None:
         g.files = ExitStack()
         form = g.files.enter_context(multipart.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most))
         if misplaced := next((file.field for file in form.files if file.field in TEXTS), None):
-            raise BadRequest(f"{misplaced} is a text, and came as a file.")
+            raise BadRequest(f"{misplaced} must be a text field, not a file.")
         photos = [file for file in form.files if file.field in IMAGES]
         g.sent = Sent(form.fields.to_dict(), photos, form.digest)
     elif request.is_json:
         g.sent = Sent(bodies.json_object(), [], request.get_data)
     else:
-        raise UnsupportedMediaType("Send multipart/form-data, or application/json where there are no files.")
+        raise UnsupportedMediaType("Send multipart/form-data, or application/json if there are no files.")
 
 
 def _close(_: BaseException | None) -> None:
@@ -125,7 +132,7 @@ def _close(_: BaseException | None) -> None:
 
 
 def _parsed(values: dict[str, Any]) -> dict[str, Any]:
-    """Read the JSON that stands in texts; an empty text for a number is none."""
+    """Decode the fields whose text is JSON. An empty text for a number becomes None."""
     images = values.get("images") or []
     if not isinstance(images, list) or any(each is not None for each in images):
         raise Invalid("images: send files as multipart/form-data.", code="fields")
@@ -140,4 +147,4 @@ def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise BadRequest(f"{name} is not JSON.") from None
+        raise BadRequest(f"{name} is not valid JSON.") from None

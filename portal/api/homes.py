@@ -1,4 +1,4 @@
-"""Properties in seed B's dialect (ext): what an integrator needs before the first photo."""
+"""Properties under /api/v1: an extension of the Property Images API, which assumes that they exist."""
 
 from uuid import UUID
 
@@ -14,17 +14,19 @@ from portal.images import properties
 from portal.images.models import Property
 
 blueprint = speaking_b(
-    "properties_v1", "/properties", Tag(name="Properties", description="Homes for rent, each with a gallery.")
+    "properties_v1",
+    "/properties",
+    Tag(name="Properties", description="Rental properties. Each has a gallery of images."),
 )
 
 
 class ListQuery(Query):
-    cursor: str | None = Field(None, description="The `nextCursor` of the page before.")
+    cursor: str | None = Field(None, description="The `nextCursor` of the previous page.")
     limit: int = Field(50, ge=1, le=properties.MAX_PAGE)
 
 
 class ChangePropertyBody(PropertyFields):
-    """Fields that are not sent stay as they are."""
+    """Fields that are left out keep their values."""
 
 
 class CreatePropertyBody(ChangePropertyBody):
@@ -51,7 +53,7 @@ class PropertyAnswer(Data):
 
 class PropertiesAnswer(Data):
     data: list[PropertyData]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page; null on the last page.")
 
 
 @blueprint.post("", responses={201: PropertyAnswer})
@@ -79,7 +81,7 @@ def show(path: PropertyPath) -> Response:
 @blueprint.patch("/<id>", responses={200: PropertyAnswer})
 @idempotent
 def change(path: PropertyPath, body: ChangePropertyBody) -> Response:
-    """Change the fields that are sent."""
+    """Update a property. Fields that are left out keep their values."""
     property = properties.update(properties.find(auth.workspace(), path.id), body.fields)
     return answer(PropertyAnswer(data=_data([property])[0]))
 
@@ -87,7 +89,7 @@ def change(path: PropertyPath, body: ChangePropertyBody) -> Response:
 @blueprint.delete("/<id>", responses={204: None})
 @idempotent
 def delete(path: PropertyPath) -> Response:
-    """Delete a property with all of its images."""
+    """Delete a property and all its images."""
     properties.delete(properties.find(auth.workspace(), path.id))
     return Response(status=204)
 

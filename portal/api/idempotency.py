@@ -1,4 +1,4 @@
-"""@idempotent: a write sent twice under one Idempotency-Key happens once and is answered twice."""
+"""@idempotent: a write that is repeated with the same Idempotency-Key runs once and gets the same response."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,12 +26,14 @@ def idempotent(
     body: Callable[[], bytes] | None = None,
     lease: timedelta = idempotency.LEASE,
 ) -> View[P]:
-    """Keep the answer of a write in the commit of its effect, and give it again to the same request.
+    """Store a write's response in the same transaction as its effect, and replay it for identical requests.
 
-    The same is: workspace, key, method, path and body, byte for byte. A run that raises has had no effect,
-    since its change is undone, so its key is free again; one whose process dies holds it for a minute.
-    `renew` may freshen what an old answer says; `body` says what stands for the body where that is long,
-    `lease` how long a run may take before somebody else may take it over.
+    Requests are identical if workspace, key, method, path and body match byte for byte. If the view raises,
+    its transaction is rolled back and the key is released; if its process dies, the key is released when the
+    lease ends.
+
+    `renew` may update a stored response before it is replayed. `body` returns what to compare in place of a
+    large body. `lease` is how long a run may take before another request may take over its key.
     """
 
     @wraps(view)
@@ -41,7 +43,7 @@ def idempotent(
             return view(*args, **kwargs)
         claimed = idempotency.claim(auth.workspace(), key, _fingerprint(body or request.get_data), lease)
         if isinstance(claimed, Answer):
-            return _again(renew(claimed) if renew else claimed)
+            return _replay(renew(claimed) if renew else claimed)
         try:
             with riding(lambda: idempotency.keep(claimed, _kept(response))):
                 response = view(*args, **kwargs)
@@ -56,12 +58,12 @@ def idempotent(
 def _key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (key.strip() and len(key) <= idempotency.MAX_KEY_LENGTH and key.isprintable()):
-        raise BadRequest(f"An Idempotency-Key has 1 to {idempotency.MAX_KEY_LENGTH} printable characters.")
+        raise BadRequest(f"Idempotency-Key must be 1 to {idempotency.MAX_KEY_LENGTH} printable characters.")
     return key
 
 
 def _fingerprint(body: Callable[[], bytes]) -> str:
-    """Two bodies that differ only in their white space are two requests (case G13)."""
+    """Hash method, path, query and raw body: bodies that differ only in whitespace are different requests."""
     asked = f"{request.method} {request.full_path}\n".encode("utf-8", "surrogatepass")
     return hashlib.sha256(asked + body()).hexdigest()
 
@@ -70,7 +72,7 @@ def _kept(response: Response) -> Answer:
     return Answer(response.status_code, response.get_data(as_text=True), response.location, now())
 
 
-def _again(answer: Answer) -> Response:
+def _replay(answer: Answer) -> Response:
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.location:
         response.headers["Location"] = answer.location

@@ -1,4 +1,4 @@
-"""Seed B, "Property Images API": presign, confirm, list, and one image by its Location."""
+"""Property Images API: presign, confirm and list images; as an extension, get and describe a single image."""
 
 import json
 from datetime import timedelta
@@ -20,19 +20,22 @@ from portal.images.models import Image, Listed, Property
 from portal.images.uploads import Announced, Arrived
 from portal.infra import storage
 
-R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE: the document's examples
+R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE are the contract's examples
 IMAGE = {
     "id": "550e8400-e29b-41d4-a716-446655440000",
     "url": "https://images.rentalot.ai/images/user123/prop456/img789.jpg",
     "altText": "Living room with hardwood floors",
     "order": 0,
 }
-URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # one with seconds left helps nobody
+URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
 
 blueprint = speaking_b(
     "images_v1",
     "/properties/<id>/images",
-    Tag(name="Property images", description="Presign, PUT to the storage, confirm; then order, describe, delete."),
+    Tag(
+        name="Property images",
+        description="Upload in three steps (presign, PUT to storage, confirm); reorder, describe and delete images.",
+    ),
 )
 
 
@@ -48,7 +51,7 @@ class PresignBody(Body):
 
 
 class Presigned(Data):
-    upload_url: str = Field(description="Takes one PUT of exactly this type and size, for an hour.")
+    upload_url: str = Field(description="Accepts one PUT with exactly this type and size. Expires after one hour.")
     r2_key: str
     max_images: int
 
@@ -71,7 +74,7 @@ class ConfirmBody(Body):
 
 
 class DescribeBody(Body):
-    alt_text: Text | None = Field(description="Max 500 chars; an empty one is none.")
+    alt_text: Text | None = Field(description="Max 500 chars. An empty string removes the alt text.")
 
 
 class ImageData(Data):
@@ -105,29 +108,29 @@ def list_images(path: PropertyPath) -> Response:
 
 
 def etag_of(property: Property) -> str:
-    """The gallery's version: it counts up with each change of what the list shows."""
+    """Return the gallery's version, which increases with each change to the list."""
     return str(property.gallery_version)
 
 
 def with_good_urls(kept: Answer) -> Answer:
-    """The same r2Keys, under URLs that still work (contract.md, B6)."""
+    """Re-sign the upload URLs of a stored presign response if they have expired. The r2Keys stay the same."""
     if now() - kept.at < URL_REPEATED_FOR:
         return kept
-    said = json.loads(kept.body)
+    body = json.loads(kept.body)
     property = properties.find(auth.workspace(), (request.view_args or {})["id"])
-    for presigned in said["data"] if isinstance(said["data"], list) else [said["data"]]:
+    for presigned in body["data"] if isinstance(body["data"], list) else [body["data"]]:
         upload = uploads.find_upload(property, presigned["r2Key"])
         if upload and not upload.confirmed_at:
             presigned["uploadUrl"] = uploads.url_of(upload)
-    return kept._replace(body=json.dumps(said))
+    return kept._replace(body=json.dumps(body))
 
 
 @blueprint.post("/presign", responses={200: PresignAnswer})
 @partial(idempotent, renew=with_good_urls)
 def presign(path: PropertyPath, body: PresignBody) -> Response:
-    """Get a presigned URL for one file."""
+    """Get a presigned upload URL for one file."""
     property = properties.find(auth.workspace(), path.id)
-    most = property.workspace.plan.images_per_property  # before the commit: after it, this would be read anew
+    most = property.workspace.plan.images_per_property  # read before the commit, which would reload it
     (upload,) = uploads.presign(property, [announced(body)])
     data = Presigned(upload_url=uploads.url_of(upload), r2_key=upload.key, max_images=most)
     return answer(PresignAnswer(data=data))
@@ -136,12 +139,12 @@ def presign(path: PropertyPath, body: PresignBody) -> Response:
 @blueprint.post("/confirm", responses={201: ImageAnswer})
 @idempotent
 def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
-    """Make the uploaded file an image of the property."""
+    """Confirm an upload: add the file to the property's images."""
     property = properties.find(auth.workspace(), path.id)
     ((image, is_new),) = uploads.confirm(property, [arrived(body)], added_by=auth.api_key().name)
     location = url_for(".show", id=path.id, imageId=image.uuid)
     response = answer(ImageAnswer(data=shown(image)), 201, location)
-    if not is_new:  # confirmed before, by a request whose answer got lost (contract.md, B4)
+    if not is_new:  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
@@ -170,5 +173,5 @@ def arrived(body: ConfirmBody) -> Arrived:
 
 
 def shown(image: Image | Listed) -> ImageData:
-    """An image as this dialect shows it."""
+    """Return an image as the Property Images API represents it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

@@ -1,4 +1,4 @@
-"""Seed B, "Batch Upload", "Delete Images", "Reorder Images": up to twenty at once, all or nothing."""
+"""Property Images API: batch upload, delete and reorder, each for up to 20 images, all or nothing."""
 
 from functools import partial
 
@@ -23,8 +23,8 @@ from portal.api.images import (
 from portal.errors import Conflict
 from portal.images import deletion, order, properties, uploads
 
-blueprint = images.blueprint  # the same: the OpenAPI library keeps a path's methods in one blueprint alone
-K, B = "images/user123/prop456/k.jpg", "images/user123/prop456/b.png"  # of the document's examples
+blueprint = images.blueprint  # shared: the OpenAPI library can't split a path's methods between blueprints
+K, B = "images/user123/prop456/k.jpg", "images/user123/prop456/b.png"  # in the contract's examples
 UPLOAD_URL = "https://r2.example.com/..."
 
 
@@ -42,7 +42,7 @@ class PresignBatchBody(Body):
 
 class PresignedFile(Data):
     file_name: str
-    upload_url: str = Field(description="Takes one PUT of exactly this type and size, for an hour.")
+    upload_url: str = Field(description="Accepts one PUT with exactly this type and size. Expires after one hour.")
     r2_key: str
 
 
@@ -97,7 +97,7 @@ class ReorderAnswer(Data):
 @blueprint.post("/presign-batch", responses={200: PresignBatchAnswer})
 @partial(idempotent, renew=with_good_urls)
 def presign_batch(path: PropertyPath, body: PresignBatchBody) -> Response:
-    """Get presigned URLs for up to 20 files, all or none."""
+    """Get presigned upload URLs for up to 20 files, all or none."""
     property = properties.find(auth.workspace(), path.id)
     made = uploads.presign(property, [announced(each) for each in body.images])
     data = [PresignedFile(file_name=u.file_name, upload_url=uploads.url_of(u), r2_key=u.key) for u in made]
@@ -107,11 +107,11 @@ def presign_batch(path: PropertyPath, body: PresignBatchBody) -> Response:
 @blueprint.post("/confirm-batch", responses={201: ImagesAnswer})
 @idempotent
 def confirm_batch(path: PropertyPath, body: ConfirmBatchBody) -> Response:
-    """Make up to 20 uploaded files images of the property, all or none."""
+    """Confirm up to 20 uploads, all or none."""
     property = properties.find(auth.workspace(), path.id)
     confirmed = uploads.confirm(property, [arrived(each) for each in body.images], added_by=auth.api_key().name)
     response = answer(ImagesAnswer(data=[shown(image) for image, _ in confirmed]), 201)
-    if not any(is_new for _, is_new in confirmed):  # contract.md, B4
+    if not any(is_new for _, is_new in confirmed):  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
@@ -119,28 +119,28 @@ def confirm_batch(path: PropertyPath, body: ConfirmBatchBody) -> Response:
 @blueprint.delete("", responses={200: DeleteAnswer})
 @idempotent
 def delete(path: PropertyPath, body: DeleteBody) -> Response:
-    """Delete images for good. IDs that aren't this property's are skipped."""
+    """Delete images permanently. IDs that don't belong to this property are skipped."""
     return _delete(path, body)
 
 
 @blueprint.post("/delete", responses={200: DeleteAnswer})
 @idempotent
 def delete_by_post(path: PropertyPath, body: DeleteBody) -> Response:
-    """Delete images for good, for clients behind a proxy that drops the body of a DELETE."""
+    """Delete images permanently, as an alternative for clients whose proxy drops the body of a DELETE."""
     return _delete(path, body)
 
 
 @blueprint.patch("/reorder", responses={200: ReorderAnswer, 412: ErrorAnswer})
 @idempotent
 def reorder(path: PropertyPath, body: ReorderBody) -> Response:
-    """Set the display order: the named first, in this order, the others behind them."""
+    """Set the display order. Images that are not listed follow in their current order."""
     property = properties.find(auth.workspace(), path.id)
     conditional = "If-Match" in request.headers and not request.if_match.star_tag
     if conditional and not request.if_match.contains(etag_of(property)):
         raise _changed()
     try:
         order.reorder(property, body.image_ids, if_version=property.gallery_version if conditional else None)
-    except Conflict:  # it changed between our look and the lock
+    except Conflict:  # it changed after the check above
         raise _changed() from None
     return jsonify(ok=True)
 
@@ -152,4 +152,4 @@ def _delete(path: PropertyPath, body: DeleteBody) -> Response:
 
 
 def _changed() -> PreconditionFailed:
-    return PreconditionFailed("The gallery has changed since. List the images again, then try again.")
+    return PreconditionFailed("The gallery has changed. List the images again, then retry.")

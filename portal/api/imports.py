@@ -1,4 +1,4 @@
-"""Seed B, "Import Images by URL" and "Poll Import Job"."""
+"""Property Images API: import images by URL, and poll an import job."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from portal.images.models import FAILED, ImportJob
 blueprint = speaking_b(
     "imports_v1",
     "/properties/<id>/images/import",
-    Tag(name="Imports", description="Images from public URLs, fetched in the background."),
+    Tag(name="Imports", description="Import images from public URLs in the background."),
 )
 
 
@@ -45,7 +45,7 @@ class StartedAnswer(Data):
 
 
 class Failure(Data):
-    """A URL that brought no image: a stable word for programs, a sentence for people."""
+    """A URL that failed, with a stable code for programs and a message for people."""
 
     url: str
     code: str = Field(examples=["http_error"])
@@ -92,7 +92,7 @@ def start(path: PropertyPath, body: ImportBody) -> Response:
 
 @blueprint.get("/<jobId>", responses={200: PollAnswer})
 def poll(path: JobPath) -> Response:
-    """See how an import stands."""
+    """Get the status of an import."""
     job = imports.find(properties.find(auth.workspace(), path.id), path.job_id)
     return answer(PollAnswer(data=_data(job)))
 

@@ -1,4 +1,4 @@
-"""Seed A, "Enabling" and "Disabling Image CDN"; around them the accounts of a PMS, and their sync (A17)."""
+"""Image CDN contract: enable and disable it per provider; as an extension, manage and sync PMS accounts."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from portal.api.idempotency import idempotent
 from portal.listings import integrations, providers, removal
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
 
-DEFINITION = {  # the document's example
+DEFINITION = {  # the contract's example
     "id": "uuid",
     "name": "Hostaway",
     "provider": "HOSTAWAY",
@@ -37,12 +37,14 @@ ACCOUNT = {
 blueprint = speaking_a(
     "integrations_v1",
     "/integration-definition",
-    Tag(name="Integrations", description="Property management systems, their accounts, and the Image CDN's switch."),
+    Tag(
+        name="Integrations", description="Property management systems (PMS), their accounts, and the Image CDN of each."
+    ),
 )
 
 
 class ProviderPath(Path):
-    provider: str = Field(description="Such as HOSTAWAY, in any case.", examples=["HOSTAWAY"])
+    provider: str = Field(description="The PMS, such as HOSTAWAY. Case-insensitive.", examples=["HOSTAWAY"])
 
 
 class AccountPath(ProviderPath):
@@ -56,17 +58,17 @@ class SwitchBody(BodyA):
 
 class ConnectBody(BodyA):
     model_config = example({"name": "Alma Stays", "credentials": {"clientId": "12345", "clientSecret": "a-secret"}})
-    name: Text = Field("", description="Max 120 characters. The provider's name where there is none.")
-    credentials: dict[str, Text] = Field(description="What this provider asks for. Never told again.")
+    name: Text = Field("", description="Max 120 characters. Defaults to the provider's name.")
+    credentials: dict[str, Text] = Field(description="The credentials that this provider requires. Never returned.")
 
 
 class AccountChangeBody(BodyA):
     model_config = example({"name": "Alma by the Sea", "credentials": {"clientSecret": "another-secret"}})
-    name: Text | None = Field(None, description="Max 120 characters. An empty one is the provider's name.")
+    name: Text | None = Field(None, description="Max 120 characters. An empty string resets it to the provider's name.")
     credentials: dict[str, Text] | None = Field(
         None,
-        description="What is given replaces what was, an empty optional one is removed, and the rest stays. At another "
-        "address (`baseUrl`, `url`) the secrets must be given again. Never told.",
+        description="Fields that are sent replace the stored ones; an empty value removes an optional field. If the "
+        "address (`baseUrl`, `url`) changes, the secrets must be sent again. Never returned.",
     )
 
 
@@ -81,15 +83,17 @@ class DefinitionData(DataA):
 
 
 class DefinitionsAnswer(RootModel[list[DefinitionData]]):
-    """Those that were connected or switched, by provider."""
+    """The definitions that have been connected or switched, sorted by provider."""
 
 
 class ProgressData(DataA):
-    """Of the sync under way, or of the last one."""
+    """The progress of the current sync or, if none is running, of the last one."""
 
     pages: int
-    listings: int = Field(description="Distinct ones. A list whose order keeps changing is read several times.")
-    total: int | None = Field(description="null where the PMS doesn't say it.")
+    listings: int = Field(
+        description="The number of distinct listings found. A list that changes while it is read is read several times."
+    )
+    total: int | None = Field(description="null if the PMS does not report it.")
 
 
 class AccountData(DataA):
@@ -98,16 +102,18 @@ class AccountData(DataA):
     name: str
     provider: str
     created_at: Moment
-    last_synced_at: Moment | None = Field(description="When the last whole sync ended.")
-    next_sync_at: Moment | None = Field(description="null while it is syncing.")
-    syncing: bool = Field(description="A sync is under way, or begins as soon as a worker is free.")
+    last_synced_at: Moment | None = Field(description="When the last complete sync ended.")
+    next_sync_at: Moment | None = Field(description="null during a sync.")
+    syncing: bool = Field(description="Whether a sync is running or queued.")
     progress: ProgressData
-    error: str | None = Field(description="Why the last sync failed, or goes on a little later.")
-    note: str | None = Field(description="What was odd in what the PMS said, or why the last sync was not whole.")
+    error: str | None = Field(description="Why the last sync failed, or why the current one is paused.")
+    note: str | None = Field(
+        description="What was unusual in the PMS's responses, or why the last sync was incomplete."
+    )
 
 
 class AccountsAnswer(RootModel[list[AccountData]]):
-    """The oldest first."""
+    """The accounts, oldest first."""
 
 
 @blueprint.get("", responses={200: DefinitionsAnswer})
@@ -119,10 +125,11 @@ def list_definitions() -> Response:
 @blueprint.patch("/<provider>/images-cdn", responses={200: DefinitionData})
 @idempotent
 def switch(path: ProviderPath, body: SwitchBody) -> Response:
-    """Switch a provider's Image CDN on or off.
+    """Enable or disable the Image CDN for a provider.
 
-    On, the next listing sync of each of its accounts queues the images, and it begins at once. Off, no new images
-    are queued, existing CDN URLs remain valid, and listings have their original PMS URLs.
+    Enabling it immediately starts a listing sync of each of the provider's accounts, which queues their images.
+    Once it is disabled, no new images are queued, existing CDN URLs remain valid, and listings return their original
+    PMS URLs.
     """
     switched = integrations.switch(auth.workspace(), path.provider, enabled=body.enable_images_cdn)
     return answer(_definition(switched))
@@ -130,7 +137,7 @@ def switch(path: ProviderPath, body: SwitchBody) -> Response:
 
 @blueprint.get("/<provider>/accounts", responses={200: AccountsAnswer})
 def list_accounts(path: ProviderPath) -> Response:
-    """List the accounts that are connected under a provider."""
+    """List the connected accounts of a provider."""
     mine = integrations.accounts_of(auth.workspace(), path.provider)
     return answer(AccountsAnswer([_account(each) for each in mine]))
 
@@ -138,7 +145,7 @@ def list_accounts(path: ProviderPath) -> Response:
 @blueprint.post("/<provider>/accounts", responses={201: AccountData})
 @idempotent
 def connect(path: ProviderPath, body: ConnectBody) -> Response:
-    """Connect an account; its first sync begins at once."""
+    """Connect an account. Its first sync starts immediately."""
     account = integrations.connect(auth.workspace(), path.provider, body.credentials, name=body.name)
     data = _account(account)
     return answer(data, 201, url_for(".show_account", provider=data.provider, id=data.id))
@@ -146,16 +153,16 @@ def connect(path: ProviderPath, body: ConnectBody) -> Response:
 
 @blueprint.get("/<provider>/accounts/<id>", responses={200: AccountData})
 def show_account(path: AccountPath) -> Response:
-    """Get one account, and how its sync stands."""
+    """Get one account with the state of its sync."""
     return answer(_account(_found(path)))
 
 
 @blueprint.patch("/<provider>/accounts/<id>", responses={200: AccountData})
 @idempotent
 def change_account(path: AccountPath, body: AccountChangeBody) -> Response:
-    """Change an account's name, or its credentials; with these a sync begins at once.
+    """Change an account's name or credentials. New credentials start a sync immediately.
 
-    Where they are those of another account at the PMS, its listings take the place of these.
+    If the new credentials belong to a different account at the PMS, its listings replace the current ones.
     """
     return answer(_account(integrations.change(_found(path), name=body.name, credentials=body.credentials)))
 
@@ -163,7 +170,7 @@ def change_account(path: AccountPath, body: AccountChangeBody) -> Response:
 @blueprint.delete("/<provider>/accounts/<id>", responses={204: None})
 @idempotent
 def remove_account(path: AccountPath) -> Response:
-    """Remove an account with its listings, their images and the copies of these."""
+    """Remove an account with its listings, their images and the copies in the Image CDN."""
     removal.remove_account(_found(path))
     return Response(status=204)
 
@@ -171,7 +178,7 @@ def remove_account(path: AccountPath) -> Response:
 @blueprint.post("/<provider>/accounts/<id>/sync", responses={202: AccountData})
 @idempotent
 def sync(path: AccountPath) -> Response:
-    """Sync an account at once, unless a sync of it is under way."""
+    """Start a sync of an account, unless one is already running."""
     return answer(_account(integrations.sync_now(_found(path))), 202)
 
 
@@ -191,7 +198,7 @@ def _definition(definition: IntegrationDefinition) -> DefinitionData:
 
 
 def _account(account: IntegrationAccount) -> AccountData:
-    """An account without what lets us into it: credentials and token have no field here."""
+    """Return an account's public fields, without credentials or token."""
     is_syncing = integrations.is_syncing(account)
     return AccountData(
         id=account.uuid,

@@ -1,4 +1,4 @@
-"""Seed A, "Listing Response Behavior" and "Data Model": listings and their ListingImage records."""
+"""Image CDN contract, "Listing Response Behavior" and "Data Model": listings and their ListingImage records."""
 
 from typing import Any
 from uuid import UUID
@@ -50,7 +50,8 @@ blueprint = speaking_a(
     "listings_v1",
     "/listings",
     Tag(
-        name="Listings", description="Homes as a PMS describes them; with the Image CDN, their pictures are our copies."
+        name="Listings",
+        description="Listings synced from a PMS. With the Image CDN enabled, picture URLs point to its copies.",
     ),
 )
 
@@ -64,20 +65,20 @@ class ListingImagePath(ListingPath):
 
 
 class ListingsQuery(Query):
-    cursor: str | None = Field(None, description="The `nextCursor` of the page before.")
+    cursor: str | None = Field(None, description="The `nextCursor` of the previous page.")
     limit: int = Field(50, ge=1, le=catalogue.MAX_PAGE)
-    provider: str | None = Field(None, description="Such as HOSTAWAY, in any case.")
+    provider: str | None = Field(None, description="The PMS, such as HOSTAWAY. Case-insensitive.")
     account: str | None = Field(None, description="The `id` of an account.")
     state: str | None = Field(
         None,
-        description="`failed`, `waiting`: those where a picture did, or does. `copied`: where each one has its copy. "
-        "None while the Image CDN is off.",
+        description="`failed` or `waiting`: listings with at least one such picture. `copied`: listings whose pictures "
+        "are all copied. Matches only listings whose Image CDN is enabled.",
     )
-    q: Text = Field("", description="Words of the name, or of the PMS's own id.")
+    q: Text = Field("", description="Words to find in the name or the listing's ID at the PMS.")
 
 
 class PictureData(DataA):
-    """A picture as the PMS has it; with the Image CDN only its `url` is another."""
+    """A picture as the PMS returns it. The Image CDN replaces only its `url`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -88,7 +89,7 @@ class PictureData(DataA):
 class ListingData(DataA):
     model_config = example(LISTING)
     id: UUID
-    external_id: str = Field(description="The PMS's own id.")
+    external_id: str = Field(description="The listing's ID at the PMS.")
     name: str
     provider: str
     account_id: UUID
@@ -101,7 +102,7 @@ class ListingData(DataA):
 class ListingsAnswer(DataA):
     model_config = example({"listings": [LISTING], "nextCursor": None})
     listings: list[ListingData]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page; null on the last page.")
 
 
 class ListingImageData(DataA):
@@ -120,12 +121,12 @@ class ListingImageData(DataA):
 
 
 class ListingImagesAnswer(RootModel[list[ListingImageData]]):
-    """The thumbnail, the gallery in order, then what the PMS doesn't name any more."""
+    """The thumbnail, the gallery in order, then images that the PMS no longer lists."""
 
 
 @blueprint.get("", responses={200: ListingsAnswer})
 def list_listings(query: ListingsQuery) -> Response:
-    """List listings, in the order in which they were found."""
+    """List listings in the order in which they were first synced."""
     page = catalogue.page(
         auth.workspace(),
         after=query.cursor,
@@ -154,7 +155,7 @@ def list_images(path: ListingPath) -> Response:
 @blueprint.post("/<id>/images/<imageId>/retry", responses={202: ListingImageData})
 @idempotent
 def retry(path: ListingImagePath) -> Response:
-    """Queue one image for upload once more, whatever came of it."""
+    """Queue an image for upload again, whatever its state."""
     listing = _found(path)
     image = catalogue.find_image(listing, path.image_id)
     copies.try_again(image)

@@ -1,4 +1,4 @@
-"""Seed C, "Manage Property Images": one PUT deletes, turns, uploads and arranges, all or nothing."""
+"""Manage Property Images: one PUT deletes, rotates, uploads and reorders images, all or nothing."""
 
 from datetime import timedelta
 from functools import partial
@@ -17,12 +17,12 @@ from portal.errors import NotFound
 from portal.images import edit, gallery, keys, properties
 from portal.images.models import Property
 
-LONGEST = timedelta(minutes=10)  # twenty photos, behind twenty others
-UPDATED = "Property updated successfully"  # seed C
+LONGEST = timedelta(minutes=10)  # twenty photos, queued behind twenty others
+UPDATED = "Property updated successfully"  # verbatim from the contract, "Response"
 
 
 class Failed(BaseModel):
-    """Any failure but the one of an update that was begun."""
+    """Any error other than a failed update."""
 
     success: Literal[False]
     message: str
@@ -30,7 +30,7 @@ class Failed(BaseModel):
 
 
 class UpdateFailed(BaseModel):
-    """Seed C's "Upload Failed" and "Invalid Image ID": nothing has changed."""
+    """A failed upload or an invalid image ID. Nothing has been changed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +51,7 @@ class ImageMeta(Data):
 
 class ManagedProperty(Data):
     id: str
-    images: list[str] = Field(description="The large variants, in display order.")
+    images: list[str] = Field(description="URLs of the large variants, in display order.")
     images_meta: list[ImageMeta]
     name: str
     address: str
@@ -71,7 +71,10 @@ FAILURES: dict[Any, Any] = dict.fromkeys(STATUSES, Failed)
 
 blueprint = speaking_c(
     "properties_c",
-    Tag(name="Manage property images", description="One PUT deletes, rotates, uploads and arranges, all or nothing."),
+    Tag(
+        name="Manage property images",
+        description="Delete, rotate, upload and reorder images in one request, all or nothing.",
+    ),
     FAILURES,
 )
 forms.read_on(blueprint)
@@ -79,28 +82,28 @@ forms.read_on(blueprint)
 
 @blueprint.get("/<id>", responses={200: ManagedPropertyAnswer})
 def show(path: PropertyPath) -> Response:
-    """Get a property with its images, as the PUT answers it."""
+    """Get a property with its images, as PUT returns it."""
     return _answer(_find(path), "Property found")
 
 
 @blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
 @partial(idempotent, body=lambda: forms.sent().digest(), lease=LONGEST)
 def update(path: PropertyPath) -> Response:
-    """Delete, rotate, upload and arrange images, in this order, and change other fields: all or nothing."""
+    """Delete, rotate, upload and reorder images, in this order, and update other fields, all or nothing."""
     property = _find(path)
     edit.apply(property, forms.change(added_by=auth.api_key().name))
     return _answer(property, UPDATED)
 
 
 def _find(path: PropertyPath) -> Property:
-    """This dialect speaks of numbers only (contract.md, X1)."""
+    """Return the property with this number. This contract doesn't accept UUIDs."""
     if not is_id(path.id):
         raise NotFound("There is no such property.", code="property_not_found")
     return properties.find(auth.workspace(), path.id)
 
 
 def _answer(property: Property, message: str) -> Response:
-    """The property with the images that have their variants: no URL is told whose object isn't there (X16)."""
+    """Return the property with those images whose variants are stored, so that every returned URL works."""
     shown = [
         ImageMeta(id=image.id, url=keys.cdn_url(image.large_key), order_index=image.position, is_main=image.is_main)
         for image in gallery.images(property)

@@ -1,4 +1,4 @@
-"""Usage (ext): each number that can block a request, counted from the rows."""
+"""Usage, an extension of the Property Images API: every limit that can block a request, with its current usage."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from portal.api.blueprints import speaking_b
 from portal.api.bodies import Data, Moment, answer
 from portal.images.usage import Usage, imports_this_month, outstanding, usage
 
-blueprint = speaking_b("usage_v1", "/usage", Tag(name="Usage", description="What the plan allows, and what is used."))
+blueprint = speaking_b("usage_v1", "/usage", Tag(name="Usage", description="The plan's limits and current usage."))
 
 
 class PlanData(Data):
@@ -27,21 +27,23 @@ class FullestData(Data):
 
 
 class ImagesPerProperty(Data):
-    """Room comes back when images are deleted."""
+    """The limit of images per property. Deleting images frees room."""
 
     limit: int
-    fullest: FullestData | None = Field(description="The property with most images; null where there is none.")
+    fullest: FullestData | None = Field(
+        description="The property with the most images; null if there are no properties."
+    )
 
 
 class ImportsThisMonth(Data):
     used: int
-    pending: int = Field(description="Reserved for imports on their way; failures are given back.")
+    pending: int = Field(description="Reserved for running imports; failed URLs are credited back.")
     limit: int
     resets_at: Moment
 
 
 class UploadsOutstanding(Data):
-    """Presigned and not confirmed yet; a place comes back with a confirm, or when one expires."""
+    """Uploads that are presigned but not confirmed. Each stops counting when it is confirmed or expires."""
 
     unconfirmed: int
     limit_per_property: int
@@ -64,7 +66,7 @@ class UsageAnswer(Data):
 
 @blueprint.get("", responses={200: UsageAnswer})
 def show() -> Response:
-    """See what the plan allows, and what is used of it."""
+    """Get the plan's limits and current usage."""
     workspace = auth.workspace()
     plan, used = workspace.plan, usage(workspace)
     data = UsageData(
@@ -80,7 +82,7 @@ def show() -> Response:
 
 
 def _fullest(used: Usage) -> FullestData | None:
-    home = used.fullest
-    if home is None:
+    property = used.fullest
+    if property is None:
         return None
-    return FullestData(id=home.uuid, numeric_id=home.id, name=home.name, used=used.fullest_photos)
+    return FullestData(id=property.uuid, numeric_id=property.id, name=property.name, used=used.fullest_photos)

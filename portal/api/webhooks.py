@@ -1,4 +1,4 @@
-"""Webhooks (ext): where events go, what was sent, and what came of it."""
+"""Webhooks, an extension of the Property Images API: endpoints, their events, and their deliveries."""
 
 from uuid import UUID
 
@@ -20,7 +20,7 @@ EXAMPLE = {"url": "https://example.com/hooks", "events": ["property.updated"]}
 blueprint = speaking_b(
     "webhooks_v1",
     "/webhooks",
-    Tag(name="Webhooks", description="Events as Standard Webhooks has them: standardwebhooks.com."),
+    Tag(name="Webhooks", description="Signed events in the format of Standard Webhooks (standardwebhooks.com)."),
     read=auth.WEBHOOKS_SCOPE,
     write=auth.WEBHOOKS_SCOPE,
 )
@@ -40,17 +40,17 @@ class DeliveriesQuery(Query):
 
 class CreateBody(Body):
     model_config = example(EXAMPLE)
-    url: Text = Field(description="http or https, reachable from the internet. Max 2048 chars.")
+    url: Text = Field(description="An http or https URL that is reachable from the internet. Max 2048 chars.")
     events: list[Text] = Field(description=EVENTS, examples=[["property.updated"]])
 
 
 class ChangeBody(Body):
-    """Fields that are not sent stay as they are."""
+    """Fields that are left out keep their values."""
 
     model_config = example({"enabled": False})
     url: Text | None = None
     events: list[Text] | None = Field(None, description=EVENTS)
-    enabled: bool | None = Field(None, description="true forgets the failures that switched it off.")
+    enabled: bool | None = Field(None, description="true also clears the failures that disabled the webhook.")
 
 
 class WebhookData(Data):
@@ -72,8 +72,11 @@ class WebhooksAnswer(Data):
 
 
 class SecretData(WebhookData):
-    secret: str = Field(description="Told this once.", examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
-    old_secret_until: Moment | None = Field(description="Deliveries are signed with the old secret too until then.")
+    secret: str = Field(
+        description="The signing secret. Returned only in this response.",
+        examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    )
+    old_secret_until: Moment | None = Field(description="Until then, deliveries are also signed with the old secret.")
 
 
 class SecretAnswer(Data):
@@ -81,7 +84,7 @@ class SecretAnswer(Data):
 
 
 class ReceiverAnswer(Data):
-    """What the receiver said, or why there was no answer: then the status is null."""
+    """The receiver's response. Without a response, `status` is null and `body` gives the reason."""
 
     status: int | None
     body: str | None
@@ -90,12 +93,12 @@ class ReceiverAnswer(Data):
 
 class DeliveryData(Data):
     id: UUID
-    message_id: str = Field(description="The webhook-id header: the same at each attempt.")
+    message_id: str = Field(description="The `webhook-id` header, the same for every attempt.")
     event: str
     status: str = Field(json_schema_extra={"enum": [PENDING, DELIVERED, FAILED]})
     attempts: int
-    request: str = Field(description="The body that is sent.")
-    answer: ReceiverAnswer | None = Field(description="Of the last attempt; null before the first.")
+    request: str = Field(description="The request body.")
+    answer: ReceiverAnswer | None = Field(description="The response to the last attempt; null before the first.")
     created_at: Moment
     last_attempt_at: Moment | None
     next_attempt_at: Moment | None
@@ -112,7 +115,7 @@ class DeliveriesAnswer(Data):
 @blueprint.post("", responses={201: SecretAnswer})
 @idempotent
 def create(body: CreateBody) -> Response:
-    """Create a webhook; the answer has its secret, this once."""
+    """Create a webhook. Only this response contains its secret."""
     endpoint = endpoints.create(auth.workspace(), body.url, body.events)
     return answer(SecretAnswer(data=_secret(endpoint)), 201, url_for(".show", id=endpoint.uuid))
 
@@ -132,7 +135,7 @@ def show(path: WebhookPath) -> Response:
 @blueprint.patch("/<id>", responses={200: WebhookAnswer})
 @idempotent
 def change(path: WebhookPath, body: ChangeBody) -> Response:
-    """Change where events go, which, or whether any do."""
+    """Change a webhook's URL or events, or enable or disable it."""
     endpoint = endpoints.update(_found(path), url=body.url, wanted=body.events, enabled=body.enabled)
     return answer(WebhookAnswer(data=_shown(endpoint)))
 
@@ -140,7 +143,7 @@ def change(path: WebhookPath, body: ChangeBody) -> Response:
 @blueprint.delete("/<id>", responses={204: None})
 @idempotent
 def delete(path: WebhookPath) -> Response:
-    """Delete a webhook with its deliveries."""
+    """Delete a webhook and its deliveries."""
     endpoints.delete(_found(path))
     return Response(status=204)
 
@@ -148,7 +151,7 @@ def delete(path: WebhookPath) -> Response:
 @blueprint.post("/<id>/rotate-secret", responses={200: SecretAnswer})
 @idempotent
 def rotate_secret(path: WebhookPath) -> Response:
-    """Get a new secret; the old one signs too for 24 hours more."""
+    """Create a new secret. The old one keeps signing deliveries for another 24 hours."""
     return answer(SecretAnswer(data=_secret(endpoints.rotate_secret(_found(path)))))
 
 
@@ -161,7 +164,7 @@ def send_test(path: WebhookPath) -> Response:
 
 @blueprint.get("/<id>/deliveries", responses={200: DeliveriesAnswer})
 def list_deliveries(path: WebhookPath, query: DeliveriesQuery) -> Response:
-    """List what was sent, newest first."""
+    """List a webhook's deliveries, newest first."""
     sent = endpoints.deliveries(_found(path), query.limit)
     return answer(DeliveriesAnswer(data=[_sent(each) for each in sent]))
 
@@ -169,7 +172,7 @@ def list_deliveries(path: WebhookPath, query: DeliveriesQuery) -> Response:
 @blueprint.post("/<id>/deliveries/<deliveryId>/resend", responses={202: DeliveryAnswer})
 @idempotent
 def resend(path: DeliveryPath) -> Response:
-    """Send a delivery once more, from the start of its schedule."""
+    """Resend a delivery, starting its retry schedule again."""
     found = endpoints.find_delivery(_found(path), path.delivery_id)
     delivery.send_again(found)
     return answer(DeliveryAnswer(data=_sent(found)), 202)

@@ -1,4 +1,4 @@
-"""The one door out to the world's eyes: what browsers and CDNs fetch, under /images and /cdn."""
+"""Image delivery to browsers and CDNs, under /images and /cdn."""
 
 from flask import Flask
 

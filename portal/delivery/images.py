@@ -1,4 +1,4 @@
-"""GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: what our own code wrote, never an original."""
+"""GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: renditions and copies, never originals."""
 
 import re
 from collections.abc import Callable
@@ -17,37 +17,40 @@ from portal.pixels.types import type_of
 
 UUID = "[0-9a-f-]{36}"
 IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
-LISTING_KEY = re.compile(  # Image CDN: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
+LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
     rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
 )
-PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # who knows whether a key of this shape has a row
+PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # returns whether a row names a key of this shape
     IMAGE_KEY: renditions.is_named,
     LISTING_KEY: catalogue.is_named,
 }
 MAX_WIDTH_PX = 100_000
-FOR_NOW = "public, max-age=60"  # a better form is being made
+PROVISIONAL = "public, max-age=60"  # a better rendition is being made
 
 blueprint = Blueprint("delivery", __name__)
 
 
 @blueprint.get("/images/<workspace>/<property>/<file>")
 def image(workspace: str, property: str, file: str) -> Response:
-    """The best rendition for this Accept and `?w=`; the address is the same for good, and so is the picture."""
+    """Return the best rendition for this Accept header and `?w=`. A URL always shows the same picture."""
     key = f"images/{workspace}/{property}/{file}"
     try:
         return _best(key)
     except NotFound:
-        return _best(key)  # it may have changed between our look and its bytes: a fresh look knows
+        return _best(key)  # it may have changed while it was read: look it up again
 
 
 def _best(key: str) -> Response:
-    form = renditions.best(renditions.find_image(key), _accepts(), _width())
-    return _answer(form.key, form.type, varies=True, lasts=form.lasts)
+    rendition = renditions.best(renditions.find_image(key), _accepts(), _width())
+    return _answer(rendition.key, rendition.type, varies=True, lasts=rendition.lasts)
 
 
 @blueprint.get("/cdn/<path:key>")
 def stored(key: str) -> Response:
-    """An object of the CDN bucket, for where no CDN stands in front of it; what was dropped is gone at once (X14)."""
+    """Return an object of the CDN bucket, for installations without a CDN.
+
+    The row is checked each time, so a deleted image stops resolving immediately.
+    """
     for pattern, is_named in PUBLISHED.items():
         if pattern.fullmatch(key) and is_named(key):
             return _answer(key, type_of(key), varies=False)
@@ -55,8 +58,8 @@ def stored(key: str) -> Response:
 
 
 def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Response:
-    etag = sha256(key.encode()).hexdigest()[:32]  # a key is written once, so its name is its content's
-    if request.if_none_match.contains(etag) and storage.cdn.head(key):  # what is deleted has not "not changed"
+    etag = sha256(key.encode()).hexdigest()[:32]  # keys are never overwritten, so a key identifies its content
+    if request.if_none_match.contains(etag) and storage.cdn.head(key):  # no 304 for a deleted object
         response = Response(status=304)
     else:
         data = storage.cdn.get(key)
@@ -64,14 +67,14 @@ def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Respons
             raise NotFound("There is no such photo.")
         response = Response(data, content_type=type)
     response.set_etag(etag)
-    response.headers["Cache-Control"] = IMMUTABLE if lasts else FOR_NOW
+    response.headers["Cache-Control"] = IMMUTABLE if lasts else PROVISIONAL
     if varies:
         response.headers["Vary"] = "Accept"
     return response
 
 
 def _accepts() -> frozenset[str]:
-    """The modern types that are named outright: `*/*` alone is no promise that AVIF can be shown."""
+    """Return the types that Accept names explicitly: `*/*` doesn't mean that a client can show AVIF."""
     return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
 
 
@@ -80,13 +83,13 @@ def _width() -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
-        raise Invalid("w is a width in pixels, such as 640.")
+        raise Invalid("w must be a width in pixels, such as 640.")
     return int(text)
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
-    """Nothing that comes from here can ever run as a page (reliability.md, decision 16)."""
+    """Keep delivered files from ever running as a page, even if one were not an image."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready: for load balancers, supervisors and people on call."""
+"""Liveness and readiness checks for load balancers, supervisors and operators."""
 
 from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
@@ -14,13 +14,13 @@ def init_app(app: Flask) -> None:
 
 @blueprint.get("/healthz")
 def alive() -> ResponseReturnValue:
-    """This process answers; it asks nobody else."""
+    """Report that this process responds. Checks no other service."""
     return {"status": "alive"}, {"Cache-Control": "no-store"}
 
 
 @blueprint.get("/readyz")
 def ready() -> ResponseReturnValue:
-    """Each part with its state, and what an operator should know of; 503 while a part is away."""
+    """Report the state of each dependency and any warnings; 503 while a dependency is unavailable."""
     parts = states()
     is_ready = all(state == "ready" for state in parts.values())
     answer = {"status": "ready" if is_ready else "not ready", "parts": parts, "warnings": warnings()}

@@ -1,4 +1,4 @@
-"""The state of each part we stand on, all asked at once, with a time limit."""
+"""The state of each dependency, checked concurrently with a time limit."""
 
 import time
 from collections.abc import Callable
@@ -18,21 +18,21 @@ ANSWER_WITHIN_S = 1.8
 Check = Callable[[], bool]
 
 _threads = ThreadPoolExecutor(max_workers=5 + len(jobs.QUEUES), thread_name_prefix="readyz")
-_asked: dict[str, "Future[bool]"] = {}
+_running: dict[str, "Future[bool]"] = {}
 _lock = Lock()
 
 
 def states() -> dict[str, str]:
-    """Return "ready" or "away" for each part by name, within ANSWER_WITHIN_S."""
+    """Return "ready" or "away" for each dependency by name, within ANSWER_WITHIN_S."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
-    answers = {name: _ask(name, check) for name, check in _checks(db.engine).items()}
-    return {name: "ready" if _holds(answer, deadline) else "away" for name, answer in answers.items()}
+    answers = {name: _start(name, check) for name, check in _checks(db.engine).items()}
+    return {name: "ready" if _passes(answer, deadline) else "away" for name, answer in answers.items()}
 
 
 def warnings() -> list[str]:
-    """Return what an operator should know of though every part is ready, in sentences."""
-    answer = _ask("owner", partial(installation.is_foreign, db.engine))
-    return [installation.NOT_OURS] if _holds(answer, time.monotonic() + ANSWER_WITHIN_S) else []
+    """Return warnings for operators, in sentences. They don't affect readiness."""
+    answer = _start("owner", partial(installation.is_foreign, db.engine))
+    return [installation.NOT_OURS] if _passes(answer, time.monotonic() + ANSWER_WITHIN_S) else []
 
 
 def _checks(engine: Engine) -> dict[str, Check]:
@@ -45,18 +45,18 @@ def _checks(engine: Engine) -> dict[str, Check]:
     return checks | {f"{queue}_worker": partial(_has_worker, jobs.connection(), queue) for queue in jobs.QUEUES}
 
 
-def _ask(name: str, check: Check) -> "Future[bool]":
-    """Ask, or join a question that hangs still: a part that is away must not eat a thread a request."""
+def _start(name: str, check: Check) -> "Future[bool]":
+    """Start a check, or join one that still hangs, so an unavailable dependency can't take a thread per request."""
     with _lock:
-        if name not in _asked or _asked[name].done():
-            _asked[name] = _threads.submit(check)
-        return _asked[name]
+        if name not in _running or _running[name].done():
+            _running[name] = _threads.submit(check)
+        return _running[name]
 
 
-def _holds(answer: "Future[bool]", deadline: float) -> bool:
+def _passes(answer: "Future[bool]", deadline: float) -> bool:
     try:
         return answer.result(timeout=max(0, deadline - time.monotonic()))
-    except Exception:  # whatever is wrong with it: it is away
+    except Exception:  # any failure means away
         return False
 
 
@@ -66,6 +66,6 @@ def _database_answers(engine: Engine) -> bool:
 
 
 def _has_worker(redis: Redis, queue: str) -> bool:
-    """A worker's key lives as long as its heartbeat is fresh (workers/worker.py)."""
+    """Return whether a worker serves the queue. Its key expires without heartbeats (workers/worker.py)."""
     keys = redis.smembers(f"rq:workers:{queue}")
     return bool(keys) and bool(redis.exists(*keys))

@@ -1,4 +1,4 @@
-"""The web pages: full pages, and the fragments that htmx asks for. No rule lives here."""
+"""The web pages: full pages, and fragments for htmx. Contains no domain rules."""
 
 from flask import Flask
 from htmx_flask import Htmx
@@ -31,10 +31,22 @@ from portal.pages import (
 
 
 def init_app(app: Flask) -> None:
-    """Register every page and what all pages share."""
+    """Register all pages and what they share."""
     Htmx(app)
-    parts = (session, properties, gallery, order, bulk, rotation, imports, uploads, upload_form, settings, webhooks)
-    for entrance in (*parts, listings, pictures, previews, integrations):
-        app.register_blueprint(entrance.blueprint)
-    for part in (security, compression, assets, guides, jobs, rq, words, errors):
-        part.init_app(app)
+    with_blueprint = (
+        session,
+        properties,
+        gallery,
+        order,
+        bulk,
+        rotation,
+        imports,
+        uploads,
+        upload_form,
+        settings,
+        webhooks,
+    )
+    for module in (*with_blueprint, listings, pictures, previews, integrations):
+        app.register_blueprint(module.blueprint)
+    for module in (security, compression, assets, guides, jobs, rq, words, errors):
+        module.init_app(app)

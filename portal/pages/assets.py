@@ -1,4 +1,4 @@
-"""Static files under an address that changes with their content, so that browsers may keep them for good."""
+"""Static files at URLs that change with their content, so browsers may cache them forever."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from werkzeug.security import safe_join
 from portal.infra.storage import IMMUTABLE
 from portal.pages import compression
 
-TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what gets smaller by packing
+TEXTS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # the types worth compressing
 
 blueprint = Blueprint("assets", __name__)
 
@@ -24,28 +24,28 @@ def init_app(app: Flask) -> None:
 
 
 def static_url(name: str) -> str:
-    """Return the address of a file in `static/`.
+    """Return the versioned URL of a file in `static/`.
 
-    The version stands in the path and not in a query, so that what a stylesheet or a module names
-    relatively (fonts, other modules) has it too: a module fetched under two addresses would run twice.
+    The version is in the path rather than the query, so relative URLs in stylesheets and modules include it
+    too. A module fetched from two URLs would run twice.
     """
     return url_for("assets.versioned", version=_version(), name=name)
 
 
 @blueprint.get("/static/v-<version>/<path:name>")
 def versioned(version: str, name: str) -> Response:
-    """Answer with the file as it is now; kept for good only under the address that belongs to it."""
+    """Return the current file. Only its current version may be cached forever."""
     response = _text(name) if PurePath(name).suffix in TEXTS else send_from_directory(_folder(), name)
     response.headers["Cache-Control"] = IMMUTABLE if version == _version() else "no-cache"
     return response
 
 
 def _text(name: str) -> Response:
-    """A text, packed where that is welcome: two forms of it, so each has an ETag of its own."""
-    is_packed = compression.is_welcome()
-    response = Response(_forms(_version(), name)[is_packed], mimetype=TEXTS[PurePath(name).suffix])
+    """Return a text file, compressed if the client accepts it. Each form has a separate ETag."""
+    is_compressed = compression.is_welcome()
+    response = Response(_forms(_version(), name)[is_compressed], mimetype=TEXTS[PurePath(name).suffix])
     response.vary.add("Accept-Encoding")
-    if is_packed:
+    if is_compressed:
         response.content_encoding = "gzip"
     response.add_etag()
     response.make_conditional(request)
@@ -54,7 +54,7 @@ def _text(name: str) -> Response:
 
 @lru_cache(maxsize=64)
 def _forms(_version: str, name: str) -> tuple[bytes, bytes]:
-    """Return a text of this version plain and packed: done once for each version, so as tightly as can be."""
+    """Return a text file plain and compressed, at the highest level since it is done once per version."""
     path = safe_join(_folder(), name)
     if path is None or not Path(path).is_file():
         abort(404)
@@ -67,9 +67,9 @@ def _forms(_version: str, name: str) -> tuple[bytes, bytes]:
 
 
 def minified(module: str) -> str:
-    """Leave out a module's comments and layout, a fifth of what a phone would load.
+    """Return a module without comments and whitespace, which make up a fifth of what a phone would load.
 
-    No template literal may stand inside another: rjsmin would take the text of the inner one for code.
+    Template literals must not be nested: rjsmin would treat the text of the inner one as code.
     """
     return str(rjsmin.jsmin(module))
 
@@ -91,7 +91,7 @@ def _joined(path: Path) -> str:
 
 
 def _version() -> str:
-    """Return the fingerprint of all static files together; while developing, taken anew each time."""
+    """Return a fingerprint of all static files, recomputed on each call in debug mode."""
     return _fingerprint.__wrapped__(_folder()) if current_app.debug else _fingerprint(_folder())
 
 

@@ -1,4 +1,4 @@
-"""What is done to many photos at once from the gallery editor: delete, with an undo, turn, describe in a row."""
+"""Bulk actions of the gallery editor: delete with undo, rotate, and describe one photo after another."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, only
 from portal.pages.words import photos
 
-TURNS = {"rotate": 1, "rotate-left": 3}  # what a button says → quarters clockwise
+TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
 
 blueprint = Blueprint("bulk", __name__)
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("bulk", __name__)
 @blueprint.post("/properties/<uuid:uuid>/photos/bulk")
 @signed_in
 def bulk(uuid: UUID) -> ResponseReturnValue:
-    """Do with the chosen photos what the pressed button says."""
+    """Apply the pressed button's action to the selected photos."""
     property = properties.find(current_user().workspace, str(uuid))
     chosen = request.form.getlist("photo")
     if request.form.get("do") == "describe":
@@ -43,7 +43,7 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/properties/<uuid:uuid>/photos/undo/<uuid:token>")
 @signed_in
 def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
-    """Bring back what was deleted together."""
+    """Restore photos that were deleted together."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
         found = deletion.undelete(property, str(token))
@@ -54,12 +54,12 @@ def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
     sheet = find_sheet(uuid)
     if not request.htmx:
         return redirect(sheet.url, 303)
-    toast = {"text": f"Brought back {photos(found)}.", "life": 4000}
-    return make_response(render_template("gallery/_sheet_anew.html", sheet=sheet), trigger={"toast": toast})
+    toast = {"text": f"Restored {photos(found)}.", "life": 4000}
+    return make_response(render_template("gallery/_sheet_reloaded.html", sheet=sheet), trigger={"toast": toast})
 
 
 def _describe(uuid: UUID, chosen: list[str]) -> ResponseReturnValue:
-    """Open the first of the chosen photos; the inspector goes on through the others."""
+    """Open the first selected photo; the inspector then steps through the others."""
     sheet = find_sheet(uuid)
     mine = [image for image in sheet.images if str(image.uuid) in chosen]
     if not mine:

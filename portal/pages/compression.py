@@ -1,4 +1,4 @@
-"""Pages travel compressed: a gallery of 300 photos is 260 KB of text, and a second and a half on a slow line."""
+"""Compression of pages: a gallery of 300 photos is 260 KB of HTML, 1.5 seconds on a slow connection."""
 
 import gzip
 
@@ -7,8 +7,8 @@ from flask import Flask, Response, request
 from portal.pages.security import is_page
 
 LEVEL = 6
-LEAST_BYTES = 1000  # less goes out in one packet anyway
-OUR_READERS = {"same-origin", "none"}  # Sec-Fetch-Site of what no other site has asked for
+LEAST_BYTES = 1000  # less fits into one packet anyway
+SAME_SITE = {"same-origin", "none"}  # Sec-Fetch-Site of requests that no other site triggered
 
 
 def init_app(app: Flask) -> None:
@@ -16,17 +16,17 @@ def init_app(app: Flask) -> None:
 
 
 def compress(response: Response) -> Response:
-    """Compress a page or fragment, unless another site may have made the browser ask for it.
+    """Compress a page or fragment, unless another site may have triggered the request.
 
-    Somebody who can both make a browser ask again and again and watch how long the answers are could guess
-    what is in them (BREACH). So a request that another site's page set off gets its page as it is; photos are
-    compressed already, and the API's answers are left to the proxy in front.
+    An attacker who can trigger requests from a browser and observe the length of the responses could guess
+    their content (BREACH). So requests triggered by other sites get uncompressed pages. Photos are already
+    compressed, and compressing API responses is left to the reverse proxy.
     """
     if not is_page() or response.mimetype != "text/html" or response.direct_passthrough:
         return response
     response.vary.add("Accept-Encoding")
-    is_ours = request.headers.get("Sec-Fetch-Site") in OUR_READERS
-    if is_ours and is_welcome() and len(data := response.get_data()) >= LEAST_BYTES:
+    is_same_site = request.headers.get("Sec-Fetch-Site") in SAME_SITE
+    if is_same_site and is_welcome() and len(data := response.get_data()) >= LEAST_BYTES:
         response.set_data(pack(data, LEVEL))
         response.content_encoding = "gzip"
     return response
@@ -37,4 +37,4 @@ def is_welcome() -> bool:
 
 
 def pack(data: bytes, level: int) -> bytes:
-    return gzip.compress(data, level, mtime=0)  # the same bytes each time
+    return gzip.compress(data, level, mtime=0)  # without a timestamp: the same bytes each time

@@ -1,4 +1,4 @@
-"""The gallery editor: the sheet of photos, one photo opened and described, and what has moved meanwhile."""
+"""The gallery editor: the photo grid, a single opened photo, and polling for changes."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, render_tile
 
-LARGEST_PX = 1280  # in the sheet; the viewer goes to the top of the ladder
+LARGEST_PX = 1280  # in the grid; the viewer may use the largest rendition
 
 blueprint = Blueprint("gallery", __name__)
 
@@ -29,7 +29,7 @@ blueprint.add_app_template_global(now, "now")
 
 @blueprint.app_template_global()
 def srcset(image: Image, largest_px: int = LARGEST_PX) -> str:
-    """Every width of the ladder that a browser may want, up to the first that holds the whole photo."""
+    """Return the `srcset` of a photo: all widths up to the first one that is at least the photo's own width."""
     steps = [step for step in keys.LADDER if step <= largest_px]
     fitting = [step for step in steps if step < image.width]
     return ", ".join(f"{keys.image_url(image, step)} {step}w" for step in steps[: len(fitting) + 1])
@@ -38,7 +38,7 @@ def srcset(image: Image, largest_px: int = LARGEST_PX) -> str:
 @blueprint.get("/properties/<uuid:uuid>/photos")
 @signed_in
 def photos(uuid: UUID) -> str:
-    """The page; for htmx the opened photo, or the sheet in another filter."""
+    """Return the page; for htmx, the opened photo or the filtered grid."""
     sheet = find_sheet(uuid)
     name = request.args.get("photo")
     opened = gallery.find(sheet.property, name) if name else None
@@ -51,16 +51,16 @@ def photos(uuid: UUID) -> str:
 @blueprint.post("/properties/<uuid:uuid>/photos/<uuid:photo>")
 @signed_in
 def describe(uuid: UUID, photo: UUID) -> ResponseReturnValue:
-    """Save a description: the tile comes back, with the next photo where one is asked for; or the form again."""
+    """Save a description. Return the photo's tile and, if requested, the next photo; or the form with its error."""
     sheet = find_sheet(uuid)
     before = gallery.find(sheet.property, str(photo))
     next_one = sheet.next_to_describe(before) if request.form.get("then") == "next" else None
-    # A browser sends each line end as two characters, but counts it as one.
+    # Browsers submit line breaks as CRLF, but count them as one character.
     text = request.form.get("alt", "").replace("\r\n", "\n")
     try:
         image = gallery.describe(sheet.property, str(photo), text)
-    except Invalid as refusal:
-        return _describe_again(uuid, before, text, refusal)
+    except Invalid as error:
+        return _describe_again(uuid, before, text, error)
     sheet = find_sheet(uuid)
     if not request.htmx:
         return redirect(sheet.address(next_one) if next_one else f"{sheet.address()}#p-{photo}", 303)
@@ -84,9 +84,9 @@ def try_again(uuid: UUID, photo: UUID) -> ResponseReturnValue:
 @blueprint.get("/properties/<uuid:uuid>/photos/progress")
 @signed_in
 def progress(uuid: UUID) -> ResponseReturnValue:
-    """The page's one poll: 304 while nothing has moved, else the tray and each tile that has.
+    """Answer the page's poll: 304 if nothing has changed, otherwise the summary and the changed tiles.
 
-    The page says which tiles it shows as processing, so that none stays so whatever came in between.
+    The page sends the tiles that it shows as processing, so that none of them is left behind.
     """
     sheet = find_sheet(uuid)
     seen = request.headers.get("HX-PTag", "")
@@ -96,7 +96,7 @@ def progress(uuid: UUID) -> ResponseReturnValue:
         return Response(status=304)
     events: dict[str, object] = {}
     if seen and seen.split(".")[0] != str(sheet.property.gallery_version):
-        events["photos:changed"] = {}  # by somebody else: the page fetches the sheet anew
+        events["photos:changed"] = {}  # maybe by somebody else: the page reloads the grid
     if ended := _ended(sheet.property):
         events["imports:ended"] = {"text": ended}
     answer = make_response(render_template("gallery/_progress.html", sheet=sheet, moved=moved), trigger=events)
@@ -105,8 +105,8 @@ def progress(uuid: UUID) -> ResponseReturnValue:
 
 
 def _ended(property: Property) -> str:
-    """Say how the imports ended that the page still shows as going on."""
-    said = []
+    """Return a sentence for each completed import that the page still shows as running."""
+    sentences = []
     for uuid in request.args.getlist("importing")[:9]:
         try:
             job = imports.find(property, uuid)
@@ -114,12 +114,12 @@ def _ended(property: Property) -> str:
             continue
         if job.completed_at:
             progress = imports.progress(job, imports.items(job))
-            of = f" of {progress.total}" if progress.failed else ""
-            said.append(f"Imported {progress.imported}{of} {'photo' if progress.total == 1 else 'photos'}.")
-    return " ".join(said)
+            of_total = f" of {progress.total}" if progress.failed else ""
+            sentences.append(f"Imported {progress.imported}{of_total} {'photo' if progress.total == 1 else 'photos'}.")
+    return " ".join(sentences)
 
 
-def _describe_again(uuid: UUID, image: Image, text: str, refusal: Invalid) -> ResponseReturnValue:
-    more = {"sheet": find_sheet(uuid), "image": image, "text": text, "wrong": refusal.message}
+def _describe_again(uuid: UUID, image: Image, text: str, error: Invalid) -> ResponseReturnValue:
+    more = {"sheet": find_sheet(uuid), "image": image, "text": text, "wrong": error.message}
     is_fragment = bool(request.htmx)
     return render_template("gallery/_inspector.html" if is_fragment else "gallery/photos.html", **more), 422

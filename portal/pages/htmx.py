@@ -1,4 +1,4 @@
-"""The request as `htmx_flask` reads it: `request.htmx` is true where htmx asks for a part of a page."""
+"""The request with `htmx_flask`'s type: `request.htmx` is true if htmx requests a part of a page."""
 
 from typing import cast
 
@@ -6,4 +6,4 @@ import flask
 from htmx_flask.requests import HtmxAwareRequest
 
 request = cast(HtmxAwareRequest, flask.request)
-"""`htmx_flask.request`, whose type mypy takes for Flask's own."""
+"""`htmx_flask.request`, which mypy would otherwise type as Flask's request."""

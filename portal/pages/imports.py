@@ -1,4 +1,4 @@
-"""Import by link from the gallery editor: the dialog, and another try for links that failed."""
+"""Import by link in the gallery editor: the dialog, and retrying failed links."""
 
 from uuid import UUID
 
@@ -19,38 +19,38 @@ blueprint = Blueprint("imports", __name__)
 @blueprint.get("/properties/<uuid:uuid>/photos/import")
 @signed_in
 def form(uuid: UUID) -> str:
-    """The gallery with the dialog open, for those who come without JavaScript."""
+    """Return the gallery with the dialog open, for browsers without JavaScript."""
     return render_template("gallery/photos.html", sheet=find_sheet(uuid), importing=True)
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/import")
 @signed_in
 def start(uuid: UUID) -> ResponseReturnValue:
-    """Accept up to 20 links, one a line; or the form again with the line that is wrong."""
+    """Start an import of up to 20 links, one per line; or return the form with the invalid line."""
     user = current_user()
     property = properties.find(user.workspace, str(uuid))
     text = request.form.get("links", "")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     try:
         imports.start(property, [line for _, line in lines], added_by=user.name or user.email)
-    except (Invalid, OverQuota) as refusal:
+    except (Invalid, OverQuota) as error:
         is_fragment = bool(request.htmx)
         template = "gallery/_import.html" if is_fragment else "gallery/photos.html"
-        more = {"links": text, "wrong_links": _words(refusal, [number for number, _ in lines])}
+        more = {"links": text, "wrong_links": _message(error, [number for number, _ in lines])}
         return render_template(template, sheet=find_sheet(uuid), importing=True, **more), 422
-    return _going_on(uuid, {"import:started": {"links": len(lines)}})
+    return _with_progress(uuid, {"import:started": {"links": len(lines)}})
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/imports/<uuid:job>/try-again")
 @signed_in
 def try_again(uuid: UUID, job: UUID) -> ResponseReturnValue:
-    """Fetch the links that failed once more."""
+    """Retry the failed links."""
     property = properties.find(current_user().workspace, str(uuid))
     imports.try_again(imports.find(property, str(job)))
-    return _going_on(uuid, {})
+    return _with_progress(uuid, {})
 
 
-def _going_on(uuid: UUID, events: dict[str, object]) -> ResponseReturnValue:
+def _with_progress(uuid: UUID, events: dict[str, object]) -> ResponseReturnValue:
     sheet = find_sheet(uuid)
     if not request.htmx:
         return redirect(sheet.address(), 303)
@@ -58,9 +58,9 @@ def _going_on(uuid: UUID, events: dict[str, object]) -> ResponseReturnValue:
     return make_response(answer, trigger=events)
 
 
-def _words(refusal: Invalid | OverQuota, lines: list[int]) -> str:
-    """Say which line is wrong, as they are counted in the text: empty ones count, too."""
-    if refusal.code == "urls":
-        return f"Paste up to {MAX_URLS} links; these are {len(lines)}." if lines else "Paste at least one link."
-    index = refusal.details.get("index")
-    return f"Line {lines[index]}: {refusal.message}" if isinstance(index, int) else refusal.message
+def _message(error: Invalid | OverQuota, lines: list[int]) -> str:
+    """Return the error's message with the number of the invalid line, counting empty lines."""
+    if error.code == "urls":
+        return f"Paste at most {MAX_URLS} links. You pasted {len(lines)}." if lines else "Paste at least one link."
+    index = error.details.get("index")
+    return f"Line {lines[index]}: {error.message}" if isinstance(index, int) else error.message

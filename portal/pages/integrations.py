@@ -1,4 +1,4 @@
-"""Connecting an account of a PMS, changing and removing one. As with webhooks, admins manage and everybody looks."""
+"""Connect, edit and remove PMS accounts. Only admins may manage them; everybody may see them."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -31,13 +31,13 @@ def connect_form(provider: str) -> str:
 @blueprint.post("/connect/<provider>")
 @admin_only
 def connect(provider: str) -> ResponseReturnValue:
-    """Connect an account, and go where its first sync is seen."""
+    """Connect an account and redirect to the page that shows its first sync."""
     known = providers.find(provider)
     credentials = {name: text for name, text in _typed(known).items() if text}
     try:
         integrations.connect(current_user().workspace, known.key, credentials, name=request.form.get("name", ""))
-    except (Invalid, Conflict) as refusal:
-        return _form(known, refusal), 422
+    except (Invalid, Conflict) as error:
+        return _form(known, error), 422
     return _to(known)
 
 
@@ -51,15 +51,15 @@ def edit_form(uuid: UUID) -> str:
 @blueprint.post("/accounts/<uuid:uuid>/edit")
 @admin_only
 def edit(uuid: UUID) -> ResponseReturnValue:
-    """Change an account's name, or its credentials where any is another; a secret is removed only by its own box."""
+    """Update an account's name and changed credentials. An optional secret is removed only by its checkbox."""
     account = _find(uuid)
     known, before = _provider(account), integrations.settings_of(account)
     removed = {field.name: "" for field in known.fields if f"remove-{field.name}" in request.form}
     changed = {name: text for name, text in _typed(known).items() if text != before.get(name, "")} | removed
     try:
         integrations.change(account, name=request.form.get("name"), credentials=changed or None)
-    except (Invalid, Conflict) as refusal:
-        return _form(known, refusal, account), 422
+    except (Invalid, Conflict) as error:
+        return _form(known, error, account), 422
     return _to(known)
 
 
@@ -98,12 +98,12 @@ def _typed(provider: Provider) -> dict[str, str]:
 
 
 def _form(
-    provider: Provider, refusal: Invalid | Conflict | None = None, account: IntegrationAccount | None = None
+    provider: Provider, error: Invalid | Conflict | None = None, account: IntegrationAccount | None = None
 ) -> str:
-    """The form, with what is so, or was typed, but for the secrets: those stand in no answer."""
+    """Render the form with stored or submitted values. Secrets are never sent back."""
     wrong: Mapping[str, str] = {}
-    if refusal:
-        wrong = refusal.details if isinstance(refusal.details, dict) else {"form": refusal.message}
+    if error:
+        wrong = error.details if isinstance(error.details, dict) else {"form": error.message}
     typed = {"name": account.name, **integrations.settings_of(account)} if account else {}
     secrets = {field.name for field in provider.fields if field.is_secret}
     typed |= {name: text for name, text in request.form.items() if name not in secrets}

@@ -1,4 +1,4 @@
-"""The jobs of a workspace: what runs, waits, failed and is done."""
+"""The jobs page: a workspace's running, waiting, failed and completed jobs."""
 
 from typing import NamedTuple, TypedDict
 from urllib.parse import urlencode
@@ -26,7 +26,7 @@ DOING = {
     "tidy": "Tidying up",
     "run_imports": "Fetching links",
     "deliver_webhooks": "Calling webhooks",
-    "sync_listings": "Asking the property systems",
+    "sync_listings": "Syncing listings",
     "image_cdn_upload": "Copying listing pictures",
     "clear_leftovers": "Removing old copies",
     "collect_garbage": "Deleting old files",
@@ -37,14 +37,14 @@ blueprint = Blueprint("jobs", __name__)
 
 
 class WorkerRow(NamedTuple):
-    """A worker as the page names it: by its queue and a number, never by its machine."""
+    """A worker on the page, named by its queue and a number. Host names are not shown."""
 
     name: str
     doing: str | None
 
 
 class Asked(TypedDict):
-    """The filters of the page, and where in the list the reader is."""
+    """The page's filters and its position in the list."""
 
     kind: str | None
     state: str | None
@@ -58,7 +58,7 @@ def init_app(app: Flask) -> None:
 
 
 def has_failed_jobs() -> bool:
-    """For the badge in the navigation. An error page never asks (portal/pages/errors.py)."""
+    """Return whether the navigation's badge is shown. Error pages don't query it (portal/pages/errors.py)."""
     if "has_failed_jobs" not in g:
         g.has_failed_jobs = activity.has_failed(current_user().workspace)
     return bool(g.has_failed_jobs)
@@ -67,7 +67,7 @@ def has_failed_jobs() -> bool:
 @blueprint.get("/jobs")
 @signed_in
 def overview() -> ResponseReturnValue:
-    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
         return live.fragment(render_template("jobs/_live.html", **_seen()))
     return render_template("jobs/overview.html", **_seen())
@@ -76,7 +76,7 @@ def overview() -> ResponseReturnValue:
 @blueprint.post("/jobs/<uuid:uuid>/run-again")
 @signed_in
 def run_again(uuid: UUID) -> ResponseReturnValue:
-    """Do one failed job once more, a call to a webhook too: whoever edits photos may, it changes no setting."""
+    """Run a failed job again, webhook deliveries included. Editors may do so, since it changes no settings."""
     activity.try_again(activity.find(current_user().workspace, str(uuid)))
     return _back()
 
@@ -84,18 +84,18 @@ def run_again(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/jobs/retry-failed")
 @signed_in
 def retry_failed() -> ResponseReturnValue:
-    """Do every failed job once more; where the form names a cause, those that failed for it."""
+    """Run all failed jobs again or, if the form names a cause, only those that failed for it."""
     cause = None
     if kind := request.form.get("cause"):
         if kind not in activity.KINDS:
-            raise Invalid("There is no such cause.", code="cause")
+            raise Invalid("Unknown cause.", code="cause")
         cause = activity.Cause(kind, request.form.get("reason", ""), request.form.get("place", ""), 0)
     activity.try_all_again(current_user().workspace, cause)
     return _back()
 
 
 def _seen() -> dict[str, object]:
-    """What the page shows, in a number of statements that does not grow with the jobs."""
+    """Return the page's data, in a number of statements that does not depend on the number of jobs."""
     workspace, here = current_user().workspace, _asked()
     page = activity.page(workspace, limit=PAGE, **here)
     return {
@@ -116,13 +116,13 @@ def _seen() -> dict[str, object]:
 
 
 def _warning() -> str:
-    """What operators should know of; nobody else can do anything about it."""
-    is_wanted = is_operator() and installation.is_foreign(db.engine)
-    return installation.NOT_OURS if is_wanted else ""
+    """Return a warning for operators, or an empty text. Other people couldn't act on it."""
+    is_shown = is_operator() and installation.is_foreign(db.engine)
+    return installation.NOT_OURS if is_shown else ""
 
 
 def _asked() -> Asked:
-    """Which jobs the reader wants to see: said in the address, and by each form on the page."""
+    """Return the filters, from the URL or from hidden fields of the page's forms."""
     asked = request.values
     return {
         "kind": asked.get("kind") or None,
@@ -133,7 +133,7 @@ def _asked() -> Asked:
 
 
 def _workers(workspace: Workspace) -> list[WorkerRow] | None:
-    """What each worker does; None where Redis is away. Other workspaces' photos have no name here."""
+    """Return what each worker is doing, without other workspaces' file names; None if Redis is unavailable."""
     try:
         found = jobs.workers()
     except RedisError:
@@ -157,7 +157,7 @@ def _doing(worker: jobs.Worker, names: dict[int | str, str]) -> str | None:
 
 
 def url_of(kind: str | None = None, state: str | None = None, search: str = "", after: str | None = None) -> str:
-    """The address of the page with these filters."""
+    """Return the page's URL with these filters."""
     wanted = {"kind": kind, "state": state, "q": search, "after": after}
     query = urlencode({name: value for name, value in wanted.items() if value})
     return f"/jobs?{query}" if query else "/jobs"
@@ -168,7 +168,7 @@ def _url(here: Asked, after: str | None) -> str:
 
 
 def _back() -> ResponseReturnValue:
-    """Where the button was: the live part for htmx, else the page it stands on."""
+    """Return the live part for htmx, otherwise redirect to the page of the button."""
     if request.htmx:
         return render_template("jobs/_live.html", **_seen())
     return redirect(url_of(**_asked()), 303)

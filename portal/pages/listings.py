@@ -1,7 +1,7 @@
-"""The listings of a workspace's PMSs: a card for each integration with its switch, its accounts, and the listings.
+"""The listings page: a card with a switch for each integration, its accounts, and the listings.
 
-Everything on it is one live part: a sync is seen page by page, and the copies as they come. Admins switch, and
-anybody may ask for a sync: that changes no setting.
+The whole page is one live part, so the progress of syncs and copies is visible. Only admins may use the switches;
+anybody may start a sync, since it changes no settings.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ blueprint = Blueprint("listings", __name__, url_prefix="/listings")
 
 
 class Asked(TypedDict):
-    """The filters of the page, and where in the list the reader is."""
+    """The page's filters and its position in the list."""
 
     provider: str | None
     state: str | None
@@ -41,7 +41,7 @@ class Asked(TypedDict):
 
 @dataclass(frozen=True)
 class Card:
-    """A provider of a workspace: its switch, its accounts, and how their listings stand."""
+    """A provider of a workspace: its switch, its accounts, and the counts of their listings."""
 
     provider: Provider
     definition: IntegrationDefinition
@@ -62,12 +62,12 @@ class Card:
 
     @property
     def progress(self) -> float | None:
-        """How much of the syncs under way is done, from 0 to 1; None where nobody knows."""
+        """The progress of the running syncs, from 0 to 1, or None if it is unknown."""
         return passes.progress(self.accounts)
 
     @property
     def is_moving(self) -> bool:
-        """Whether something changes by itself: a sync, or pictures that are copied."""
+        """Whether a sync is running or pictures are being copied."""
         return (self.is_on and self.counts.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
 
 
@@ -77,7 +77,7 @@ blueprint.add_app_template_test(integrations.is_syncing, "syncing")
 @blueprint.get("")
 @signed_in
 def overview() -> ResponseReturnValue:
-    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
         return live.fragment(render_template("listings/_live.html", **_seen()))
     return render_template("listings/overview.html", **_seen())
@@ -91,8 +91,12 @@ def switch(provider: str) -> ResponseReturnValue:
     is_on, name = request.form.get("on") == "1", providers.ALL[definition.provider].name
     integrations.switch(current_user().workspace, definition.provider, enabled=is_on)
     if is_on:
-        return _back(f"On. The copies of {name}’s pictures are used at once; what has none is copied now.")
-    return _back(f"Off. {name}’s own links are used. The copies are kept, for when you switch it on again.")
+        return _back(
+            f"The Image CDN is on. Existing copies of {name}’s pictures are used now; the rest are being copied."
+        )
+    return _back(
+        f"The Image CDN is off. {name}’s own links are used. The copies are kept in case you turn it on again."
+    )
 
 
 @blueprint.post("/accounts/<uuid:uuid>/sync")
@@ -105,7 +109,7 @@ def sync_account(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/sync")
 @signed_in
 def sync_all() -> ResponseReturnValue:
-    """Sync every account, or those of the provider that is shown."""
+    """Sync all accounts, or those of the selected provider."""
     provider = _asked()["provider"]
     for account in integrations.all_accounts(current_user().workspace):
         if provider in (None, account.definition.provider.lower()):
@@ -114,7 +118,7 @@ def sync_all() -> ResponseReturnValue:
 
 
 def _seen() -> dict[str, object]:
-    """What the page shows, in a number of statements that does not grow with the listings."""
+    """Return the page's data, in a number of statements that does not depend on the number of listings."""
     workspace, here = current_user().workspace, _asked()
     cards = _cards(workspace)
     shown = next((card for card in cards if card.slug == here["provider"]), None)
@@ -124,7 +128,9 @@ def _seen() -> dict[str, object]:
         "cards": cards,
         "shown": shown,
         "all": counts.together([card.counts for card in wanted]),
-        "on": counts.together([card.counts for card in wanted if card.is_on]),  # elsewhere no state is shown
+        "on": counts.together(
+            [card.counts for card in wanted if card.is_on]
+        ),  # states are shown only while the Image CDN is on
         "listings": page.items,
         "names": {key: provider.name for key, provider in providers.ALL.items()},
         "covers": catalogue.covers(page.items),
@@ -136,7 +142,7 @@ def _seen() -> dict[str, object]:
 
 
 def _cards(workspace: Workspace) -> list[Card]:
-    """All providers of a workspace, in the order of the registry: three statements, however many there are."""
+    """Return a card per provider of a workspace, in the registry's order. Takes three statements in total."""
     accounts, counted = integrations.all_accounts(workspace), counts.by_account(workspace)
     definitions = {definition.provider: definition for definition in integrations.definitions(workspace)}
     return [
@@ -147,7 +153,7 @@ def _cards(workspace: Workspace) -> list[Card]:
 
 
 def _asked() -> Asked:
-    """Which listings the reader wants to see: said in the address, and by each form on the page."""
+    """Return the filters, from the URL or from hidden fields of the page's forms."""
     asked = request.values
     return {
         "provider": asked.get("provider", "").lower() or None,
@@ -158,7 +164,7 @@ def _asked() -> Asked:
 
 
 def url_of(provider: str | None = None, state: str | None = None, search: str = "", after: str | None = None) -> str:
-    """The address of the page with these filters."""
+    """Return the page's URL with these filters."""
     wanted = {"provider": provider, "state": state, "q": search, "after": after}
     query = urlencode({name: value for name, value in wanted.items() if value})
     return f"/listings?{query}" if query else "/listings"
@@ -168,9 +174,9 @@ def _url(here: Asked, after: str | None) -> str:
     return url_of(here["provider"], here["state"], here["search"], after)
 
 
-def _back(said: str = "") -> Response:
-    """Where the button was: the live part for htmx, with a toast, else the page it stands on."""
+def _back(message: str = "") -> Response:
+    """Return the live part with a toast for htmx, otherwise redirect to the page of the button."""
     if not request.htmx:
         return make_response(redirect(url_of(**_asked()), 303))
-    toast = {"toast": {"text": said}} if said else None
+    toast = {"toast": {"text": message}} if message else None
     return make_response(render_template("listings/_live.html", **_seen()), trigger=toast)

@@ -1,4 +1,4 @@
-"""Parts of pages that ask for themselves once a second: `hx-trigger="tick from:body"`."""
+"""Live parts of pages, which poll once a second: `hx-trigger="tick from:body"`."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ from flask import Response, request
 
 
 def fragment(html: str) -> Response:
-    """Answer with a page's live part, or with 304 while that is what the reader sees already."""
+    """Return a page's live part, or 304 if the page already shows it."""
     tag = hashlib.sha256(html.encode()).hexdigest()[:20]
     if request.headers.get("HX-PTag") == tag:
         return Response(status=304)

@@ -1,4 +1,4 @@
-"""Order and cover from the gallery editor: one photo at a time, put behind another or at a place."""
+"""Ordering in the gallery editor: move one photo after another or to a position, or make it the cover."""
 
 from uuid import UUID
 
@@ -21,10 +21,10 @@ blueprint = Blueprint("order", __name__)
 @blueprint.post("/properties/<uuid:uuid>/photos/order")
 @signed_in
 def move(uuid: UUID) -> ResponseReturnValue:
-    """Put `id` behind `after` (none: first), or at `position` from 1, or make it the cover.
+    """Move photo `id` after `after` (none: to the front) or to `position`, counted from 1, or make it the cover.
 
-    An old `version` refuses nothing: moves that wait for each other carry one. Where somebody else
-    changed the gallery in between, the page hears it by the version that the answer carries.
+    An outdated `version` is not rejected, since queued moves carry one. If somebody else has changed the
+    gallery, the page learns it from the version in the response.
     """
     property = properties.find(current_user().workspace, str(uuid))
     try:
@@ -32,8 +32,8 @@ def move(uuid: UUID) -> ResponseReturnValue:
     except Conflict as conflict:
         if not request.htmx:
             raise
-        anew = render_template("gallery/_sheet_anew.html", sheet=find_sheet(uuid))
-        return make_response(anew, 409, trigger={"toast": {"text": conflict.message}})
+        current = render_template("gallery/_sheet_reloaded.html", sheet=find_sheet(uuid))
+        return make_response(current, 409, trigger={"toast": {"text": conflict.message}})
     sheet = find_sheet(uuid)
     if not request.htmx:
         return redirect(f"{sheet.address()}#p-{request.form['id']}", 303)

@@ -1,4 +1,4 @@
-"""One listing: a row for each of its pictures, with its link at the PMS, its copy, and why there is none."""
+"""The page of a listing: a row per picture with its PMS link and its copy, or why there is no copy."""
 
 from collections import Counter
 from urllib.parse import urlencode
@@ -28,7 +28,7 @@ blueprint.add_app_template_global(cdn_url)
 @blueprint.get("")
 @signed_in
 def one(uuid: UUID) -> ResponseReturnValue:
-    """The page; for htmx its live part, or 304 while that is what the reader sees already."""
+    """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
         return live.fragment(render_template("listings/_listing.html", **_seen(_find(uuid))))
     return _page(_find(uuid))
@@ -37,7 +37,7 @@ def one(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/property")
 @signed_in
 def make_property(uuid: UUID) -> ResponseReturnValue:
-    """Make a property of the listing, once, and go there: its pictures come in by an import."""
+    """Create a property from the listing, unless it has one, and redirect to it. An import brings the pictures."""
     listing = _find(uuid)
     try:
         property = properties_from_listings.create(listing, added_by=current_user().name)
@@ -49,7 +49,7 @@ def make_property(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/try-again")
 @signed_in
 def try_all_again(uuid: UUID) -> ResponseReturnValue:
-    """Copy all that failed once more: like a sync, that changes no setting."""
+    """Retry all failed copies. Editors may do so, since it changes no settings."""
     listing = _find(uuid)
     copies.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == listing.id))
     return _back(listing)
@@ -73,7 +73,7 @@ def _page(listing: Listing, wrong: str = "") -> str:
 
 
 def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, object]:
-    """What the page shows, in a fixed number of statements; by a picture that was tried again, where the focus goes."""
+    """Return the page's data, in a fixed number of statements. `tried`, a retried picture, decides the focus."""
     state = request.values.get("state") or None
     demand_known("state", state, STATES)
     images = catalogue.images(listing)
@@ -88,7 +88,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
         "property": properties_from_listings.find(listing),
         "room": current_user().workspace.plan.images_per_property,
         "rows": shown,
-        "focused": next((row for row in _from(rows, tried) if row in shown), None),
+        "focused": next((row for row in _nearest(rows, tried) if row in shown), None),
         "counts": counts,
         "former": pictures.former(images),
         "copied": copied,
@@ -101,8 +101,8 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
     }
 
 
-def _from(rows: list[Row], image: ListingImage | None) -> list[Row]:
-    """The rows from an image's on, then those before it, the nearest first; none where it has no row."""
+def _nearest(rows: list[Row], image: ListingImage | None) -> list[Row]:
+    """Return an image's row and those after it, then those before it, nearest first; nothing if it has no row."""
     place = next((n for n, row in enumerate(rows) if image and row.image is image), len(rows))
     return [*rows[place:], *rows[:place][::-1]] if place < len(rows) else []
 
@@ -112,7 +112,7 @@ def _url(listing: Listing, state: str | None = None) -> str:
 
 
 def _back(listing: Listing, tried: ListingImage | None = None) -> ResponseReturnValue:
-    """Where the button was: the live part for htmx, where the focus goes on, else the page it stands on."""
+    """Return the live part with its new focus for htmx, otherwise redirect to the page of the button."""
     if request.htmx:
         return render_template("listings/_listing.html", is_answer=True, **_seen(listing, tried))
     return redirect(_url(listing, request.form.get("state")), 303)

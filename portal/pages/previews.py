@@ -1,4 +1,4 @@
-"""Small pictures for the tables of listings: a copy has the size that the PMS gave it, megabytes for a stamp."""
+"""Thumbnails for the tables of listings, since copies keep the PMS's size, which may be megabytes."""
 
 from functools import lru_cache
 from uuid import UUID
@@ -16,10 +16,10 @@ from portal.pixels.inspect import inspect
 from portal.pixels.refused import TOO_SLOW, Refused
 from portal.pixels.render import resize
 
-WIDTH_PX = 200  # 66 CSS px, on a screen of three device pixels each
-KEPT = 1000  # of a few kB each, in this process
+WIDTH_PX = 200  # 66 CSS px on a screen with 3 device pixels per CSS px
+CACHED = 1000  # thumbnails of a few kB each, per process
 WAIT_S = 10
-IMMUTABLE = "private, max-age=31536000, immutable"  # a copy's key is written once, and its hash is in the address
+IMMUTABLE = "private, max-age=31536000, immutable"  # a copy never changes, and its hash is in the URL
 
 blueprint = Blueprint("previews", __name__)
 
@@ -34,24 +34,24 @@ def preview_url(listing: Listing, image: ListingImage) -> str:
 def preview(uuid: UUID, image_uuid: UUID) -> Response:
     listing = catalogue.find(current_user().workspace, str(uuid))
     key = catalogue.find_image(listing, str(image_uuid)).key
-    release()  # no connection is held while pixels are made
+    release()  # don't hold a connection while resizing
     if key is None:
         raise NotFound("There is no copy yet.", code="image_not_found")
     small = _small(key)
     if small is None:
-        raise Invalid("This picture can't be opened here.")
+        raise Invalid("This picture can't be opened.")
     return Response(small, mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED)
 def _small(key: str) -> bytes | None:
-    """Make a copy small, in a limited child; None where it can't be opened, now or later.
+    """Return a thumbnail of a copy, made in a sandboxed child process, or None if it can never be opened.
 
-    Raises NotFound, TooMany, and Refused where it took too long.
+    Raises NotFound, TooMany, and Refused if it took too long.
     """
-    places = rendering.slots()
-    if not places.acquire(timeout=WAIT_S):  # before its bytes are read: who waits holds none
-        raise TooMany("Too many photos are being made at once. Try again in a moment.", retry_after_s=1)
+    slots = rendering.slots()
+    if not slots.acquire(timeout=WAIT_S):  # before the file is read, so waiting requests hold no memory
+        raise TooMany("Too many photos are being processed. Try again in a moment.", retry_after_s=1)
     try:
         data = storage.cdn.get(key)
         if data is None:
@@ -62,4 +62,4 @@ def _small(key: str) -> bytes | None:
             raise
         return None
     finally:
-        places.release()
+        slots.release()

@@ -1,4 +1,4 @@
-"""The table of properties, and the forms that make, change and delete one."""
+"""The table of properties, and the forms to create, edit and delete one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,8 +54,8 @@ def new() -> str:
 def create() -> ResponseReturnValue:
     try:
         property = properties.create(current_user().workspace, _fields())
-    except Invalid as refusal:
-        return _form_again(None, refusal)
+    except Invalid as error:
+        return _form_again(None, error)
     return redirect(f"/properties/{property.uuid}/photos", 303)
 
 
@@ -72,8 +72,8 @@ def update(uuid: UUID) -> ResponseReturnValue:
     property = _find(uuid)
     try:
         properties.update(property, _fields())
-    except Invalid as refusal:
-        return _form_again(property, refusal)
+    except Invalid as error:
+        return _form_again(property, error)
     return redirect(f"/properties/{uuid}/photos", 303)
 
 
@@ -101,16 +101,16 @@ def _fields() -> dict[str, Any]:
 
 
 def _number(text: str, kind: type[int] | type[float]) -> float | None:
-    """An empty field is no number; what can't be read becomes NaN, which the domain's ranges never hold."""
+    """Return the number, None for an empty text, or NaN for an invalid one: no range of the domain includes NaN."""
     try:
         return kind(text) if text else None
     except ValueError:
         return float("nan")
 
 
-def _form_again(property: Property | None, refusal: Invalid) -> ResponseReturnValue:
-    """The form as it was typed, with a sentence at each field that can't stay so."""
-    return _form(property, request.form, refusal.details), 422
+def _form_again(property: Property | None, error: Invalid) -> ResponseReturnValue:
+    """Return the form with the submitted values and an error at each invalid field."""
+    return _form(property, request.form, error.details), 422
 
 
 def _form(property: Property | None, values: Mapping[str, Any], wrong: Mapping[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Turning photos from the gallery editor: the answer brings their tiles as they are now."""
+"""Rotation in the gallery editor. Responses contain the photos' updated tiles."""
 
 from uuid import UUID
 
@@ -19,20 +19,20 @@ blueprint = Blueprint("rotation", __name__)
 @blueprint.post("/properties/<uuid:uuid>/photos/rotate")
 @signed_in
 def rotate(uuid: UUID) -> ResponseReturnValue:
-    """Turn each `photo` by `turns` quarters clockwise."""
+    """Rotate each `photo` clockwise by `turns` quarter turns."""
     quarter_turns = TURNS.get(request.form.get("turns", "1"))
     if quarter_turns is None:
-        raise Invalid("A photo is turned by 1, 2 or 3 quarters clockwise.", code="rotation")
+        raise Invalid("A photo can be rotated by 1, 2 or 3 quarter turns clockwise.", code="rotation")
     return turned(uuid, request.form.getlist("photo"), quarter_turns)
 
 
 def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnValue:
-    """Turn the chosen photos, all or none, and answer with their tiles; a refusal says that it was none."""
+    """Rotate the selected photos, all or none, and return their tiles. A Problem's message is prefixed accordingly."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
         edit.turn(property, chosen, quarter_turns)
-    except Problem as refusal:
-        refusal.message = f"Nothing was turned. {refusal.message}"
+    except Problem as problem:
+        problem.message = f"No photo was rotated. {problem.message}"
         raise
     sheet = find_sheet(uuid)
     images = [image for image in sheet.shown if str(image.uuid) in chosen]

@@ -1,4 +1,4 @@
-"""RQ's own dashboard at /rq, for operators: the queues as Redis has them (cases D13 and I16)."""
+"""RQ's dashboard at /rq, which shows operators the queues in Redis."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from portal.pages.session import current_user, demand_admin
 
 
 class _Job(Job):
-    """A job whose data is JSON. The dashboard fetches some without a serializer, which would unpickle them."""
+    """A job with JSON data. The dashboard fetches some without a serializer, which would unpickle them."""
 
     @classmethod
     def fetch(cls, id: str, connection: Any = None, serializer: Any = None) -> Job:
@@ -25,7 +25,7 @@ class _Job(Job):
 
 
 class _Worker(rq.Worker):
-    """Workers whose jobs are read as JSON."""
+    """A worker whose jobs have JSON data."""
 
     @classmethod
     def all(cls, connection: Any = None, *_: Any, **__: Any) -> list[BaseWorker]:
@@ -37,7 +37,7 @@ def _requeue_job(job_id: str, connection: Any) -> Job:
 
 
 def init_app(app: Flask) -> None:
-    """Mount the dashboard. Deleting is off: a queue belongs to all workspaces, and the rows would ring again."""
+    """Mount the dashboard. Deleting is off: queues serve all workspaces, and deleted jobs would be enqueued again."""
     web.config.serializer = JSONSerializer
     web.Job, web.Worker, web.requeue_job = _Job, _Worker, _requeue_job
     app.config["RQ_DASHBOARD_REDIS_URL"] = (config.settings().redis_url or "redis://localhost",)
@@ -49,19 +49,19 @@ def init_app(app: Flask) -> None:
 
 
 def is_operator() -> bool:
-    """Whether the reader is one; asked of the database once a request."""
+    """Return whether the current user is an operator. Queried once per request."""
     if "is_operator" not in g:
         g.is_operator = access.is_operator(current_user())
     return bool(g.is_operator)
 
 
 def _guard() -> None:
-    """Only operators; only POST changes anything (its Origin is checked as for every page); one Redis, not any."""
+    """Admit only operators, allow changes only by POST (which checks Origin), and hide other Redis instances."""
     if request.path != "/rq" and not request.path.startswith("/rq/"):
         return
     demand_admin()
     if not is_operator():
-        raise Forbidden("Only the operators of this installation see every workspace's queues.")
+        raise Forbidden("Only operators of this installation may see the queues of all workspaces.")
     if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
         abort(405)
     if (request.view_args or {}).get("instance_number"):

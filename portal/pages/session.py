@@ -1,4 +1,4 @@
-"""Who sits at the browser: sign-in by password or link, sign-out, and the decorators that ask for it."""
+"""Browser sessions: sign-in by password or link, sign-out, and decorators that require a session."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,24 +20,24 @@ from portal.ratelimit import inbound
 View = Callable[..., ResponseReturnValue]
 
 HOME = "/properties"
-PER_ACCOUNT = "10 per 15 minutes"  # E12: guesses at one password …
-PER_ADDRESS = "100 per 15 minutes"  # … and at everybody's, from one place
+PER_ACCOUNT = "10 per 15 minutes"  # guesses of one account's password …
+PER_ADDRESS = "100 per 15 minutes"  # … and of all accounts', from one address
 
 blueprint = Blueprint("session", __name__)
 
 
 def current_user() -> User:
-    """Return who is signed in. Raises Unauthorized where nobody is, or the session is over."""
+    """Return the signed-in user. Raises Unauthorized if there is no session or it has expired."""
     if "user" not in g:
         token = request.cookies.get(cookie_name())
         g.user = access.user_of_session(token) if token else None
     if g.user is None:
-        raise Unauthorized("Sign in to go on.")
+        raise Unauthorized("Sign in to continue.")
     return cast(User, g.user)
 
 
 def signed_in(view: View) -> View:
-    """Let only people with a session in; `ask_to_sign_in` answers all others."""
+    """Require a session; everybody else is redirected by `ask_to_sign_in`."""
 
     @wraps(view)
     def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
@@ -48,7 +48,7 @@ def signed_in(view: View) -> View:
 
 
 def admin_only(view: View) -> View:
-    """Let only admins in: an editor is told so, all others are asked to sign in."""
+    """Require an admin's session: editors get a 403, everybody else is asked to sign in."""
 
     @wraps(view)
     def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
@@ -64,7 +64,7 @@ def demand_admin() -> None:
 
 
 def ask_to_sign_in(error: Unauthorized) -> Response:
-    """Send the browser to the sign-in page and, after that, back to where it is now."""
+    """Redirect to the sign-in page, which redirects back afterwards."""
     url = f"/sign-in?next={quote(_here(), safe='/')}"
     if request.htmx:
         return make_response(Response(error.message, 401), redirect=url, reswap="none")
@@ -72,28 +72,28 @@ def ask_to_sign_in(error: Unauthorized) -> Response:
 
 
 def cookie_name() -> str:
-    """With the prefix, browsers take the cookie only over HTTPS and only from this very host (E5)."""
+    """Return the cookie's name. Browsers accept the __Host- prefix only over HTTPS and from this exact host."""
     return "__Host-frontage" if config.settings().https else "frontage"
 
 
 def own_path(text: str) -> str:
-    """Return a path on this site to go on to; whatever else `next` may say becomes the first page (E11).
+    """Return `text` if it is a path on this site, otherwise the first page, so `next` can't redirect elsewhere.
 
-    Browsers read a backslash as a slash and leave tabs and line ends out, so both are refused.
+    Browsers treat backslashes as slashes and ignore tabs and line breaks, so these are rejected.
     """
-    strange = "\\" in text or any(character <= " " or character == "\x7f" for character in text)
-    if strange or not text.startswith("/") or text.startswith("//") or urlsplit(text).path.startswith("/sign-"):
+    is_unsafe = "\\" in text or any(character <= " " or character == "\x7f" for character in text)
+    if is_unsafe or not text.startswith("/") or text.startswith("//") or urlsplit(text).path.startswith("/sign-"):
         return HOME
     return text
 
 
 def link_url(token: str) -> str:
-    """The address that signs its reader in once, for a new person or one who forgot the password."""
+    """Return a one-time sign-in URL, for new people and forgotten passwords."""
     return f"{config.settings().public_url}/sign-in/link?token={token}"
 
 
 def begin(answer: Response, token: str) -> Response:
-    """Hand a new session to the browser; the one it had until now ends (E5: rotated at sign-in)."""
+    """Set the cookie of a new session and end the browser's previous one, against session fixation."""
     old = request.cookies.get(cookie_name())
     if old:
         access.sign_out(old)
@@ -127,7 +127,7 @@ def sign_in() -> ResponseReturnValue:
 
 @blueprint.get("/sign-in/link")
 def link_page() -> str:
-    """Show one button: mail programs open links by themselves, so opening this one must not use it up (E7)."""
+    """Show a button rather than signing in: mail clients prefetch links, which must not use this one up."""
     return render_template("session/link.html", token=request.args.get("token", ""))
 
 
@@ -161,7 +161,7 @@ def _email() -> str:
 
 
 def _here() -> str:
-    """The page the reader sees: not the fragment it asks for, nor the form it sends."""
+    """Return the path of the page in the browser, not of a fragment or a form's action."""
     if request.method == "GET" and not request.htmx:
         return own_path(request.full_path.removesuffix("?"))
     try:

@@ -1,4 +1,4 @@
-"""Settings: plan and usage, API keys, people, one's own password. What only admins may is asked of the session."""
+"""Settings: plan and usage, API keys, people, and the user's own password."""
 
 from typing import Any
 from uuid import UUID
@@ -31,13 +31,13 @@ def plan_and_keys() -> str:
 @blueprint.post("/keys")
 @admin_only
 def create_key() -> ResponseReturnValue:
-    """Make a key. Its secret stands in this one answer and nowhere else."""
+    """Create an API key. Its secret is shown in this response only."""
     user, typed = current_user(), request.form
     name, scopes, is_admin = typed.get("name", ""), set(typed.getlist("scopes")), "admin" in typed
     try:
         made = access.create_api_key(user.workspace, name, scopes=scopes, admin=is_admin, made_by=user.name)
-    except Invalid as refusal:
-        return _keys(wrong=refusal.message, typed={"name": name, "scopes": scopes, "admin": is_admin}), 422
+    except Invalid as error:
+        return _keys(wrong=error.message, typed={"name": name, "scopes": scopes, "admin": is_admin}), 422
     return _keys(made=made)
 
 
@@ -59,20 +59,20 @@ def everybody() -> str:
 @blueprint.post("/people")
 @admin_only
 def add_person() -> ResponseReturnValue:
-    """Add a person. The link that lets them in stands in this one answer and nowhere else."""
+    """Add a person. Their sign-in link is shown in this response only."""
     typed = {"email": request.form.get("email", ""), "name": request.form.get("name", "").strip()}
     is_admin = "admin" in request.form
     try:
         user = access.create_user(current_user().workspace, typed["email"], name=typed["name"], admin=is_admin)
-    except (Invalid, Conflict) as refusal:
-        return _people(wrong=refusal.message, typed=typed | {"admin": is_admin}), 422
+    except (Invalid, Conflict) as error:
+        return _people(wrong=error.message, typed=typed | {"admin": is_admin}), 422
     return _people(person=user, link=session.link_url(access.create_sign_in_link(user)))
 
 
 @blueprint.post("/people/<uuid:uuid>/link")
 @admin_only
 def link_person(uuid: UUID) -> ResponseReturnValue:
-    """Make a link for one who has lost the password, or the first link."""
+    """Create a new sign-in link for a person, such as one who forgot the password."""
     user = people.find(current_user().workspace, str(uuid))
     return _people(person=user, link=session.link_url(access.create_sign_in_link(user)))
 
@@ -86,12 +86,12 @@ def you() -> str:
 @blueprint.post("/you/password")
 @signed_in
 def set_password() -> ResponseReturnValue:
-    """Set one's password; this browser stays signed in, all others are signed out (E5)."""
+    """Set the user's own password. All other browsers are signed out."""
     user, password = current_user(), request.form.get("password", "")
     try:
         access.set_password(user, password)
-    except Invalid as refusal:
-        return render_template("settings/you.html", tab="you", wrong=refusal.message), 422
+    except Invalid as error:
+        return render_template("settings/you.html", tab="you", wrong=error.message), 422
     answer = make_response(render_template("settings/you.html", tab="you", is_set=True))
     return session.begin(answer, access.sign_in(user.email, password))
 
@@ -111,7 +111,7 @@ def _plan_and_keys(**more: Any) -> str:
 
 
 def _keys(**more: Any) -> str:
-    """The panel of keys for htmx, else the whole page."""
+    """Return the panel of keys for htmx, otherwise the whole page."""
     if request.htmx:
         return render_template("settings/_keys.html", **_key_rows(), **more)
     return _plan_and_keys(**more)

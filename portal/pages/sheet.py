@@ -1,4 +1,4 @@
-"""The sheet: what the gallery editor shows of a gallery, in which filter, and how each part of it is addressed."""
+"""The sheet: the photos that the gallery editor shows under the current filter, and the URLs of its parts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from portal.images.imports.lifecycle import Progress
 from portal.images.models import FAILED, PENDING, Image, ImportJob, Property
 from portal.pages.session import current_user
 
-UNDESCRIBED = "alt"  # the word of `?f=` for photos without a description
-IMPORTS_SHOWN_FOR = timedelta(hours=1)  # after their end, where a link failed
+UNDESCRIBED = "alt"  # `?f=alt`: photos without a description
+IMPORTS_SHOWN_FOR = timedelta(hours=1)  # after completion, if a link failed
 ONLY_CHARACTERS = "0123456789abcdef-."
 
 
 @dataclass
 class Sheet:
-    """What the page shows of a gallery, and how."""
+    """A gallery as the page shows it."""
 
     property: Property
     images: list[Image]
@@ -38,7 +38,7 @@ class Sheet:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether every photo is shown: only then can they be put in another order by hand."""
+        """Whether all photos are shown; only then can they be reordered."""
         return not (self.filter or self.only)
 
     @cached_property
@@ -62,13 +62,13 @@ class Sheet:
         return f"/properties/{self.property.uuid}/photos"
 
     def address(self, image: Image | None = None) -> str:
-        """The page's address in this filter, with a photo opened or without one."""
+        """Return the page's URL with the current filter and, if given, an opened photo."""
         words = [self.query.removeprefix("?")] if self.query else []
         words += [f"photo={image.uuid}"] if image else []
         return f"{self.url}?{'&'.join(words)}" if words else self.url
 
     def link(self, image: Image) -> str:
-        """The same for the photos of the sheet: 300 links are shorter without the path that the page has itself."""
+        """Return the URL that opens a photo, relative if possible: 300 links add up."""
         address = self.address(image)
         return address.removeprefix(self.url) if request.path == self.url else address
 
@@ -79,54 +79,54 @@ class Sheet:
         return f"?f={self.filter}" if self.filter else ""
 
     def around(self, image: Image) -> tuple[Image | None, Image | None]:
-        """The photos before and after this one, as shown."""
+        """Return the previous and the next photo among those shown."""
         at = self.shown.index(image) if image in self.shown else -1
         before = self.shown[at - 1] if at > 0 else None
         return before, self.shown[at + 1] if 0 <= at < len(self.shown) - 1 else None
 
     def next_to_describe(self, image: Image) -> Image | None:
-        """Where photos are described in a row: the one after this; from the last, what was left out."""
+        """Return the next photo to describe under the current filter; after the last, the first one left."""
         _, after = self.around(image)
         left = [other for other in self.shown if other is not image] if self.filter else []
         return None if self.is_whole else after or next(iter(left), None)
 
     @cached_property
     def imports(self) -> list[tuple[ImportJob, Progress]]:
-        """The imports that are under way, or ended lately with a link that failed."""
+        """The running imports, and recent ones with failed links."""
         jobs = imports.recent(self.property, IMPORTS_SHOWN_FOR)
         return [(job, imports.progress(job, job.items)) for job in jobs]
 
     @cached_property
     def is_moving(self) -> bool:
-        """Whether something changes by itself: a photo is being made, or a link fetched."""
+        """Whether photos are being processed or links fetched."""
         return bool(self.waiting) or any(job.completed_at is None for job, _ in self.imports)
 
     @cached_property
     def tag(self) -> str:
-        """Which state this is, for the poll."""
+        """A tag of the current state, for polling."""
         settled = sum(progress.imported + progress.failed for _, progress in self.imports)
         counts = (len(self.waiting), len(self.failed), len(self.imports), settled, self.hidden_imports)
         return ".".join(map(str, (self.property.gallery_version, *counts)))
 
 
 def find_sheet(uuid: UUID) -> Sheet:
-    """Return the gallery of this address as the reader wants to see it. Raises NotFound."""
+    """Return the sheet of a property, with the filter and the settings of this request. Raises NotFound."""
     property = properties.find(current_user().workspace, str(uuid))
     filter = UNDESCRIBED if request.args.get("f") == UNDESCRIBED else ""
-    only = "".join(c for c in request.args.get("only", "") if c in ONLY_CHARACTERS)  # it goes into a Location
+    only = "".join(c for c in request.args.get("only", "") if c in ONLY_CHARACTERS)  # it is used in a Location header
     hidden = request.cookies.get("imports", default=0, type=int)
     is_small = request.cookies.get("tiles") == "s"
     return Sheet(property, gallery.images(property), filter, only, is_small, hidden)
 
 
 def render_tile(uuid: UUID, image: Image, *, own: bool = False) -> str:
-    """One tile as it is now, and beside it what counts the photos. `own`: it is a change of this page's."""
+    """Render a photo's tile and everything that counts photos. `own`: the page itself made the change."""
     sheet = find_sheet(uuid)
     return render_template("gallery/_tile_changed.html", sheet=sheet, image=image, own=own)
 
 
 def short(image: Image) -> str:
-    """A photo's name in an address that names many: enough of it to be told from the others here."""
+    """Return a short id of a photo, unique enough within a gallery, for URLs that list many."""
     return image.uuid.hex[:8]
 
 

@@ -1,4 +1,4 @@
-"""Adding photos without JavaScript: an ordinary form, whose files go the way of seed C's PUT."""
+"""Upload form without JavaScript. It adds files in the same way as PUT /api/properties/{id}."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -30,18 +30,18 @@ def form(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/properties/<uuid:uuid>/photos/upload")
 @signed_in
 def upload(uuid: UUID) -> ResponseReturnValue:
-    """Add all of the files, or none: then the form comes again and says why."""
+    """Add all files or none. On an error, return the form with the reason."""
     sheet = find_sheet(uuid)
     if request.mimetype != multipart.MULTIPART:
         raise UnsupportedMediaType
     try:
         _add(sheet.property)
     except multipart.FileTooLarge:
-        return _form(uuid, f"Nothing was added. A photo has at most {config.settings().max_file_mb} MB.", 413)
+        return _form(uuid, f"No photo was added. A photo can be up to {config.settings().max_file_mb} MB.", 413)
     except RequestEntityTooLarge:
-        return _form(uuid, "Nothing was added. That is too much at once: add the photos in several goes.", 413)
-    except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as refusal:
-        return _form(uuid, f"Nothing was added. {refusal.message}", status_of(refusal), headers_of(refusal))
+        return _form(uuid, "No photo was added. The upload is too large: add fewer photos at a time.", 413)
+    except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as problem:
+        return _form(uuid, f"No photo was added. {problem.message}", status_of(problem), headers_of(problem))
     return redirect(sheet.url, 303)
 
 

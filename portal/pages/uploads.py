@@ -1,4 +1,4 @@
-"""The browser's own uploads: presign, confirm and cancel for the gallery editor, with a word for each refusal."""
+"""Uploads from the gallery editor: presign, confirm and cancel, with a short text for each error."""
 
 from uuid import UUID
 
@@ -16,17 +16,17 @@ from portal.pages.session import current_user, signed_in
 from portal.pages.sheet import find_sheet, render_tile
 from portal.pixels.types import type_of
 
-ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # names that browsers have for our types
+ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # other names that browsers use
 
-# What a tile says, and what stands under it. Whatever has no entry is said in the domain's own sentence.
+# The title and the text of a tile, by error code. Other codes show the problem's message.
 WORDS = {
-    "content_type_not_allowed": ("Not a photo we can read", "Use JPEG, PNG, WebP or HEIC."),
+    "content_type_not_allowed": ("Unsupported file type", "Use JPEG, PNG, WebP or HEIC."),
     "too_large": ("Over 10 MB", "Save a smaller copy and add that."),
-    "empty": ("The file is empty", "Save it again where it comes from."),
-    "file_name": ("The file’s name is too long", "Use at most 255 characters."),
-    "content_mismatch": ("Not what its name says", "The file is of another type. Save it again as a JPEG."),
+    "empty": ("The file is empty", "Export it again and add the new file."),
+    "file_name": ("The file name is too long", "Use at most 255 characters."),
+    "content_mismatch": ("Wrong file type", "The file’s content doesn’t match its name. Save it as a JPEG."),
     "too_many_outstanding": ("Too many unfinished uploads", "Wait an hour, then try again."),
-    "property_not_found": ("This property is gone", "Somebody deleted it. Go back to your properties."),
+    "property_not_found": ("Property not found", "Somebody deleted it. Go back to your properties."),
 }
 
 blueprint = Blueprint("uploads", __name__)
@@ -35,10 +35,10 @@ blueprint = Blueprint("uploads", __name__)
 @blueprint.post("/properties/<uuid:uuid>/uploads")
 @signed_in
 def presign(uuid: UUID) -> ResponseReturnValue:
-    """Hand out a PUT for one file: {name, type, size} → {url, headers, key, done, cancel}."""
+    """Presign an upload of one file: {name, type, size} → {url, headers, key, done, cancel}."""
     try:
         body = request.get_json(silent=True)
-    except RecursionError:  # brackets, a hundred thousand deep
+    except RecursionError:  # thousands of nested brackets
         body = None
     try:
         (upload,) = uploads.presign(_find(uuid), [_announced(body if isinstance(body, dict) else {})])
@@ -53,12 +53,12 @@ def presign(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/properties/<uuid:uuid>/uploads/confirm")
 @signed_in
 def confirm(uuid: UUID) -> ResponseReturnValue:
-    """Turn what was PUT into a photo; answers with its tile."""
+    """Confirm an uploaded file and return its tile."""
     try:
         property = _find(uuid)
         upload = uploads.find_upload(property, request.form.get("key", ""))
         if upload is None:
-            raise NotFound("This upload is too old. Add the photo again.", code="unknown_key")
+            raise NotFound("This upload has expired. Add the photo again.", code="unknown_key")
         arrived = Arrived(upload.key, upload.content_type, upload.size_bytes)
         (confirmed,) = uploads.confirm(property, [arrived], added_by=current_user().name or current_user().email)
     except Problem as problem:
@@ -69,7 +69,7 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
 @blueprint.post("/properties/<uuid:uuid>/uploads/cancel")
 @signed_in
 def cancel(uuid: UUID) -> ResponseReturnValue:
-    """Take an upload back, also one that is being confirmed or has just become a photo."""
+    """Cancel an upload, even one that is being confirmed or has just become a photo."""
     file_name = cancellation.cancel(_find(uuid), request.form.get("key", ""))
     sheet = find_sheet(uuid)
     if not request.htmx:
@@ -83,15 +83,15 @@ def _find(uuid: UUID) -> Property:
 
 
 def _announced(body: dict[str, object]) -> Announced:
-    """A file as the browser describes it. Where it knows no HEIC, the name says the type."""
+    """Return the file that the browser describes. If it doesn't know the type (HEIC), the name decides."""
     name, size = str(body.get("name", "")), body.get("size")
     type = str(body.get("type") or "").lower()
     return Announced(name, ALIASES.get(type, type) or type_of(name), size if isinstance(size, int) else 0)
 
 
 def _refusal(problem: Problem) -> ResponseReturnValue:
-    title, text = WORDS.get(problem.code, ("Could not add it", problem.message))
+    title, text = WORDS.get(problem.code, ("Could not add the photo", problem.message))
     if isinstance(problem, OverQuota):
         most = problem.details["max"]
-        title, text = "The plan is full", f"It has room for {most} photos a property, and all are taken."
+        title, text = "Photo limit reached", f"Your plan allows {most} photos per property."
     return jsonify(error=problem.code, title=title, text=text), status_of(problem, {OverQuota: 402})

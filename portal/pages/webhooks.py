@@ -1,6 +1,6 @@
-"""Settings → Webhooks: where a workspace wants its events, and what became of each call.
+"""Settings → Webhooks: a workspace's endpoints and their deliveries.
 
-As with API keys, admins manage and everybody looks. Sending a call once more changes no setting: anybody may.
+Only admins may manage webhooks; everybody may see them, and resend deliveries, since that changes no settings.
 """
 
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/settings/webhooks")
 
 
 class Row(NamedTuple):
-    """A webhook with its last calls, the newest last."""
+    """A webhook with its most recent calls, newest last."""
 
     endpoint: Endpoint
     calls: list[Call]
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 @blueprint.get("")
 @signed_in
 def table() -> ResponseReturnValue:
-    """All webhooks; for htmx the live list of them."""
+    """Return the page of all webhooks; for htmx, its live list."""
     if request.htmx:
         return live.fragment(render_template("settings/_webhook_rows.html", rows=_rows()))
     return _all()
@@ -42,19 +42,19 @@ def table() -> ResponseReturnValue:
 @blueprint.post("")
 @admin_only
 def create() -> ResponseReturnValue:
-    """Make a webhook. Its secret stands in this one answer and nowhere else."""
+    """Create a webhook. Its secret is shown in this response only."""
     typed = _typed()
     try:
         made = endpoints.create(current_user().workspace, typed["url"], typed["events"])
-    except Invalid as refusal:
-        return _all(typed=typed, wrong=_wrong(refusal)), 422
+    except Invalid as error:
+        return _all(typed=typed, wrong=_wrong(error)), 422
     return _all(made=made)
 
 
 @blueprint.get("/<uuid:uuid>")
 @signed_in
 def one(uuid: UUID) -> ResponseReturnValue:
-    """A webhook and its deliveries; for htmx the live part: how it stands, and what was sent."""
+    """Return the page of a webhook; for htmx, the live part: its status and deliveries."""
     endpoint = _find(uuid)
     if request.htmx:
         return live.fragment(render_template("settings/_webhook_live.html", **_seen(endpoint)))
@@ -67,29 +67,29 @@ def update(uuid: UUID) -> ResponseReturnValue:
     endpoint, typed = _find(uuid), _typed()
     try:
         endpoints.update(endpoint, url=typed["url"], wanted=typed["events"])
-    except Invalid as refusal:
-        return _page(endpoint, typed=typed, wrong=_wrong(refusal)), 422
+    except Invalid as error:
+        return _page(endpoint, typed=typed, wrong=_wrong(error)), 422
     return redirect(f"/settings/webhooks/{uuid}", 303)
 
 
 @blueprint.post("/<uuid:uuid>/switch")
 @admin_only
 def switch(uuid: UUID) -> ResponseReturnValue:
-    """Switch it on, which forgets its failures, or off."""
+    """Switch a webhook on, which also clears its failures, or off."""
     return _back(endpoints.update(_find(uuid), enabled=request.form.get("on") == "1"))
 
 
 @blueprint.post("/<uuid:uuid>/rotate")
 @admin_only
 def rotate(uuid: UUID) -> ResponseReturnValue:
-    """Give it a new secret, shown in this one answer; the old one signs too for a day more."""
+    """Create a new secret, shown in this response only. The old one keeps signing for 24 hours."""
     return _page(endpoints.rotate_secret(_find(uuid)), is_new_secret=True)
 
 
 @blueprint.post("/<uuid:uuid>/test")
 @admin_only
 def send_test(uuid: UUID) -> ResponseReturnValue:
-    """Send a test; it appears on the webhook's page, and settles there by itself."""
+    """Send a test event. Its delivery appears on the webhook's page."""
     endpoint = _find(uuid)
     endpoints.send_test(endpoint)
     return _back(endpoint)
@@ -121,14 +121,14 @@ def _find(uuid: UUID) -> Endpoint:
 
 
 def _rows() -> list[Row]:
-    """Every webhook with its calls: two statements, however many there are."""
+    """Return all webhooks with their calls, in two statements."""
     mine = endpoints.all_of(current_user().workspace)
     calls = activity.last_calls(mine)
     return [Row(endpoint, calls[endpoint.id]) for endpoint in mine]
 
 
 def _all(**more: Any) -> str:
-    """The panel of webhooks for htmx, else the whole page."""
+    """Return the panel of webhooks for htmx, otherwise the whole page."""
     template = "settings/_webhooks.html" if request.htmx else "settings/webhooks.html"
     return render_template(template, tab="webhooks", rows=_rows(), known=events.EVENTS, **more)
 
@@ -139,7 +139,7 @@ def _page(endpoint: Endpoint, **more: Any) -> str:
 
 
 def _seen(endpoint: Endpoint) -> dict[str, Any]:
-    """What the live part shows, in a fixed number of statements."""
+    """Return the live part's data, in a fixed number of statements."""
     state, after = request.values.get("state") or None, request.values.get("after") or None
     page = activity.log(endpoint, state=state, after=after, limit=PAGE)
     return {
@@ -161,7 +161,7 @@ def _url(endpoint: Endpoint, state: str | None = None, after: str | None = None)
 
 
 def _back(endpoint: Endpoint) -> ResponseReturnValue:
-    """Where the button was: a live part for htmx (its list, or its page), else the webhook's page."""
+    """Return the live part of the button (the list's or the page's) for htmx, otherwise redirect to the webhook."""
     if not request.htmx:
         return redirect(_url(endpoint, request.form.get("state"), request.form.get("after")), 303)
     if (request.htmx.target or "").endswith("webhook-rows"):
@@ -173,7 +173,7 @@ def _typed() -> dict[str, Any]:
     return {"url": request.form.get("url", "").strip(), "events": request.form.getlist("events")}
 
 
-def _wrong(refusal: Invalid) -> dict[str, str]:
-    """Say it at the field that can't stay so; what is no field's fault, above them."""
-    field = refusal.code if refusal.code in ("url", "events") else "form"
-    return {field: refusal.message}
+def _wrong(error: Invalid) -> dict[str, str]:
+    """Return the message by field, or under `form` if no field is at fault."""
+    field = error.code if error.code in ("url", "events") else "form"
+    return {field: error.message}

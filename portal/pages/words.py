@@ -1,4 +1,4 @@
-"""How pages say numbers, sizes and moments: the filters of the templates."""
+"""Template filters that format numbers, sizes and times."""
 
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ def init_app(app: Flask) -> None:
 
 
 def ago(at: datetime | None) -> str:
-    """How long ago, in the words of a sentence; after a week, the day."""
+    """Format how long ago a moment was, such as "5 min ago"; after a week, the date."""
     if at is None:
         return "never"
     seconds = int((now() - at).total_seconds())
@@ -34,7 +34,7 @@ def ago(at: datetime | None) -> str:
 
 
 def ahead(at: datetime) -> str:
-    """How long until then; what is due already comes at once."""
+    """Format how long until a moment, such as "in 5 min"; "now" if it has passed."""
     seconds = int((at - now()).total_seconds())
     if seconds < 1:
         return "now"
@@ -46,23 +46,23 @@ def ahead(at: datetime) -> str:
 
 
 def moment(at: datetime) -> str:
-    """The day, with the year where it isn't this one."""
+    """Format a date, with the year unless it is the current one."""
     day = f"{at.day} {at:%b}"
     return day if at.year == now().year else f"{day} {at.year}"
 
 
 def brief(url: str) -> str:
-    """An address in short, for one who reads many: its file, or its host."""
+    """Shorten a URL to its file name or its host."""
     try:
         parts = urlsplit(url)
         name = parts.path.rpartition("/")[2] or parts.netloc
-    except ValueError:  # a PMS may name anything
+    except ValueError:  # a PMS may send any text
         name = url
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 11]}…{name[-10:]}"
 
 
 def count(number: int) -> str:
-    """A number as people read it: 1,284."""
+    """Format a number with thousands separators: 1,284."""
     return f"{number:,}"
 
 
@@ -75,12 +75,12 @@ def links(number: int) -> str:
 
 
 def plain(number: object) -> object:
-    """A number without a point that says nothing: 2 and not 2.0. What isn't one stays as it was typed."""
+    """Format a whole number without decimals: 2, not 2.0. Other values are returned unchanged."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def took(time: timedelta) -> str:
-    """How long something took: 0.4 s, 12 s, 3 min."""
+    """Format a duration: 0.4 s, 12 s, 3 min."""
     seconds = max(0.0, time.total_seconds())
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -88,12 +88,12 @@ def took(time: timedelta) -> str:
 
 
 def quick(took_ms: int) -> str:
-    """How long a call took: 84 ms, 1.2 s."""
+    """Format the duration of a call: 84 ms, 1.2 s."""
     return f"{took_ms} ms" if took_ms < 1000 else took(timedelta(milliseconds=took_ms))
 
 
 def size(size_bytes: int) -> str:
-    """Bytes in the unit that fits, as operating systems count: 1 MB is 1,000,000 bytes."""
+    """Format a size in decimal units: 1 MB is 1,000,000 bytes."""
     if size_bytes < 1000:
         return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
     amount = float(size_bytes)

@@ -36,7 +36,7 @@ export function move(list, index, words) {
   place(list, (tile, nth) => (nth ? list[nth - 1] : others[start - 1]));
   list[0].scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
   const count = list.length === 1 ? `Moved to position ${start + 1}.` : `Moved ${list.length} photos.`;
-  toast(start || words ? (words ?? count) : `“${nameOf(list[0])}” is the cover now.`, {
+  toast(start || words ? (words ?? count) : `“${nameOf(list[0])}” is now the cover.`, {
     undo: () => place(list, (_, nth) => before[nth]),
   });
 }
@@ -57,7 +57,7 @@ function place(list, anchorOf) {
 function moveUnseen(list, index, words) {
   list.forEach((tile, nth) => send(tile, index + nth + 1));
   refresh(true);
-  toast(words ?? (index ? `Moved to position ${index + 1}.` : `“${nameOf(list[0])}” is the cover now.`));
+  toast(words ?? (index ? `Moved to position ${index + 1}.` : `“${nameOf(list[0])}” is now the cover.`));
 }
 
 export const makeCover = (tile) => tile.hasAttribute('data-cover') || move([tile], 0);
@@ -68,7 +68,7 @@ export function saveFrom(tile, from) {
   if (to === from) return;
   send(tile);
   safe = null;
-  if (to === 1) toast(`“${nameOf(tile)}” is the cover now.`, { undo: () => move([tile], from - 1, 'Moved back.') });
+  if (to === 1) toast(`“${nameOf(tile)}” is now the cover.`, { undo: () => move([tile], from - 1, 'Moved back.') });
 }
 
 /* ---------- by keyboard: pick up, move, then place or put back ---------- */

@@ -25,7 +25,7 @@ export function drawTray(uploads, { again, cancel }) {
     if (!card.firstChild) card.append($('#upload-tray').content.cloneNode(true));
     $('h2', card).textContent = active.length
       ? `Uploading ${photos(active.length)}`
-      : `${photos(failed.length)} did not upload`;
+      : `${photos(failed.length)} failed to upload`;
     const meter = $('.meter', card);
     meter.hidden = !active.length;
     meter.setAttribute('aria-valuenow', Math.round(share * 100));
@@ -65,7 +65,7 @@ function lineFor(u, { again, cancel }) {
   retry.hidden = !failed || !u.retriable;
   remove.hidden = !failed || u.retriable;
   retry.setAttribute('aria-label', `Try again, ${u.file.name}`);
-  remove.setAttribute('aria-label', `Leave out ${u.file.name}`);
+  remove.setAttribute('aria-label', `Remove ${u.file.name}`);
   retry.onclick = () => again(u);
   remove.onclick = () => cancel(u);
   $('p', line).hidden = !failed;

@@ -169,7 +169,7 @@ async function stumble(u, problem) {
   if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: presign again
   if (!u.sent) u.loaded = 0;
   const refused = problem instanceof Refused && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
-  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will resume');
+  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will continue');
   if (!refused && ++u.tries < TRIES) {
     u.resting = true;
     show(u, 'q', `Trying again, ${u.tries + 1} of ${TRIES}`);
@@ -178,7 +178,7 @@ async function stumble(u, problem) {
     return pump();
   }
   u.retriable = !refused || [401, 402, 429].includes(problem.status);
-  u.note = problem.title ? `${problem.title}. ${problem.message}` : `Connection dropped at ${at}%. Nothing lost.`;
+  u.note = problem.title ? `${problem.title}. ${problem.message}` : `Connection dropped at ${at}%. Nothing was lost.`;
   show(u, 'err', problem.title || 'Connection dropped');
   u.settle(); // lets later uploads confirm
   say(`${u.file.name}: ${u.note}`, true);
@@ -199,7 +199,7 @@ async function presign(file) {
 /** Throw what an error response means: a Refused with the server's message, or an Error that is worth a retry. */
 function refuse(status, body, signIn) {
   if (status === 401) {
-    toast('You are signed out. Sign in, then try your uploads again.', {
+    toast('You are signed out. Your uploads are paused: sign in, then try them again.', {
       link: { text: 'Sign in', href: signIn || '/sign-in' },
     });
     throw Object.assign(new Refused({ title: 'Signed out', text: 'Sign in again, then try again.' }), { status });
@@ -277,7 +277,7 @@ addEventListener('online', () => {
   uploads.filter((u) => u.state === 'err' && u.retriable).forEach(again);
   pump();
 });
-addEventListener('offline', () => toast('You are offline. Uploads will continue once you are back online.'));
+addEventListener('offline', () => toast('You are offline. Uploads continue when you are back online.'));
 const busy = () => uploads.some((u) => ['q', 'up', 'sent', 'proc'].includes(u.state));
 addEventListener('beforeunload', (event) => busy() && event.preventDefault());
 document.addEventListener('htmx:after:swap', () => {
@@ -294,7 +294,7 @@ function draw() {
     const quarter = Math.floor(share * 4);
     if (active && quarter > told && quarter < 4) say(`${quarter * 25}% uploaded`);
     told = active ? Math.max(told, quarter) : 0;
-    if (!active && draw.was) say(failed ? `Done. ${failed} did not upload.` : 'All photos are uploaded.');
+    if (!active && draw.was) say(failed ? `Done. ${failed} failed to upload.` : 'All photos are uploaded.');
     draw.was = active;
   });
 }

@@ -205,7 +205,7 @@ def see_pictures(page: Any) -> None:
 def make_webhook(page: Any) -> None:
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill("https://site.example/hooks")
-    page.get_by_role("button", name="Make webhook").click()
+    page.get_by_role("button", name="Create webhook").click()
     page.locator("#secret").wait_for()
 
 

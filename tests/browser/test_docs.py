@@ -24,7 +24,7 @@ def asked(page: Any, live: str) -> Iterator[list[str]]:
 @pytest.mark.usefixtures("asked")
 def test_every_call_can_be_read(page: Any) -> None:
     page.goto("/api/docs")
-    page.get_by_text("Get a presigned URL for one file.").click()
+    page.get_by_text("Get a presigned upload URL for one file.").click()
     page.get_by_text("living-room.jpg").first.wait_for()  # the contract's example
 
 
@@ -36,7 +36,7 @@ def test_a_call_is_tried_with_a_key(page: Any, alice: Person) -> None:
     page.get_by_label("Value").or_(page.locator(".auth-container input")).first.fill(alice.key)
     page.locator(".auth-btn-wrapper button[type=submit]").click()
     page.locator(".btn-done").click()
-    page.get_by_text("See what the plan allows, and what is used of it.").click()
+    page.get_by_text("Get the plan's limits and current usage.").click()
     page.get_by_role("button", name="Try it out").last.click()
     page.get_by_role("button", name="Execute").click()
     page.locator(".live-responses-table .response-col_status", has_text="200").wait_for()

@@ -145,7 +145,7 @@ def test_back_closes_the_photo_and_leads_on(
     sheet(home)
     page.locator("#photos a.shot").nth(1).click()
     page.locator("#photo").wait_for()
-    page.get_by_role("link", name="Photo after").click()
+    page.get_by_role("link", name="Next photo").click()
     page.wait_for_url(f"**photo={photos[2].uuid}")
     page.go_back()
     page.locator("#photo").wait_for(state="hidden")

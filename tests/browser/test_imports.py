@@ -106,7 +106,7 @@ def test_an_import_is_hidden_and_goes_on(
 ) -> None:
     page = sheet(home)
     paste(page, f"{world.url}/1.jpg")
-    page.get_by_role("button", name="Hide this import, it goes on").click()
+    page.get_by_role("button", name="Hide this import, it continues").click()
     page.locator("#imports .card").wait_for(state="detached")
     page.reload()
     assert page.locator("#imports .card").count() == 0

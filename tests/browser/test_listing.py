@@ -92,7 +92,7 @@ def test_links_are_copied(open_page: Callable[[str], Any], account: IntegrationA
 def test_a_property_is_made_of_a_listing(open_page: Callable[[str], Any], account: IntegrationAccount) -> None:
     page = open_page(f"/listings/{stays.listings()[1].uuid}")
     with at_work(jobs.NETWORK, jobs.PIXELS):
-        page.get_by_role("button", name="Make a property").click()
+        page.get_by_role("button", name="Create a property").click()
         page.wait_for_url("**/photos")
         assert page.locator("h1").inner_text() == "Mill Loft 2"
         page.locator("#photos .tile").nth(3).wait_for()

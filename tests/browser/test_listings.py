@@ -53,9 +53,9 @@ def test_an_account_is_connected_and_its_pictures_are_copied_before_ones_eyes(
     with at_work(jobs.SYNC, jobs.CDN):
         page.locator("tr", has_text="Heron House 1").wait_for()
         page.locator(".job .badge", has_text="Synced").wait_for()
-        assert "Off. The PMS’s links are used" in card(page).inner_text()
+        assert "Off. The PMS’s own links are used" in card(page).inner_text()
         switch(page).click()
-        page.locator(".toast", has_text="what has none is copied now").wait_for()
+        page.locator(".toast", has_text="the rest are being copied").wait_for()
         card(page).get_by_text("All 15 copied").wait_for()
     assert page.locator("td .badge", has_text="All copied").count() == 3
     assert page.evaluate("window.isTheSame")
@@ -95,7 +95,7 @@ def test_a_sync_is_seen_page_by_page(
     stays.connected(alice.workspace, pms, enabled=False)
     page = open_page("/listings?provider=hostaway")
     with at_work(jobs.SYNC):
-        page.get_by_text("Asking for the first page").wait_for()
+        page.get_by_text("Reading the first page").wait_for()
         for done in (1, 2):
             quarter_turns.release()
             page.get_by_text(f"{done} of 3 listings").wait_for()
@@ -152,7 +152,7 @@ def test_listings_are_found_while_one_types(open_page: Callable[[str], Any], acc
     page.locator("tbody tr").nth(2).wait_for()
     assert page.locator("tbody tr").count() == 3
     page.get_by_role("link", name="Waiting").click()
-    page.get_by_text("Nothing waits").wait_for()
+    page.get_by_text("Nothing is waiting").wait_for()
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
     page.keyboard.press("Escape")
     page.locator("#photos a.shot").nth(2).focus()
     page.keyboard.press("c")
-    page.locator(".toast", has_text="is the cover now").wait_for()
+    page.locator(".toast", has_text="is now the cover").wait_for()
     assert settles(page, home, "3024156")
     page.keyboard.press("Control+z")
     assert shows(page, names, "0234156")

@@ -40,7 +40,7 @@ def test_a_range_is_selected_deleted_and_brought_back(sheet: Sheet, home: Proper
     page.keyboard.press("Control+z")
     page.locator("#photos .tile").nth(6).wait_for()
     assert settles(page, home, "0123456")
-    page.locator(".toast", has_text="Brought back 4 photos.").wait_for()
+    page.locator(".toast", has_text="Restored 4 photos.").wait_for()
 
 
 def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, photos: list[Image]) -> None:

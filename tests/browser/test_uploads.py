@@ -135,7 +135,7 @@ def test_what_stays_broken_says_so_and_can_be_tried_again(
         if failed.count():
             break
     assert "Connection dropped" in failed.inner_text()
-    assert "Nothing lost" in page.locator("#uploads").inner_text()
+    assert "Nothing was lost" in page.locator("#uploads").inner_text()
     page.unroute("**/frontage-uploads/**")
     page.clock.resume()
     failed.get_by_role("button", name="Try again").click()
@@ -163,11 +163,11 @@ def test_each_kind_of_refusal_has_its_words_and_stops_no_other_file(
     page.locator(FINISHED).wait_for()
     page.locator(".tile.up[data-s=err]").nth(3).wait_for()
     said = page.locator("#uploads").inner_text()
-    assert "Not a photo we can read. Use JPEG, PNG, WebP or HEIC." in said
+    assert "Unsupported file type. Use JPEG, PNG, WebP or HEIC." in said
     assert "Over 10 MB" in said
     assert "The file is empty" in said
     assert names(home) == ["good.jpg"]
-    page.locator("#uploads").get_by_role("button", name="Leave out plan.pdf").click()
+    page.locator("#uploads").get_by_role("button", name="Remove plan.pdf").click()
     assert page.locator(".tile.up").count() == 3
     complaints.clear()  # four answers with 422
 
@@ -185,7 +185,7 @@ def test_a_full_plan_says_so(
     add(page, jpeg("last.jpg"))
     page.locator("#photos .tile:not(.up)").nth(2).wait_for()
     add(page, jpeg("one too many.jpg"))
-    page.locator("#uploads").get_by_text("The plan is full. It has room for 3 photos").wait_for()
+    page.locator("#uploads").get_by_text("Photo limit reached. Your plan allows 3 photos").wait_for()
     complaints.clear()  # an answer with 402
 
 

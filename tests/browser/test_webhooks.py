@@ -49,7 +49,7 @@ def make(page: Any, url: str) -> str:
     """Make a webhook as an admin does; its secret."""
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill(url)
-    page.get_by_role("button", name="Make webhook").click()
+    page.get_by_role("button", name="Create webhook").click()
     return str(page.locator("#secret").inner_text())
 
 
@@ -64,7 +64,7 @@ def test_a_webhook_is_made_and_tried_out(settings_page: Callable[..., Any], rece
     assert "whsec_" not in page.content()
     page.get_by_role("link", name=receiver.url).click()
     call = page.locator(".call")
-    assert "Arrived" in call.inner_text()
+    assert "Delivered" in call.inner_text()
     call.get_by_text("Request and answer").click()
     assert "thank you" in call.get_by_label("Answer").inner_text()
     (seen,) = receiver.seen
@@ -76,7 +76,7 @@ def test_an_address_that_will_not_do_stays_as_typed(settings_page: Callable[...,
     page = settings_page()
     page.get_by_text("New webhook").click()
     page.get_by_label("Address").fill("nowhere")
-    page.get_by_role("button", name="Make webhook").click()
+    page.get_by_role("button", name="Create webhook").click()
     page.locator("#f-url-wrong").wait_for()
     assert page.get_by_label("Address").input_value() == "nowhere"
     assert page.get_by_label("Address").get_attribute("aria-invalid") == "true"
@@ -100,7 +100,7 @@ def test_what_did_not_arrive_is_sent_again(
     call.get_by_text("Next try in 2 h").wait_for()  # what is open stays open while the page goes on
     assert "out of order" in call.get_by_label("Answer").inner_text()
     call.get_by_role("button", name="Send again").click()
-    call.locator(".badge", has_text="Arrived").wait_for()
+    call.locator(".badge", has_text="Delivered").wait_for()
     assert "Answered 200" in call.inner_text()
     assert len(receiver.seen) == 2
     assert len({seen.headers["webhook-id"] for seen in receiver.seen}) == 1  # so that a receiver can tell
@@ -115,12 +115,12 @@ def test_a_new_secret_signs_beside_the_old_one_and_is_shown_once(
     page.get_by_role("button", name="New secret").click()
     new = page.locator("#secret").inner_text()
     page.get_by_role("button", name="Send a test").click()
-    page.locator(".call .badge", has_text="Arrived").wait_for()
+    page.locator(".call .badge", has_text="Delivered").wait_for()
     for secret in (old, new):
         Webhook(secret).verify(receiver.seen[0].body, receiver.seen[0].headers)
     page.goto(f"/settings/webhooks/{endpoint.uuid}")
     assert "whsec_" not in page.content()
-    assert "Two secrets sign each call" in page.locator("#secrets").inner_text()
+    assert "Calls are signed with two secrets" in page.locator("#secrets").inner_text()
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_a_webhook_is_switched_off_and_deleted(settings_page: Callable[..., Any]
     page.get_by_role("link", name="Delete webhook").click()
     page.get_by_role("button", name="Delete webhook").click()
     page.wait_for_url("**/settings/webhooks")
-    assert "No webhook yet" in page.locator("#webhook-rows").inner_text()
+    assert "No webhooks yet" in page.locator("#webhook-rows").inner_text()
 
 
 @pytest.mark.slow

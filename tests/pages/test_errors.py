@@ -21,7 +21,7 @@ HTMX = {"HX-Request": "true"}
 def test_an_address_that_leads_nowhere(app: Flask) -> None:
     answer = app.test_client().get("/nowhere")
     assert answer.status_code == 404
-    assert "There is nothing here" in answer.text and 'href="/properties"' in answer.text
+    assert "Page not found" in answer.text and 'href="/properties"' in answer.text
 
 
 def test_for_htmx_it_is_a_toast_and_the_page_stays(alice: Person) -> None:
@@ -76,7 +76,7 @@ def test_with_the_database_away_the_page_says_so(apart: Callable[..., Flask], al
     browser.set_cookie("frontage", cookie.value)
     answers = [browser.get("/properties"), browser.get("/jobs", headers=HTMX), browser.get("/nowhere")]
     assert [answer.status_code for answer in answers] == [503, 503, 404]
-    assert "doesn’t answer" in answers[0].text and "unable to open" not in answers[0].text
+    assert "partly unavailable" in answers[0].text and "unable to open" not in answers[0].text
 
 
 def test_with_redis_away_people_can_still_sign_in(apart: Callable[..., Flask], alice: Person) -> None:
@@ -92,4 +92,4 @@ def test_what_broke_on_our_side_says_nothing_of_the_inside(alice: Person) -> Non
         alice.workspace.plan_name = "a secret"  # that no release knows: what reads it breaks
     answer = browser.get("/settings/plan-and-keys")
     assert answer.status_code == 500
-    assert "Something broke on our side" in answer.text and "secret" not in answer.text
+    assert "Something went wrong on our side" in answer.text and "secret" not in answer.text

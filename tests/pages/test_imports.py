@@ -57,7 +57,7 @@ def test_without_htmx_it_leads_back_to_the_gallery(alice: Person, home: Property
 
 WRONG = [
     ("", "Paste at least one link."),
-    ("https://example.com/a.jpg\n" * 21, "Paste up to 20 links; these are 21."),
+    ("https://example.com/a.jpg\n" * 21, "Paste at most 20 links. You pasted 21."),
     ("https://example.com/a.jpg\n\nnonsense", "Line 3: "),
     ("https://example.com/" + "a" * 2048, "Line 1: A URL may have at most 2048 characters."),
 ]

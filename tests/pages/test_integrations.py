@@ -109,7 +109,7 @@ def test_the_form_of_an_account_shows_all_of_it_but_the_secrets(alice: Person, a
     page = browser.get(path).text
     assert 'value="12345"' in page and 'value="Sea Stays"' in page and 'value="https://pms.example/v1"' in page
     secret = page.partition('id="f-clientSecret"')[2].partition(">")[0]
-    assert 'value=""' in secret and "required" not in secret and "Left empty, it stays as it is" in page
+    assert 'value=""' in secret and "required" not in secret and "Leave empty to keep the current one" in page
     assert "so-very-secret" not in page and "a-token" not in page
 
 
@@ -176,13 +176,13 @@ def test_removing_asks_first_and_says_what_goes(alice: Person) -> None:
     (account,) = accounts()
     browser, path = alice.browser(), f"/listings/accounts/{account.uuid}/remove"
     page = browser.get(path).text
-    assert "Its 1 listing and the copy of 1 image go from here" in page and "Nothing changes at Hostaway" in page
+    assert "Its 1 listing and the copy of 1 image are deleted here" in page and "Nothing changes at Hostaway" in page
     assert len(accounts()) == 1
     answer = browser.post(path)
     assert (answer.status_code, answer.location) == (303, "/listings?provider=hostaway")
     assert accounts() == [] and db.session.query(Listing).all() == []
     page = browser.get(answer.location).text
-    assert "No account is connected" in page and "with the first sync" not in page
+    assert "No account is connected" in page and "during the first sync" not in page
     assert browser.get(path).status_code == 404
 
 

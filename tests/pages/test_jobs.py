@@ -57,7 +57,7 @@ def test_the_page_shows_what_there_is(alice: Person, home: Property, work_off: C
 
 def test_without_a_job_there_is_one_sentence_and_one_button(alice: Person) -> None:
     page = alice.browser().get("/jobs").text
-    assert "No job yet" in page and 'class="nav-badge"' not in page and "Retry failed" not in page
+    assert "No jobs yet" in page and 'class="nav-badge"' not in page and "Retry failed" not in page
 
 
 def test_filters_and_search(alice: Person, home: Property, subtests: pytest.Subtests) -> None:
@@ -144,7 +144,7 @@ def test_without_redis_the_rest_of_the_page_works(alice: Person, home: Property,
     finally:
         jobs.connect(config.settings())
     assert page.status_code == 200
-    assert "attic.jpg" in page.text and "job queue doesn’t answer" in page.text
+    assert "attic.jpg" in page.text and "job queue is unavailable" in page.text
 
 
 def test_a_file_name_is_text(alice: Person, home: Property) -> None:

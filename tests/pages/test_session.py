@@ -145,7 +145,7 @@ def test_guesses_at_one_account_are_limited(client: FlaskClient) -> None:
     answers = [sign_in(client, email, "wrong") for email in ["alice@alma.example", "ALICE@alma.example "] * 6]
     assert [answer.status_code for answer in answers] == [422] * 10 + [429] * 2
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 15 * 60
-    assert "Too many tries" in answers[-1].text
+    assert "Too many attempts" in answers[-1].text
     assert sign_in(client, "bob@alma.example").status_code == 422
 
 

@@ -29,7 +29,7 @@ def test_the_plan_and_what_is_used_of_it(alice: Person, home: Property) -> None:
 def test_the_imports_of_this_month_are_counted_from_the_rows(alice: Person, home: Property) -> None:
     imports.start(home, ["https://photos.example/1.jpg", "https://photos.example/2.jpg"])
     page = alice.browser().get("/settings/plan-and-keys").text
-    assert "<b>2</b><span>of 200</span>" in page and "2 on their way" in page and "Resets on 1 " in page
+    assert "<b>2</b><span>of 200</span>" in page and "2 in progress" in page and "Resets on 1 " in page
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
@@ -65,7 +65,7 @@ def test_a_revoked_key_is_over_at_once(alice: Person) -> None:
 def test_bob_sees_keys_and_people_without_their_buttons(bob: Person) -> None:
     browser = bob.browser()
     keys, people = browser.get("/settings/plan-and-keys").text, browser.get("/settings/people").text
-    assert "Alice&#39;s key" in keys and "Revoke" not in keys and "Make key" not in keys
+    assert "Alice&#39;s key" in keys and "Revoke" not in keys and "Create key" not in keys
     assert "alice@alma.example" in people and "New link" not in people and "Add person" not in people
 
 

@@ -54,7 +54,7 @@ def test_all_or_none_with_a_word_why(
         with subtests.test(said=said):
             answer = send(alice, home, *files)
             assert answer.status_code == 422
-            assert "Nothing was added." in answer.text and said in answer.text
+            assert "No photo was added." in answer.text and said in answer.text
             assert gallery.images(home) == []
             assert buckets.listing() == set()
 
@@ -70,14 +70,14 @@ def test_a_full_plan_says_so(alice: Person, home: Property, buckets: Buckets, mo
 def test_a_file_that_is_too_large_is_told_so(alice: Person, home: Property) -> None:
     answer = send(alice, home, ("a.jpg", PHOTO + b"\0" * 20 * 1024 * 1024))
     assert answer.status_code == 413
-    assert "at most 20 MB" in answer.text
+    assert "A photo can be up to 20 MB" in answer.text
 
 
 def test_a_form_that_is_too_large_as_a_whole_is_told_another_thing(alice: Person, home: Property) -> None:
     much = {"CONTENT_LENGTH": str(500 * 1024 * 1024), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     answer = alice.browser().post(f"/properties/{home.uuid}/photos/upload", environ_overrides=much)
     assert answer.status_code == 413
-    assert "add the photos in several goes" in answer.text
+    assert "add fewer photos at a time" in answer.text
     assert "a photo has at most" not in answer.text.lower()
 
 
@@ -87,7 +87,7 @@ def test_where_too_much_is_going_on_it_says_when_to_try_again(
     with no_room(monkeypatch):
         answer = send(alice, home, ("a.jpg", PHOTO))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "10")
-    assert "Nothing was added. Too many photos are being processed." in answer.text
+    assert "No photo was added. Too many photos are being processed." in answer.text
     assert buckets.listing() == set()
 
 
@@ -96,5 +96,5 @@ def test_where_the_bucket_fails_it_is_nobodys_mistake(alice: Person, home: Prope
         front.answer = lambda asked: 403 if asked.method == "PUT" else None
         answer = send(alice, home, ("a.jpg", PHOTO))
     assert answer.status_code == 503
-    assert "Nothing was added. The photo storage" in answer.text
+    assert "No photo was added. The photo storage" in answer.text
     assert (gallery.images(home), buckets.listing()) == ([], set())

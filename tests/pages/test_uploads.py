@@ -63,12 +63,12 @@ def test_the_type_is_understood_as_browsers_say_it(alice: Person, home: Property
 
 
 REFUSALS = [
-    ({"name": "plan.pdf", "type": "application/pdf"}, "Not a photo we can read"),
-    ({"name": "plan", "type": ""}, "Not a photo we can read"),
+    ({"name": "plan.pdf", "type": "application/pdf"}, "Unsupported file type"),
+    ({"name": "plan", "type": ""}, "Unsupported file type"),
     ({"size": MAX_SIZE_BYTES + 1}, "Over 10 MB"),
     ({"size": 0}, "The file is empty"),
     ({"size": "1000"}, "The file is empty"),
-    ({"name": "x" * 256 + ".jpg"}, "The file’s name is too long"),
+    ({"name": "x" * 256 + ".jpg"}, "The file name is too long"),
 ]
 
 
@@ -98,8 +98,8 @@ def test_a_full_plan_is_402(alice: Person, home: Property, monkeypatch: pytest.M
     assert answer.status_code == 402
     assert answer.json == {
         "error": "quota_exceeded",
-        "title": "The plan is full",
-        "text": "It has room for 2 photos a property, and all are taken.",
+        "title": "Photo limit reached",
+        "text": "Your plan allows 2 photos per property.",
     }
 
 

@@ -125,7 +125,7 @@ def test_a_test_appears_and_settles(alice: Person, work_off: Callable[[], int]) 
         work_off()
     settled = browser.get(where(endpoint), headers=tag)
     assert settled.status_code == 200
-    for words in ("Arrived", "Answered 200 in", "1 attempt", "This is a test.", "thanks &lt;b&gt;a lot&lt;/b&gt;"):
+    for words in ("Delivered", "Answered 200 in", "1 attempt", "This is a test.", "thanks &lt;b&gt;a lot&lt;/b&gt;"):
         assert words in settled.text
     assert '<span class="badge" data-s="live"><i aria-hidden="true"></i>On</span>' in settled.text
 
@@ -173,9 +173,9 @@ def test_rotating_shows_the_new_secret_once_and_both_sign(alice: Person, endpoin
     answer = browser.post(f"{where(endpoint)}/rotate")
     assert SECRET.findall(answer.text) == [endpoint.secret]
     assert endpoint.secrets == [endpoint.secret, old]
-    assert "For 24 hours both secrets sign" in answer.text and old not in answer.text
+    assert "For 24 hours, calls are signed with both secrets" in answer.text and old not in answer.text
     page = browser.get(where(endpoint)).text
-    assert "the old one stops in 23 h" in page and endpoint.secret not in page
+    assert "the old one expires in 23 h" in page and endpoint.secret not in page
 
 
 def test_a_webhook_is_changed(alice: Person, endpoint: Endpoint) -> None:
