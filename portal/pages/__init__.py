@@ -9,6 +9,7 @@ from portal.pages import (
     compression,
     errors,
     gallery,
+    guides,
     imports,
     integrations,
     jobs,
@@ -47,5 +48,5 @@ def init_app(app: Flask) -> None:
     )
     for module in (*with_blueprint, listings, pictures, previews, integrations):
         app.register_blueprint(module.blueprint)
-    for module in (security, compression, assets, jobs, rq, words, errors):
+    for module in (security, compression, assets, guides, jobs, rq, words, errors):
         module.init_app(app)

@@ -24,6 +24,7 @@ PUBLIC = {
     "session.link_page",
     "session.sign_in_by_link",
     "session.sign_out",
+    *("guides.index", "guides.operate", "guides.integrate", "guides.extend"),
 }
 HTMX = {"HX-Request": "true"}
 

@@ -212,7 +212,7 @@ def test_a_retry_over_quota_says_so(alice: Person, imported: ImportJob) -> None:
     with work():
         db.session.execute(update(ImportBudget).values(used=200))
     answer = alice.browser().post(f"/jobs/{imported.uuid}/run-again", headers=HTMX)
-    assert answer.status_code == 422 and "200 of the 200" in answer.headers["HX-Trigger"]
+    assert answer.status_code == 422 and "200 are used" in answer.headers["HX-Trigger"]
 
 
 def test_failed_and_waiting_deliveries_are_jobs_and_delivered_ones_are_not(alice: Person) -> None:

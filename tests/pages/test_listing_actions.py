@@ -69,7 +69,7 @@ def test_all_failures_of_a_listing_are_retried_and_no_others(alice: Person, list
 
 def test_a_property_is_created_from_a_listing_once(bob: Person, listing: Listing) -> None:
     browser = bob.browser()
-    assert "Make a property" in browser.get(where(listing)).text
+    assert "Create a property" in browser.get(where(listing)).text
     for _ in range(2):
         answer = browser.post(f"{where(listing)}/property")
         made = db.session.query(Property).one()
@@ -78,7 +78,7 @@ def test_a_property_is_created_from_a_listing_once(bob: Person, listing: Listing
     urls = [item.url for item in db.session.query(ImportItem).order_by(ImportItem.id)]
     assert urls == [picture["url"] for picture in listing.pictures]
     page = browser.get(where(listing)).text
-    assert f'href="/properties/{made.uuid}/photos"' in page and "Make a property" not in page
+    assert f'href="/properties/{made.uuid}/photos"' in page and "Create a property" not in page
 
 
 def test_a_property_over_the_monthly_import_budget_is_created_and_says_so(alice: Person, listing: Listing) -> None:

@@ -42,7 +42,7 @@ def test_uploaded_photos_have_their_variants(alice: Person, bob: Person, home: P
 REFUSED = [
     ([], "Choose one or more photos."),
     ([("", b"")], "Choose one or more photos."),
-    ([("a.jpg", PHOTO), ("notes.txt", b"Milk, eggs")], "notes.txt: The file is not a picture"),
+    ([("a.jpg", PHOTO), ("notes.txt", b"Milk, eggs")], "notes.txt: The file is not an image of a supported type"),
     ([("a.jpg", PHOTO)] * 21, "Maximum 20 files total; there are 21."),
 ]
 

@@ -1,4 +1,4 @@
-"""The supported PMSs, one adapter per file."""
+"""The supported PMSs, one adapter per file; the guide Extend says how to add one."""
 
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
