@@ -13,23 +13,23 @@
    properties_from_listings.py  a property created from a listing
    orphans.py               deletes objects that no row refers to
 4  images/                  properties and their galleries
-       gallery order edit   the images of a property, their order and cover, compound changes
+       gallery order edit   the images of a property and their cover, moves, compound changes
        properties keys      create and change properties; object keys and URLs
        deletion retention   delete and undo; expire what is over
        uploads/             presign, confirm, cancel
-       imports/             import by URL: start and progress (lifecycle), which URL is next (schedule), fetch
+       imports/             import by URL: start and progress (lifecycle), which URL is next (selection), fetch
        variants/            large and thumbnail (lifecycle), rendering in a request, renditions on demand
    listings/                homes as property management systems (PMS) describe them
        integrations removal catalogue  accounts, their removal, search
        providers/           one adapter per PMS
        sync/                read a PMS page by page: tasks, passes, upsert, detection of new pictures
-       copies/              copy pictures into the CDN bucket: which is next (schedule), fetch, results
+       copies/              copy pictures into the CDN bucket: which is next (selection), fetch, results
        substitution counts  our URLs in place of the PMS's; numbers of copied, failed and waiting pictures
-3  webhooks/                endpoints, events, deliveries
+3  webhooks/                endpoints, events, deliveries and their retries; which is next (selection)
    accounts/                workspaces, people, API keys, sessions, plans, idempotency records
 2  work.py                  a change: rows, objects and jobs, all or nothing; locks
    dispatch/                due rows: leases, fair shares, each task isolated, results recorded
-   garbage.py               objects to delete, as rows
+   garbage.py               objects to delete, as rows; orphans.py above collects them
    installation.py          whether the buckets belong to this installation
    migrations/              Alembic
 1  config errors db         settings; the domain's errors; session, column types, SQLite's write lock

@@ -1,4 +1,4 @@
-"""The only place that changes state: rows first, then objects and jobs, which follow from the rows."""
+"""A change: objects are written, rows committed, then objects deleted and jobs enqueued; all or nothing."""
 
 import logging
 import time

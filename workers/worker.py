@@ -47,7 +47,7 @@ PIXELS_MEMORY_BYTES = 1024**3  # measured: 50 megapixels need 480 MB
 log = logging.getLogger("workers")
 
 
-class NotOurs(Exception):
+class UnknownJob(Exception):
     """Redis holds a job that `portal.infra.jobs` doesn't list."""
 
 
@@ -77,7 +77,7 @@ class AllowedJob(Job):
     @property
     def func(self) -> Callable[..., Any]:
         if not self._is_ours():
-            raise NotOurs(f"{self.func_name} is not one of our jobs")
+            raise UnknownJob(f"{self.func_name} is not one of our jobs")
         self.func_name = jobs.FORMER_NAMES.get(self.func_name or "", self.func_name)
         return super().func  # type: ignore[no-any-return]
 

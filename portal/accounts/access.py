@@ -160,7 +160,7 @@ def key_of_secret(secret: str) -> ApiKey:
     """
     sha256 = _sha256(secret)
     key = db.session.scalar(KEY_OF_SECRET, {"sha256": sha256})
-    if key is None or not hmac.compare_digest(key.secret_sha256, sha256) or not key.is_good(now()):
+    if key is None or not hmac.compare_digest(key.secret_sha256, sha256) or not key.is_valid(now()):
         raise Unauthorized("The API key is unknown, revoked or expired.")
     if key.last_used_at is None or now() - key.last_used_at > LAST_USE_RESOLUTION:
         quietly(_record_use, key)

@@ -90,7 +90,7 @@ def release(claim: Claim) -> None:
 
 
 def forget() -> int:
-    """Delete expired records, as part of the sweep; return their number."""
+    """Delete expired records; return their number."""
     with work():
         gone = db.session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEPT - LEASE))
     return gone.rowcount if isinstance(gone, CursorResult) else 0

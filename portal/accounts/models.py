@@ -94,7 +94,7 @@ class ApiKey(Base):
     def scopes(self) -> frozenset[str]:
         return frozenset(self.scope_words.split())
 
-    def is_good(self, at: datetime) -> bool:
+    def is_valid(self, at: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
 
 

@@ -7,11 +7,11 @@ from portal.api import (
     dialects,
     docs,
     document,
-    homes,
     images_batch,
     imports,
     integrations,
     listings,
+    manage_images,
     properties,
     usage,
     webhooks,
@@ -23,7 +23,7 @@ def init_app(app: OpenAPI) -> None:
     app.config.setdefault("API_CALLS_PER_STRANGER", "30 per minute")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # keep the contracts' field order
     dialects.init_app(app)
-    for routes in (homes, images_batch, imports, integrations, listings, usage, webhooks, properties):
+    for routes in (properties, images_batch, imports, integrations, listings, usage, webhooks, manage_images):
         app.register_api(routes.blueprint)
     document.init_app(app)
     docs.init_app(app)

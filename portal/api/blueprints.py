@@ -20,7 +20,7 @@ class PropertyPath(Path):
     id: str = Field(description="The property's `id` or `numericId`.")
 
 
-def speaking_a(name: str, path: str, tag: Tag) -> APIBlueprint:
+def image_cdn_blueprint(name: str, path: str, tag: Tag) -> APIBlueprint:
     """Create an Image CDN blueprint. `path` must lie under one of the dialect's prefixes."""
     blueprint = _blueprint(dialects.IMAGE_CDN, name, V1 + path, tag, IMAGE_CDN_ERRORS)
     auth.guard(blueprint, auth.INTEGRATIONS_READ_SCOPE, auth.INTEGRATIONS_WRITE_SCOPE)
@@ -28,7 +28,7 @@ def speaking_a(name: str, path: str, tag: Tag) -> APIBlueprint:
     return blueprint
 
 
-def speaking_b(
+def property_images_blueprint(
     name: str, path: str, tag: Tag, *, read: str = auth.READ_SCOPE, write: str = auth.WRITE_SCOPE
 ) -> APIBlueprint:
     """Create a Property Images API blueprint. `read` and `write` are the scopes that a key needs."""
@@ -38,7 +38,7 @@ def speaking_b(
     return blueprint
 
 
-def speaking_c(name: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
+def manage_images_blueprint(name: str, tag: Tag, failures: dict[Any, Any]) -> APIBlueprint:
     """Create the Manage Property Images blueprint, for admin keys only. Its routes read their own form bodies."""
     blueprint = _blueprint(dialects.MANAGE_IMAGES, name, UNVERSIONED, tag, failures)
     auth.guard(blueprint, admins_only=True)

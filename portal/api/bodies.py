@@ -57,13 +57,13 @@ def _image_cdn_alias(name: str) -> str:
     return re.sub("(?:Url|Id|Cdn)$", lambda found: found[0].upper(), to_camel(name))
 
 
-class BodyA(Body):
+class ImageCdnBody(Body):
     """A request body with Image CDN field names."""
 
     model_config = ConfigDict(alias_generator=_image_cdn_alias)
 
 
-class DataA(Data):
+class ImageCdnData(Data):
     """A response body with Image CDN field names."""
 
     model_config = ConfigDict(alias_generator=_image_cdn_alias)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from portal.accounts.idempotency import Answer
 from portal.api import auth
-from portal.api.blueprints import PropertyPath, speaking_b
+from portal.api.blueprints import PropertyPath, property_images_blueprint
 from portal.api.bodies import Body, Data, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.db import now
@@ -29,7 +29,7 @@ IMAGE = {
 }
 URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
 
-blueprint = speaking_b(
+blueprint = property_images_blueprint(
     "images_v1",
     "/properties/<id>/images",
     Tag(

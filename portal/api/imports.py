@@ -7,13 +7,13 @@ from flask_openapi.models.tag import Tag
 from pydantic import Field
 
 from portal.api import auth
-from portal.api.blueprints import PropertyPath, speaking_b
+from portal.api.blueprints import PropertyPath, property_images_blueprint
 from portal.api.bodies import MAX_ITEMS, Body, Data, Moment, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.images import imports, properties
 from portal.images.models import FAILED, ImportJob
 
-blueprint = speaking_b(
+blueprint = property_images_blueprint(
     "imports_v1",
     "/properties/<id>/images/import",
     Tag(name="Imports", description="Import images from public URLs in the background."),

@@ -7,8 +7,8 @@ from flask_openapi.models.tag import Tag
 from pydantic import Field, RootModel
 
 from portal.api import auth
-from portal.api.blueprints import speaking_a
-from portal.api.bodies import BodyA, DataA, Moment, Path, Text, answer, example
+from portal.api.blueprints import image_cdn_blueprint
+from portal.api.bodies import ImageCdnBody, ImageCdnData, Moment, Path, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.listings import integrations, providers, removal
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
@@ -34,7 +34,7 @@ ACCOUNT = {
     "note": None,
 }
 
-blueprint = speaking_a(
+blueprint = image_cdn_blueprint(
     "integrations_v1",
     "/integration-definition",
     Tag(
@@ -51,18 +51,18 @@ class AccountPath(ProviderPath):
     id: str
 
 
-class SwitchBody(BodyA):
+class SwitchBody(ImageCdnBody):
     model_config = example({"enableImagesCDN": True})
     enable_images_cdn: bool
 
 
-class ConnectBody(BodyA):
+class ConnectBody(ImageCdnBody):
     model_config = example({"name": "Alma Stays", "credentials": {"clientId": "12345", "clientSecret": "a-secret"}})
     name: Text = Field("", description="Max 120 characters. Defaults to the provider's name.")
     credentials: dict[str, Text] = Field(description="The credentials that this provider requires. Never returned.")
 
 
-class AccountChangeBody(BodyA):
+class AccountChangeBody(ImageCdnBody):
     model_config = example({"name": "Alma by the Sea", "credentials": {"clientSecret": "another-secret"}})
     name: Text | None = Field(None, description="Max 120 characters. An empty string resets it to the provider's name.")
     credentials: dict[str, Text] | None = Field(
@@ -72,7 +72,7 @@ class AccountChangeBody(BodyA):
     )
 
 
-class DefinitionData(DataA):
+class DefinitionData(ImageCdnData):
     model_config = example(DEFINITION)
     id: UUID
     name: str
@@ -86,7 +86,7 @@ class DefinitionsAnswer(RootModel[list[DefinitionData]]):
     """The definitions that have been connected or switched, sorted by provider."""
 
 
-class ProgressData(DataA):
+class ProgressData(ImageCdnData):
     """The progress of the current sync or, if none is running, of the last one."""
 
     pages: int
@@ -96,7 +96,7 @@ class ProgressData(DataA):
     total: int | None = Field(description="null if the PMS does not report it.")
 
 
-class AccountData(DataA):
+class AccountData(ImageCdnData):
     model_config = example(ACCOUNT)
     id: UUID
     name: str

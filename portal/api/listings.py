@@ -8,8 +8,8 @@ from flask_openapi.models.tag import Tag
 from pydantic import ConfigDict, Field, RootModel
 
 from portal.api import auth
-from portal.api.blueprints import speaking_a
-from portal.api.bodies import DataA, Moment, Path, Query, Text, answer, example
+from portal.api.blueprints import image_cdn_blueprint
+from portal.api.bodies import ImageCdnData, Moment, Path, Query, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.listings import catalogue, copies
 from portal.listings.models import GALLERY, THUMBNAIL, Listing, ListingImage
@@ -46,7 +46,7 @@ IMAGE = {
     "updatedAt": "2025-06-01T12:00:00.000Z",
 }
 
-blueprint = speaking_a(
+blueprint = image_cdn_blueprint(
     "listings_v1",
     "/listings",
     Tag(
@@ -77,7 +77,7 @@ class ListingsQuery(Query):
     q: Text = Field("", description="Words to find in the name or the listing's ID at the PMS.")
 
 
-class PictureData(DataA):
+class PictureData(ImageCdnData):
     """A picture as the PMS returns it. The Image CDN replaces only its `url`."""
 
     model_config = ConfigDict(extra="allow")
@@ -86,7 +86,7 @@ class PictureData(DataA):
     description: str
 
 
-class ListingData(DataA):
+class ListingData(ImageCdnData):
     model_config = example(LISTING)
     id: UUID
     external_id: str = Field(description="The listing's ID at the PMS.")
@@ -99,13 +99,13 @@ class ListingData(DataA):
     updated_at: Moment
 
 
-class ListingsAnswer(DataA):
+class ListingsAnswer(ImageCdnData):
     model_config = example({"listings": [LISTING], "nextCursor": None})
     listings: list[ListingData]
     next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page; null on the last page.")
 
 
-class ListingImageData(DataA):
+class ListingImageData(ImageCdnData):
     model_config = example(IMAGE)
     id: UUID
     listing_id: UUID = Field(description="Reference to the parent listing.")

@@ -1,123 +1,113 @@
-"""Manage Property Images: one PUT deletes, rotates, uploads and reorders images, all or nothing."""
+"""Properties under /api/v1: an extension of the Property Images API, which assumes that they exist."""
 
-from datetime import timedelta
-from functools import partial
-from typing import Any, Literal
+from uuid import UUID
 
-from flask import Response
+from flask import Response, url_for
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from portal.api import auth, forms
-from portal.api.blueprints import speaking_c
-from portal.api.bodies import STATUSES, Data, Path, answer
+from portal.api import auth
+from portal.api.blueprints import PropertyPath, property_images_blueprint
+from portal.api.bodies import Data, Moment, PropertyFields, Query, Text, answer
 from portal.api.idempotency import idempotent
-from portal.db import is_id
-from portal.errors import NotFound
-from portal.images import edit, gallery, keys, properties
+from portal.images import properties
 from portal.images.models import Property
 
-LONGEST = timedelta(minutes=10)  # twenty photos, queued behind twenty others
-UPDATED = "Property updated successfully"  # verbatim from the contract, "Response"
+blueprint = property_images_blueprint(
+    "properties_v1",
+    "/properties",
+    Tag(name="Properties", description="Rental properties. Each has a gallery of images."),
+)
 
 
-class Failed(BaseModel):
-    """Any error other than a failed update."""
-
-    success: Literal[False]
-    message: str
-    data: None
+class ListQuery(Query):
+    cursor: str | None = Field(None, description="The `nextCursor` of the previous page.")
+    limit: int = Field(50, ge=1, le=properties.MAX_PAGE)
 
 
-class UpdateFailed(BaseModel):
-    """A failed upload or an invalid image ID. Nothing has been changed."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    success: Literal[False]
-    message: Literal["Failed to update property"]
+class ChangePropertyBody(PropertyFields):
+    """Fields that are left out keep their values."""
 
 
-class PropertyPath(Path):
-    id: str = Field(description="The property ID, a number.")
+class CreatePropertyBody(ChangePropertyBody):
+    name: Text = Field(description="1 to 200 characters.")
 
 
-class ImageMeta(Data):
-    id: int
-    url: str
-    order_index: int
-    is_main: bool
-
-
-class ManagedProperty(Data):
-    id: str
-    images: list[str] = Field(description="URLs of the large variants, in display order.")
-    images_meta: list[ImageMeta]
+class PropertyData(Data):
+    id: UUID
+    numeric_id: int
     name: str
     address: str
     bedrooms: int | None
     bathrooms: float | None
     sleeps: int | None
     external_ref: str
+    photo_count: int
+    created_at: Moment
+    updated_at: Moment
 
 
-class ManagedPropertyAnswer(Data):
-    success: bool
-    message: str
-    data: ManagedProperty
+class PropertyAnswer(Data):
+    data: PropertyData
 
 
-FAILURES: dict[Any, Any] = dict.fromkeys(STATUSES, Failed)
-
-blueprint = speaking_c(
-    "properties_c",
-    Tag(
-        name="Manage property images",
-        description="Delete, rotate, upload and reorder images in one request, all or nothing.",
-    ),
-    FAILURES,
-)
-forms.read_on(blueprint)
+class PropertiesAnswer(Data):
+    data: list[PropertyData]
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page; null on the last page.")
 
 
-@blueprint.get("/<id>", responses={200: ManagedPropertyAnswer})
+@blueprint.post("", responses={201: PropertyAnswer})
+@idempotent
+def create(body: CreatePropertyBody) -> Response:
+    """Create a property."""
+    property = properties.create(auth.workspace(), body.fields)
+    location = url_for(".show", id=property.uuid)
+    return answer(PropertyAnswer(data=_data([property])[0]), 201, location)
+
+
+@blueprint.get("", responses={200: PropertiesAnswer})
+def list_properties(query: ListQuery) -> Response:
+    """List properties, newest first."""
+    page = properties.page(auth.workspace(), after=query.cursor, limit=query.limit)
+    return answer(PropertiesAnswer(data=_data(page.items), next_cursor=page.next_cursor))
+
+
+@blueprint.get("/<id>", responses={200: PropertyAnswer})
 def show(path: PropertyPath) -> Response:
-    """Get a property with its images, as PUT returns it."""
-    return _answer(_find(path), "Property found")
+    """Get one property."""
+    return answer(PropertyAnswer(data=_data([properties.find(auth.workspace(), path.id)])[0]))
 
 
-@blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
-@partial(idempotent, body=lambda: forms.sent().digest(), lease=LONGEST)
-def update(path: PropertyPath) -> Response:
-    """Delete, rotate, upload and reorder images, in this order, and update other fields, all or nothing."""
-    property = _find(path)
-    edit.apply(property, forms.change(added_by=auth.api_key().name))
-    return _answer(property, UPDATED)
+@blueprint.patch("/<id>", responses={200: PropertyAnswer})
+@idempotent
+def change(path: PropertyPath, body: ChangePropertyBody) -> Response:
+    """Update a property. Fields that are left out keep their values."""
+    property = properties.update(properties.find(auth.workspace(), path.id), body.fields)
+    return answer(PropertyAnswer(data=_data([property])[0]))
 
 
-def _find(path: PropertyPath) -> Property:
-    """Return the property with this number. This contract doesn't accept UUIDs."""
-    if not is_id(path.id):
-        raise NotFound("There is no such property.", code="property_not_found")
-    return properties.find(auth.workspace(), path.id)
+@blueprint.delete("/<id>", responses={204: None})
+@idempotent
+def delete(path: PropertyPath) -> Response:
+    """Delete a property and all its images."""
+    properties.delete(properties.find(auth.workspace(), path.id))
+    return Response(status=204)
 
 
-def _answer(property: Property, message: str) -> Response:
-    """Return the property with those images whose variants are stored, so that every returned URL works."""
-    shown = [
-        ImageMeta(id=image.id, url=keys.cdn_url(image.large_key), order_index=image.position, is_main=image.is_main)
-        for image in gallery.images(property)
-        if image.large_key
+def _data(items: list[Property]) -> list[PropertyData]:
+    return [
+        PropertyData(
+            id=each.property.uuid,
+            numeric_id=each.property.id,
+            name=each.property.name,
+            address=each.property.address,
+            bedrooms=each.property.bedrooms,
+            bathrooms=each.property.bathrooms,
+            sleeps=each.property.sleeps,
+            external_ref=each.property.external_ref,
+            photo_count=each.photos,
+            created_at=each.property.created_at,
+            updated_at=each.property.updated_at,
+        )
+        for each in properties.summaries(items)
     ]
-    data = ManagedProperty(
-        id=str(property.id),
-        images=[image.url for image in shown],
-        images_meta=shown,
-        name=property.name,
-        address=property.address,
-        bedrooms=property.bedrooms,
-        bathrooms=property.bathrooms,
-        sleeps=property.sleeps,
-        external_ref=property.external_ref,
-    )
-    return answer(ManagedPropertyAnswer(success=True, message=message, data=data))

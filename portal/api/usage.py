@@ -7,11 +7,13 @@ from flask_openapi.models.tag import Tag
 from pydantic import Field
 
 from portal.api import auth
-from portal.api.blueprints import speaking_b
+from portal.api.blueprints import property_images_blueprint
 from portal.api.bodies import Data, Moment, answer
 from portal.images.usage import Usage, imports_this_month, outstanding, usage
 
-blueprint = speaking_b("usage_v1", "/usage", Tag(name="Usage", description="The plan's limits and current usage."))
+blueprint = property_images_blueprint(
+    "usage_v1", "/usage", Tag(name="Usage", description="The plan's limits and current usage.")
+)
 
 
 class PlanData(Data):

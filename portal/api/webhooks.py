@@ -7,7 +7,7 @@ from flask_openapi.models.tag import Tag
 from pydantic import Field
 
 from portal.api import auth
-from portal.api.blueprints import speaking_b
+from portal.api.blueprints import property_images_blueprint
 from portal.api.bodies import Body, Data, Moment, Path, Query, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.webhooks import delivery, endpoints, events
@@ -17,7 +17,7 @@ MAX_DELIVERIES = 100
 EVENTS = "; ".join(f"`{event}`: {what}" for event, what in events.EVENTS.items()) + "."
 EXAMPLE = {"url": "https://example.com/hooks", "events": ["property.updated"]}
 
-blueprint = speaking_b(
+blueprint = property_images_blueprint(
     "webhooks_v1",
     "/webhooks",
     Tag(name="Webhooks", description="Signed events in the format of Standard Webhooks (standardwebhooks.com)."),

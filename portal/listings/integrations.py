@@ -32,7 +32,7 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
 
     Image CDN contract, "Enabling Image CDN" and "Disabling Image CDN". While it is off, nothing is fetched and reads
     return the PMS's own URLs. Switching it on makes existing copies visible immediately and starts a sync that finds
-    the rest. No picture's row is written, however many there are: see `copies.schedule`.
+    the rest. No picture's row is written, however many there are: see `copies.selection`.
     """
     definition = _definition(workspace, providers.find(provider))
     with work() as w:
@@ -81,7 +81,7 @@ def change(
             account.name = _name(adapter, name)
         if credentials is not None:
             _set_credentials(account, definition, adapter, _merged(account, adapter, credentials))
-            sync.begin_anew(w, account)
+            sync.restart(w, account)
     return account
 
 

@@ -16,7 +16,7 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
-from portal.webhooks import schedule
+from portal.webhooks import selection
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import held, lock, work
 
@@ -66,7 +66,7 @@ def run() -> int:
         _claim,
         _post,
         _record,
-        limits=schedule.LIMITS,
+        limits=selection.LIMITS,
         broken=BROKEN,
         successor=jobs.deliver_webhooks(),
         together=lambda _: "all",
@@ -120,7 +120,7 @@ def forget() -> int:
 def _claim(most: int) -> list[_Parcel]:
     """Lease due deliveries, a few per endpoint; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (picked := schedule.pick(most, now())) and picked != before:
+    while (picked := selection.pick(most, now())) and picked != before:
         if parcels := _leased(picked):  # none if all were given up, or another worker was first
             return parcels
         before = picked

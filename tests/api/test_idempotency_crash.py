@@ -15,7 +15,7 @@ from sqlalchemy import update
 from portal import config
 from portal.accounts import idempotency
 from portal.accounts.models import IdempotencyRecord
-from portal.api import homes, images
+from portal.api import images, properties
 from portal.db import db, now
 from portal.images import gallery
 from portal.images.models import Property
@@ -49,7 +49,7 @@ def dying(module: Any, name: str, *, after: bool) -> None:
 def send(secret: str, path: str, body: Any, moment: str = "") -> None:
     """Send a request in a process that is killed at a step, or at one of these moments."""
     if moment == "claimed":
-        dying(homes.properties, "create", after=False)
+        dying(properties.properties, "create", after=False)
         dying(images.uploads, "confirm", after=False)
     if moment in ("changed", "answered"):
         dying(idempotency, "keep", after=moment == "answered")

@@ -33,7 +33,7 @@ from portal.db import NO_UUID, db, now
 from portal.embedded import start_valkey
 from portal.infra import storage
 from portal.listings import integrations, providers, removal, sync
-from portal.listings.copies import schedule
+from portal.listings.copies import selection
 from portal.listings.models import VERIFY_EVERY, IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Field, FoundListing, Page, Picture, Provider
@@ -229,7 +229,7 @@ def measure(database: str, size: int) -> dict[str, str]:
             found[f"{name}, memory MB"] = f"{before:.0f} + {peak_mb() - before:.0f}"
         assert db.session.scalar(select(func.count(ListingImage.id))) == size * (PICTURES + 1)
         due()
-        chosen = [timed(lambda: schedule.pick(16)) for _ in range(ROUNDS)]
+        chosen = [timed(lambda: selection.pick(16)) for _ in range(ROUNDS)]
         found["choice among all due, ms"] = f"{1000 * statistics.median(wall for _, wall in chosen):.1f}"
         copied()
         shown = answer_ms(app, alice)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal.pages import guides
-from tests.browser.test_looks import WIDTHS, found_by_axe, resize, scrolls_sideways
+from tests.browser.test_every_page import WIDTHS, found_by_axe, resize, scrolls_sideways
 
 PAGES = ["/guides", *(f"/guides/{name}" for name in guides.NAMES), "/sign-in"]
 LOOKS = [

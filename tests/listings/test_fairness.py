@@ -16,7 +16,7 @@ from portal.infra import jobs
 from portal.infra.jobs import Job
 from portal.listings import copies, integrations, sync
 from portal.listings.catalogue import WAITING
-from portal.listings.copies import fetch, schedule
+from portal.listings.copies import fetch, selection
 from portal.listings.models import IntegrationAccount, ListingImage
 from portal.listings.providers import account as accounts
 from portal.listings.sync import tasks
@@ -110,7 +110,7 @@ def test_hanging_hosts_delay_no_other_pictures(
             return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
 
         try:
-            until(lambda: sum(len(host.seen) for host in hosts) >= schedule.LIMITS.side_by_side)
+            until(lambda: sum(len(host.seen) for host in hosts) >= selection.LIMITS.side_by_side)
             stays.synced_only(db.session.get_one(IntegrationAccount, his_id))
             until(are_copied)
         finally:
@@ -172,12 +172,12 @@ def test_two_hundred_due_accounts_hide_no_other(alice: Person, charlie: Person) 
 def test_many_accounts_with_waiting_pictures_hide_no_other(
     alice: Person, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "ACCOUNTS", 2)
+    monkeypatch.setattr(selection, "ACCOUNTS", 2)
     for n in range(3):
         stays.told(rows.account_of(alice.workspace, f"Alma {n}"))
     his = stays.told(rows.account_of(charlie.workspace))[0]
     mine = stays.listings()[0]
-    chosen = [db.session.get_one(ListingImage, id).listing_id for id in schedule.pick(4)]
+    chosen = [db.session.get_one(ListingImage, id).listing_id for id in selection.pick(4)]
     assert sorted(chosen) == sorted([mine.id, his.id] * 2)
 
 
@@ -185,15 +185,15 @@ def test_a_saturated_host_hides_no_picture_on_another(
     alice: Person, charlie: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both in an account with more pictures there than are looked at, and among as many workspaces that wait for it."""
-    monkeypatch.setattr(schedule, "ACCOUNTS", 5)
-    monkeypatch.setattr(schedule, "PER_ACCOUNT", 10)
+    monkeypatch.setattr(selection, "ACCOUNTS", 5)
+    monkeypatch.setattr(selection, "PER_ACCOUNT", 10)
     rows.listing_of(rows.account_of(alice.workspace), *[rows.BUSY] * 6, host="busy.example")
-    for n in range(schedule.ACCOUNTS):
+    for n in range(selection.ACCOUNTS):
         other = factories.person(app, f"Waiting {n}", f"{n}@waiting.example", admin=True)
         rows.listing_of(rows.account_of(other.workspace), WAITING, host="busy.example")
     account = rows.account_of(charlie.workspace)
-    rows.listing_of(account, *[WAITING] * schedule.PER_ACCOUNT, host="busy.example")
+    rows.listing_of(account, *[WAITING] * selection.PER_ACCOUNT, host="busy.example")
     free = rows.listing_of(account, WAITING, host="free.example")
     db.session.rollback()
-    looks = [schedule.pick(16) for _ in range(50)]
+    looks = [selection.pick(16) for _ in range(50)]
     assert [image.id for image in rows.images(free)] in looks

@@ -17,7 +17,7 @@ from portal.errors import NotFound
 from portal.garbage import Garbage
 from portal.infra import storage
 from portal.listings import copies, integrations, removal
-from portal.listings.copies import schedule
+from portal.listings.copies import selection
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, SyncPage
 from portal.work import work
 from tests import factories
@@ -94,8 +94,8 @@ def test_a_removal_updates_no_listing_and_no_picture(account: IntegrationAccount
 def test_pending_pictures_of_a_removed_account_delay_no_other(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "ACCOUNTS", 1)
-    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(selection, "ACCOUNTS", 1)
+    monkeypatch.setattr(selection, "PER_ACCOUNT", 3)
     stays.synced_only(account)
     removal.remove_account(account)
     stays.synced(stays.connected(alice.workspace, pms))
@@ -109,7 +109,7 @@ def test_listings_removed_from_the_pms_are_deleted_like_those_of_a_removed_accou
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the background: a sync that deletes thousands would block everybody. Some pictures still wait."""
-    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(selection, "PER_ACCOUNT", 3)
     monkeypatch.setattr(removal, "BATCH", 2)
     stays.synced(account)
     stays.all_at_once()

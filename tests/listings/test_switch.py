@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copies, integrations, removal
-from portal.listings.copies import results, schedule, tasks
+from portal.listings.copies import results, selection, tasks
 from portal.listings.copies.fetch import perform
 from portal.listings.models import IntegrationAccount, IntegrationDefinition, ListingImage
 from portal.webhooks import endpoints, events
@@ -79,8 +79,8 @@ def test_a_switch_updates_no_picture(account: IntegrationAccount, alice: Person)
 def test_pictures_waiting_while_off_delay_no_other_provider(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "ACCOUNTS", 1)
-    monkeypatch.setattr(schedule, "PER_ACCOUNT", 3)
+    monkeypatch.setattr(selection, "ACCOUNTS", 1)
+    monkeypatch.setattr(selection, "PER_ACCOUNT", 3)
     stays.synced_only(account)
     integrations.switch(alice.workspace, "hostaway", enabled=False)
     with work():
@@ -112,8 +112,8 @@ def test_a_switch_turned_off_between_choice_and_download_is_honoured(
         integrations.switch(alice.workspace, "hostaway", enabled=False)
         return chosen
 
-    kept = schedule.pick
-    monkeypatch.setattr(schedule, "pick", choose)
+    kept = selection.pick
+    monkeypatch.setattr(selection, "pick", choose)
     stays.synced(account)
     assert pms.count("/pictures/") == 0
     assert {(image.failure_reason, image.key, image.attempts) for image in stays.images()} == {(None, None, 0)}

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from portal import dispatch
 from portal.db import db, now
 from portal.infra import jobs
-from portal.webhooks import delivery, endpoints, events, schedule
+from portal.webhooks import delivery, endpoints, events, selection
 from portal.webhooks.models import Endpoint
 from portal.work import work
 from tests import factories
@@ -55,7 +55,7 @@ def test_a_hanging_receiver_delays_nobody_else(alice: Person, while_sending: Whi
             listening(alice, url)
         happen(alice, 40)
         while_sending(lambda: until(lambda: len(quick.seen) == 40), slow)
-    assert len(slow.seen) == schedule.LIMITS.per_place
+    assert len(slow.seen) == selection.LIMITS.per_place
 
 
 def test_a_workspace_whose_receivers_all_hang_delays_no_other(
@@ -66,7 +66,7 @@ def test_a_workspace_whose_receivers_all_hang_delays_no_other(
             endpoints.send_test(listening(charlie, slow.url))
         endpoints.send_test(listening(alice, quick.url))
         while_sending(lambda: until(lambda: len(quick.seen) == 1), slow)
-    assert len(slow.seen) == schedule.LIMITS.per_workspace
+    assert len(slow.seen) == selection.LIMITS.per_workspace
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_twenty_workspaces_with_hanging_receivers_delay_no_other(
         listening(charlie, quick.url)
 
         def change() -> None:
-            until(lambda: len(slow.seen) == schedule.LIMITS.suspects)
+            until(lambda: len(slow.seen) == selection.LIMITS.suspects)
             say(his)
             until(lambda: quick.seen)
 
@@ -106,13 +106,13 @@ def test_workers_share_the_limits(
 
         def second() -> int:
             try:
-                until(lambda: len(slow.seen) == schedule.LIMITS.per_place)
+                until(lambda: len(slow.seen) == selection.LIMITS.per_place)
                 return delivery.run()
             finally:
                 monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
                 slow.closed.set()
 
-        assert at_once(lambda do: do(), (delivery.run,), (second,)) == [schedule.LIMITS.per_place, 0]
+        assert at_once(lambda do: do(), (delivery.run,), (second,)) == [selection.LIMITS.per_place, 0]
 
 
 def test_a_run_out_of_time_leaves_the_rest_to_another_worker(

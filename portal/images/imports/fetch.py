@@ -12,7 +12,7 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import gallery, imports, uploads
-from portal.images.imports import schedule
+from portal.images.imports import selection
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
@@ -64,7 +64,7 @@ def run() -> int:
         _claim,
         _fetch,
         _record,
-        limits=schedule.LIMITS,
+        limits=selection.LIMITS,
         broken=BROKEN,
         successor=jobs.run_imports(),
         instead=lambda error: _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
@@ -78,7 +78,7 @@ def enqueue_missing() -> int:
 
 def _claim(most: int) -> list[_Task]:
     """Lease due items within the limits. Attempts are counted before they are made, so crashes count too."""
-    picked = schedule.pick(most)
+    picked = selection.pick(most)
     if not picked:
         release()
         return []

@@ -14,7 +14,7 @@ from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
 from portal.listings import counts
-from portal.listings.copies import results, schedule
+from portal.listings.copies import results, selection
 from portal.listings.copies.fetch import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
 from portal.listings.models import (
     WITH_ACCOUNT,
@@ -42,7 +42,7 @@ def run() -> int:
         _claim,
         perform,
         results.record,
-        limits=schedule.LIMITS,
+        limits=selection.LIMITS,
         broken=BROKEN,
         successor=jobs.image_cdn_upload(),
         together=lambda task: task.listing_id,
@@ -51,7 +51,7 @@ def run() -> int:
 
 def enqueue_missing() -> None:
     """Enqueue the job if pictures are due and it is neither queued nor running."""
-    if schedule.waiting(now()):
+    if selection.waiting(now()):
         jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
@@ -105,7 +105,7 @@ def _reset(failed: Sequence[Row[int, int]]) -> int:
 def _claim(most: int) -> list[Task]:
     """Lease due URLs within the limits; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (picked := schedule.pick(most)) and picked != before:
+    while (picked := selection.pick(most)) and picked != before:
         with work():  # if it only unschedules rows, because their listings are gone, pick others
             if tasks := _lease(picked):
                 return tasks

@@ -40,8 +40,8 @@ def base_address(text: str) -> str | None:
 
 def header_name(text: str) -> str | None:
     """Return what is wrong with a header name, or None."""
-    is_good = _HEADER_NAME.fullmatch(text) and text.lower() not in _RESERVED and not text.lower().startswith("proxy-")
-    return None if is_good else "This header can't be used."
+    is_valid = _HEADER_NAME.fullmatch(text) and text.lower() not in _RESERVED and not text.lower().startswith("proxy-")
+    return None if is_valid else "This header can't be used."
 
 
 def header_value(text: str) -> str | None:

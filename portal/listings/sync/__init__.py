@@ -1,5 +1,5 @@
 """Sync: reads the listings of a PMS page by page and stores them."""
 
-from portal.listings.sync.tasks import begin_anew, enqueue_missing, run
+from portal.listings.sync.tasks import enqueue_missing, restart, run
 
-__all__ = ["begin_anew", "enqueue_missing", "run"]
+__all__ = ["enqueue_missing", "restart", "run"]

@@ -75,7 +75,7 @@ def enqueue_missing() -> int:
     return dispatch.enqueue_missing(IntegrationAccount.next_at, jobs.sync_listings())
 
 
-def begin_anew(w: Work, account: IntegrationAccount) -> None:
+def restart(w: Work, account: IntegrationAccount) -> None:
     """Start a sync from the first page, and abandon a running one. Call it under the account's lock."""
     transitions.end(account)
     account.next_at = now()
@@ -211,7 +211,7 @@ def _apply(w: Work, task: _Task, result: _FetchResult) -> None:
         account.error = None if result.is_paced else result.error[:300]
         account.next_at = now() + timedelta(seconds=result.again_in_s)
     elif result.is_cursor_bad and not account.has_begun_anew:
-        begin_anew(w, account)
+        restart(w, account)
         account.has_begun_anew = True
     else:
         transitions.fail(account, result.error)

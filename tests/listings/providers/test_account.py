@@ -122,10 +122,10 @@ def test_a_single_call_has_at_most_twenty_seconds(monkeypatch: pytest.MonkeyPatc
 
 def test_a_response_has_at_most_twenty_megabytes() -> None:
     largest = b"[" + b" " * (20 * 1024 * 1024 - 2) + b"]"
-    for body, is_good in ((largest, True), (largest + b" ", False)):
+    for body, is_valid in ((largest, True), (largest + b" ", False)):
         with outside(lambda seen, body=body: Reply(body=body)) as host:
             mine = HttpAccount(ALL["GENERIC"], {"url": host.url})
-            if is_good:
+            if is_valid:
                 assert mine.get(host.url) == []
                 continue
             with pytest.raises(Refused) as raised:
