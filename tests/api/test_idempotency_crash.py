@@ -95,15 +95,9 @@ def assert_a_retry_makes_it_good(alice: Person, home: Property, path: str, body:
     return bool(done)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "committed",
-        pytest.param("claimed", marks=pytest.mark.slow),
-        *(pytest.param(it, marks=pytest.mark.slow) for it in ("changed", "answered")),
-    ],
-)
-@pytest.mark.parametrize("route", [pytest.param("create", marks=pytest.mark.slow), "confirm"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["committed", "claimed", "changed", "answered"])
+@pytest.mark.parametrize("route", ["create", "confirm"])
 def test_a_retry_after_a_kill_at_a_named_moment_has_one_effect(
     alice: Person, home: Property, route: str, moment: str
 ) -> None:

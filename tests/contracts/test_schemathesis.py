@@ -81,7 +81,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409",
 
 @pytest.mark.parametrize(
     ("examples", "phases"),
-    [FEW, pytest.param(*MANY, marks=[pytest.mark.storm, pytest.mark.timeout(LIMIT_S + 60)])],
+    [
+        pytest.param(*FEW, marks=pytest.mark.slow),
+        pytest.param(*MANY, marks=[pytest.mark.storm, pytest.mark.timeout(LIMIT_S + 60)]),
+    ],
     ids=["few", "many"],
 )
 def test_no_server_error_no_undocumented_answer_and_nothing_of_the_other_workspace(

@@ -151,6 +151,7 @@ def test_every_file_that_is_named_exists(file: Path) -> None:
         assert any(each.exists() for each in near), path
 
 
+@pytest.mark.clients
 @pytest.mark.timeout(180)
 def test_every_call_of_integrate_works_as_printed(
     live: str, alice: Person, home: Property, tmp_path: Path, subtests: pytest.Subtests

@@ -48,6 +48,7 @@ def at_work(valkey: Server) -> Iterator[Yard]:
         yield yard
 
 
+@pytest.mark.slow  # a sweep in this process: test_sweep.py
 def test_after_flushall_pending_images_are_enqueued_again(at_work: Yard) -> None:
     until(lambda: _is_enqueued(at_work))
     at_work.redis.flushdb()
@@ -56,6 +57,7 @@ def test_after_flushall_pending_images_are_enqueued_again(at_work: Yard) -> None
     assert [program.poll() for program in at_work.programs] == [None]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_in_its_queue_is_not_enqueued_twice(at_work: Yard) -> None:
     until(lambda: _is_enqueued(at_work))
     again = at_work.queue("schedule").enqueue_call("workers.sweep.sweep")
