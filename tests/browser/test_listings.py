@@ -222,7 +222,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # as in test_ever
     "listings": ("/listings", nothing, WHOLE),
     "integration": ("/listings?provider=hostaway", nothing, "main"),
     "nothing found": ("/listings?q=nowhere", nothing, NOTHING),
-    "listing": ("/listings/{listing}", lambda page: page.get_by_text("No longer at").click(), WHOLE),
+    "listing": ("/listings/{listing}", lambda page: page.locator("summary", has_text="No longer at").click(), WHOLE),
     "filtered": ("/listings/{listing}?state=copied", nothing, NOTHING),
     "choose": ("/listings/connect", nothing, "main"),
     "connect": ("/listings/connect/hostaway", refuse, "main"),
