@@ -91,7 +91,7 @@ def _not_requested(property: Property, urls: list[str]) -> list[str]:
     waiting = items.with_only_columns(func.count()).where(
         ImportJob.property_id == property.id, ImportItem.state == PENDING
     )
-    left = gallery.room(property).left - (db.session.scalar(waiting) or 0)
+    left = gallery.quota(property).left - (db.session.scalar(waiting) or 0)
     return [url for url in urls if url not in requested and _is_importable(url)][: max(0, left)]
 
 

@@ -18,7 +18,7 @@ from portal.dispatch import Candidate, ConcurrencyLimits, Results, recorder
 from portal.infra import jobs
 from tests.processes import until
 
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=6)
+LIMITS = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=6, per_workspace=6)
 FIRST = [Candidate(id, "cdn.example", 1, is_suspect=False) for id in range(100)]
 LATER = [Candidate(id, "cdn.example", 2, is_suspect=False) for id in range(100, 105)]
 
@@ -34,15 +34,15 @@ def test_a_free_slot_goes_to_the_owner_with_the_fewest_tasks() -> None:
 
 def test_nobody_exceeds_their_share_and_no_host_does_either() -> None:
     due = [Candidate(id, f"{id % 4}.example", id % 3, is_suspect=False) for id in range(200)]
-    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=4, per_workspace=5)
+    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=4, per_workspace=5)
     chosen = limits.pick(due, [], 100)
-    assert max(Counter(due[id].place for id in chosen).values()) == 4
+    assert max(Counter(due[id].destination for id in chosen).values()) == 4
     assert Counter(due[id].workspace_id for id in chosen) == {0: 5, 1: 5, 2: 5}
 
 
 def test_failed_rows_get_half_of_the_slots_at_most() -> None:
     due = [Candidate(id, id, id % 2, is_suspect=id < 60) for id in range(100)]
-    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_place=6, per_workspace=16)
+    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=6, per_workspace=16)
     chosen = limits.pick(due, [], 16)
     assert len(chosen) == 16
     assert sum(due[id].is_suspect for id in chosen) == 8
@@ -192,7 +192,7 @@ def test_hanging_tasks_keep_their_threads_but_no_slot(monkeypatch: pytest.Monkey
             return super().perform(task)
 
     rows = Hanging(4)
-    rows.run(ConcurrencyLimits(side_by_side=2, threads=3, per_place=1, per_workspace=4))
+    rows.run(ConcurrencyLimits(side_by_side=2, threads=3, per_destination=1, per_workspace=4))
     assert sorted(chain(*rows.recorded[:2])) == [2, 3]
 
 
@@ -214,7 +214,7 @@ def test_no_more_tasks_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatc
             super().record(results)
 
     rows = Counting(20)
-    assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_place=1, per_workspace=4)) == 20
+    assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_destination=1, per_workspace=4)) == 20
 
 
 @pytest.mark.usefixtures("quick_retries")
@@ -230,12 +230,12 @@ def test_of_two_runs_out_of_time_one_continues_while_the_other_waits_for_hanging
             return super().claim(most) or (late.claim(most) if over.is_set() else [])
 
         def perform(self, task: Task) -> int:
-            if task.candidate.place == "hangs":
+            if task.candidate.destination == "hangs":
                 until(lambda: late.recorded)
             return super().perform(task)
 
         def record(self, results: Results[Task, int]) -> None:
-            late.record([result for result in results if result[0].candidate.place != "hangs"])
+            late.record([result for result in results if result[0].candidate.destination != "hangs"])
 
     def run() -> int:
         rows = Hanging(0)

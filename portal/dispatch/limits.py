@@ -11,7 +11,7 @@ class Candidate(NamedTuple):
     """A row that is due or in flight."""
 
     id: int
-    place: Hashable  # where its call goes: a host, or a webhook's endpoint
+    destination: Hashable  # where its call goes: a host, or a webhook's endpoint
     workspace_id: int
     is_suspect: bool  # it, or its place, failed before
 
@@ -22,7 +22,7 @@ class ConcurrencyLimits:
 
     side_by_side: int  # quick tasks of one worker; a task that takes long may be hanging and no longer counts
     threads: int  # all tasks of one worker
-    per_place: int
+    per_destination: int
     per_workspace: int
 
     @property
@@ -32,9 +32,9 @@ class ConcurrencyLimits:
 
     def saturated(self, in_flight: Sequence[Candidate]) -> tuple[list[Hashable], list[int]]:
         """Return the places and the workspaces that have reached their limits."""
-        places, workspaces = _counted(in_flight)
+        destinations, workspaces = _counted(in_flight)
         return (
-            [place for place, count in places.items() if count >= self.per_place],
+            [destination for destination, count in destinations.items() if count >= self.per_destination],
             [workspace for workspace, count in workspaces.items() if count >= self.per_workspace],
         )
 
@@ -43,7 +43,7 @@ class ConcurrencyLimits:
 
         Ties are broken at random: otherwise one workspace would get every slot that becomes free.
         """
-        places, workspaces = _counted(in_flight)
+        destinations, workspaces = _counted(in_flight)
         suspects = sum(candidate.is_suspect for candidate in in_flight)
         waiting: dict[int, deque[Candidate]] = {}
         for candidate in due:
@@ -52,20 +52,23 @@ class ConcurrencyLimits:
         while waiting and len(picked) < most:
             workspace_id = min(waiting, key=lambda id: (workspaces[id], random.random()))
             queue = waiting[workspace_id]
-            while queue and (
-                places[queue[0].place] >= self.per_place or (queue[0].is_suspect and suspects >= self.suspects)
-            ):
+            while queue and not self._admits(queue[0], destinations, suspects):
                 queue.popleft()  # stays due for a later run
             if not queue or workspaces[workspace_id] >= self.per_workspace:
                 del waiting[workspace_id]
                 continue
             candidate = queue.popleft()
-            places[candidate.place] += 1
+            destinations[candidate.destination] += 1
             workspaces[workspace_id] += 1
             suspects += candidate.is_suspect
             picked.append(candidate.id)
         return picked
 
+    def _admits(self, candidate: Candidate, destinations: Counter[Hashable], suspects: int) -> bool:
+        if candidate.is_suspect and suspects >= self.suspects:
+            return False
+        return destinations[candidate.destination] < self.per_destination
+
 
 def _counted(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
-    return Counter(each.place for each in candidates), Counter(each.workspace_id for each in candidates)
+    return Counter(each.destination for each in candidates), Counter(each.workspace_id for each in candidates)

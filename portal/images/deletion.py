@@ -66,7 +66,7 @@ def undelete(property: Property, token: str) -> int:
         found = list(db.session.scalars(held(bin, Deleted)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
-        gallery.demand_room(property, len(found))
+        gallery.require_quota(property, len(found))
         restored = sorted((_restored(property, deleted) for deleted in found), key=lambda image: image.position)
         order = list(rows)
         for image in restored:

@@ -72,7 +72,7 @@ def apply(property: Property, change: Change) -> None:
     _check_known(change, current)
     added = len(change.added)
     if added:  # before rendering anything, and again under the lock
-        gallery.demand_room(property, added - sum(image.id in change.deleted for image in current))
+        gallery.require_quota(property, added - sum(image.id in change.deleted for image in current))
     sources = [Source(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, current))
     prefix = StoragePrefix.of(property)
     with work() as w:
@@ -211,7 +211,7 @@ def _image(
 def _arrange(property: Property, kept: Sequence[Image], fresh: Sequence[Image], change: Change) -> list[Image]:
     """Return the new order: arranged images by position, then the other existing images, then the new ones."""
     if fresh:  # without new images, a gallery that exceeds a reduced plan can still be arranged
-        gallery.demand_room(property, len(fresh))
+        gallery.require_quota(property, len(fresh))
     db.session.add_all(fresh)
     named = sorted(change.arranged or (), key=lambda each: each.position)
     others = {image.id: image for image in kept}

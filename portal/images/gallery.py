@@ -1,4 +1,4 @@
-"""A property's gallery: its images and their order, the room in its plan, descriptions, and change events."""
+"""A property's gallery: its images and their order, the quota of its plan, descriptions, and change events."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ LISTED = (
 State = list[tuple[int, int, bool, int]]  # of each image: id, position, is_main, version
 
 
-class Room(NamedTuple):
+class Quota(NamedTuple):
     """How many images a property has, and how many its plan allows."""
 
     used: int
@@ -51,15 +51,15 @@ def find(property: Property, uuid: str) -> Image:
     return image
 
 
-def room(property: Property) -> Room:
+def quota(property: Property) -> Quota:
     """Count images against the plan; unconfirmed uploads don't count. Exact only while the property is locked."""
     used = db.session.scalar(COUNTED, {"property_id": property.id}) or 0
-    return Room(used, property.workspace.plan.images_per_property)
+    return Quota(used, property.workspace.plan.images_per_property)
 
 
-def demand_room(property: Property, wanted: int) -> Room:
-    """Return the room; raise OverQuota, with the numbers in its details, if it isn't enough for `wanted` more."""
-    used, limit = current = room(property)
+def require_quota(property: Property, wanted: int) -> Quota:
+    """Return the quota; raise OverQuota, with the numbers in its details, if it isn't enough for `wanted` more."""
+    used, limit = current = quota(property)
     if used + wanted > limit:
         raise OverQuota(
             f"This property has {used} of the {limit} photos that the plan allows; there is no room for {wanted} more.",
@@ -73,7 +73,7 @@ def append(property: Property, *images: Image) -> None:
 
     Raises OverQuota: this is the check that enforces the plan, whatever an earlier one found.
     """
-    used = demand_room(property, len(images)).used
+    used = require_quota(property, len(images)).used
     has_cover = db.session.scalar(select(Image.id).where(Image.property_id == property.id, Image.is_main))
     for position, image in enumerate(images, start=used):  # positions are 0…n−1 without gaps
         image.position, image.is_main = position, position == used and not has_cover

@@ -81,7 +81,7 @@ def update(uuid: UUID) -> ResponseReturnValue:
 @signed_in
 def confirm_delete(uuid: UUID) -> str:
     property = _find(uuid)
-    return render_template("properties/delete.html", property=property, photos=gallery.room(property).used)
+    return render_template("properties/delete.html", property=property, photos=gallery.quota(property).used)
 
 
 @blueprint.post("/properties/<uuid:uuid>/delete")
@@ -114,7 +114,7 @@ def _form_again(property: Property | None, error: Invalid) -> ResponseReturnValu
 
 
 def _form(property: Property | None, values: Mapping[str, Any], wrong: Mapping[str, str] | None = None) -> str:
-    photos = gallery.room(property).used if property else 0
+    photos = gallery.quota(property).used if property else 0
     return render_template("properties/form.html", property=property, photos=photos, values=values, wrong=wrong or {})
 
 

@@ -1,4 +1,4 @@
-"""Which deliveries are sent next: a few of each endpoint, so that long queues and hanging receivers delay no other."""
+"""Which deliveries are sent next: a few of each endpoint, so that no queue and no hanging receiver delays another."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,8 +9,8 @@ from portal.db import db
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.webhooks.models import Delivery, Endpoint
 
-# A place is an endpoint. One worker has threads for forty hanging receivers, and more for others.
-LIMITS = ConcurrencyLimits(side_by_side=64, threads=200, per_place=4, per_workspace=8)
+# A destination is an endpoint. One worker has threads for forty hanging receivers, and more for others.
+LIMITS = ConcurrencyLimits(side_by_side=64, threads=200, per_destination=4, per_workspace=8)
 CANDIDATES = 1000  # considered for each pick
 AS_CANDIDATE = (
     Delivery.id,
@@ -35,9 +35,9 @@ def _busy(at: datetime) -> list[Candidate]:
 def _due(at: datetime, busy: Sequence[Candidate]) -> list[Candidate]:
     """Return the first due deliveries of each endpoint, except where the limit is already in flight."""
     endpoints, workspaces = LIMITS.saturated(busy)
-    place = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
+    rank = func.row_number().over(partition_by=Delivery.endpoint_id, order_by=Delivery.next_at)
     due = (
-        select(*AS_CANDIDATE, place.label("place"))
+        select(*AS_CANDIDATE, rank.label("rank"))
         .join(Endpoint, Delivery.endpoint_id == Endpoint.id)
         .where(
             Delivery.next_at <= at,
@@ -46,5 +46,5 @@ def _due(at: datetime, busy: Sequence[Candidate]) -> list[Candidate]:
         )
         .subquery()
     )
-    first = select(due).where(due.c.place <= LIMITS.per_place).order_by(due.c.place, due.c.id).limit(CANDIDATES)
+    first = select(due).where(due.c.rank <= LIMITS.per_destination).order_by(due.c.rank, due.c.id).limit(CANDIDATES)
     return [Candidate(*row[:4]) for row in db.session.execute(first)]

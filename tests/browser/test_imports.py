@@ -86,7 +86,7 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     page.locator("#imports .card").wait_for(state="detached")
     page.locator(".toast", has_text="Imported 5 photos.").first.wait_for()
     db.session.rollback()
-    assert gallery.room(home).used == 5
+    assert gallery.quota(home).used == 5
     assert page.locator("#tray").count() == 1
 
 

@@ -74,7 +74,7 @@ def test_one_slow_host_delays_no_other_import(alice: Person, charlie: Person, wh
         for n in range(3):
             imports.start(factories.home_of(alice.workspace, f"House {n}"), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == selection.LIMITS.per_place
+    assert len(slow.seen) == selection.LIMITS.per_destination
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -87,12 +87,12 @@ def test_a_slow_host_that_ten_workspaces_import_from_delays_no_other(
             person = factories.person(app, f"Slow {n}", f"{n}@slow.example", admin=True)
             imports.start(factories.home_of(person.workspace), links(slow.url, 20))
         while_fetching(import_once, lambda: hangs(slow), home.id, links(host.url, 8), slow=slow)
-    assert len(slow.seen) == selection.LIMITS.per_place
+    assert len(slow.seen) == selection.LIMITS.per_destination
 
 
 def hangs(slow: Outside) -> bool:
     """Whether as many calls as one host may have are waiting for it."""
-    return len(slow.seen) == selection.LIMITS.per_place
+    return len(slow.seen) == selection.LIMITS.per_destination
 
 
 @pytest.mark.parametrize(

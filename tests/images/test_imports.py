@@ -143,7 +143,7 @@ def test_the_quota_holds_in_the_middle_of_an_import(home: Property, host: Outsid
     done = how(job)
     assert (done.imported, done.failed) == (19, 1)
     assert {item.code for item in imports.items(job)} == {None, "image_limit_reached"}
-    assert gallery.room(home).used == 20
+    assert gallery.quota(home).used == 20
 
 
 def test_quota_and_budget_are_checked_at_the_start(home: Property, host: Outside, alice: Person) -> None:
@@ -200,7 +200,7 @@ def test_two_concurrent_workers_import_nothing_twice(
 ) -> None:
     job = imports.start(home, urls(host, 20))
     assert sum(at_once(fetch.run, *[()] * 3)) == 20
-    assert (how(job).imported, gallery.room(home).used, len(buckets.listing())) == (20, 20, 20)
+    assert (how(job).imported, gallery.quota(home).used, len(buckets.listing())) == (20, 20, 20)
 
 
 def test_an_import_killed_five_times_has_twenty_images_and_no_duplicate(

@@ -87,7 +87,7 @@ def test_the_record_of_an_old_import_is_deleted_and_its_photos_stay(home: Proper
         )
     assert retention.forget_imports() == 1
     assert db.session.scalar(select(func.count(ImportJob.id))) == 1
-    assert gallery.room(home).used == 1
+    assert gallery.quota(home).used == 1
 
 
 def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: Buckets) -> None:

@@ -114,7 +114,7 @@ def test_bytes_that_are_no_photo_are_refused_at_the_confirm(alice: Person, home:
     assert answer.json
     assert answer.json["text"]
     assert buckets.listing() <= before
-    assert gallery.room(home).used == 0
+    assert gallery.quota(home).used == 0
 
 
 def test_a_confirm_before_the_put_says_that_nothing_arrived(alice: Person, home: Property) -> None:
@@ -135,7 +135,7 @@ def test_a_cancelled_upload_leaves_no_photo(alice: Person, home: Property, bucke
     answer = alice.browser().post(grant["cancel"], data={"key": grant["key"]}, headers=HTMX)
     assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == "Cancelled hall.jpg."
     assert "<b>0</b> of" in answer.text
-    assert gallery.room(home).used == 0
+    assert gallery.quota(home).used == 0
     assert buckets.listing() == set()
 
 

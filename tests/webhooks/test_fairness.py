@@ -55,7 +55,7 @@ def test_a_hanging_receiver_delays_nobody_else(alice: Person, while_sending: Whi
             listening(alice, url)
         happen(alice, 40)
         while_sending(lambda: until(lambda: len(quick.seen) == 40), slow)
-    assert len(slow.seen) == selection.LIMITS.per_place
+    assert len(slow.seen) == selection.LIMITS.per_destination
 
 
 def test_a_workspace_whose_receivers_all_hang_delays_no_other(
@@ -106,13 +106,13 @@ def test_workers_share_the_limits(
 
         def second() -> int:
             try:
-                until(lambda: len(slow.seen) == selection.LIMITS.per_place)
+                until(lambda: len(slow.seen) == selection.LIMITS.per_destination)
                 return delivery.run()
             finally:
                 monkeypatch.setattr(dispatch, "RUN_FOR_S", 0)
                 slow.closed.set()
 
-        assert at_once(lambda do: do(), (delivery.run,), (second,)) == [selection.LIMITS.per_place, 0]
+        assert at_once(lambda do: do(), (delivery.run,), (second,)) == [selection.LIMITS.per_destination, 0]
 
 
 def test_a_run_out_of_time_leaves_the_rest_to_another_worker(

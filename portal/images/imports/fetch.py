@@ -198,7 +198,7 @@ def position_of(item: ImportItem) -> int | None:
         return max(earlier) + 1
     if not positions:
         return None
-    is_alone = len(positions) == gallery.room(item.job.property).used
+    is_alone = len(positions) == gallery.quota(item.job.property).used
     return max(positions[min(positions)], 0 if is_alone else 1)
 
 

@@ -78,7 +78,7 @@ def start(
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         fresh = len(set(urls))
-        gallery.demand_room(property, fresh)
+        gallery.require_quota(property, fresh)
         _reserve(property.workspace, month, fresh)
         job = ImportJob(property_id=property.id, month=month, added_by=added_by)
         db.session.add(job)
@@ -169,7 +169,7 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
         if property is None or not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         failed = [item for item in items(job) if may_try(item) and because in (None, (item.host, item.message or ""))]
-        gallery.demand_room(property, len(failed))
+        gallery.require_quota(property, len(failed))
         _reserve(property.workspace, job.month, len(failed))
         for item in failed:
             item.state, item.next_at, item.fetching_until = PENDING, now(), None

@@ -56,7 +56,7 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
     with work():
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        limit = gallery.demand_room(property, len(files)).limit
+        limit = gallery.require_quota(property, len(files)).limit
         _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         prefix = keys.StoragePrefix.of(property)
         reserved = [

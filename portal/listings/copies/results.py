@@ -61,12 +61,12 @@ def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]
 def _unless_being_deleted(result: FetchResult, before: Sequence[str | None]) -> FetchResult:
     """Take a copy's objects off the garbage list; if one is being deleted right now, store the copy again later."""
     named = set(result.copy.keys.values()).difference(before) if result.copy else set()
-    if named and _is_being_deleted(list(named)):
+    if named and _reclaim_from_garbage(list(named)):
         return FetchResult(again_in_s=LEASE.total_seconds(), is_ours=True)
     return result
 
 
-def _is_being_deleted(keys: Sequence[str]) -> bool:
+def _reclaim_from_garbage(keys: Sequence[str]) -> bool:
     """Take objects off the garbage list; return whether any of them is being deleted right now.
 
     Only a copy's key can come back from there, because it is derived from the content.
