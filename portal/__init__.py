@@ -1,6 +1,7 @@
 """Map of the portal. A floor imports only from the floors below it; `lint-imports` checks this (see pyproject.toml).
 
-9  workers/                 RQ jobs, each a call of one function below; the process pool, the schedule, the sweep
+9  workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
+                            the process pool, the schedule, the sweep
 8  server.py                gunicorn's settings
    commands.py              flask --app app …
    embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
@@ -12,6 +13,7 @@
 5  activity/                the jobs page: imports, variants, syncs, copies and deliveries as one list
    properties_from_listings.py  a property created from a listing
    orphans.py               deletes objects that no row refers to
+                            (a channel or an export would be a package on this floor)
 4  images/                  properties and their galleries
        gallery order edit   the images of a property and their cover, moves, compound changes
        properties keys      create and change properties; object keys and URLs

@@ -53,7 +53,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
         gone = [image for image in rows if image.uuid in wanted]
         forget(w, gone, token)
         kept = [image for image in rows if image not in gone]
-        gallery.place(w, property, before, kept)
+        gallery.set_order_and_cover(w, property, before, kept)
     return Deletion(len(gone), str(token) if token and gone else None)
 
 
@@ -78,7 +78,7 @@ def undelete(property: Property, token: str) -> int:
         for image in restored:
             w.enqueue(jobs.make_variants(image.id))
         cover = next((image for image in order if image.uuid in _covers(found)), None)
-        gallery.place(w, property, before, order, cover)
+        gallery.set_order_and_cover(w, property, before, order, cover)
     return len(found)
 
 

@@ -88,7 +88,7 @@ def apply(property: Property, change: Change) -> None:
         fresh = [_image(w, property, prefix, file, photo, change.added_by) for file, photo in pairs if photo]
         order = _arrange(property, kept, fresh, change)
         is_renamed = properties.assign(property, values)
-        gallery.place(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
+        gallery.set_order_and_cover(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
 
 
 def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:

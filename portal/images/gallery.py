@@ -148,11 +148,11 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
 
 
 def state_of(images: Sequence[Image]) -> State:
-    """Return what `place` compares to find out whether the gallery changed."""
+    """Return what `set_order_and_cover` compares to find out whether the gallery changed."""
     return [(image.id, image.position, image.is_main, image.version) for image in images]
 
 
-def place(
+def set_order_and_cover(
     w: Work,
     property: Property,
     before: State,

@@ -22,7 +22,7 @@ def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None 
         if len(set(wanted)) < len(wanted) or not others.keys() >= set(wanted):
             raise Invalid("Each image may be listed only once and must belong to this property.", code="image_ids")
         order = [others.pop(uuid) for uuid in wanted] + list(others.values())
-        gallery.place(w, property, gallery.state_of(rows), order)
+        gallery.set_order_and_cover(w, property, gallery.state_of(rows), order)
 
 
 def move(property: Property, uuid: str, after: str | None) -> None:
@@ -40,7 +40,7 @@ def move(property: Property, uuid: str, after: str | None) -> None:
         order = [image for image in rows if image is not moved]
         order.insert(order.index(anchor) + 1 if anchor and anchor is not moved else 0, moved)
         cover = order[0] if moved.is_main or order[0] is moved else None
-        gallery.place(w, property, gallery.state_of(rows), order, cover)
+        gallery.set_order_and_cover(w, property, gallery.state_of(rows), order, cover)
 
 
 def move_to(property: Property, uuid: str, position: int) -> None:

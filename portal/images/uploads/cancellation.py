@@ -28,5 +28,5 @@ def cancel(property: Property, key: str) -> str | None:
             return file_name
         before = gallery.state_of(rows)
         deletion.forget(w, [image for image in rows if image.uuid == upload.image_uuid])
-        gallery.place(w, property, before, [image for image in rows if image.uuid != upload.image_uuid])
+        gallery.set_order_and_cover(w, property, before, [image for image in rows if image.uuid != upload.image_uuid])
     return file_name

@@ -13,7 +13,7 @@ from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
-# A place is a host. A thread holds at most 12 MB, except for the few larger pictures.
+# A destination is a host. A thread holds at most 12 MB, except for the few larger pictures.
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_destination=6, per_workspace=6)
 ACCOUNTS, PER_ACCOUNT = 50, 100  # considered for each pick
 
