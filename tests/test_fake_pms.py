@@ -18,7 +18,7 @@ from PIL import Image
 from portal.demo.pms.catalogue import FakePicture
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.paint import painted
-from portal.demo.pms.server import Said, Window
+from portal.demo.pms.server import PmsReply, Window
 from tests.installation import DEAF
 from tests.processes import started, until
 from tests.servers import free_port
@@ -88,7 +88,7 @@ def test_a_picture_can_be_moved_and_a_listing_removed(pms: FakeHostaway) -> None
 
 def test_the_next_requests_fail_as_configured(pms: FakeHostaway) -> None:
     picture = pms.catalogue.listings[1].pictures[0]
-    pms.fail_next(2, Said(503, b"busy", {"Retry-After": "9"}), below="/pictures/")
+    pms.fail_next(2, PmsReply(503, b"busy", {"Retry-After": "9"}), below="/pictures/")
     pms.fail_next(1, 500, below="/v1/")
     answers = [got(pms, picture) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]

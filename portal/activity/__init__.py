@@ -15,7 +15,7 @@ from portal.activity.deliveries import Deliveries
 from portal.activity.imports import Imports
 from portal.activity.listings import Listings, failed_pictures
 from portal.activity.shapes import KINDS, STATES, Cause, Counts, Job
-from portal.activity.source import Source
+from portal.activity.source import JobSource
 from portal.activity.syncs import Syncs
 from portal.activity.variants import Photos, file_names
 from portal.db import MAX_ID, db, is_id, now
@@ -40,7 +40,7 @@ __all__ = [
     "try_all_again",
 ]
 
-SOURCES: dict[str, Source[Any]] = {
+SOURCES: dict[str, JobSource[Any]] = {
     source.kind: source
     for source in (
         Photos(),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import joinedload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import CONCERNS_FOR, DONE, RUNNING, WAITING, WEBHOOK, Cause
-from portal.activity.source import Columns, Source, States
+from portal.activity.source import Columns, JobSource, States
 from portal.db import db
 from portal.images.models import FAILED
 from portal.webhooks import delivery
@@ -16,7 +16,7 @@ from portal.webhooks.activity import IS_OPEN, REASON
 from portal.webhooks.models import DELIVERED, PENDING, Delivery, Endpoint
 
 
-class Deliveries(Source[Delivery]):
+class Deliveries(JobSource[Delivery]):
     kind = WEBHOOK
     row = Delivery
     ids = (Delivery.uuid, Endpoint.uuid)

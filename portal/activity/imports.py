@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import CONCERNS_FOR, DONE, IMPORT, RUNNING, WAITING, Cause
-from portal.activity.source import Columns, Source, States
+from portal.activity.source import Columns, JobSource, States
 from portal.db import db, now
 from portal.images import imports
 from portal.images.models import FAILED, ImportItem, ImportJob, Property
@@ -18,7 +18,7 @@ URLS = select(ImportItem.url).where(ImportItem.job_id == ImportJob.id).order_by(
 FIRST_URL = func.coalesce(URLS.limit(1).scalar_subquery(), "")
 
 
-class Imports(Source[ImportJob]):
+class Imports(JobSource[ImportJob]):
     """Failures are single links of an import."""
 
     kind = IMPORT

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import DONE, LISTING, RUNNING, WAITING, Cause, Job
-from portal.activity.source import Columns, Source, States
+from portal.activity.source import Columns, JobSource, States
 from portal.db import db
 from portal.images.models import FAILED
 from portal.listings import copies
@@ -27,7 +27,7 @@ URLS_OF_FAILED = select(func.aggregate_strings(ListingImage.original_url, " ")).
 FAILED_URLS = case((Listing.failed > 0, URLS_OF_FAILED.scalar_subquery()), else_="")  # only where there are any
 
 
-class Listings(Source[Listing]):
+class Listings(JobSource[Listing]):
     """Failures are single pictures of a listing."""
 
     kind = LISTING

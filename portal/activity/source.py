@@ -19,7 +19,7 @@ States = Mapping[str, ColumnElement[bool]]
 R = TypeVar("R", bound=Base)
 
 
-class Source(ABC, Generic[R]):
+class JobSource(ABC, Generic[R]):
     """A table whose rows are jobs: their workspace, their states, and how to retry one."""
 
     kind: str

@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import DONE, RUNNING, SYNC, WAITING, Cause
-from portal.activity.source import Columns, Source, States
+from portal.activity.source import Columns, JobSource, States
 from portal.db import db
 from portal.images.models import FAILED
 from portal.listings import integrations
@@ -17,7 +17,7 @@ from portal.listings.models import IntegrationAccount, IntegrationDefinition
 BETWEEN_PAGES = timedelta(seconds=15)  # a running sync that is due for longer has no worker, so it counts as waiting
 
 
-class Syncs(Source[IntegrationAccount]):
+class Syncs(JobSource[IntegrationAccount]):
     kind = SYNC
     row = IntegrationAccount
     ids = (IntegrationAccount.uuid,)

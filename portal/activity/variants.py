@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload
 
 from portal.accounts.models import Workspace
 from portal.activity.shapes import DONE, DONE_SINCE, PHOTO, RUNNING, WAITING, Cause, Counts
-from portal.activity.source import Columns, Source, States
+from portal.activity.source import Columns, JobSource, States
 from portal.db import db, now
 from portal.images import variants
 from portal.images.models import FAILED, PENDING, READY, Image, Property
@@ -18,7 +18,7 @@ IS_OPEN = Image.variants != literal_column(f"'{READY}'")  # a literal, so that S
 RUNS_AT_MOST = timedelta(seconds=120)  # portal.infra.jobs.make_variants' time limit; then it waits again
 
 
-class Photos(Source[Image]):
+class Photos(JobSource[Image]):
     kind = PHOTO
     row = Image
     is_large = True

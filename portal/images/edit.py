@@ -16,7 +16,7 @@ from portal.images import deletion, gallery, keys, properties, variants
 from portal.images.keys import StoragePrefix
 from portal.images.models import PENDING, Image, Property, Rendition
 from portal.images.variants import rendering
-from portal.images.variants.rendering import RenderedPhoto, Source
+from portal.images.variants.rendering import RenderedPhoto, RenderSource
 from portal.infra import storage
 from portal.work import Work, work
 
@@ -73,7 +73,7 @@ def apply(property: Property, change: Change) -> None:
     added = len(change.added)
     if added:  # before rendering anything, and again under the lock
         gallery.require_quota(property, added - sum(image.id in change.deleted for image in current))
-    sources = [Source(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, current))
+    sources = [RenderSource(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, current))
     prefix = StoragePrefix.of(property)
     with work() as w:
         # Render before the first statement: that one begins the transaction and takes the lock.
@@ -148,14 +148,16 @@ def _path(url: str) -> str:
         return ""
 
 
-def _remade(change: Change, images: Sequence[Image]) -> Iterable[Source]:
+def _remade(change: Change, images: Sequence[Image]) -> Iterable[RenderSource]:
     """Yield the images whose variants are made here: those to turn, and those that are still pending."""
     for image in images:
         quarters = change.turned.get(image.id, 0)
         waits = image.variants == PENDING and not change.leaves_waiting
         if image.id not in change.deleted and (quarters or waits):
             read = rendering.reader(image.original_key)
-            yield Source(read, (image.quarter_turns + quarters) % 4, image.id, image.version, may_fail=not quarters)
+            yield RenderSource(
+                read, (image.quarter_turns + quarters) % 4, image.id, image.version, may_fail=not quarters
+            )
 
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:

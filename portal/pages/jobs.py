@@ -43,7 +43,7 @@ class WorkerRow(NamedTuple):
     doing: str | None
 
 
-class Asked(TypedDict):
+class Filters(TypedDict):
     """The page's filters and its position in the list."""
 
     kind: str | None
@@ -96,7 +96,7 @@ def retry_failed() -> ResponseReturnValue:
 
 def _seen() -> dict[str, object]:
     """Return the page's data, in a number of statements that does not depend on the number of jobs."""
-    workspace, here = current_user().workspace, _asked()
+    workspace, here = current_user().workspace, _filters()
     page = activity.page(workspace, limit=PAGE, **here)
     return {
         "counts": activity.counts(workspace),
@@ -121,7 +121,7 @@ def _warning() -> str:
     return installation.NOT_OURS if is_shown else ""
 
 
-def _asked() -> Asked:
+def _filters() -> Filters:
     """Return the filters, from the URL or from hidden fields of the page's forms."""
     asked = request.values
     return {
@@ -163,7 +163,7 @@ def url_of(kind: str | None = None, state: str | None = None, search: str = "", 
     return f"/jobs?{query}" if query else "/jobs"
 
 
-def _url(here: Asked, after: str | None) -> str:
+def _url(here: Filters, after: str | None) -> str:
     return url_of(here["kind"], here["state"], here["search"], after)
 
 
@@ -171,4 +171,4 @@ def _back() -> ResponseReturnValue:
     """Return the live part for htmx, otherwise redirect to the page of the button."""
     if request.htmx:
         return render_template("jobs/_live.html", **_seen())
-    return redirect(url_of(**_asked()), 303)
+    return redirect(url_of(**_filters()), 303)

@@ -30,7 +30,7 @@ PAGE = 50
 blueprint = Blueprint("listings", __name__, url_prefix="/listings")
 
 
-class Asked(TypedDict):
+class Filters(TypedDict):
     """The page's filters and its position in the list."""
 
     provider: str | None
@@ -110,7 +110,7 @@ def sync_account(uuid: UUID) -> ResponseReturnValue:
 @signed_in
 def sync_all() -> ResponseReturnValue:
     """Sync all accounts, or those of the selected provider."""
-    provider = _asked()["provider"]
+    provider = _filters()["provider"]
     for account in integrations.all_accounts(current_user().workspace):
         if provider in (None, account.definition.provider.lower()):
             integrations.sync_now(account)
@@ -119,7 +119,7 @@ def sync_all() -> ResponseReturnValue:
 
 def _seen() -> dict[str, object]:
     """Return the page's data, in a number of statements that does not depend on the number of listings."""
-    workspace, here = current_user().workspace, _asked()
+    workspace, here = current_user().workspace, _filters()
     cards = _cards(workspace)
     shown = next((card for card in cards if card.slug == here["provider"]), None)
     wanted = [shown] if shown else cards
@@ -152,7 +152,7 @@ def _cards(workspace: Workspace) -> list[Card]:
     ]
 
 
-def _asked() -> Asked:
+def _filters() -> Filters:
     """Return the filters, from the URL or from hidden fields of the page's forms."""
     asked = request.values
     return {
@@ -170,13 +170,13 @@ def url_of(provider: str | None = None, state: str | None = None, search: str = 
     return f"/listings?{query}" if query else "/listings"
 
 
-def _url(here: Asked, after: str | None) -> str:
+def _url(here: Filters, after: str | None) -> str:
     return url_of(here["provider"], here["state"], here["search"], after)
 
 
 def _back(message: str = "") -> Response:
     """Return the live part with a toast for htmx, otherwise redirect to the page of the button."""
     if not request.htmx:
-        return make_response(redirect(url_of(**_asked()), 303))
+        return make_response(redirect(url_of(**_filters()), 303))
     toast = {"toast": {"text": message}} if message else None
     return make_response(render_template("listings/_live.html", **_seen()), trigger=toast)

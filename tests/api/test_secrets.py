@@ -19,7 +19,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.demo.first_run import FirstRun
 from portal.demo.pms.hostaway import CLIENT_SECRET, FakeHostaway
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.embedded.process import Part
 from portal.infra import jobs
 from portal.infra.presign import Credentials
@@ -105,8 +105,13 @@ def all_responses(alice: Person, pms: FakeHostaway) -> Iterator[str]:
         data=f'{{"credentials": {{"clientSecret": "{CLIENT_SECRET}',
         content_type="application/json",
     )
-    told = Said(500, f"{CLIENT_SECRET} {WRONG}".encode())
-    failures = (told, Said(200, told.body), Said(403, told.body), Said(429, told.body, {"Retry-After": "0"}))
+    told = PmsReply(500, f"{CLIENT_SECRET} {WRONG}".encode())
+    failures = (
+        told,
+        PmsReply(200, told.body),
+        PmsReply(403, told.body),
+        PmsReply(429, told.body, {"Retry-After": "0"}),
+    )
     for below, failing in product(("/v1/accessTokens", "/v1/listings"), failures):
         pms.fail_next(1, failing, below)
         stays.all_at_once()

@@ -9,7 +9,7 @@ import requests
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.infra import storage
 from portal.listings import copies, sync
 from tests.factories import Person
@@ -64,13 +64,13 @@ class ImageCdn:
 
     def serve(self, number: int, data: bytes, type: str = "image/jpeg", listing: int = 1) -> None:
         """Have the PMS answer the next request for a picture with these bytes."""
-        self.fail(number, Said(200, data, {"Content-Type": type}), listing=listing)
+        self.fail(number, PmsReply(200, data, {"Content-Type": type}), listing=listing)
 
     def serve_large(self, number: int, data: bytes) -> None:
         """Serve bytes past the usual size: they are requested twice, the second time as one of a few at a time."""
-        self.fail(number, Said(200, data, {"Content-Type": "image/jpeg"}), times=2)
+        self.fail(number, PmsReply(200, data, {"Content-Type": "image/jpeg"}), times=2)
 
-    def fail(self, number: int, said: Said | int, times: int = 1, listing: int = 1) -> None:
+    def fail(self, number: int, said: PmsReply | int, times: int = 1, listing: int = 1) -> None:
         """Have the PMS give this answer to the next requests for a picture."""
         picture = self.pms.catalogue.listings[listing].pictures[number]
         self.pms.fail_next(times, said, below=f"/pictures/{picture.name}")

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from portal.db import db
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.pixels.strip import strip_metadata
 from tests import factories
 from tests.contracts.image_cdn import ENABLE, ImageCdn, md5, objects
@@ -104,7 +104,7 @@ class TestStorageStructure:
 
     def comes_through(self, cdn: ImageCdn, address: str, stated: str, name: str, type: str, data: bytes) -> None:
         cdn.pms.catalogue.listings[1].pictures[1].name = address
-        cdn.pms.fail_next(1, Said(200, data, {"Content-Type": stated}), below="/pictures/1/photo")
+        cdn.pms.fail_next(1, PmsReply(200, data, {"Content-Type": stated}), below="/pictures/1/photo")
         cdn.cycle()
         image = cdn.image(1)
         assert (image["failureReason"], image["imageHash"]) == (None, md5(data))

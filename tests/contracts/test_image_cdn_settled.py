@@ -10,7 +10,7 @@ import requests
 from sqlalchemy import update
 
 from portal.db import db, now
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.infra import jobs
 from portal.listings import removal
 from portal.listings.models import ListingImage
@@ -42,7 +42,7 @@ def test_the_extension_comes_from_the_bytes_and_is_jpg_for_jpeg(cdn: ImageCdn) -
     names = ["1/a.jpeg", "1/a.PNG", "1/a", "1/a.php?file=b.gif"]
     for picture, name in zip(cdn.pms.catalogue.listings[1].pictures, names, strict=True):
         picture.name = name
-    cdn.pms.fail_next(4, Said(200, factories.jpeg(), {"Content-Type": "image/png"}), below="/pictures/1/a")
+    cdn.pms.fail_next(4, PmsReply(200, factories.jpeg(), {"Content-Type": "image/png"}), below="/pictures/1/a")
     cdn.cycle()
     copies = {name: cdn.image(number)["cdnURL"] for number, name in enumerate(names)}
     assert [name for name, url in copies.items() if not url.endswith(".jpg")] == []
@@ -194,7 +194,7 @@ def test_a_download_in_progress_when_the_cdn_is_switched_off_is_not_kept(cdn: Im
     cdn.sync()
     stored, answer = objects(), cdn.pms.answer
 
-    def answer_late(asked: Any) -> Said:
+    def answer_late(asked: Any) -> PmsReply:
         with cdn.person.app.app_context():  # the PMS's thread has no context
             cdn.switch(DISABLE)
         return answer(asked)

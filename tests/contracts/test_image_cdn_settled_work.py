@@ -13,7 +13,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from portal.db import db, now
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.infra import jobs, storage
 from portal.listings import copies, removal
 from portal.listings.models import ListingImage
@@ -37,7 +37,7 @@ def cdn(cdn: ImageCdn) -> ImageCdn:
 class TestRetries:
     """Which failures are final and which are retried."""
 
-    def after(self, cdn: ImageCdn, *said: Said | int) -> list[Any]:
+    def after(self, cdn: ImageCdn, *said: PmsReply | int) -> list[Any]:
         """Return the failure reasons of new pictures, each of which the PMS answered once as given; none has a copy."""
         cdn.pms.catalogue.add(len(said))
         for number, each in enumerate(said):
@@ -50,7 +50,7 @@ class TestRetries:
     def test_final_failures_are_not_retried(self, cdn: ImageCdn) -> None:
         reasons = [f"PMS image returns {status}" for status in (404, 410, 403)]
         reasons.append("Invalid image format: The file is not an image of a supported type")
-        assert self.after(cdn, 404, 410, 403, Said(200, b"<html>")) == reasons
+        assert self.after(cdn, 404, 410, 403, PmsReply(200, b"<html>")) == reasons
         downloads = cdn.downloads
         cdn.wait_for_its_time()
         cdn.cycle()
@@ -69,7 +69,7 @@ class TestRetries:
         assert became == dict.fromkeys(said, (None, True))
 
     def test_retry_after_is_honoured(self, cdn: ImageCdn) -> None:
-        self.after(cdn, Said(429, headers={"Retry-After": "777"}))
+        self.after(cdn, PmsReply(429, headers={"Retry-After": "777"}))
         waiting = db.session.query(ListingImage).filter(ListingImage.key.is_(None)).all()
         for image in waiting:
             assert image.next_at

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from portal.db import db
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Asked, Said, as_json
+from portal.demo.pms.server import PmsReply, PmsRequest, as_json
 from portal.dispatch import recorder
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount
@@ -37,7 +37,7 @@ def page(*listings: dict[str, Any], count: int | None = None) -> dict[str, Any]:
     return {"status": "success", "result": listings, "count": count}
 
 
-def answering(pms: FakeHostaway, *said: Said) -> None:
+def answering(pms: FakeHostaway, *said: PmsReply) -> None:
     """Make the PMS answer these in order, and the last one forever."""
     answers = itertools.chain(said, itertools.repeat(said[-1]))
     pms.say = lambda _: next(answers)  # type: ignore[method-assign]
@@ -56,24 +56,33 @@ def end_of_sync(account: IntegrationAccount) -> str | None:
 
 
 MAX_VALUES, MAX_BYTES = 10_000, 100_000  # sign-in here; the real limits: test_account.py
-WRONG: dict[str, tuple[Said, str]] = {
-    "no JSON": (Said(200, b"<html>Maintenance</html>"), "Hostaway's response is not valid JSON."),
-    "half a JSON": (Said(200, b'{"status": "success", "result": [{"id": 1'), "Hostaway's response is not valid JSON."),
-    "brackets without end": (Said(200, b"[" * MAX_VALUES), "Hostaway's response is not valid JSON."),
+WRONG: dict[str, tuple[PmsReply, str]] = {
+    "no JSON": (PmsReply(200, b"<html>Maintenance</html>"), "Hostaway's response is not valid JSON."),
+    "half a JSON": (
+        PmsReply(200, b'{"status": "success", "result": [{"id": 1'),
+        "Hostaway's response is not valid JSON.",
+    ),
+    "brackets without end": (PmsReply(200, b"[" * MAX_VALUES), "Hostaway's response is not valid JSON."),
     "a list": (as_json([listing(1)]), "Hostaway's response has an unexpected format."),
     "a failure with a 200": (as_json({"status": "fail"}), "Hostaway's response has an unexpected format."),
     "no listings": (as_json({"status": "success"}), "Hostaway's response has an unexpected format."),
     "no ids": (as_json(page(listing(1) | {"id": None})), "Hostaway's response has an unexpected format."),
     "the wrong kinds": (as_json(page(1, "a", None)), "Hostaway's response has an unexpected format."),  # type: ignore[arg-type]
     "many empty values": (
-        Said(200, b"[" + b"{}," * MAX_VALUES + b"{}]"),
+        PmsReply(200, b"[" + b"{}," * MAX_VALUES + b"{}]"),
         "Hostaway's response contains too many values.",
     ),
-    "too much": (Said(200, b'{"status": "' + b"x" * MAX_BYTES + b'"}'), "The response is too large."),
-    "packed": (Said(200, b"{}", {"Content-Encoding": "gzip"}), "The response is compressed, though not requested."),
-    "elsewhere": (Said(302, b"", {"Location": "http://10.0.0.1/v1/listings"}), "This host has no public address."),
-    "a 500": (Said(500, b"Traceback: secret"), "The server answered 500."),
-    "a 418": (Said(418), "The server answered 418."),
+    "too much": (PmsReply(200, b'{"status": "' + b"x" * MAX_BYTES + b'"}'), "The response is too large."),
+    "packed": (
+        PmsReply(200, b"{}", {"Content-Encoding": "gzip"}),
+        "The response is compressed, though not requested.",
+    ),
+    "elsewhere": (
+        PmsReply(302, b"", {"Location": "http://10.0.0.1/v1/listings"}),
+        "This host has no public address.",
+    ),
+    "a 500": (PmsReply(500, b"Traceback: secret"), "The server answered 500."),
+    "a 418": (PmsReply(418), "The server answered 418."),
 }
 
 
@@ -127,7 +136,7 @@ def test_a_hanging_pms_is_abandoned_after_its_deadline(
             account.token = None
     answer, was_left = pms.answer, threading.Event()
 
-    def slow(asked: Asked) -> Said:
+    def slow(asked: PmsRequest) -> PmsReply:
         was_left.wait(60)
         return answer(asked)
 
@@ -177,7 +186,7 @@ def test_texts_that_no_database_stores_are_repaired(account: IntegrationAccount,
         {"url": "javascript:alert(1)"},
     ]
     body = json.dumps(page(listing(1, name=odd, listingImages=images), listing(2), count=2))
-    answering(pms, Said(200, body.encode()))
+    answering(pms, PmsReply(200, body.encode()))
     stays.synced(account)
     assert account.error is None
     first = stays.listings()[0]

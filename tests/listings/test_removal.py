@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from portal import orphans
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Asked, Said
+from portal.demo.pms.server import PmsReply, PmsRequest
 from portal.errors import NotFound
 from portal.garbage import Garbage
 from portal.infra import storage
@@ -209,7 +209,7 @@ def test_an_account_removed_during_its_sync_stays_removed(
 ) -> None:
     answer, account_id = pms.answer, account.id
 
-    def remove(asked: Asked) -> Said:
+    def remove(asked: PmsRequest) -> PmsReply:
         with alice.app.app_context():
             removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
         return answer(asked)

@@ -10,7 +10,7 @@ import pytest
 from portal import dispatch
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Asked, Said
+from portal.demo.pms.server import PmsReply, PmsRequest
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import hostaway, paging
@@ -141,7 +141,7 @@ def test_a_response_stored_in_parts_is_requested_once(alice: Person, monkeypatch
 
 
 def test_a_pms_that_asks_for_a_pause_gets_it(account: IntegrationAccount, pms: FakeHostaway) -> None:
-    pms.fail_next(1, Said(429, headers={"Retry-After": "77"}), below="/v1/listings")
+    pms.fail_next(1, PmsReply(429, headers={"Retry-After": "77"}), below="/v1/listings")
     sync.run()
     db.session.rollback()
     assert account.next_at
@@ -205,10 +205,10 @@ def rejects_page(pms: FakeHostaway, page: int, status: int, *, times: int = 1) -
     left = [times]
     say = type(pms).say
 
-    def refused(asked: Asked) -> Said:
+    def refused(asked: PmsRequest) -> PmsReply:
         if asked.path == "/v1/listings" and asked.query["offset"] == str(page - 1) and left[0]:
             left[0] -= 1
-            return Said(status)
+            return PmsReply(status)
         return say(pms, asked)
 
     pms.say = refused  # type: ignore[method-assign]

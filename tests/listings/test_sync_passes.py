@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from portal.db import db, now
 from portal.demo.pms.catalogue import FakeListing
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Asked, Said, as_json
+from portal.demo.pms.server import PmsReply, PmsRequest, as_json
 from portal.infra import storage
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, SyncPage
@@ -56,7 +56,7 @@ def counting(pms: FakeHostaway, more: int) -> None:
     """Make the PMS count this many more listings than it returns."""
     say = type(pms).say
 
-    def said(asked: Asked) -> Said:
+    def said(asked: PmsRequest) -> PmsReply:
         answer = say(pms, asked)
         page = json.loads(answer.body)
         return as_json(page | {"count": page["count"] + more}) if asked.path == "/v1/listings" else answer
@@ -150,7 +150,7 @@ def test_failing_pages_do_not_count_as_removed_listings(account: IntegrationAcco
     stays.synced(account)
     say = type(pms).say
 
-    def cut_short(asked: Asked) -> Said:
+    def cut_short(asked: PmsRequest) -> PmsReply:
         is_second = asked.query.get("offset") == "2"
         return say(pms, replace(asked, query=asked.query | {"offset": "9"}) if is_second else asked)
 
@@ -211,9 +211,9 @@ def test_an_interrupted_pass_resumes_from_its_cursor(account: IntegrationAccount
     pms.arrange = backwards_every_other_time()
     say, calls = pms.say, [0]
 
-    def broken(request: Asked) -> Said:
+    def broken(request: PmsRequest) -> PmsReply:
         calls[0] += 1
-        return Said(500) if calls[0] == 4 else say(request)  # the second page of the second pass
+        return PmsReply(500) if calls[0] == 4 else say(request)  # the second page of the second pass
 
     pms.say = broken  # type: ignore[method-assign]
     stays.synced_only(account)

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from portal.demo.pms.catalogue import FakeListing
-from portal.demo.pms.server import Asked, FakePms, Said, Window, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, Window, as_json
 
 CLIENT_ID, CLIENT_SECRET = "12345", "a-secret-for-trying-things"
 LIVES_S = 15_897_600
@@ -32,11 +32,11 @@ class FakeHostaway(FakePms):
         self.tokens: dict[str, float] = {}
         self._per_ip, self._per_account = Window(15, 10), Window(20, 10)
 
-    def limited(self, asked: Asked) -> Said | None:
+    def limited(self, asked: PmsRequest) -> PmsReply | None:
         wait_s = self._per_ip.wait_s(asked.client) or self._per_account.wait_s(CLIENT_ID)
         return _fail(429, TOO_MANY, Retry_After=str(math.ceil(wait_s))) if wait_s else None
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         if (asked.method, asked.path) == ("POST", "/v1/accessTokens"):
             return self._token(asked.form)
         scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
@@ -46,7 +46,7 @@ class FakeHostaway(FakePms):
             return self._page(asked.query)
         return _fail(404, "Resource not found")
 
-    def _token(self, form: dict[str, str]) -> Said:
+    def _token(self, form: dict[str, str]) -> PmsReply:
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return as_json({"error": "invalid_client", "message": "Client authentication failed"}, 401)
         if (form.get("grant_type"), form.get("scope")) != ("client_credentials", "general"):
@@ -55,7 +55,7 @@ class FakeHostaway(FakePms):
         self.tokens[token] = time.time() + self.good_after_s
         return as_json({"token_type": "Bearer", "expires_in": LIVES_S, "access_token": token})
 
-    def _page(self, query: dict[str, str]) -> Said:
+    def _page(self, query: dict[str, str]) -> PmsReply:
         limit, offset = int(query.get("limit") or 100), int(query.get("offset") or 0)
         listings = self.arranged()
         has_resources = query.get("includeResources") == "1"
@@ -92,5 +92,5 @@ class FakeHostaway(FakePms):
         }
 
 
-def _fail(status: int, message: str, **headers: str) -> Said:
+def _fail(status: int, message: str, **headers: str) -> PmsReply:
     return as_json({"status": "fail", "message": message}, status, **headers)

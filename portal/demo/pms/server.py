@@ -20,7 +20,7 @@ MAX_FORM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Asked:
+class PmsRequest:
     """A request."""
 
     method: str
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Said:
+class PmsReply:
     """A response."""
 
     status: int = 200
@@ -40,9 +40,9 @@ class Said:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def as_json(value: Any, status: int = 200, **headers: str) -> Said:
+def as_json(value: Any, status: int = 200, **headers: str) -> PmsReply:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Said(status, json.dumps(value).encode(), {"Content-Type": "application/json", **named})
+    return PmsReply(status, json.dumps(value).encode(), {"Content-Type": "application/json", **named})
 
 
 class Window:
@@ -81,7 +81,7 @@ class FakePms:
         self.is_limited = True
         self.twist: Callable[[dict[str, Any]], Any] = lambda listing: listing
         self.arrange: Callable[[list[FakeListing]], list[FakeListing]] = lambda listings: listings
-        self._failures: list[tuple[str, Said]] = []
+        self._failures: list[tuple[str, PmsReply]] = []
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -93,10 +93,10 @@ class FakePms:
         self._server.shutdown()
         self._server.server_close()
 
-    def fail_next(self, times: int, said: Said | int, below: str = "/") -> None:
+    def fail_next(self, times: int, said: PmsReply | int, below: str = "/") -> None:
         """Answer the next requests below a path with this response or status."""
         with self.lock:
-            self._failures += [(below, said if isinstance(said, Said) else Said(said))] * times
+            self._failures += [(below, said if isinstance(said, PmsReply) else PmsReply(said))] * times
 
     def count(self, below: str = "/", status: int | None = None) -> int:
         """Return the number of requests below a path, optionally with a status."""
@@ -114,37 +114,37 @@ class FakePms:
     def url_of(self, picture: FakePicture) -> str:
         return f"{self.url}/pictures/{picture.name}"
 
-    def answer(self, asked: Asked) -> Said:
+    def answer(self, asked: PmsRequest) -> PmsReply:
         """Answer and count a request."""
         with self.lock:
             response = self._failure(asked.path) or self._answer(asked)
             self.asked[asked.path, response.status] += 1
         return response
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         """Answer an API call. Called under the lock."""
         raise NotImplementedError
 
-    def limited(self, asked: Asked) -> Said | None:
+    def limited(self, asked: PmsRequest) -> PmsReply | None:
         """Return a refusal if there were too many calls. Called under the lock."""
         return None
 
-    def _failure(self, path: str) -> Said | None:
+    def _failure(self, path: str) -> PmsReply | None:
         for place, (below, said) in enumerate(self._failures):
             if path.startswith(below):
                 del self._failures[place]
                 return said
         return None
 
-    def _answer(self, asked: Asked) -> Said:
+    def _answer(self, asked: PmsRequest) -> PmsReply:
         if asked.path.startswith("/pictures/"):
             picture = self.catalogue.served.get(asked.path.removeprefix("/pictures/"))
-            return _served(picture, asked.headers) if picture else Said(404)
+            return _served(picture, asked.headers) if picture else PmsReply(404)
         self.called_at.append(time.monotonic())
         return (self.is_limited and self.limited(asked)) or self.say(asked)
 
 
-def _served(picture: FakePicture, headers: Message) -> Said:
+def _served(picture: FakePicture, headers: Message) -> PmsReply:
     tag, drawn_at = f'"{picture.id}-{picture.version}"', DRAWN_AT + 60 * picture.version
     validators = {"ETag": tag, "Last-Modified": formatdate(drawn_at, usegmt=True)}
     if (known := headers.get("If-None-Match")) is not None:
@@ -152,8 +152,8 @@ def _served(picture: FakePicture, headers: Message) -> Said:
     else:
         is_known = _moment(headers.get("If-Modified-Since")) >= drawn_at
     if is_known:
-        return Said(304, b"", validators)
-    return Said(200, picture.bytes(), {"Content-Type": "image/jpeg", **validators})
+        return PmsReply(304, b"", validators)
+    return PmsReply(200, picture.bytes(), {"Content-Type": "image/jpeg", **validators})
 
 
 def _moment(text: str | None) -> float:
@@ -180,7 +180,7 @@ def _handler(pms: FakePms) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             form = dict(parse_qsl(body.decode(errors="replace")))
             query = dict(parse_qsl(url.query, keep_blank_values=True))
-            asked = Asked(self.command, unquote(url.path), query, form, self.headers, self.client_address[0])
+            asked = PmsRequest(self.command, unquote(url.path), query, form, self.headers, self.client_address[0])
             response = pms.answer(asked)
             self.send_response(response.status)
             for name, value in response.headers.items():

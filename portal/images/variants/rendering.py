@@ -34,7 +34,7 @@ ORIGINAL_IS_GONE = "The original of this photo is missing from storage."
 
 
 @dataclass(frozen=True)
-class Source:
+class RenderSource:
     """What variants are made from, as plain values, since threads have no session."""
 
     read: Callable[[], bytes]  # may be called more than once
@@ -48,7 +48,7 @@ class Source:
 class RenderedPhoto:
     """Variants, and a new image's original, stored in the buckets under keys that no row refers to yet."""
 
-    source: Source
+    source: RenderSource
     picture: Picture
     variants: Stored
     original_key: str | None
@@ -105,7 +105,7 @@ def in_child(function: Callable[..., T], *args: object) -> T:
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
-def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[Source]) -> list[RenderedPhoto | None]:
+def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[RenderSource]) -> list[RenderedPhoto | None]:
     """Render and store photos concurrently; the result is None for a source that may fail and did.
 
     Doesn't use the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
@@ -130,7 +130,7 @@ def reader(key: str) -> Callable[[], bytes]:
     return read
 
 
-def _try(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto | None:
+def _try(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto | None:
     try:
         return _make(w, prefix, source, index)
     except Problem:
@@ -139,7 +139,7 @@ def _try(w: Work, prefix: StoragePrefix, source: Source, index: int) -> Rendered
         raise
 
 
-def _make(w: Work, prefix: StoragePrefix, source: Source, index: int) -> RenderedPhoto:
+def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto:
     """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
     with _held_slot(photo_slots()):
         try:

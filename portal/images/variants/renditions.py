@@ -82,7 +82,7 @@ def make_avif(image_id: int, width_px: int) -> None:
     image = db.session.get(Image, image_id)
     if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
         return
-    source = _Source.of(image)
+    source = _RenditionSource.of(image)
     release()  # no transaction stays open while rendering
     data = source.bucket_bytes()
     if data is None:
@@ -93,7 +93,7 @@ def make_avif(image_id: int, width_px: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _RenditionSource:
     """What a rendition is made from, as plain values: the large variant if there is one, else the original."""
 
     uuid: UUID
@@ -103,7 +103,7 @@ class _Source:
     quarter_turns: int
 
     @classmethod
-    def of(cls, image: Image) -> "_Source":
+    def of(cls, image: Image) -> "_RenditionSource":
         if image.large_key:
             return cls(image.uuid, image.version, image.large_key, False, 0)
         return cls(image.uuid, image.version, image.original_key, True, image.quarter_turns)
@@ -125,7 +125,7 @@ def _make(image: Image, width: int, type: str) -> Form:
     """Render and keep a form, unless another thread has just done so."""
     if image.variants == FAILED and not image.large_key:
         raise NotFound("This photo could not be processed.", code="image_failed")
-    image_id, source = image.id, _Source.of(image)
+    image_id, source = image.id, _RenditionSource.of(image)
     release()  # no transaction stays open while rendering
     with _single_flight((image_id, source.version, width, type)) as has_slot:
         current = db.session.get(Image, image_id)
@@ -144,7 +144,7 @@ def _make(image: Image, width: int, type: str) -> Form:
         return _keep(current, source, width, type, rendition.data)
 
 
-def _keep(image: Image, source: _Source, width: int, type: str, data: bytes) -> Form:
+def _keep(image: Image, source: _RenditionSource, width: int, type: str, data: bytes) -> Form:
     """Store a rendition and its row; if another process was first, return that one's form."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from portal.demo.pms.catalogue import FakeListing, FakePicture
-from portal.demo.pms.server import Asked, FakePms, Said, Window, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, Window, as_json
 
 API_KEY = "cbat_cloudbeds_Yp3"
 
@@ -22,11 +22,11 @@ class FakeCloudbeds(FakePms):
         self.credentials = {"apiKey": API_KEY, "baseUrl": self.base_url}
         self.window = Window(5, 1)
 
-    def limited(self, asked: Asked) -> Said | None:
+    def limited(self, asked: PmsRequest) -> PmsReply | None:
         wait_s = self.window.wait_s("")
         return as_json({"success": False, "message": "Slow down"}, 429, Retry_After="1") if wait_s else None
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         if asked.headers.get("x-api-key") != API_KEY:
             return as_json({"success": False, "message": "Invalid API key"}, 401)
         name = asked.path.removeprefix("/api/v1.3/")
@@ -41,7 +41,7 @@ class FakeCloudbeds(FakePms):
             return as_json({"success": True, "data": [self._rooms(listing)], "count": 2, "total": 2})
         return as_json({"success": False, "message": "No such method"}, 404)
 
-    def _hotels(self, page: int, size: int) -> Said:
+    def _hotels(self, page: int, size: int) -> PmsReply:
         of_all = self.arranged()
         found = [
             {

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from portal.demo.pms.catalogue import FakeListing
-from portal.demo.pms.server import Asked, FakePms, Said, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, as_json
 
 KEY = "feed-key-Wb2"
 
@@ -22,7 +22,7 @@ class FakeFeed(FakePms):
         self.is_linked = True
         self.is_bare = False  # a list, without an object around it
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         if asked.headers.get("X-Feed-Key") != KEY:
             return as_json({"error": "no key"}, 403)
         if asked.path != "/export/feed.json" or asked.query.get("lang") != "en":

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from portal.demo.pms.catalogue import FakeListing
-from portal.demo.pms.server import Asked, FakePms, Said, Window, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, Window, as_json
 
 CLIENT_ID, CLIENT_SECRET = "0oa-guesty-client", "guesty-secret-kR7"
 
@@ -21,11 +21,11 @@ class FakeGuesty(FakePms):
         self._a_day = Window(5, 24 * 3600)
         self._windows = [Window(15, 1), Window(120, 60), Window(5000, 3600)]
 
-    def limited(self, asked: Asked) -> Said | None:
+    def limited(self, asked: PmsRequest) -> PmsReply | None:
         wait_s = max(window.wait_s("") for window in self._windows)
         return as_json("Too many requests", 429, Retry_After=str(math.ceil(wait_s))) if wait_s else None
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         if (asked.method, asked.path) == ("POST", "/oauth2/token"):
             return self._token(asked.form)
         if asked.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
@@ -34,7 +34,7 @@ class FakeGuesty(FakePms):
             return self._page(asked.query)
         return as_json({"error": {"code": "NOT_FOUND", "message": "Not Found"}}, 404)
 
-    def _token(self, form: dict[str, str]) -> Said:
+    def _token(self, form: dict[str, str]) -> PmsReply:
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return as_json({"error": "invalid_client", "error_description": "No such client"}, 400)
         if (form.get("grant_type"), form.get("scope")) != ("client_credentials", "open-api"):
@@ -45,7 +45,7 @@ class FakeGuesty(FakePms):
         self.tokens.add(token)
         return as_json({"token_type": "Bearer", "expires_in": 86400, "access_token": token, "scope": "open-api"})
 
-    def _page(self, query: dict[str, str]) -> Said:
+    def _page(self, query: dict[str, str]) -> PmsReply:
         limit, skip = min(int(query.get("limit") or 25), 100), int(query.get("skip") or 0)
         is_unique = query.get("sort") == "_id"  # by default it is sorted by title
         of_all = list(self.catalogue.listings.values()) if is_unique else self.arranged()

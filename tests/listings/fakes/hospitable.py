@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from portal.demo.pms.catalogue import FakeListing
-from portal.demo.pms.server import Asked, FakePms, Said, Window, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, Window, as_json
 
 TOKEN = "hospitable-pat-Zq9"
 
@@ -25,13 +25,13 @@ class FakeHospitable(FakePms):
         self.credentials = {"accessToken": TOKEN, "baseUrl": self.base_url}
         self.window = Window(1000, 60)
 
-    def limited(self, asked: Asked) -> Said | None:
+    def limited(self, asked: PmsRequest) -> PmsReply | None:
         if wait_s := self.window.wait_s(""):
             reset_at = math.ceil(time.time() + wait_s)
             return as_json({"message": "Too Many Attempts."}, 429, X_RateLimit_Reset=str(reset_at))
         return None
 
-    def say(self, asked: Asked) -> Said:
+    def say(self, asked: PmsRequest) -> PmsReply:
         if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
             return as_json({"status_code": 401, "reason_phrase": "Unauthenticated."}, 401)
         if asked.path == "/v2/properties":
@@ -41,7 +41,7 @@ class FakeHospitable(FakePms):
                 return as_json({"data": self.twist({"images": self._images(listing)})["images"]})
         return as_json({"status_code": 404, "reason_phrase": "Not Found"}, 404)
 
-    def _page(self, query: dict[str, str]) -> Said:
+    def _page(self, query: dict[str, str]) -> PmsReply:
         page, per_page = int(query.get("page") or 1), int(query.get("per_page") or 10)
         if not 1 <= per_page <= 100:
             return as_json({"status_code": 400, "reason_phrase": "Invalid pagination parameter supplied."}, 400)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal.demo.pms.server import Said
+from portal.demo.pms.server import PmsReply
 from portal.errors import Problem
 from portal.listings.providers import ALL, account
 from portal.listings.providers.account import HttpAccount
@@ -35,12 +35,19 @@ def said_of(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
-def failures(mine: HttpAccount) -> list[Said | int]:
+def failures(mine: HttpAccount) -> list[PmsReply | int]:
     """What a PMS may answer that repeats what we sent."""
     echo = json.dumps({"sent": sorted(secrets_of(mine))})
     loud = {"X-Echo": " ".join(secrets_of(mine)), "Location": f"/?token={TOKEN}", "Retry-After": TOKEN}
-    statuses = [Said(status, echo.encode(), loud) for status in (301, 307, 400, 401, 403, 404, 409, 418, 429, 500, 503)]
-    return [*statuses, Said(200, echo.encode()), Said(200, echo[:-1].encode()), Said(200, b"\xff" + echo.encode())]
+    statuses = [
+        PmsReply(status, echo.encode(), loud) for status in (301, 307, 400, 401, 403, 404, 409, 418, 429, 500, 503)
+    ]
+    return [
+        *statuses,
+        PmsReply(200, echo.encode()),
+        PmsReply(200, echo[:-1].encode()),
+        PmsReply(200, b"\xff" + echo.encode()),
+    ]
 
 
 @pytest.mark.usefixtures("unlimited")

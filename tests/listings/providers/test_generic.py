@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.demo.pms.server import Said, as_json
+from portal.demo.pms.server import PmsReply, as_json
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page, Picture
 from portal.remote import Unreachable
@@ -137,7 +137,7 @@ def test_the_header_is_not_sent_to_another_host_after_a_redirect() -> None:
         return Reply(body=b'{"listings": []}')
 
     with outside(answer) as elsewhere, FakeFeed() as pms:
-        pms.fail_next(1, Said(302, b"", {"Location": elsewhere.url}))
+        pms.fail_next(1, PmsReply(302, b"", {"Location": elsewhere.url}))
         assert all_of(account_of(pms))[0].listings == ()
     assert len(seen) == 1
     assert "x-feed-key" not in seen[0].headers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portal.demo.pms.server import Said, as_json
+from portal.demo.pms.server import PmsReply, as_json
 from portal.listings.providers import ALL
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
@@ -129,7 +129,7 @@ def test_images_in_another_shape_are_an_invalid_response(images: Any) -> None:
 def test_hospitable_says_when_its_limit_ends() -> None:
     with FakeHospitable() as pms:
         for text in (str(int(time.time()) + 40), "40"):
-            pms.fail_next(1, Said(429, b"", {"X-RateLimit-Reset": text}))
+            pms.fail_next(1, PmsReply(429, b"", {"X-RateLimit-Reset": text}))
             with pytest.raises(Unreachable) as raised:
                 all_of(account_of(pms))
             assert raised.value.retry_after_s in (39, 40)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal.demo.pms.hostaway import FakeHostaway
-from portal.demo.pms.server import Said, as_json
+from portal.demo.pms.server import PmsReply, as_json
 from portal.listings import providers
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
@@ -71,10 +71,10 @@ def test_an_expired_token_is_reported_as_invalid_credentials(pms: FakeHostaway) 
         as_json({"access_token": "ünicode"}),
         as_json({"access_token": "x" * 9000}),
         as_json(["token"]),
-        Said(200, b"<html>"),
+        PmsReply(200, b"<html>"),
     ],
 )
-def test_a_token_that_cannot_be_sent_is_an_invalid_response(pms: FakeHostaway, said: Said) -> None:
+def test_a_token_that_cannot_be_sent_is_an_invalid_response(pms: FakeHostaway, said: PmsReply) -> None:
     pms.fail_next(1, said)
     with pytest.raises(Unreachable) as raised:
         HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
@@ -91,7 +91,7 @@ def test_a_token_without_a_lifetime_is_valid_for_an_hour(pms: FakeHostaway, live
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, Refused), (302, Refused)])
 def test_sign_in_failures_are_temporary_or_final(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
-    pms.fail_next(1, Said(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
+    pms.fail_next(1, PmsReply(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
     with pytest.raises(kind) as raised:
         HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert raised.value.code == "http_error"
@@ -145,7 +145,7 @@ def test_a_wrong_total_misses_no_listing(pms: FakeHostaway, total: Any) -> None:
         pms.catalogue.add(0)
     say = pms.say
 
-    def lying(asked: Any) -> Said:
+    def lying(asked: Any) -> PmsReply:
         return as_json(json.loads(say(asked).body) | {"count": total})
 
     pms.say = lying

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portal.demo.pms.server import Asked, FakePms, Said, as_json
+from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, as_json
 from portal.errors import Problem
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
@@ -106,12 +106,12 @@ def test_a_foreign_cursor_has_its_own_code(known: Known) -> None:
 
 
 BROKEN = {
-    "no JSON": Said(200, b"{"),
-    "HTML": Said(200, b"<html>Sign in</html>"),
-    "nothing": Said(200),
-    "no text": Said(200, b"\xff\xfe{}"),
-    "too deep": Said(200, b"[" * 200_000),
-    "too long a number": Said(200, b"1" * 5000),
+    "no JSON": PmsReply(200, b"{"),
+    "HTML": PmsReply(200, b"<html>Sign in</html>"),
+    "nothing": PmsReply(200),
+    "no text": PmsReply(200, b"\xff\xfe{}"),
+    "too deep": PmsReply(200, b"[" * 200_000),
+    "too long a number": PmsReply(200, b"1" * 5000),
     "null": as_json(None),
     "a text": as_json("ok"),
     "a list of lists": as_json([[1], [2]]),
@@ -131,7 +131,7 @@ def test_an_invalid_response_can_be_retried(known: Known) -> None:
 def test_a_busy_server_is_asked_later(known: Known) -> None:
     with known.make() as pms:
         for status in (429, 500, 502, 503):
-            pms.fail_next(1, Said(status, b"no", {"Retry-After": "7"}))
+            pms.fail_next(1, PmsReply(status, b"no", {"Retry-After": "7"}))
             with pytest.raises(Unreachable) as raised:
                 walked(account_of(pms))
             assert (raised.value.code, raised.value.retry_after_s) == ("http_error", 7), status
@@ -223,7 +223,7 @@ def test_an_unreadable_page_is_no_empty_account(known: Known) -> None:
     with known.make() as pms:
         say = pms.say
 
-        def without_ids(asked: Asked) -> Said:
+        def without_ids(asked: PmsRequest) -> PmsReply:
             said = say(asked)
             return replace(
                 said,
