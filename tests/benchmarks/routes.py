@@ -232,6 +232,8 @@ def main() -> None:
             "Core": by_hand.with_core(path, jobs.connection()),
             "driver": by_hand.with_driver(path, jobs.connection()),
         }
+        for hand in hands.values():
+            hand.extensions["frontage"] = app.extensions["frontage"]  # the same buckets
         plain = bare()
         print(f"{'route':22}{'calls/s':>9}{'x bare':>8}{'CPU x':>7}{'SQL, 2 images':>15}{'60 images':>11}")
         for name in few.calls():
