@@ -150,11 +150,9 @@ def damage_of(data: bytes | None, expected: Facts) -> str | None:
     return None
 
 
-def record(written: Iterable[Written], *, is_new: bool) -> None:
-    """Add rows of objects, in the commit that names them; unless `is_new`, rows of these keys may exist."""
+def record(written: Iterable[Written]) -> None:
+    """Add rows of objects, in the commit that names them. No row of these keys may exist."""
     rows = [each.values for each in written]
-    if not is_new:
-        remove((each["bucket"], each["key"]) for each in rows)
     if rows:
         db.session.execute(insert(StoredObject), rows)
 

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, inspect
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from portal import garbage, installation
+from portal import garbage, installation, inventory
 from portal.db import Base, db, writing
 from portal.infra import jobs, storage
 from portal.infra.jobs import Job
 from portal.infra.storage import Bucket
+from portal.inventory import Written
 
 Rows = TypeVar("Rows", bound=Select[Any])
 
@@ -30,16 +31,33 @@ class Work:
 
     def __init__(self) -> None:
         self.written: list[tuple[Bucket, str]] = []
+        self.recorded: list[Written] = []
+        self.renewed: list[tuple[str, str]] = []
         self.dropped: list[tuple[Bucket, str]] = []
         self.jobs: list[Job] = []
 
-    def put(self, bucket: Bucket, key: str, data: bytes, type: str) -> None:
-        """Write an object under an unused key; it is deleted again if the change fails."""
+    def put(
+        self, bucket: Bucket, key: str, data: bytes, type: str, kind: str, *, pipeline: str | None = None
+    ) -> Written:
+        """Write an object under an unused key; it is deleted again if the change fails.
+
+        The commit adds its row to the inventory. Threads of the change may call this.
+        """
         self.written.append((bucket, key))  # before the put: one that times out may still have arrived
-        bucket.put(key, data, type)
+        written = inventory.write(bucket, key, data, type, kind, pipeline)
+        self.recorded.append(written)
+        return written
+
+    def record(self, *written: Written) -> None:
+        """Add the rows of objects that were written outside the change, in place of any rows of their keys."""
+        self.recorded += written
+        self.renewed += [(each.bucket.role, each.key) for each in written]
 
     def drop(self, bucket: Bucket, *keys: str | None) -> None:
-        """Delete objects after the commit, which records them as garbage; keys that are None are skipped."""
+        """Delete objects after the commit, which records them as garbage; keys that are None are skipped.
+
+        The objects that they had replaced go with them.
+        """
         self.dropped += [(bucket, key) for key in keys if key]
 
     def enqueue(self, job: Job) -> None:
@@ -97,6 +115,7 @@ def _change() -> Iterator[Work]:
     try:
         yield change
         session.flush()
+        _update_inventory(change)
         garbage.add(change.dropped)
         committing = True
         session.commit()
@@ -111,6 +130,18 @@ def _change() -> Iterator[Work]:
         quietly(jobs.enqueue, job)
     with _logged("deletion failed: left to the sweep"):
         _clean_up(change)
+
+
+def _update_inventory(change: Work) -> None:
+    """Add rows of the objects that were written, and remove those of the dropped ones and of what they had replaced."""
+    gone = {(bucket.role, key) for bucket, key in change.dropped}
+    inventory.remove(change.renewed)
+    inventory.record([each for each in change.recorded if (each.bucket.role, each.key) not in gone])
+    if gone:
+        buckets = {bucket.role: bucket for bucket in BUCKETS}
+        replaced = inventory.predecessors(gone)
+        change.dropped += [(buckets[role], key) for role, key in replaced]
+        inventory.remove([*gone, *replaced])
 
 
 def _clean_up(change: Work) -> None:

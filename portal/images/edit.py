@@ -12,12 +12,13 @@ from sqlalchemy import delete, select
 
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, Problem
-from portal.images import deletion, gallery, keys, properties, variants
+from portal.images import deletion, gallery, keys, originals, properties, variants
 from portal.images.keys import StoragePrefix
 from portal.images.models import PENDING, Image, Property, Rendition
 from portal.images.variants import rendering
 from portal.images.variants.rendering import RenderedPhoto, RenderSource
 from portal.infra import storage
+from portal.inventory import MISSING
 from portal.work import Work, work
 
 MAX_FILE_COUNT = 20  # Manage Property Images, "Upload New Images"
@@ -109,7 +110,7 @@ def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
 
 def _is_outdated(problem: Problem) -> bool:
     """Return whether somebody turned or deleted one of the images meanwhile, so that another attempt may succeed."""
-    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == rendering.MISSING
+    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == MISSING
     return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 
@@ -154,7 +155,7 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[RenderSource]:
         quarters = change.turned.get(image.id, 0)
         waits = image.variants == PENDING and not change.leaves_waiting
         if image.id not in change.deleted and (quarters or waits):
-            read = rendering.reader(image.original_key)
+            read = originals.reader(image)
             yield RenderSource(
                 read, (image.quarter_turns + quarters) % 4, image.id, image.version, may_fail=not quarters
             )

@@ -89,6 +89,7 @@ class Image(Base):
     large_size_bytes: Mapped[int | None]
     placeholder: Mapped[int | None]  # the --lqip integer that the stylesheet decodes
     added_by: Mapped[str] = mapped_column(String(254), default="")  # a person's or an API key's name
+    original_restored_at: Mapped[Moment | None]  # since then the original is a copy of the large variant
     created_at: Mapped[Moment] = mapped_column(default=now)
 
     property: Mapped[Property] = relationship(lazy="raise_on_sql", innerjoin=True)

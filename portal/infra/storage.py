@@ -60,9 +60,13 @@ class Bucket:
         self._credentials = session.get_credentials()  # refreshed by boto3; None if it found none
         self._region = client.meta.region_name
 
-    def put(self, key: str, data: bytes, type: str) -> None:
+    def put(self, key: str, data: bytes, type: str) -> str:
+        """Write an object; return the ETag that the bucket gave it."""
         with _translated():
-            self._client.put_object(Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE)
+            answer = self._client.put_object(
+                Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE
+            )
+        return str(answer["ETag"])
 
     def get(self, key: str) -> bytes | None:
         """Return an object's bytes, or None if it doesn't exist."""

@@ -12,9 +12,9 @@ from portal.infra import storage
 from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
+from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
 from portal.pixels.refused import TOO_SLOW, Refused
-from portal.pixels.render import resize
 
 WIDTH_PX = 200  # 66 CSS px on a screen with 3 device pixels per CSS px
 CACHED = 1000  # thumbnails of a few kB each, per process
@@ -56,7 +56,7 @@ def _small(key: str) -> bytes | None:
         data = storage.cdn.get(key)
         if data is None:
             raise NotFound("There is no such photo.", code="image_not_found")
-        return rendering.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
+        return rendering.derived(data, inspect(data), RenditionRecipe(WIDTH_PX, "image/webp")).data
     except Refused as refused:
         if refused.code == TOO_SLOW:
             raise

@@ -24,7 +24,7 @@ LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # measured: 5,000 pa
 _GRACE_S = 2  # a child is killed by its own timer; we wait this much longer for its status
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # further arenas, for threads, would count against the memory limit
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from portal.pixels import forkserver; forkserver.serve({}, {!r})"
-_PRELOADED = "portal.pixels.render"  # by name: importing it here would be circular, as inspecting uses the sandbox
+_PRELOADED = "portal.pixels.derive"  # by name: importing it here would be circular, as inspecting uses the sandbox
 
 
 def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: int, timeout_s: float) -> T:

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from portal.db import db
 from portal.errors import StorageFailed
-from portal.images import properties, variants
+from portal.images import originals, properties, variants
 from portal.images.models import Image, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
@@ -116,7 +116,7 @@ def test_a_missing_original_is_reported(home: Property) -> None:
     image = factories.photo_in(home)
     storage.uploads.delete(image.original_key)
     variants.make(image.id)
-    assert image.failure_reason == lifecycle.ORIGINAL_IS_GONE
+    assert image.failure_reason == originals.LOST["missing"]
 
 
 def test_a_photo_that_kills_its_worker_each_time_is_given_up(home: Property) -> None:

@@ -1,6 +1,5 @@
 """Fetch the URLs of imports concurrently; each becomes an image or fails with a reason."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,6 +15,7 @@ from portal.images.imports import selection
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
+from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.remote.large import LargeBodies
@@ -156,7 +156,7 @@ def _insert(task: _Task, result: _FetchResult, picture: Picture) -> None:
     original_key, key = task.prefix.original_key(picture.type), task.prefix.original_key(picture.type)
     name = task.url.partition("?")[0].rpartition("/")[2][:255] or "imported"
     with work() as w:
-        w.put(storage.uploads, original_key, result.data, picture.type)
+        original = w.put(storage.uploads, original_key, result.data, picture.type, ORIGINAL)
         item = _locked_item(task)
         if item is None:
             return w.drop(storage.uploads, original_key)
@@ -170,7 +170,7 @@ def _insert(task: _Task, result: _FetchResult, picture: Picture) -> None:
             size_bytes=len(result.data),
             width=picture.width,
             height=picture.height,
-            sha256=hashlib.sha256(result.data).hexdigest(),
+            sha256=original.sha256,
             alt_text=item.alt_text,
             added_by=item.job.added_by,
         )

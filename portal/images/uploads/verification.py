@@ -1,12 +1,12 @@
 """Verify uploaded objects: read them, inspect them, and keep the bytes under a key that clients can't write to."""
 
-import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
 from portal.errors import Invalid, Problem
 from portal.images import keys
 from portal.infra import storage
+from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.work import Work, discard
@@ -50,8 +50,8 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -
         discard(storage.uploads, upload.key)
         raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
     original_key = prefix.original_key(picture.type)
-    w.put(storage.uploads, original_key, data, picture.type)
-    return Received(original_key, picture, hashlib.sha256(data).hexdigest())
+    written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
+    return Received(original_key, picture, written.sha256)
 
 
 def _read(upload: Expected, index: int) -> bytes | Problem:

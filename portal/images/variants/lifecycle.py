@@ -9,17 +9,19 @@ from sqlalchemy import func, select
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import Invalid, StorageFailed
+from portal.images import originals
 from portal.images.keys import StoragePrefix
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 from portal.infra import jobs, storage
+from portal.inventory import LARGE, THUMB
+from portal.pixels.derive import VariantsRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
-from portal.pixels.render import Rendered, render
+from portal.pixels.render import Rendered
 from portal.work import Work, held, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
 WAITS_TOO_LONG = timedelta(seconds=15)  # then its job may be lost, for example by a FLUSHALL of Redis
 TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
-ORIGINAL_IS_GONE = "The original of this photo is missing from storage. Upload it again."
 
 
 class Stored(NamedTuple):
@@ -38,6 +40,7 @@ class _Basis(NamedTuple):
 
     version: int
     original_key: str
+    sha256: str
     quarter_turns: int
     prefix: StoragePrefix
 
@@ -52,10 +55,8 @@ def make(image_id: int) -> None:
     if image is None or basis is None:
         return None
     try:
-        original = storage.uploads.get(basis.original_key)
-        if original is None:
-            return _fail(image, basis, ORIGINAL_IS_GONE)
-        rendered = render(original, inspect(original), basis.quarter_turns)
+        original = originals.read(basis.original_key, basis.sha256)
+        rendered = derive(original, inspect(original), VariantsRecipe(basis.quarter_turns))
         with work() as w:
             stored = store(w, basis.prefix, rendered)
             if not _is_current(image, basis):
@@ -100,8 +101,8 @@ def enqueue_missing() -> int:
 def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
     """Store both variants under fresh keys. No row refers to them yet."""
     large_key, thumb_key = prefix.variant_keys()
-    w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
-    w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
+    w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type, LARGE, pipeline=pipeline())
+    w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type, THUMB, pipeline=pipeline())
     size_bytes = len(rendered.large.data)
     return Stored(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
 
@@ -128,7 +129,7 @@ def _start(image: Image) -> _Basis | None:
         image.attempts += 1
         image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Basis(image.version, image.original_key, image.quarter_turns, prefix)
+        return _Basis(image.version, image.original_key, image.sha256, image.quarter_turns, prefix)
 
 
 def _is_current(image: Image, basis: _Basis) -> bool:

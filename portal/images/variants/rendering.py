@@ -1,6 +1,5 @@
 """Render photos inside a request: in sandboxed child processes, at most as many at a time as there are cores."""
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,10 @@ from portal.images import variants
 from portal.images.keys import StoragePrefix
 from portal.images.variants.lifecycle import Stored
 from portal.infra import storage
+from portal.inventory import ORIGINAL, digest
+from portal.pixels.derive import Derived, Recipe, VariantsRecipe, derive
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.pixels.render import render
 from portal.pixels.sandbox import run
 from portal.work import Work
 
@@ -29,8 +29,6 @@ MEMORY_BYTES = 1024**3  # measured: 50 megapixels take 480 MB as PNG, 809 MB as 
 WAIT_FOR_SLOT_S = 60  # a request of twenty photos may queue behind another one
 IN_HAND = 2  # photos per core: while one is rendered, another is read or stored
 FAILED = "upload_failed"  # the code for a file that can't become a photo
-MISSING = "missing"  # the reason if the original is not in the bucket
-ORIGINAL_IS_GONE = "The original of this photo is missing from storage."
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,12 @@ def in_child(function: Callable[..., T], *args: object) -> T:
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
+def derived(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived:
+    """Derive pictures in a sandboxed child. The caller must hold a rendering slot. Raises Refused."""
+    made: Derived = in_child(derive, source, picture, recipe)
+    return made
+
+
 def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[RenderSource]) -> list[RenderedPhoto | None]:
     """Render and store photos concurrently; the result is None for a source that may fail and did.
 
@@ -116,18 +120,6 @@ def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[RenderSource]) 
             return [future.result() for future in futures]
         finally:  # after a failure, don't start the others
             pool.shutdown(cancel_futures=True)
-
-
-def reader(key: str) -> Callable[[], bytes]:
-    """Return a function that reads an original, and raises Invalid (MISSING) if it doesn't exist."""
-
-    def read() -> bytes:
-        data = storage.uploads.get(key)
-        if data is None:
-            raise Invalid(ORIGINAL_IS_GONE, code=MISSING)
-        return data
-
-    return read
 
 
 def _try(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto | None:
@@ -146,17 +138,16 @@ def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> R
             data = source.read()
             picture = inspect(data)
             with _held_slot(slots()):
-                rendered = in_child(render, data, picture, source.quarter_turns)
+                rendered = derived(data, picture, VariantsRecipe(source.quarter_turns))
         except Invalid as refused:
             details = {"index": index, "reason": refused.code}
             raise Invalid(refused.message, code=FAILED, details=details) from refused
         original_key = None
         if source.image_id is None:
             original_key = prefix.original_key(picture.type)
-            w.put(storage.uploads, original_key, data, picture.type)
+            w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
         stored = variants.store(w, prefix, rendered)
-        sha256 = hashlib.sha256(data).hexdigest()
-        return RenderedPhoto(source, picture, stored, original_key, sha256, len(data))
+        return RenderedPhoto(source, picture, stored, original_key, digest(data), len(data))
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
 from portal.images.variants import rendering
 from portal.infra import jobs, storage
+from portal.inventory import RENDITION
+from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
-from portal.pixels.render import resize
 from portal.work import lock, quietly, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
@@ -87,7 +88,7 @@ def make_avif(image_id: int, width_px: int) -> None:
     data = source.bucket_bytes()
     if data is None:
         return
-    rendition = resize(data, inspect(data), width_px, AVIF)
+    rendition = derive(data, inspect(data), RenditionRecipe(width_px, AVIF))
     with suppress(NotFound):  # turned or deleted meanwhile
         _keep(image, source, width_px, AVIF, rendition.data)
 
@@ -140,7 +141,8 @@ def _make(image: Image, width: int, type: str) -> Form:
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The file of this photo is missing.", code="image_missing")
-        rendition = rendering.in_child(resize, data, inspect(data), width, type, source.quarter_turns)
+        recipe = RenditionRecipe(width, type, source.quarter_turns)
+        rendition = rendering.derived(data, inspect(data), recipe)
         return _keep(current, source, width, type, rendition.data)
 
 
@@ -148,7 +150,7 @@ def _keep(image: Image, source: _RenditionSource, width: int, type: str, data: b
     """Store a rendition and its row; if another process was first, return that one's form."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:
-        w.put(storage.cdn, key, data, type)
+        w.put(storage.cdn, key, data, type, RENDITION, pipeline=pipeline())
         if not lock(image) or image.version != source.version:
             w.drop(storage.cdn, key)
             raise NotFound(GONE, code="image_not_found")

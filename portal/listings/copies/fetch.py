@@ -8,10 +8,11 @@ another worker may have named them meanwhile, and the nightly sweep deletes what
 import hashlib
 from dataclasses import dataclass, replace
 
-from portal import remote
+from portal import inventory, remote
 from portal.dispatch import Candidate
 from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.infra import storage
+from portal.inventory import COPY, Written
 from portal.listings.models import GALLERY
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
@@ -66,11 +67,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Copy:
-    """A downloaded picture: `keys` by image id, and in `put` the objects that are new in the bucket."""
+    """A downloaded picture: `keys` by image id, and in `put` the objects that were written for it."""
 
     image_hash: str
     keys: dict[int, str]
-    put: tuple[str, ...]
+    put: tuple[Written, ...]
     original_bytes: int
     delivered_bytes: int
     picture: Picture
@@ -160,13 +161,11 @@ def _copy_again(task: Task, copy: Copy) -> FetchResult:
     return FetchResult(replace(copy, keys=keys, put=put))
 
 
-def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
+def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[Written, ...]]:
     """Store the bytes under each key that has no object yet; return all keys by image id, and the new ones."""
     keys = {target.image_id: target.key(task.prefix, image_hash, extension_of(type)) for target in task.targets}
-    new = tuple(key for key in keys.values() if key not in task.stored or not storage.cdn.head(key))
-    for key in new:
-        storage.cdn.put(key, data, type)
-    return keys, new
+    new = [key for key in keys.values() if key not in task.stored or not storage.cdn.head(key)]
+    return keys, tuple(inventory.write(storage.cdn, key, data, type, COPY) for key in new)
 
 
 def _later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:

@@ -42,17 +42,18 @@ def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
 
 def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
     with work() as w:
-        put = [key for _, result in outcomes if result.copy for key in result.copy.put]
+        written = {each.key: each for _, result in outcomes if result.copy for each in result.copy.put}
         listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
         if listing is None or not lock(listing):
-            return w.drop(storage.cdn, *put)
+            return w.drop(storage.cdn, *written)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for task, result in outcomes:
             _record_images(listing, images, task, _unless_being_deleted(result, before))
         named = {image.key for image in images}
-        w.drop(storage.cdn, *({*before, *put} - named))
+        w.record(*(each for key, each in written.items() if key in named))
+        w.drop(storage.cdn, *({*before, *written} - named))
         tell(w, listing, images)
         counts.refresh([listing_id])
     return None
