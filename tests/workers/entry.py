@@ -1,7 +1,7 @@
 """`python -m workers` or `workers.pool`, with the tests' jobs on its allow-list.
 
 It notices deaths sooner than in production, unless AS_OURS is set. Each limit exceeds the pauses of a busy machine,
-since RQ counts in whole seconds: a heartbeat that is late, or a maintenance that outlasts its lock, runs a job twice."""
+since RQ counts in whole seconds: a late heartbeat, or a maintenance that outlasts its lock, runs a job twice."""
 
 import os
 import sys
