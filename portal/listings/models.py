@@ -115,7 +115,7 @@ class Listing(Base):
     failed: Mapped[int] = mapped_column(default=0)
     waiting: Mapped[int] = mapped_column(default=0)
     missing_since: Mapped[Moment | None]  # since a complete sync missed it; the second miss removes it
-    has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
+    has_new_copies: Mapped[bool] = mapped_column("has_news", default=False)  # since the last event
     copied_at: Mapped[Moment | None]  # of that event: when the last new picture was copied
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
     # Lease of the import of its pictures into that property

@@ -131,7 +131,7 @@ def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_many_pictures_are_retried_in_batches(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "TOGETHER", 2)
+    monkeypatch.setattr(tasks, "RESET_BATCH", 2)
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, FAILED, COPIED, FAILED, FAILED)
     rows.listing_of(account, FAILED, FAILED)

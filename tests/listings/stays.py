@@ -191,7 +191,7 @@ def run_due() -> None:
     db.session.rollback()
 
 
-def again_in_s(image: ListingImage) -> float:
+def retry_in_s(image: ListingImage) -> float:
     """Seconds until a picture is fetched again."""
     assert image.next_at
     return (image.next_at - now()).total_seconds()

@@ -162,7 +162,7 @@ def test_a_locked_account_does_not_block_changes_of_its_listings(
         with work():
             listing = db.session.get_one(Listing, listing_id)
             lock(listing)
-            listing.has_news = not listing.has_news
+            listing.has_new_copies = not listing.has_new_copies
             db.session.flush()
             counts.refresh([listing_id])
         done.set()

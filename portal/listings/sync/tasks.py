@@ -26,7 +26,9 @@ from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
 from portal.work import Work, held, lock, work
 
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_destination=4, per_workspace=4)  # a place is a PMS's host
+LIMITS = ConcurrencyLimits(
+    side_by_side=16, threads=32, per_destination=4, per_workspace=4
+)  # a destination is a PMS's host
 CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # after it, a page whose worker died is fetched again
 RETRY_AFTER_S = (5, 30, 120)  # pauses before a page is retried; then the sync fails

@@ -54,9 +54,9 @@ def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
-        if listing.has_news:  # the PMS may no longer list the last waiting picture
+        if listing.has_new_copies:  # the PMS may no longer list the last waiting picture
             images = select(ListingImage).where(ListingImage.listing_id == listing.id)
-            results.tell(w, listing, db.session.scalars(images).all())
+            results.emit_when_complete(w, listing, db.session.scalars(images).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
     counts.refresh(listing_ids)
 
