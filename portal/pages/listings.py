@@ -58,7 +58,7 @@ class Card:
 
     @cached_property
     def counts(self) -> Counts:
-        return counts.together([self.counts_by_account.get(account.id, Counts()) for account in self.accounts])
+        return counts.total([self.counts_by_account.get(account.id, Counts()) for account in self.accounts])
 
     @property
     def progress(self) -> float | None:
@@ -127,8 +127,8 @@ def _seen() -> dict[str, object]:
     return {
         "cards": cards,
         "shown": shown,
-        "all": counts.together([card.counts for card in wanted]),
-        "on": counts.together(
+        "all": counts.total([card.counts for card in wanted]),
+        "on": counts.total(
             [card.counts for card in wanted if card.is_on]
         ),  # states are shown only while the Image CDN is on
         "listings": page.items,
