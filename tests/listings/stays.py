@@ -64,7 +64,7 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
     ]
     with work() as w:
         lock(account)
-        ids = upsert.take_in(w, account, found)
+        ids = upsert.store_listings(w, account, found)
     mine = select(Listing).where(Listing.id.in_(ids)).options(WITH_ACCOUNT)
     return list(db.session.scalars(mine.order_by(Listing.id)))
 

@@ -90,13 +90,13 @@ WRONG: dict[str, tuple[PmsReply, str]] = {
 def test_a_page_that_cannot_be_stored_breaks_no_other_sync(
     account: IntegrationAccount, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def take_in(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
+    def failing_upsert(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
         if its.id == account.id:
             db.session.execute(text("SELECT no_such_column FROM listing"))
         return kept(w, its, found)
 
-    kept = upsert.take_in
-    monkeypatch.setattr(upsert, "take_in", take_in)
+    kept = upsert.store_listings
+    monkeypatch.setattr(upsert, "store_listings", failing_upsert)
     monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
