@@ -62,7 +62,8 @@ class IntegrationAccount(Base):
     syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
     started_at: Mapped[Moment | None]  # of the running sync; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page
-    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # the PMS rejected a cursor; the second time fails
+    # The PMS rejected a cursor and the sync started over; the second time it fails
+    has_restarted: Mapped[bool] = mapped_column("has_begun_anew", default=False)
     passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in the running or last sync
     pages: Mapped[int] = mapped_column(default=0)  # stored in the running or last sync
     found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages

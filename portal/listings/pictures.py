@@ -8,7 +8,7 @@ from portal.listings.catalogue import WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.sync import detection
 
-OFF = "off"  # a state besides an image's own: the Image CDN is switched off
+OFF = "off"  # a further state: the Image CDN is switched off
 
 
 class Row(NamedTuple):
@@ -26,12 +26,12 @@ def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
     """Return a row for the thumbnail and each gallery picture, in order, with its entry in `images`."""
     records = {(image.type, image.url_sha256): image for image in images if image.superseded_at is None}
     is_on = listing.account.definition.enable_images_cdn
-    texts = {picture["url"]: picture["description"] for picture in listing.pictures}
+    texts = {entry["url"]: entry["description"] for entry in listing.pictures}
     found = []
-    for wanted in detection.wanted(listing):
-        image = records.get((wanted.type, detection.url_sha256(wanted.url)))
+    for picture in detection.listed_pictures(listing):
+        image = records.get((picture.type, detection.url_sha256(picture.url)))
         state = OFF if not is_on else catalogue.state_of(image) if image else WAITING
-        found.append(Row(wanted.type, wanted.position, wanted.url, texts.get(wanted.url, ""), state, image))
+        found.append(Row(picture.type, picture.position, picture.url, texts.get(picture.url, ""), state, image))
     return found
 
 

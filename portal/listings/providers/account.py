@@ -105,7 +105,7 @@ class HttpAccount:
         """Return the Authorization header; wait if the token isn't valid yet, as some become valid a moment later."""
         if self.token is None:
             raise RuntimeError("no token: call sign_in() first")
-        time.sleep(max(0.0, min(self.token.good_from - time.time(), self._left_s())))
+        time.sleep(max(0.0, min(self.token.valid_from - time.time(), self._left_s())))
         return {"Authorization": f"Bearer {self.token.secret}"}
 
     def refusal(self) -> Refused:

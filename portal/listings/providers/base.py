@@ -38,18 +38,18 @@ class Page:
     next_cursor: str | None = None
     total: int | None = None
     notes: tuple[str, ...] = field(default=())  # oddities in the data, as sentences for people
-    is_cut: bool = False  # the next page is part of the same response, which was too large for one transaction
+    has_more_parts: bool = False  # the next page is part of the same response, which was too large for one transaction
 
 
 class Token(NamedTuple):
-    """An access token, valid from `good_from` to `good_until`, in seconds since 1970."""
+    """An access token, valid from `valid_from` to `valid_until`, in seconds since 1970."""
 
     secret: str
-    good_from: float
-    good_until: float
+    valid_from: float
+    valid_until: float
 
     def __repr__(self) -> str:
-        return f"Token(…, {self.good_from:.0f} to {self.good_until:.0f})"  # without its secret
+        return f"Token(…, {self.valid_from:.0f} to {self.valid_until:.0f})"  # without its secret
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ class Hostaway(Provider):
     base_url = "https://api.hostaway.com/v1"
     fields = (*oauth.fields("Account ID", "API key", "Hostaway → Settings → Hostaway API"), BASE_URL)
     limits = (Limit(15, 10, "host"), Limit(20, 10, "account"))
-    good_after_s = 1.0  # pause before a new token is accepted
+    valid_after_s = 1.0  # pause before a new token is accepted
 
     def sign_in(self, account: Account) -> Token:
-        return oauth.sign_in(account, "/accessTokens", scope="general", good_after_s=self.good_after_s)
+        return oauth.sign_in(account, "/accessTokens", scope="general", valid_after_s=self.valid_after_s)
 
     def pages(self, account: Account, cursor: str | None) -> Iterator[Page]:
         return paging.walk(account, cursor, lambda start: _page(account, int(start)), first="0")

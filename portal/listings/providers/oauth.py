@@ -16,7 +16,7 @@ def fields(id_label: str, secret_label: str, hint: str = "") -> tuple[Field, Fie
     return Field(CLIENT_ID, id_label, hint=hint), Field(CLIENT_SECRET, secret_label, is_secret=True)
 
 
-def sign_in(account: Account, path: str, *, scope: str, good_after_s: float = 0.0) -> Token:
+def sign_in(account: Account, path: str, *, scope: str, valid_after_s: float = 0.0) -> Token:
     """Request a token, without retries. Raises Refused (`credentials`) and Unreachable."""
     asked_at = time.time()
     answer = account.post_form(
@@ -39,4 +39,4 @@ def sign_in(account: Account, path: str, *, scope: str, good_after_s: float = 0.
         lives_s = DEFAULT_LIFETIME_S
     if lives_s < 2 * PAGE_DEADLINE_S:  # expires before a page is read: we would request tokens forever
         raise account.bad_answer("contains a token that expires too soon")
-    return Token(secret, good_from=time.time() + good_after_s, good_until=asked_at + lives_s)
+    return Token(secret, valid_from=time.time() + valid_after_s, valid_until=asked_at + lives_s)

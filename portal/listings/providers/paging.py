@@ -95,7 +95,7 @@ def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, 
         end = _end_of_part(page.listings, part.skipped)
         is_last = end >= len(page.listings)
         after = following if is_last else replace(part, skipped=end)
-        yield replace(page, listings=page.listings[part.skipped : end], is_cut=not is_last), after
+        yield replace(page, listings=page.listings[part.skipped : end], has_more_parts=not is_last), after
         if is_last:
             return
         part = replace(part, skipped=end)

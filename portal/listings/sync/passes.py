@@ -61,8 +61,8 @@ def is_complete(passes: Sequence[Pass], withheld: int | None) -> bool:
     go unnoticed, which is one reason why removal takes two complete syncs.
 
     A PMS has as many listings as it counts or, if it has no total, as one pass returns. Some PMSs count more than they
-    return, such as drafts or rows without an id. Such a total is trusted if the previous sync fell short by exactly as many
-    listings (`withheld`, None if unknown), because at first it looks the same as a page that failed to arrive.
+    return, such as drafts or rows without an id. Such a total is trusted if the previous sync fell short by exactly as
+    many listings (`withheld`, None if unknown), because at first it looks the same as a page that failed to arrive.
 
     Passes that merely agree prove nothing: an order that changes in step with our requests hides the same listings
     from each of them. Such a sync is never complete, and removed listings stay: better than deleting existing ones.

@@ -41,7 +41,7 @@ def fail(account: IntegrationAccount, error: str) -> None:
 def end(account: IntegrationAccount) -> None:
     """Clear the state of the running sync: its cursor and its SyncPages."""
     account.started_at = account.syncing_until = account.cursor = None
-    account.attempts, account.has_begun_anew = 0, False
+    account.attempts, account.has_restarted = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
 
 
