@@ -99,9 +99,9 @@ def test_listings_are_counted_in_the_minute_of_their_last_picture(alice: Person,
     with work():
         for listing, minutes in zip(listings, (0, 0, 1, 61), strict=True):
             listing.copied_at = now() - timedelta(minutes=minutes)
-    assert activity.a_minute(alice.workspace)[-2:] == [1, 2]
-    assert sum(activity.a_minute(alice.workspace)) == 3
-    assert sum(activity.a_minute(charlie.workspace)) == 0
+    assert activity.jobs_per_minute(alice.workspace)[-2:] == [1, 2]
+    assert sum(activity.jobs_per_minute(alice.workspace)) == 3
+    assert sum(activity.jobs_per_minute(charlie.workspace)) == 0
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -211,8 +211,8 @@ def test_a_failed_listing_is_done_once_its_pictures_are_copied(alice: Person, pm
     db.session.rollback()
     assert [state for _, state in shown(alice)] == ["done", "failed", "done"]
     (cause,) = activity.causes(alice.workspace)
-    assert (cause.place, cause.jobs) == (pms.url.partition("://")[2], 1)
-    assert sum(activity.a_minute(alice.workspace)) == 3, "one of the listings with a failed picture"
+    assert (cause.destination, cause.failures) == (pms.url.partition("://")[2], 1)
+    assert sum(activity.jobs_per_minute(alice.workspace)) == 3, "one of the listings with a failed picture"
     activity.try_all_again(alice.workspace, cause)
     copies.run()
     db.session.rollback()

@@ -231,7 +231,7 @@ def test_the_first_page_of_the_next_pass_does_not_count_as_a_repetition(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     (task,) = tasks._claim(1)
-    found = tasks._ask(task)
+    found = tasks._perform(task)
     with work():
         account.passes = 1
     tasks._record([(task, found)])
