@@ -52,14 +52,14 @@ def connect(
 ) -> IntegrationAccount:
     """Add an account and start its first sync. Raises NotFound for an unknown provider, Invalid, Conflict."""
     adapter = providers.find(provider)
-    checked, name = providers.checked(adapter, credentials), _name(adapter, name)
+    validated, name = providers.validated(adapter, credentials), _name(adapter, name)
     definition = _definition(workspace, adapter)
     with work() as w:
         lock(definition)
         if len(accounts(definition)) >= MAX_ACCOUNTS:
             raise Conflict(f"A provider can have at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
         account = IntegrationAccount(definition_id=definition.id, name=name)
-        _set_credentials(account, definition, adapter, checked)
+        _set_credentials(account, definition, adapter, validated)
         db.session.add(account)
         w.enqueue(jobs.sync_listings())
     return account
@@ -186,14 +186,14 @@ def _name(provider: Provider, text: str) -> str:
 
 
 def _set_credentials(
-    account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, checked: Mapping[str, str]
+    account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, validated: Mapping[str, str]
 ) -> None:
     """Set an account's credentials and clear its token and errors. Raises Conflict if another account has them."""
-    serialized = json.dumps(checked, sort_keys=True)
+    serialized = json.dumps(validated, sort_keys=True)
     if any(other.credentials == serialized for other in accounts(definition) if other is not account):
         raise Conflict("This account is already connected.", code="connected_already")
     account.credentials, account.token = serialized, None
-    account.host = (_origin(provider, checked)[1] or provider.key)[:255]
+    account.host = (_origin(provider, validated)[1] or provider.key)[:255]
     account.error, account.failures = None, 0
 
 
@@ -203,12 +203,13 @@ def _merged(account: IntegrationAccount, provider: Provider, given: Mapping[str,
     Otherwise anyone allowed to change the address could capture secrets that the portal never reveals.
     """
     before = _credentials(account)
-    checked = providers.checked(provider, {**before, **given})
-    kept = [field.name for field in provider.fields if field.is_secret and field.name in checked.keys() - given.keys()]
-    if kept and _origin(provider, before) != _origin(provider, checked):
+    validated = providers.validated(provider, {**before, **given})
+    kept_names = validated.keys() - given.keys()
+    kept = [field.name for field in provider.fields if field.is_secret and field.name in kept_names]
+    if kept and _origin(provider, before) != _origin(provider, validated):
         again = "Enter it again: the address has changed."
         raise Invalid(again, code="fields", details=dict.fromkeys(kept, again))
-    return checked
+    return validated
 
 
 def _credentials(account: IntegrationAccount) -> dict[str, str]:

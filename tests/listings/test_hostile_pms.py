@@ -18,7 +18,7 @@ from portal.dispatch import recorder
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import account as accounts
-from portal.listings.providers import hostaway, normal, paging
+from portal.listings.providers import hostaway, normalize, paging
 from portal.listings.providers.base import FoundListing
 from portal.listings.sync import tasks, upsert
 from portal.work import Work, work
@@ -171,8 +171,8 @@ def test_ten_thousand_pictures_of_one_listing_are_truncated(account: Integration
     answering(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
     stays.synced_only(account)
     assert account.error is None
-    assert len(stays.listings()[0].pictures) == normal.MAX_PICTURES
-    assert len(stays.images()) == normal.MAX_PICTURES + 1
+    assert len(stays.listings()[0].pictures) == normalize.MAX_PICTURES
+    assert len(stays.images()) == normalize.MAX_PICTURES + 1
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)

@@ -131,7 +131,7 @@ def test_refetched_pictures_count_like_new_ones(
 
 
 def test_a_response_stored_in_parts_is_requested_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "MAX_ON_A_PAGE", 2)
+    monkeypatch.setattr(paging, "MAX_LISTINGS_PER_PAGE", 2)
     with FakeFeed(listings=7, pictures=1) as feed:
         account = integrations.connect(alice.workspace, "GENERIC", feed.credentials)
         for times in (1, 2):

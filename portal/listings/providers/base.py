@@ -61,11 +61,11 @@ class Field:
     is_secret: bool = False
     is_optional: bool = False
     hint: str = ""
-    wrong: Callable[[str], str | None] | None = None  # returns what is wrong with a value, as a sentence
+    validate: Callable[[str], str | None] | None = None  # returns what is wrong with a value, as a sentence, or None
 
 
 class Limit(NamedTuple):
-    """At most `calls` in `seconds`, per "account" or per "host", that is, for all accounts together."""
+    """At most `calls` in `seconds`, per "account", or per "host" for all accounts of a PMS."""
 
     calls: int
     seconds: int
@@ -85,7 +85,7 @@ class Account(Protocol):
     def find_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any] | None: ...
     def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]: ...
     def bearer(self) -> dict[str, str]: ...
-    def bad_answer(self, why: str = ...) -> Unreachable: ...
+    def bad_response(self, reason: str = ...) -> Unreachable: ...
 
 
 class Provider(Protocol):

@@ -12,7 +12,7 @@ from portal.demo.pms.server import PmsReply, as_json
 from portal.listings.providers import ALL
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
-from portal.listings.providers.normal import DISAGREES, GONE
+from portal.listings.providers.normalize import DISAGREES, GONE
 from portal.remote import Unreachable
 from tests.listings.fakes.cloudbeds import FakeCloudbeds
 from tests.listings.fakes.guesty import FakeGuesty

@@ -14,7 +14,7 @@ from portal.demo.pms.server import PmsReply, as_json
 from portal.listings import providers
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
-from portal.listings.providers.normal import DISAGREES
+from portal.listings.providers.normalize import DISAGREES
 from portal.remote import Refused, Unreachable
 from tests.listings.fakes.known import account_of
 
