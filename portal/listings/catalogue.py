@@ -67,8 +67,8 @@ def find(workspace: Workspace, uuid: str) -> Listing:
     return listing
 
 
-def hold(listing: Listing) -> bool:
-    """Lock a listing; return False if it, or its account, has been removed meanwhile."""
+def lock_if_present(listing: Listing) -> bool:
+    """Lock a listing; return False if it or its account was removed meanwhile."""
     return lock(listing) and db.session.scalar(select(Listing.id).where(Listing.id == listing.id)) is not None
 
 

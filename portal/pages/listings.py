@@ -89,7 +89,7 @@ def switch(provider: str) -> ResponseReturnValue:
     """Switch a provider's Image CDN on or off."""
     definition = integrations.find_definition(current_user().workspace, provider)
     is_on, name = request.form.get("on") == "1", providers.ALL[definition.provider].name
-    integrations.switch(current_user().workspace, definition.provider, enabled=is_on)
+    integrations.switch_image_cdn(current_user().workspace, definition.provider, enabled=is_on)
     if is_on:
         return _back(
             f"The Image CDN is on. Existing copies of {name}’s pictures are used now; the rest are being copied."

@@ -66,7 +66,7 @@ def test_a_listing_is_no_job_while_the_image_cdn_is_off(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     for state in (COPIED, WAITING, FAILED, BUSY):
         rows.listing_of(account, state)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     assert shown(alice) == []
     assert activity.counts(alice.workspace) == (0, 0, 0, 0)
     assert not activity.has_failed(alice.workspace)

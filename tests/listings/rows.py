@@ -21,7 +21,7 @@ NOT_FOUND = "PMS image returns 404"
 
 def account_of(workspace: Workspace, name: str = "Alma", *, enabled: bool = True) -> IntegrationAccount:
     """A Hostaway account that is never synced; its last sync was the day before yesterday."""
-    integrations.switch(workspace, "hostaway", enabled=enabled)
+    integrations.switch_image_cdn(workspace, "hostaway", enabled=enabled)
     account = integrations.connect(workspace, "hostaway", {"clientId": name, "clientSecret": "secret"}, name=name)
     with work():
         account.synced_at, account.next_at = now() - timedelta(days=2), now() + timedelta(minutes=15)

@@ -116,12 +116,12 @@ def test_disabled_or_removed_pictures_are_not_retried(
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
     failed = stays.images()[1]
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     with pytest.raises(Conflict):
         copies.try_again(failed)
     copies.try_all_again(select(ListingImage.id))
     copies.run()
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     with pytest.raises(Conflict):
