@@ -1,4 +1,4 @@
-"""What people type to connect an account, checked before any connection is opened."""
+"""What people type to connect an account, validated before any connection is opened."""
 
 from __future__ import annotations
 
