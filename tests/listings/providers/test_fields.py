@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portal.errors import Invalid, NotFound
-from portal.listings.providers import ALL, find
+from portal.listings.providers import ALL, find, validated
 from tests.listings.fakes.known import Known, key_of
 
 
