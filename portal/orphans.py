@@ -39,10 +39,11 @@ REFERENCES: dict[str, tuple[FindReferenced, ...]] = {
 
 
 def collect() -> int:
-    """Delete due garbage, up to MAX_KEYS objects per call; return how many objects were deleted.
+    """Delete due garbage for up to COLLECT_FOR_S; return how many objects were deleted.
 
-    Objects that a bucket refuses to delete are due again after LEASE. Raises StorageFailed if a bucket doesn't answer,
-    after deleting the other bucket's garbage.
+    Takes MAX_KEYS objects at a time. When the time is up, the job is enqueued again for the rest. Objects that a bucket
+    refuses to delete are due again after LEASE. Raises StorageFailed if a bucket doesn't answer, after deleting the
+    other bucket's garbage.
     """
     end, count = time.monotonic() + COLLECT_FOR_S, 0
     failed: StorageFailed | None = None
@@ -67,21 +68,21 @@ def enqueue_missing() -> None:
         jobs.enqueue_missing([jobs.collect_garbage()])
 
 
-def find(grace: timedelta = GRACE, kept: timedelta | None = None) -> list[str]:
+def find(grace: timedelta = GRACE, keep_for: timedelta | None = None) -> list[str]:
     """Search both buckets for objects older than `grace` that no row refers to; return the keys that became garbage.
 
     An object under the key of a confirmed upload is garbage immediately: a client reused its URL, which is valid for
-    an hour. Any other such object is recorded as unknown, and is garbage if it is still unknown after `kept` (by
+    an hour. Any other such object is recorded as unknown, and is garbage if it is still unknown after `keep_for` (by
     default UNKNOWN_OBJECTS_KEPT_DAYS).
     """
     if not owns_buckets():
         return []
-    kept = timedelta(days=config.settings().unknown_objects_kept_days) if kept is None else kept
-    return [key for bucket in BUCKETS for key in _scan(bucket, grace, kept)]
+    keep_for = timedelta(days=config.settings().unknown_objects_kept_days) if keep_for is None else keep_for
+    return [key for bucket in BUCKETS for key in _scan(bucket, grace, keep_for)]
 
 
 def _claim() -> list[tuple[str, str]]:
-    """Lease due garbage, so that no other worker deletes it for LEASE; return the roles of the buckets and the keys."""
+    """Lease due garbage, so that no other worker deletes it for LEASE; return pairs of a bucket's role and a key."""
     due = select(Garbage).where(Garbage.next_at <= now()).order_by(Garbage.id).limit(storage.MAX_KEYS)
     with work():
         rows = list(db.session.scalars(held(due, Garbage, skip_locked=True)))
@@ -98,13 +99,13 @@ def _delete(bucket: Bucket, keys: Sequence[str]) -> int:
     if referenced:
         log.error("garbage is in use and is kept: bucket=%s objects=%d", bucket.name, len(referenced))
     refused = bucket.delete(*(set(keys) - referenced))
-    gone = set(keys) - set(refused)
+    gone = set(keys) - refused
     with work():
         forget(bucket, gone)
     return len(gone)
 
 
-def _scan(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str]:
+def _scan(bucket: Bucket, grace: timedelta, keep_for: timedelta) -> list[str]:
     began_at, seen = now(), 0
     reused: list[str] = []
     due: list[str] = []
@@ -114,7 +115,7 @@ def _scan(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str]:
         unreferenced = set(keys) - _referenced(bucket, keys) - _known_garbage(bucket, keys)
         used = retention.used_uploads(list(unreferenced)) if bucket.role == "uploads" else set()
         reused += used
-        due += _track_unknown(bucket, unreferenced - used, began_at, kept)
+        due += _track_unknown(bucket, unreferenced - used, began_at, keep_for)
     if len(due) > max(MAX_UNKNOWN, seen * MAX_UNKNOWN_SHARE):
         log.error(
             "too many unknown objects, none deleted (is this its database?): bucket=%s unknown=%d of %d",
@@ -132,8 +133,8 @@ def _scan(bucket: Bucket, grace: timedelta, kept: timedelta) -> list[str]:
     return [*reused, *due]
 
 
-def _track_unknown(bucket: Bucket, unknown: set[str], at: datetime, kept: timedelta) -> list[str]:
-    """Record when unknown objects were first and last seen; return the keys that were first seen `kept` ago."""
+def _track_unknown(bucket: Bucket, unknown: set[str], at: datetime, keep_for: timedelta) -> list[str]:
+    """Record when unknown objects were first and last seen; return the keys that were first seen `keep_for` ago."""
     with work():
         seen_before = select(UnknownObject).where(UnknownObject.bucket == bucket.role, UnknownObject.key.in_(unknown))
         first_seen_at = {row.key: row.first_seen_at for row in db.session.scalars(seen_before)}
@@ -142,7 +143,7 @@ def _track_unknown(bucket: Bucket, unknown: set[str], at: datetime, kept: timede
         common = {"bucket": bucket.role, "first_seen_at": at, "last_seen_at": at}
         if fresh := unknown - first_seen_at.keys():
             db.session.execute(insert(UnknownObject), [{"key": key, **common} for key in fresh])
-    return sorted(key for key in unknown if at - first_seen_at.get(key, at) >= kept)
+    return sorted(key for key in unknown if at - first_seen_at.get(key, at) >= keep_for)
 
 
 def _referenced(bucket: Bucket, keys: Sequence[str]) -> set[str]:

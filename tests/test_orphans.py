@@ -86,7 +86,7 @@ def test_an_object_that_gets_its_row_is_no_longer_unknown(owned: set[str]) -> No
 
 def test_objects_younger_than_a_day_are_ignored(owned: set[str]) -> None:
     stored("young")
-    assert orphans.find(kept=timedelta()) == []
+    assert orphans.find(keep_for=timedelta()) == []
     assert not db.session.scalars(select(UnknownObject)).all()
 
 
@@ -100,7 +100,7 @@ def test_keys_are_looked_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         return set(keys) - {"e"}
 
     monkeypatch.setitem(orphans.REFERENCES, "cdn", (counting,))
-    assert orphans.find(AT_ONCE, kept=timedelta()) == ["e"]
+    assert orphans.find(AT_ONCE, keep_for=timedelta()) == ["e"]
     assert asked == [2, 2, 1]
 
 
@@ -112,7 +112,7 @@ def test_a_bucket_with_too_many_unknown_objects_belongs_to_another_database(
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
     monkeypatch.setitem(orphans.REFERENCES, "cdn", (names(*keys[orphaned:]),))
-    found = orphans.find(AT_ONCE, kept=timedelta())
+    found = orphans.find(AT_ONCE, keep_for=timedelta())
     assert len(found) == (orphaned if is_ours else 0)
     assert ("is this its database?" in caplog.text) is not is_ours
 
@@ -125,7 +125,7 @@ def test_known_garbage_does_not_count_towards_the_unknown_share(
     stored(*keys)
     owned.add(keys[0])
     thrown_away(*keys[1:])
-    assert orphans.find(AT_ONCE, kept=timedelta()) == []
+    assert orphans.find(AT_ONCE, keep_for=timedelta()) == []
     assert orphans.collect() == 19
     assert left() == {keys[0]}
 
