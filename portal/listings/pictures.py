@@ -11,7 +11,7 @@ from portal.listings.sync import detection
 OFF = "off"  # a further state: the Image CDN is switched off
 
 
-class Row(NamedTuple):
+class PictureRow(NamedTuple):
     """A picture, and its ListingImage if there is one yet."""
 
     type: str
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     image: ListingImage | None
 
 
-def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
+def rows(listing: Listing, images: Sequence[ListingImage]) -> list[PictureRow]:
     """Return a row for the thumbnail and each gallery picture, in order, with its entry in `images`."""
     records = {(image.type, image.url_sha256): image for image in images if image.superseded_at is None}
     is_on = listing.account.definition.enable_images_cdn
@@ -31,11 +31,14 @@ def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
     for picture in detection.listed_pictures(listing):
         image = records.get((picture.type, detection.url_sha256(picture.url)))
         state = OFF if not is_on else catalogue.state_of(image) if image else WAITING
-        found.append(Row(picture.type, picture.position, picture.url, texts.get(picture.url, ""), state, image))
+        found.append(PictureRow(picture.type, picture.position, picture.url, texts.get(picture.url, ""), state, image))
     return found
 
 
-def former(images: Sequence[ListingImage]) -> list[Row]:
+def superseded_rows(images: Sequence[ListingImage]) -> list[PictureRow]:
     """Return a row for each image that the PMS no longer lists."""
-    gone = [image for image in images if image.superseded_at]
-    return [Row(image.type, image.position, image.original_url, "", catalogue.state_of(image), image) for image in gone]
+    superseded = [image for image in images if image.superseded_at]
+    return [
+        PictureRow(image.type, image.position, image.original_url, "", catalogue.state_of(image), image)
+        for image in superseded
+    ]
