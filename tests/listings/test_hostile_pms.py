@@ -111,7 +111,7 @@ def test_an_unusable_response_ends_the_sync_with_a_sentence_and_removes_nothing(
 ) -> None:
     monkeypatch.setattr(tasks, "RETRY_AFTER_S", (0,))
     monkeypatch.setattr(accounts, "MAX_VALUES", MAX_VALUES)
-    monkeypatch.setattr(accounts, "MAX_ANSWER_BYTES", MAX_BYTES)
+    monkeypatch.setattr(accounts, "MAX_RESPONSE_BYTES", MAX_BYTES)
     stays.synced(account)
     there, seen = stays.objects(), {}
     for case, (said, _) in WRONG.items():
