@@ -96,13 +96,18 @@ def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() ->
 
     One object more tells whose bucket it is.
     """
-    writes = [
+    assert matching(r"\b(storage\.\w+|bucket)\.(put|copy)\(") == ["portal/installation.py", "portal/inventory.py"]
+    assert matching(r"\binventory\.write\(") == ["portal/listings/copies/fetch.py", "portal/work.py"]
+
+
+def matching(pattern: str) -> list[str]:
+    """The files of the portal and the workers that hold a text of this pattern."""
+    return sorted(
         str(path.relative_to(ROOT))
         for path in sources(".py")
         if path.is_relative_to(ROOT / "portal") or path.is_relative_to(ROOT / "workers")
-        if re.search(r"\b(storage\.\w+|bucket)\.(put|copy)\(", path.read_text())
-    ]
-    assert sorted(writes) == ["portal/installation.py", "portal/listings/copies/fetch.py", "portal/work.py"]
+        if re.search(pattern, path.read_text())
+    )
 
 
 def test_the_table_of_rules_names_places_that_exist() -> None:

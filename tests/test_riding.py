@@ -14,6 +14,7 @@ from portal.db import db, writing
 from portal.images import properties
 from portal.images.models import Property
 from portal.infra import jobs, storage
+from portal.inventory import RENDITION
 from portal.work import riding, work
 from tests import factories
 from tests.conftest import MATRIX, Buckets
@@ -66,7 +67,7 @@ def test_a_block_that_raises_rolls_back_its_change_and_skips_the_rider(
 ) -> None:
     with pytest.raises(ZeroDivisionError), riding(rider):
         with work() as w:
-            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp", RENDITION)
             w.enqueue(jobs.make_variants(7))
         factories.home_of(alice.workspace)
         raise ZeroDivisionError
@@ -79,7 +80,7 @@ def test_the_last_change_is_rolled_back_with_its_objects(
 ) -> None:
     with pytest.raises(ZeroDivisionError), riding(rider):
         with work() as w:
-            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+            w.put(storage.cdn, "derived/a.webp", b"a", "image/webp", RENDITION)
             w.enqueue(jobs.make_variants(7))
         raise ZeroDivisionError
     assert buckets.listing() == set()
@@ -91,7 +92,7 @@ def test_a_rider_that_raises_rolls_back_the_change(alice: Person, buckets: Bucke
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), riding(falls), work() as w:
-        w.put(storage.cdn, "derived/a.webp", b"a", "image/webp")
+        w.put(storage.cdn, "derived/a.webp", b"a", "image/webp", RENDITION)
         db.session.add(Property(workspace_id=alice.workspace.id, name="Barn"))
     assert state() == (0, "free")
     assert buckets.listing() == set()

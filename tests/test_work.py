@@ -13,6 +13,7 @@ import portal.db
 from portal.db import db, release
 from portal.images.models import Property
 from portal.infra import jobs, storage
+from portal.inventory import RENDITION
 from portal.work import lock, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets
@@ -33,7 +34,7 @@ def test_a_change_commits_its_rows_then_drops_objects_and_enqueues_jobs(home: Pr
     with work() as w:
         assert lock(home)
         home.name = "Birch House"
-        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp", RENDITION)
         w.drop(storage.cdn, "derived/old.webp")
         w.enqueue(jobs.make_variants(7))
         assert ("frontage-cdn", "derived/old.webp") in buckets.listing(), "nothing is dropped before the commit"
@@ -51,7 +52,7 @@ def test_a_failed_change_leaves_rows_objects_and_queues_as_they_were(home: Prope
     with pytest.raises(Broken), work() as w:
         assert lock(home)
         home.name = "Birch House"
-        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp", RENDITION)
         w.drop(storage.cdn, "derived/old.webp")
         w.enqueue(jobs.make_variants(7))
         raise Broken
@@ -64,7 +65,7 @@ def test_a_failed_change_leaves_rows_objects_and_queues_as_they_were(home: Prope
 def test_a_commit_that_the_database_refuses_rolls_back_the_objects_too(alice: Person, buckets: Buckets) -> None:
     taken = factories.home_of(alice.workspace).uuid
     with pytest.raises(Exception, match=r"(?i)unique"), work() as w:
-        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp")
+        w.put(storage.cdn, "derived/new.webp", b"new", "image/webp", RENDITION)
         db.session.add(Property(workspace_id=alice.workspace.id, name="Twin", uuid=taken))
     assert buckets.listing() == set()
 

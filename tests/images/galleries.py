@@ -11,6 +11,7 @@ from portal.images import edit, gallery, keys
 from portal.images.edit import Added, Arranged, Change
 from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
 from portal.infra import storage
+from portal.inventory import LARGE, ORIGINAL, THUMB
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
@@ -43,9 +44,9 @@ def rows_without_pixels(home: Property, count: int) -> list[str]:
         for position in range(count):
             key, original_key = where.original_key("image/jpeg"), where.original_key("image/jpeg")
             large_key, thumb_key = where.variant_keys()
-            w.put(storage.uploads, original_key, b"x", "image/jpeg")
-            w.put(storage.cdn, large_key, b"x", "image/webp")
-            w.put(storage.cdn, thumb_key, b"x", "image/webp")
+            w.put(storage.uploads, original_key, b"x", "image/jpeg", ORIGINAL)
+            w.put(storage.cdn, large_key, b"x", "image/webp", LARGE)
+            w.put(storage.cdn, thumb_key, b"x", "image/webp", THUMB)
             images.append(
                 Image(
                     uuid=keys.uuid_in(key),

@@ -27,9 +27,7 @@ def opened(key: str | None) -> Pillow.Image:
 
 def corrupted(home: Property) -> Image:
     """A JPEG with valid headers whose pixels end early: it passes the confirm, not the decoder."""
-    image = factories.photo_in(home)
-    storage.uploads.put(image.original_key, factories.jpeg()[:400] + b"\xff\xd9", "image/jpeg")
-    return image
+    return factories.photo_in(home, factories.jpeg()[:400] + b"\xff\xd9")
 
 
 def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(
