@@ -14,6 +14,7 @@ from portal.images import originals, properties, variants
 from portal.images.models import Image, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
+from portal.inventory import digest
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
@@ -27,7 +28,11 @@ def opened(key: str | None) -> Pillow.Image:
 
 def corrupted(home: Property) -> Image:
     """A JPEG with valid headers whose pixels end early: it passes the confirm, not the decoder."""
-    return factories.photo_in(home, factories.jpeg()[:400] + b"\xff\xd9")
+    image, data = factories.photo_in(home), factories.jpeg()[:400] + b"\xff\xd9"
+    storage.uploads.put(image.original_key, data, "image/jpeg")
+    with work():
+        image.sha256 = digest(data)
+    return image
 
 
 def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(
