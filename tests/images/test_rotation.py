@@ -18,7 +18,7 @@ from portal.infra import storage
 from tests import factories
 from tests.conftest import BOTH, MATRIX, Buckets
 from tests.images.galleries import assert_whole, finished, now_in, rows_of
-from tests.images.test_variants import corrupted
+from tests.images.test_variants import corrupted, give_original
 
 WIDE = factories.jpeg(64, 48)  # dark at the top, light at the bottom
 ACCEPTS = frozenset({"image/webp"})
@@ -129,7 +129,7 @@ def test_a_failed_photo_can_be_rotated_only_if_its_file_is_valid(
     with pytest.raises(Invalid):
         edit.turn(home, [str(image.uuid)], 1)
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
-    storage.uploads.put(image.original_key, WIDE, "image/jpeg")
+    give_original(image, WIDE)
     edit.turn(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.variants, image.quarter_turns, image.failure_reason) == ("ready", 1, None)

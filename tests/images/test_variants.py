@@ -27,12 +27,17 @@ def opened(key: str | None) -> Pillow.Image:
 
 
 def corrupted(home: Property) -> Image:
-    """A JPEG with valid headers whose pixels end early: it passes the confirm, not the decoder."""
-    image, data = factories.photo_in(home), factories.jpeg()[:400] + b"\xff\xd9"
+    """A JPEG with valid headers whose pixels end early: the decoder rejects it."""
+    image = factories.photo_in(home)
+    give_original(image, factories.jpeg()[:400] + b"\xff\xd9")
+    return image
+
+
+def give_original(image: Image, data: bytes) -> None:
+    """Store other bytes as an image's original, as if they had been uploaded."""
     storage.uploads.put(image.original_key, data, "image/jpeg")
     with work():
         image.sha256 = digest(data)
-    return image
 
 
 def test_a_ready_image_has_a_large_and_a_thumb_under_the_contracts_keys(
@@ -98,7 +103,7 @@ def test_pixels_that_cannot_be_decoded_leave_a_sentence_on_the_row(home: Propert
 def test_a_failed_image_can_be_retried(home: Property, work_off: Callable[[], int]) -> None:
     image = corrupted(home)
     variants.make(image.id)
-    storage.uploads.put(image.original_key, factories.jpeg(), "image/jpeg")
+    give_original(image, factories.jpeg())
     variants.try_again(image)
     assert (image.variants, image.failure_reason, image.attempts) == ("pending", None, 0)
     work_off()
