@@ -72,7 +72,7 @@ class Facts(NamedTuple):
     type: str
     size_bytes: int | None
     sha256: str | None
-    etag: str | None
+    etag: str | None = None
     damage: str | None = None
     replaced_by: str | None = None
 
@@ -215,6 +215,18 @@ def damaged_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
             )
         )
     )
+
+
+def replaced_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys whose objects were replaced, and are kept under their old address."""
+    replaced = select(StoredObject.key).where(StoredObject.bucket == bucket.role, StoredObject.key.in_(keys))
+    return set(db.session.scalars(replaced.where(StoredObject.replaced_by.is_not(None))))
+
+
+def replaced_before(bucket: Bucket, moment: datetime, most: int) -> list[str]:
+    """Return the keys of objects that were replaced before a moment."""
+    replaced = select(StoredObject.key).where(StoredObject.bucket == bucket.role, StoredObject.replaced_by.is_not(None))
+    return list(db.session.scalars(replaced.where(StoredObject.replaced_at < moment).limit(most)))
 
 
 def _by_role(objects: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

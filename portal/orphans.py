@@ -33,7 +33,7 @@ MAX_UNKNOWN, MAX_UNKNOWN_SHARE = 200, 0.2  # if both are exceeded, the database 
 FindReferenced = Callable[[Sequence[str]], set[str]]  # returns those of the keys that a row refers to
 
 REFERENCES: dict[str, tuple[FindReferenced, ...]] = {
-    "cdn": (retention.referenced_cdn_keys, catalogue.referenced_cdn_keys),
+    "cdn": (retention.referenced_cdn_keys, retention.replaced_cdn_keys, catalogue.referenced_cdn_keys),
     "uploads": (retention.referenced_upload_keys,),
 }
 

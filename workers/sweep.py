@@ -41,6 +41,7 @@ def tidy() -> None:
     run_each(
         retention.expire_uploads,
         retention.forget_imports,
+        retention.expire_replaced,
         removal.drop_superseded_copies,
         orphans.find,
         orphans.enqueue_missing,

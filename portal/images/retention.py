@@ -6,9 +6,11 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, or_, select, union_all
 
+from portal import inventory
 from portal.db import db, now, release
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
 from portal.infra import storage
+from portal.inventory import REPLACED_KEPT
 from portal.work import held, work
 
 BATCH = 500
@@ -66,6 +68,19 @@ def used_uploads(keys: Sequence[str]) -> set[str]:
     """Return those of the keys whose upload was confirmed: an object there comes from a second PUT."""
     used = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_not(None))
     return set(db.session.scalars(used))
+
+
+def expire_replaced() -> int:
+    """Delete objects that were replaced REPLACED_KEPT ago, at most BATCH; return how many."""
+    with work() as w:
+        keys = inventory.replaced_before(storage.cdn, now() - REPLACED_KEPT, BATCH)
+        w.drop(storage.cdn, *keys)
+    return len(keys)
+
+
+def replaced_cdn_keys(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys whose objects were replaced, and are kept under their old address."""
+    return inventory.replaced_among(storage.cdn, keys)
 
 
 def referenced_cdn_keys(keys: Sequence[str]) -> set[str]:

@@ -12,10 +12,12 @@ from portal.work import Work
 
 PROPERTY_UPDATED = "property.updated"
 LISTING_IMAGES_UPDATED = "listing.images.updated"
+IMAGE_DAMAGED = "image.damaged"
 TEST = "webhook.test"
 EVENTS = {
     PROPERTY_UPDATED: "Photos or details of a property changed",
     LISTING_IMAGES_UPDATED: "Pictures of a PMS listing have new copies in the Image CDN",
+    IMAGE_DAMAGED: "A stored file of a photo is lost or changed and can't be repaired",
 }
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import exists, or_, select
 
+from portal import inventory
 from portal.config import settings
 from portal.db import db, is_storable, release
 from portal.errors import NotFound, TooMany
@@ -16,7 +17,8 @@ from portal.images.keys import LADDER, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
 from portal.images.variants import rendering
 from portal.infra import jobs, storage
-from portal.inventory import RENDITION
+from portal.infra.storage import Bucket
+from portal.inventory import ORIGINAL, RENDITION, Facts
 from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
 from portal.work import lock, quietly, work
@@ -83,34 +85,35 @@ def make_avif(image_id: int, width_px: int) -> None:
     image = db.session.get(Image, image_id)
     if image is None or image.variants != READY or (AVIF, width_px) in _existing(image):
         return
-    source = _RenditionSource.of(image)
+    source = RenditionSource.of(image)
     release()  # no transaction stays open while rendering
-    data = source.bucket_bytes()
-    if data is None:
-        return
+    data = source.read()
     rendition = derive(data, inspect(data), RenditionRecipe(width_px, AVIF))
     with suppress(NotFound):  # turned or deleted meanwhile
         _keep(image, source, width_px, AVIF, rendition.data)
 
 
 @dataclass(frozen=True)
-class _RenditionSource:
+class RenditionSource:
     """What a rendition is made from, as plain values: the large variant if there is one, else the original."""
 
     uuid: UUID
     version: int
-    key: str
-    is_original: bool
+    bucket: Bucket
+    facts: Facts
     quarter_turns: int
 
     @classmethod
-    def of(cls, image: Image) -> "_RenditionSource":
-        if image.large_key:
-            return cls(image.uuid, image.version, image.large_key, False, 0)
-        return cls(image.uuid, image.version, image.original_key, True, image.quarter_turns)
+    def of(cls, image: Image) -> "RenditionSource":
+        large = inventory.find(storage.cdn, image.large_key) if image.large_key else None
+        if large:
+            return cls(image.uuid, image.version, storage.cdn, large, 0)
+        original = Facts(image.original_key, ORIGINAL, image.type, None, image.sha256)
+        return cls(image.uuid, image.version, storage.uploads, original, image.quarter_turns)
 
-    def bucket_bytes(self) -> bytes | None:
-        return (storage.uploads if self.is_original else storage.cdn).get(self.key)
+    def read(self) -> bytes:
+        """Return the source's bytes. Raises Damaged."""
+        return inventory.verified(self.bucket, self.facts)
 
 
 def _existing(image: Image) -> dict[tuple[str, int], Form]:
@@ -126,9 +129,9 @@ def _make(image: Image, width: int, type: str) -> Form:
     """Render and keep a form, unless another thread has just done so."""
     if image.variants == FAILED and not image.large_key:
         raise NotFound("This photo could not be processed.", code="image_failed")
-    image_id, source = image.id, _RenditionSource.of(image)
+    image_id, source = image.id, RenditionSource.of(image)
     release()  # no transaction stays open while rendering
-    with _single_flight((image_id, source.version, width, type)) as has_slot:
+    with single_flight((image_id, source.version, width, type)) as has_slot:
         current = db.session.get(Image, image_id)
         if current is None or current.version != source.version:
             raise NotFound(GONE, code="image_not_found")
@@ -138,15 +141,13 @@ def _make(image: Image, width: int, type: str) -> Form:
         if not has_slot:
             return _next_best(forms, width, type)
         release()
-        data = source.bucket_bytes()
-        if data is None:
-            raise NotFound("The file of this photo is missing.", code="image_missing")
+        data = source.read()
         recipe = RenditionRecipe(width, type, source.quarter_turns)
         rendition = rendering.derived(data, inspect(data), recipe)
         return _keep(current, source, width, type, rendition.data)
 
 
-def _keep(image: Image, source: _RenditionSource, width: int, type: str, data: bytes) -> Form:
+def _keep(image: Image, source: RenditionSource, width: int, type: str, data: bytes) -> Form:
     """Store a rendition and its row; if another process was first, return that one's form."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:
@@ -192,7 +193,7 @@ _flights = _Flights()
 
 
 @contextmanager
-def _single_flight(what: object) -> Iterator[bool]:
+def single_flight(what: object) -> Iterator[bool]:
     """Let one thread at a time render `what`, in one of the process's slots.
 
     Yields False if no slot was free in time, or if too many renditions are waiting already.
