@@ -55,7 +55,7 @@ def work() -> Iterator[Work]:
         with _change() as change:
             yield change
         return
-    last.close()  # inside riding(), only the last change stays open: commit the one before it
+    last.close()  # inside before_last_commit(), only the last change stays open: commit the one before it
     with ExitStack() as this:
         change = this.enter_context(_change())
         yield change
@@ -64,12 +64,12 @@ def work() -> Iterator[Work]:
 
 
 @contextmanager
-def riding(rider: Callable[[], None]) -> Iterator[None]:
-    """Have `rider` change rows in the same commit as the last change inside the block.
+def before_last_commit(hook: Callable[[], None]) -> Iterator[None]:
+    """Run `hook` in the transaction of the last change inside the block, so that both are committed together.
 
-    Used to store the answer to a request, which is known only after the request's change. That change stays
-    uncommitted until the block ends and is rolled back if the block raises. If the block makes no change, the
-    rider's rows are committed alone.
+    It stores the answer to a request, which is known only after the request's change. That change stays uncommitted
+    until the block ends and is rolled back if the block or the hook raises. If the block makes no change, the hook's
+    rows are committed alone.
     """
     with ExitStack() as last:
         token = _last.set(last)
@@ -79,7 +79,7 @@ def riding(rider: Callable[[], None]) -> Iterator[None]:
             _last.reset(token)
         if not writing.get():
             last.enter_context(_change())
-        rider()
+        hook()
 
 
 _last: ContextVar[ExitStack | None] = ContextVar("last", default=None)

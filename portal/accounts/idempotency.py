@@ -64,7 +64,7 @@ def claim(workspace: Workspace, key: str, fingerprint: str, lease: timedelta = L
 
 
 def keep(claim: Claim, answer: Answer) -> None:
-    """Store the answer; `work.riding` makes this part of the transaction of the effect itself.
+    """Store the answer; `work.before_last_commit` makes this part of the transaction of the effect itself.
 
     Raises Conflict if the lease has expired and another run has taken over, so that this run's effect is rolled back.
     """

@@ -15,7 +15,7 @@ from portal.accounts.models import IdempotencyRecord, Workspace
 from portal.db import db, now
 from portal.errors import Conflict, Invalid
 from portal.images.models import Property
-from portal.work import riding, work
+from portal.work import before_last_commit, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -96,7 +96,7 @@ def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
     late = claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))
     mine = claimed(alice)
-    with pytest.raises(Conflict), riding(lambda: keep(late, Answer(201, "late", None, now()))):
+    with pytest.raises(Conflict), before_last_commit(lambda: keep(late, Answer(201, "late", None, now()))):
         factories.home_of(alice.workspace)
     assert db.session.query(Property).count() == 0
     release(late)
