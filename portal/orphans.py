@@ -21,7 +21,7 @@ from portal.infra import jobs, storage
 from portal.infra.storage import Bucket, Stored
 from portal.installation import owns_buckets
 from portal.listings import catalogue
-from portal.work import BUCKETS, held, quietly, work
+from portal.work import BUCKETS, for_update, quietly, work
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _claim() -> list[tuple[int, str, str]]:
     """Lease due garbage, so that no other worker deletes it for LEASE."""
     due = select(Garbage).where(Garbage.next_at <= now()).order_by(Garbage.id).limit(storage.MAX_KEYS)
     with work():
-        rows = list(db.session.scalars(held(due, Garbage, skip_locked=True)))
+        rows = list(db.session.scalars(for_update(due, Garbage, skip_locked=True)))
         claimed = [(row.id, row.bucket, row.key) for row in rows]
         leased = update(Garbage).where(Garbage.id.in_([id for id, _, _ in claimed]))
         db.session.execute(leased.values(next_at=now() + LEASE).execution_options(synchronize_session=False))

@@ -17,7 +17,7 @@ from portal.infra import jobs, storage
 from portal.infra.jobs import Job
 from portal.infra.storage import Bucket
 
-Rows = TypeVar("Rows", bound=Select[Any])
+Query = TypeVar("Query", bound=Select[Any])
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,9 @@ def _read_by_default(model: type[Base]) -> list[str]:
     return columns + [relation.key for relation in mapper.relationships if relation.lazy == "joined"]
 
 
-def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
-    """Make a SELECT lock its rows of this table as `lock()` does. Callers that lock several rows order them by id."""
-    return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
+def for_update(query: Query, of: type[Base], *, skip_locked: bool = False) -> Query:
+    """Make a SELECT lock its rows of one table, as `lock()` does. Callers that lock several rows order them by id."""
+    return query.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
 def discard(bucket: Bucket, key: str) -> None:

@@ -12,7 +12,7 @@ from portal.errors import NotFound
 from portal.images import gallery
 from portal.images.models import Deleted, Image, Property, Rendition
 from portal.infra import jobs, storage
-from portal.work import Work, held, work
+from portal.work import Work, for_update, work
 
 UNDO_KEPT = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
 
@@ -48,7 +48,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
     wanted = {as_uuid(uuid) for uuid in uuids}
     token = uuid4() if undoable else None
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
         gone = [image for image in rows if image.uuid in wanted]
         forget(w, gone, token)
@@ -60,10 +60,10 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
 def undelete(property: Property, token: str) -> int:
     """Restore the images of one deletion at their former positions; return how many. Raises OverQuota, NotFound."""
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
         bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
-        found = list(db.session.scalars(held(bin, Deleted)))
+        found = list(db.session.scalars(for_update(bin, Deleted)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.require_quota(property, len(found))

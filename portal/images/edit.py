@@ -78,7 +78,7 @@ def apply(property: Property, change: Change) -> None:
     with work() as w:
         # Render before the first statement: that one begins the transaction and takes the lock.
         made = rendering.render_all(w, prefix, sources)
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         _check_known(change, rows)
         before = gallery.state_of(rows)
         kept = _delete(w, rows, change.deleted)

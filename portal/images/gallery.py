@@ -9,7 +9,7 @@ from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
 from portal.images.models import Image, Listed, Property
 from portal.webhooks import events
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
 MAX_ALT_TEXT_LENGTH = 500  # Property Images API, "Confirm Upload"
 # Built once: building a statement takes longer than SQLite takes to execute it.
@@ -89,7 +89,7 @@ def insert(property: Property, image: Image, position: int | None) -> None:
     append(property, image)
     if position is None or position >= image.position:
         return
-    order = [other for other in hold(property) if other is not image]
+    order = [other for other in lock_images(property) if other is not image]
     order.insert(position, image)
     _number(order)
     if image is order[0] and order[1].is_main:
@@ -132,7 +132,7 @@ def checked_alt_text(text: str | None) -> str | None:
     return text if text and text.strip() else None
 
 
-def hold(property: Property, if_version: int | None = None) -> list[Image]:
+def lock_images(property: Property, if_version: int | None = None) -> list[Image]:
     """Lock the property and its images; return the images in order, freshly read.
 
     Raises NotFound if the property was deleted, Conflict if the gallery's version is not `if_version`.
@@ -143,7 +143,7 @@ def hold(property: Property, if_version: int | None = None) -> list[Image]:
         raise Conflict("The gallery has changed. Reload it and try again.", code="gallery_changed")
     # Locked in order of id, as everywhere: two changes that lock in different orders could deadlock.
     by_id = select(Image).where(Image.property_id == property.id).order_by(Image.id)
-    rows = db.session.scalars(held(by_id, Image).execution_options(populate_existing=True))
+    rows = db.session.scalars(for_update(by_id, Image).execution_options(populate_existing=True))
     return sorted(rows, key=lambda image: image.position)
 
 

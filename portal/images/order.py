@@ -17,7 +17,7 @@ def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None 
     """
     wanted = [as_uuid(uuid) for uuid in uuids]
     with work() as w:
-        rows = gallery.hold(property, if_version)
+        rows = gallery.lock_images(property, if_version)
         others = {image.uuid: image for image in rows}
         if len(set(wanted)) < len(wanted) or not others.keys() >= set(wanted):
             raise Invalid("Each image may be listed only once and must belong to this property.", code="image_ids")
@@ -32,7 +32,7 @@ def move(property: Property, uuid: str, after: str | None) -> None:
     becomes the cover. Raises Conflict if either image no longer exists.
     """
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         by_uuid = {image.uuid: image for image in rows}
         moved, anchor = by_uuid.get(as_uuid(uuid)), by_uuid.get(as_uuid(after or ""))
         if moved is None or (after and anchor is None):

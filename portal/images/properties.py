@@ -72,7 +72,7 @@ def delete(property: Property) -> None:
     with work() as w:
         if not lock(property):
             raise _absent()
-        deletion.forget(w, gallery.hold(property))
+        deletion.forget(w, gallery.lock_images(property))
         db.session.flush()
         bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(bin))

@@ -9,7 +9,7 @@ from sqlalchemy import CursorResult, delete, or_, select, union_all
 from portal.db import db, now, release
 from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
 from portal.infra import storage
-from portal.work import held, work
+from portal.work import for_update, work
 
 BATCH = 500
 IMPORTS_KEPT = timedelta(days=90)  # as history on the jobs page
@@ -25,7 +25,7 @@ def expire_uploads() -> int:
     while True:
         over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
         with work() as w:
-            uploads = list(db.session.scalars(held(over, Upload, skip_locked=True)))
+            uploads = list(db.session.scalars(for_update(over, Upload, skip_locked=True)))
             w.drop(storage.uploads, *(upload.key for upload in uploads))
             db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
         count += len(uploads)
@@ -40,7 +40,7 @@ def empty_bin() -> int:
         release()
         return 0
     with work() as w:
-        found = list(db.session.scalars(held(over, Deleted, skip_locked=True)))
+        found = list(db.session.scalars(for_update(over, Deleted, skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)

@@ -10,7 +10,7 @@ from portal.db import db, now, release
 from portal.errors import NotFound
 from portal.infra import jobs, storage
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
-from portal.work import Work, held, lock, quietly, work
+from portal.work import Work, for_update, lock, quietly, work
 
 CLEAR_FOR_S = 10  # imports share this queue
 BATCH = 500
@@ -79,7 +79,7 @@ def forget_superseded() -> int:
     )
     while True:
         with work() as w:
-            images = list(db.session.scalars(held(old.limit(BATCH), ListingImage, skip_locked=True)))
+            images = list(db.session.scalars(for_update(old.limit(BATCH), ListingImage, skip_locked=True)))
             keys = {image.key for image in images}
             for image in images:
                 image.key = image.image_hash = image.delivered_bytes = None
@@ -107,7 +107,7 @@ def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int])
 def _hold(listing_ids: Sequence[int]) -> None:
     """Lock listings by ascending id, the order that every transaction uses."""
     query = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-    db.session.scalars(held(query, Listing)).all()
+    db.session.scalars(for_update(query, Listing)).all()
 
 
 def _removed() -> Select[int]:
@@ -119,7 +119,7 @@ def _clear_some(account_id: int) -> int:
     """Delete a batch of a removed account's listings and their copies, and the account itself after the last one."""
     batch = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
     with work() as w:
-        ids = list(db.session.scalars(held(batch, Listing).execution_options(**WITH_REMOVED)))
+        ids = list(db.session.scalars(for_update(batch, Listing).execution_options(**WITH_REMOVED)))
         copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
         w.drop(storage.cdn, *set(db.session.scalars(copies)))
         db.session.execute(delete(Listing).where(Listing.id.in_(ids)))

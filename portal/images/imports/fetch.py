@@ -19,7 +19,7 @@ from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.remote.large import LargeBodies
-from portal.work import held, lock, work
+from portal.work import for_update, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, redirects included
@@ -84,7 +84,7 @@ def _claim(most: int) -> list[_Task]:
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(picked), ImportItem.next_at <= now())
-        rows = held(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
+        rows = for_update(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
         tasks = []
         for item in db.session.scalars(rows):
             item.attempts += 1

@@ -14,7 +14,7 @@ from portal.images.models import FAILED, PENDING, READY, Image, Property
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered, render
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
 WAITS_TOO_LONG = timedelta(seconds=15)  # then its job may be lost, for example by a FLUSHALL of Redis
@@ -83,7 +83,9 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(properties))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(db.session.scalars(held(failed.order_by(Image.id), Image)))  # by id: see gallery.hold
+        images = list(
+            db.session.scalars(for_update(failed.order_by(Image.id), Image))
+        )  # by id: see gallery.lock_images
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))

@@ -24,7 +24,7 @@ from portal.listings.models import IntegrationAccount, IntegrationDefinition, Sy
 from portal.listings.providers.account import PAGE_DEADLINE_S, HttpAccount
 from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_destination=4, per_workspace=4)  # a place is a PMS's host
 CANDIDATES = 200
@@ -94,7 +94,7 @@ def _claim(most: int) -> list[_Task]:
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(picked), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
-        free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
+        free = db.session.scalars(for_update(due, IntegrationAccount, skip_locked=True))
         return [task for account in free if (task := _started(account))]
 
 
