@@ -21,7 +21,7 @@ from portal.infra import jobs, storage
 from portal.infra.storage import Bucket, Stored
 from portal.installation import owns_buckets
 from portal.listings import catalogue
-from portal.work import BUCKETS, for_update, quietly, work
+from portal.work import BUCKETS, best_effort, for_update, work
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def collect() -> int:
             except StorageFailed as error:
                 failed = error
         if time.monotonic() > end:
-            quietly(jobs.enqueue, jobs.collect_garbage())
+            best_effort(jobs.enqueue, jobs.collect_garbage())
             break
     if failed:
         raise failed

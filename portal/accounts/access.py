@@ -18,7 +18,7 @@ from portal.accounts.models import ApiKey, Session, SignInLink, User, Workspace
 from portal.accounts.plans import PLANS
 from portal.db import as_uuid, db, now
 from portal.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
-from portal.work import lock, quietly, work
+from portal.work import best_effort, lock, work
 
 SESSION_LIFETIME = timedelta(days=30)
 LINK_LIFETIME = timedelta(hours=24)
@@ -163,7 +163,7 @@ def key_of_secret(secret: str) -> ApiKey:
     if key is None or not hmac.compare_digest(key.secret_sha256, sha256) or not key.is_valid(now()):
         raise Unauthorized("The API key is unknown, revoked or expired.")
     if key.last_used_at is None or now() - key.last_used_at > LAST_USE_RESOLUTION:
-        quietly(_record_use, key)
+        best_effort(_record_use, key)
     return key
 
 

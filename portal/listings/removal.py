@@ -10,7 +10,7 @@ from portal.db import db, now, release
 from portal.errors import NotFound
 from portal.infra import jobs, storage
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
-from portal.work import Work, for_update, lock, quietly, work
+from portal.work import Work, best_effort, for_update, lock, work
 
 CLEAR_FOR_S = 10  # imports share this queue
 BATCH = 500
@@ -59,7 +59,7 @@ def clear_leftovers() -> int:
     while account_id := db.session.scalar(_removed()):
         count += _clear_some(account_id)
         if time.monotonic() > end:
-            quietly(jobs.enqueue, jobs.clear_leftovers())
+            best_effort(jobs.enqueue, jobs.clear_leftovers())
             break
     release()
     return count

@@ -18,7 +18,7 @@ from portal.images.variants import rendering
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.render import resize
-from portal.work import lock, quietly, work
+from portal.work import best_effort, lock, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # of the large variant
@@ -72,7 +72,7 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
     found = found or forms.get((type, width)) or _make(image, width, type)
     release()  # no connection is held while bytes travel
     if wants_avif and found.type != AVIF:
-        quietly(jobs.enqueue_once, jobs.make_avif(image_id, width))
+        best_effort(jobs.enqueue_once, jobs.make_avif(image_id, width))
         return replace(found, lasts=False)
     return found
 
