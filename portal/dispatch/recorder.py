@@ -1,4 +1,4 @@
-"""Record the results of tasks: in groups if that works, else one by one, with retries after transient errors."""
+"""Record the results of tasks: in groups if that works, else one by one; transient errors are retried."""
 
 import logging
 import time
@@ -13,8 +13,8 @@ from portal.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
-HANGS_S = 2.0  # a result that takes this long to fail is not retried: every other result waits for it
+RETRY_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
+HANG_S = 2.0  # a recording that takes this long to fail is not retried: all other results wait for it
 TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
 
@@ -42,18 +42,18 @@ class _Failed(NamedTuple, Generic[Task, Outcome]):
 class Recorder(Generic[Task, Outcome]):
     """Keeps results that can't be recorded yet for a retry, so that no finished download is thrown away.
 
-    Results whose tasks have equal `together` keys are recorded in one change. If recording a result fails for good,
-    the outcome that `instead` makes of the error is recorded; without `instead`, the row is due again when its lease
-    ends.
+    Results whose tasks have equal `group_by` keys are recorded in one change. If recording a result fails for good,
+    the outcome that `fallback` returns for the error is recorded; without a fallback, the row is due again when its
+    lease ends.
     """
 
     def __init__(
         self,
         record: Callable[[Results[Task, Outcome]], None],
-        together: Callable[[Task], Hashable],
-        instead: Callable[[Exception], Outcome] | None,
+        group_by: Callable[[Task], Hashable],
+        fallback: Callable[[Exception], Outcome] | None,
     ) -> None:
-        self._record, self._together, self._instead = record, together, instead
+        self._record, self._group_by, self._fallback = record, group_by, fallback
         self._failed: list[_Failed[Task, Outcome]] = []
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class Recorder(Generic[Task, Outcome]):
         """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged."""
         groups: dict[Hashable, list[tuple[Task, Outcome]]] = {}
         for task, outcome in results:
-            groups.setdefault(self._together(task), []).append((task, outcome))
+            groups.setdefault(self._group_by(task), []).append((task, outcome))
         for group in groups.values():
             self._record_group(group)
         failed, self._failed = self._failed, []
@@ -86,14 +86,14 @@ class Recorder(Generic[Task, Outcome]):
         error = self._try([(task, outcome)])
         if error is None:
             return
-        hangs = time.monotonic() - began > HANGS_S
-        if isinstance(error, TRANSIENT) and failures < len(AGAIN_AFTER_S) and not hangs:
-            retry_at = time.monotonic() + AGAIN_AFTER_S[failures]
+        hung = time.monotonic() - began > HANG_S
+        if isinstance(error, TRANSIENT) and failures < len(RETRY_AFTER_S) and not hung:
+            retry_at = time.monotonic() + RETRY_AFTER_S[failures]
             self._failed.append(_Failed(task, outcome, failures + 1, retry_at))
             return
         module, row_id = type(task).__module__, task.candidate.id
         log.error("recording a result failed: module=%s row=%d", module, row_id, exc_info=error)
-        if self._instead and (worse := self._try([(task, self._instead(error))])):
+        if self._fallback and (worse := self._try([(task, self._fallback(error))])):
             log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=worse)
 
     def _try(self, results: Results[Task, Outcome]) -> Exception | None:

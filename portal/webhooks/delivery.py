@@ -67,9 +67,9 @@ def run() -> int:
         _post,
         _record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=BROKEN,
         successor=jobs.deliver_webhooks(),
-        together=lambda _: "all",
+        group_by=lambda _: "all",
     )
 
 

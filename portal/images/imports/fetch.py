@@ -54,7 +54,7 @@ class _FetchResult:
     is_ours: bool = False  # True: the fault is ours, so the attempt doesn't count
 
 
-BROKEN = _FetchResult(code="internal", message="Something went wrong on our side.")
+INTERNAL_ERROR = _FetchResult(code="internal", message="Something went wrong on our side.")
 _large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
@@ -65,15 +65,22 @@ def run() -> int:
         _fetch,
         _record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=INTERNAL_ERROR,
         successor=jobs.run_imports(),
-        instead=lambda error: _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
+        if_record_raises=lambda error: _FetchResult(
+            again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)
+        ),
     )
 
 
 def enqueue_missing() -> int:
     """Enqueue the job if URLs are due and it is neither queued nor running; return how many are due."""
     return dispatch.enqueue_missing(ImportItem.next_at, jobs.run_imports())
+
+
+def _postponed(error: Exception) -> _FetchResult:
+    """Return the result that postpones an item whose own result can't be recorded."""
+    return _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed))
 
 
 def _claim(most: int) -> list[_Task]:
@@ -95,7 +102,7 @@ def _claim(most: int) -> list[_Task]:
 
 def _task(item: ImportItem) -> _Task:
     property = item.job.property
-    candidate = Candidate(item.id, item.host, property.workspace_id, is_suspect=item.attempts > 1)
+    candidate = Candidate(item.id, item.host, property.workspace_id, is_retry=item.attempts > 1)
     return _Task(candidate, item.url, item.copy_key, StoragePrefix.of(property), item.attempts)
 
 

@@ -9,7 +9,7 @@ from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.images.models import ImportItem, ImportJob, Property
 
 # A destination is a host. The threads of one worker suffice for eight workspaces whose hosts all hang, and for others.
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_destination=4, per_workspace=8)
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=80, per_destination=4, per_workspace=8)
 CANDIDATES, PER_WORKSPACE = 1000, 40  # considered for each pick
 
 

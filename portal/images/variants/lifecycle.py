@@ -83,9 +83,8 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(properties))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(
-            db.session.scalars(for_update(failed.order_by(Image.id), Image))
-        )  # by id: see gallery.lock_images
+        by_id = failed.order_by(Image.id)  # as in gallery.lock_images
+        images = list(db.session.scalars(for_update(by_id, Image)))
         for image in images:
             _renew(image)
             w.enqueue(jobs.make_variants(image.id))

@@ -43,9 +43,9 @@ def run() -> int:
         perform,
         results.record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=BROKEN,
         successor=jobs.image_cdn_upload(),
-        together=lambda task: task.listing_id,
+        group_by=lambda task: task.listing_id,
     )
 
 
@@ -93,9 +93,8 @@ def _reset(failed: Sequence[Row[int, int]]) -> int:
     listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
         listings = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-        db.session.scalars(
-            for_update(listings, Listing)
-        ).all()  # before their images: the lock order of all transactions
+        # Listings before their images: the lock order of all transactions.
+        db.session.scalars(for_update(listings, Listing)).all()
         statement = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
         statement = statement.values(attempts=0, failure_reason=None, next_at=now())
         result = db.session.execute(statement.execution_options(synchronize_session=False))
@@ -186,7 +185,7 @@ def _started(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> T
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
     other = next((image for image in images if image.key and image not in due), None)
     return Task(
-        Candidate(first.id, first.host, listing.workspace_id, is_suspect=first.attempts > 1),
+        Candidate(first.id, first.host, listing.workspace_id, is_retry=first.attempts > 1),
         listing.listing_id,
         listing.prefix,
         first.original_url,
