@@ -78,7 +78,7 @@ def append(property: Property, *images: Image) -> None:
     for position, image in enumerate(images, start=used):  # positions are 0…n−1 without gaps
         image.position, image.is_main = position, position == used and not has_cover
     db.session.add_all(images)
-    touch(property)
+    bump_version(property)
 
 
 def insert(property: Property, image: Image, position: int | None) -> None:
@@ -96,13 +96,13 @@ def insert(property: Property, image: Image, position: int | None) -> None:
         _set_cover(image, order)
 
 
-def touch(property: Property) -> None:
+def bump_version(property: Property) -> None:
     """Increment the gallery's version after a change. Call it under the property's lock."""
     property.gallery_version += 1
     db.session.flush()
 
 
-def tell(w: Work, property: Property) -> None:
+def emit_updated(w: Work, property: Property) -> None:
     """Emit property.updated. Call it exactly once for each change that takes effect."""
     data = {"id": str(property.uuid), "numericId": property.id}
     events.emit(w, property.workspace_id, events.PROPERTY_UPDATED, data)
@@ -117,8 +117,8 @@ def describe(property: Property, uuid: str, alt_text: str | None) -> Image:
             raise NotFound("There is no such photo.", code="image_not_found")
         if image.alt_text != text:
             image.alt_text = text
-            touch(property)
-            tell(w, property)
+            bump_version(property)
+            emit_updated(w, property)
     return image
 
 
@@ -172,9 +172,9 @@ def set_order_and_cover(
         _set_cover(chosen, order)
     is_changed = before != state_of(order)
     if is_changed:
-        touch(property)
+        bump_version(property)
     if is_changed or is_renamed:
-        tell(w, property)
+        emit_updated(w, property)
 
 
 def _number(order: Sequence[Image]) -> None:

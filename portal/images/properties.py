@@ -55,7 +55,7 @@ def update(property: Property, changes: Mapping[str, Any]) -> Property:
         if not lock(property):
             raise _absent()
         if assign(property, values):
-            gallery.tell(w, property)
+            gallery.emit_updated(w, property)
     return property
 
 

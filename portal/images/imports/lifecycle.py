@@ -152,7 +152,7 @@ def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str =
     if not states.get(PENDING):
         job.completed_at = now()
         if states.get(READY):
-            gallery.tell(w, job.property)
+            gallery.emit_updated(w, job.property)
 
 
 def may_try(item: ImportItem) -> bool:

@@ -125,7 +125,7 @@ def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) ->
     gallery.append(property, *images)
     for image in images:
         w.enqueue(jobs.make_variants(image.id))
-    gallery.tell(w, property)
+    gallery.emit_updated(w, property)
 
 
 def _image(upload: Upload, received: Received) -> Image:
