@@ -66,10 +66,8 @@ def run() -> int:
         _record,
         limits=selection.LIMITS,
         if_perform_raises=INTERNAL_ERROR,
+        if_record_raises=_postponed,
         successor=jobs.run_imports(),
-        if_record_raises=lambda error: _FetchResult(
-            again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)
-        ),
     )
 
 

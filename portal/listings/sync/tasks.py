@@ -26,9 +26,8 @@ from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
 from portal.work import Work, for_update, lock, work
 
-LIMITS = ConcurrencyLimits(
-    quick_tasks=16, threads=32, per_destination=4, per_workspace=4
-)  # a destination is a PMS's host
+# A destination is a PMS's host.
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=32, per_destination=4, per_workspace=4)
 CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # after it, a page whose worker died is fetched again
 RETRY_AFTER_S = (5, 30, 120)  # pauses before a page is retried; then the sync fails
