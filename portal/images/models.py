@@ -113,7 +113,7 @@ class Rendition(Base):
     id: Mapped[Id]
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
     version: Mapped[int]  # of the image that it was rendered from
-    width: Mapped[int]  # px, one of keys.LADDER
+    width: Mapped[int]  # px, one of keys.RENDITION_WIDTHS
     type: Mapped[str] = mapped_column(String(20))
     key: Mapped[str] = mapped_column(String(200), unique=True)
     size_bytes: Mapped[int]
