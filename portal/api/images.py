@@ -27,7 +27,7 @@ IMAGE = {
     "altText": "Living room with hardwood floors",
     "order": 0,
 }
-URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
+RESIGN_AFTER = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
 
 blueprint = property_images_blueprint(
     "images_v1",
@@ -112,9 +112,9 @@ def etag_of(property: Property) -> str:
     return str(property.gallery_version)
 
 
-def with_good_urls(kept: Answer) -> Answer:
+def with_fresh_urls(kept: Answer) -> Answer:
     """Re-sign the upload URLs of a stored presign response if they have expired. The r2Keys stay the same."""
-    if now() - kept.at < URL_REPEATED_FOR:
+    if now() - kept.at < RESIGN_AFTER:
         return kept
     body = json.loads(kept.body)
     property = properties.find(auth.workspace(), (request.view_args or {})["id"])
@@ -126,7 +126,7 @@ def with_good_urls(kept: Answer) -> Answer:
 
 
 @blueprint.post("/presign", responses={200: PresignAnswer})
-@partial(idempotent, renew=with_good_urls)
+@partial(idempotent, renew=with_fresh_urls)
 def presign(path: PropertyPath, body: PresignBody) -> Response:
     """Get a presigned upload URL for one file."""
     property = properties.find(auth.workspace(), path.id)

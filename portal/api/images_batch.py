@@ -18,7 +18,7 @@ from portal.api.images import (
     arrived,
     etag_of,
     shown,
-    with_good_urls,
+    with_fresh_urls,
 )
 from portal.errors import Conflict
 from portal.images import deletion, order, properties, uploads
@@ -95,7 +95,7 @@ class ReorderAnswer(Data):
 
 
 @blueprint.post("/presign-batch", responses={200: PresignBatchAnswer})
-@partial(idempotent, renew=with_good_urls)
+@partial(idempotent, renew=with_fresh_urls)
 def presign_batch(path: PropertyPath, body: PresignBatchBody) -> Response:
     """Get presigned upload URLs for up to 20 files, all or none."""
     property = properties.find(auth.workspace(), path.id)

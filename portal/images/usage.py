@@ -41,7 +41,7 @@ class Outstanding(NamedTuple):
 def usage(workspace: Workspace) -> Usage:
     """Count a workspace's properties, photos and bytes, always with at most four statements."""
     in_workspace = Property.workspace_id == workspace.id
-    homes = db.session.scalar(select(func.count()).select_from(Property).where(in_workspace)) or 0
+    properties = db.session.scalar(select(func.count()).select_from(Property).where(in_workspace)) or 0
     size = func.coalesce(func.sum(Image.size_bytes), 0) + func.coalesce(func.sum(Image.large_size_bytes), 0)
     stored = select(func.count(), size).select_from(Image).join(Property, Image.property_id == Property.id)
     photos, size_bytes = db.session.execute(stored.where(in_workspace)).one()
@@ -49,8 +49,8 @@ def usage(workspace: Workspace) -> Usage:
     grouped = select(Image.property_id, number).join(Property, Image.property_id == Property.id).where(in_workspace)
     fullest = db.session.execute(grouped.group_by(Image.property_id).order_by(number.desc()).limit(1)).first()
     if fullest is None:
-        return Usage(homes, photos, int(size_bytes), None, 0)
-    return Usage(homes, photos, int(size_bytes), db.session.get(Property, fullest[0]), fullest[1])
+        return Usage(properties, photos, int(size_bytes), None, 0)
+    return Usage(properties, photos, int(size_bytes), db.session.get(Property, fullest[0]), fullest[1])
 
 
 def imports_this_month(workspace: Workspace) -> Imports:

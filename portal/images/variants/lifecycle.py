@@ -33,8 +33,8 @@ class Stored(NamedTuple):
     height: int
 
 
-class _Basis(NamedTuple):
-    """What an attempt is based on, as plain values."""
+class _Attempt(NamedTuple):
+    """An attempt to make variants: the image's state when it began, as plain values."""
 
     version: int
     original_key: str
@@ -48,21 +48,21 @@ def make(image_id: int) -> None:
     If the photo can't be processed, the row gets the reason. Raises StorageFailed, so that RQ retries the job.
     """
     image = db.session.get(Image, image_id)
-    basis = _start(image) if image else None
-    if image is None or basis is None:
+    attempt = _start(image) if image else None
+    if image is None or attempt is None:
         return None
     try:
-        original = storage.uploads.get(basis.original_key)
+        original = storage.uploads.get(attempt.original_key)
         if original is None:
-            return _fail(image, basis, ORIGINAL_IS_GONE)
-        rendered = render(original, inspect(original), basis.quarter_turns)
+            return _fail(image, attempt, ORIGINAL_IS_GONE)
+        rendered = render(original, inspect(original), attempt.quarter_turns)
         with work() as w:
-            stored = store(w, basis.prefix, rendered)
-            if not _is_current(image, basis):
+            stored = store(w, attempt.prefix, rendered)
+            if not _is_current(image, attempt):
                 return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
             swap(w, image, stored)
     except Invalid as refusal:
-        _fail(image, basis, refusal.message)
+        _fail(image, attempt, refusal.message)
     except StorageFailed:
         _take_back_attempt(image)  # the bucket's fault, not the photo's
         raise
@@ -118,8 +118,8 @@ def swap(w: Work, image: Image, stored: Stored) -> None:
     image.failure_reason = None
 
 
-def _start(image: Image) -> _Basis | None:
-    """Count the attempt in advance, so that crashes count too; return None if there is nothing to do."""
+def _start(image: Image) -> _Attempt | None:
+    """Begin an attempt, counted in advance so that crashes count too; return None if there is nothing to do."""
     with work():
         if not lock(image) or image.variants != PENDING:
             return None
@@ -129,17 +129,17 @@ def _start(image: Image) -> _Basis | None:
         image.attempts += 1
         image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Basis(image.version, image.original_key, image.quarter_turns, prefix)
+        return _Attempt(image.version, image.original_key, image.quarter_turns, prefix)
 
 
-def _is_current(image: Image, basis: _Basis) -> bool:
+def _is_current(image: Image, attempt: _Attempt) -> bool:
     """Lock the image; return whether it is still pending and unchanged since the attempt began."""
-    return lock(image) and image.variants == PENDING and image.version == basis.version
+    return lock(image) and image.variants == PENDING and image.version == attempt.version
 
 
-def _fail(image: Image, basis: _Basis, reason: str) -> None:
+def _fail(image: Image, attempt: _Attempt, reason: str) -> None:
     with work():
-        if _is_current(image, basis):
+        if _is_current(image, attempt):
             _set_failed(image, reason)
 
 
