@@ -26,7 +26,7 @@ def sweep() -> None:
         sync.enqueue_missing,
         copies.enqueue_missing,
         removal.enqueue_missing,
-        retention.empty_bin,
+        retention.purge_deleted_images,
         orphans.enqueue_missing,
     )
 
@@ -40,7 +40,7 @@ def collect_garbage() -> None:
 def tidy() -> None:
     run_each(
         retention.expire_uploads,
-        retention.forget_imports,
+        retention.delete_old_imports,
         removal.forget_superseded,
         orphans.find,
         orphans.enqueue_missing,

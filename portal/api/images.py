@@ -16,8 +16,8 @@ from portal.api.bodies import Body, Data, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.db import now
 from portal.images import gallery, keys, properties, uploads
-from portal.images.models import Image, Listed, Property
-from portal.images.uploads import Announced, Arrived
+from portal.images.models import Image, ListedImage, Property
+from portal.images.uploads import AnnouncedFile, UploadedFile
 from portal.infra import storage
 
 R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE are the contract's examples
@@ -131,7 +131,7 @@ def presign(path: PropertyPath, body: PresignBody) -> Response:
     """Get a presigned upload URL for one file."""
     property = properties.find(auth.workspace(), path.id)
     most = property.workspace.plan.images_per_property  # read before the commit, which would reload it
-    (upload,) = uploads.presign(property, [announced(body)])
+    (upload,) = uploads.presign(property, [announced_file(body)])
     data = Presigned(upload_url=uploads.url_of(upload), r2_key=upload.key, max_images=most)
     return answer(PresignAnswer(data=data))
 
@@ -141,7 +141,7 @@ def presign(path: PropertyPath, body: PresignBody) -> Response:
 def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
     """Confirm an upload: add the file to the property's images."""
     property = properties.find(auth.workspace(), path.id)
-    ((image, is_new),) = uploads.confirm(property, [arrived(body)], added_by=auth.api_key().name)
+    ((image, is_new),) = uploads.confirm(property, [uploaded_file(body)], added_by=auth.api_key().name)
     location = url_for(".show", id=path.id, imageId=image.uuid)
     response = answer(ImageAnswer(data=shown(image)), 201, location)
     if not is_new:  # a repeat, after the first response was lost
@@ -164,14 +164,14 @@ def describe(path: ImagePath, body: DescribeBody) -> Response:
     return answer(ImageAnswer(data=shown(gallery.describe(property, path.image_id, body.alt_text))))
 
 
-def announced(body: PresignBody) -> Announced:
-    return Announced(body.file_name, body.content_type.lower(), body.size_bytes)
+def announced_file(body: PresignBody) -> AnnouncedFile:
+    return AnnouncedFile(body.file_name, body.content_type.lower(), body.size_bytes)
 
 
-def arrived(body: ConfirmBody) -> Arrived:
-    return Arrived(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
+def uploaded_file(body: ConfirmBody) -> UploadedFile:
+    return UploadedFile(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
 
 
-def shown(image: Image | Listed) -> ImageData:
+def shown(image: Image | ListedImage) -> ImageData:
     """Return an image as the Property Images API represents it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

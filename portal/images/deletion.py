@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from portal.db import as_uuid, db, now
 from portal.errors import NotFound
 from portal.images import gallery
-from portal.images.models import Deleted, Image, Property, Rendition
+from portal.images.models import DeletedImage, Image, Property, Rendition
 from portal.infra import jobs, storage
 from portal.work import Work, for_update, work
 
@@ -62,8 +62,10 @@ def undelete(property: Property, token: str) -> int:
     with work() as w:
         rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
-        bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
-        found = list(db.session.scalars(for_update(bin, Deleted)))
+        by_token = select(DeletedImage).where(
+            DeletedImage.property_id == property.id, DeletedImage.token == as_uuid(token)
+        )
+        found = list(db.session.scalars(for_update(by_token, DeletedImage)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.require_quota(property, len(found))
@@ -88,7 +90,7 @@ def forget(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
     w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(ids))))
     if token and images:
-        db.session.execute(insert(Deleted), [_kept(image, token) for image in images])
+        db.session.execute(insert(DeletedImage), [_kept(image, token) for image in images])
     else:
         w.drop(storage.uploads, *(image.original_key for image in images))
     for image in images:
@@ -105,12 +107,12 @@ def _kept(image: Image, token: UUID) -> dict[str, Any]:
     }
 
 
-def _restored(property: Property, deleted: Deleted) -> Image:
+def _restored(property: Property, deleted: DeletedImage) -> Image:
     columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
     if "turns" in columns:  # deleted by the previous release
         columns["quarter_turns"] = columns.pop("turns")
     return Image(property_id=property.id, original_key=deleted.original_key, **columns)
 
 
-def _covers(found: Sequence[Deleted]) -> set[UUID]:
+def _covers(found: Sequence[DeletedImage]) -> set[UUID]:
     return {as_uuid(deleted.columns["uuid"]) for deleted in found if deleted.columns["is_main"]}

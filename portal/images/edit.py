@@ -25,7 +25,7 @@ TURNS = range(4)  # Manage Property Images, "Rotate Images on Upload": clockwise
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedFile:
     """A file to add. `read` returns its bytes and may be called more than once."""
 
     read: Callable[[], bytes]
@@ -34,7 +34,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class ArrangedImage:
     """An image's new position. `url` is the image's URL before this change, which may rotate it."""
 
     image_id: int
@@ -49,9 +49,9 @@ class Change:
 
     deleted: frozenset[int] = frozenset()
     turned: Mapping[int, int] = field(default_factory=dict)  # image id → clockwise quarters
-    added: Sequence[Added] = ()
+    added: Sequence[AddedFile] = ()
     main_added: int | None = None  # index in `added` of the new cover
-    arranged: Sequence[Arranged] | None = None
+    arranged: Sequence[ArrangedImage] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)  # of the property
     added_by: str = ""
     leaves_waiting: bool = False  # True: variants of images that aren't turned here are left to the workers
@@ -191,7 +191,7 @@ def _renew(w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], mad
 
 
 def _image(
-    w: Work, property: Property, prefix: StoragePrefix, file: Added, made: RenderedPhoto, added_by: str
+    w: Work, property: Property, prefix: StoragePrefix, file: AddedFile, made: RenderedPhoto, added_by: str
 ) -> Image:
     key = prefix.original_key(made.picture.type)
     image = Image(

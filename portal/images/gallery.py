@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, func, select
 
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
-from portal.images.models import Image, Listed, Property
+from portal.images.models import Image, ListedImage, Property
 from portal.webhooks import events
 from portal.work import Work, for_update, lock, work
 
@@ -38,9 +38,9 @@ def images(property: Property) -> list[Image]:
     return list(db.session.scalars(select(Image).where(Image.property_id == property.id).order_by(Image.position)))
 
 
-def listed(property: Property) -> list[Listed]:
+def listed(property: Property) -> list[ListedImage]:
     """Return the gallery in order, for reading only: takes a fifth of the time of `images`."""
-    return [Listed(*row) for row in db.session.execute(LISTED, {"property_id": property.id})]
+    return [ListedImage(*row) for row in db.session.execute(LISTED, {"property_id": property.id})]
 
 
 def find(property: Property, uuid: str) -> Image:

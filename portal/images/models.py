@@ -95,7 +95,7 @@ class Image(Base):
     renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
 
 
-class Listed(NamedTuple):
+class ListedImage(NamedTuple):
     """The columns of an image that a list shows: cheaper to load than whole rows."""
 
     uuid: UUID
@@ -204,7 +204,7 @@ class ImportBudget(Base):
     used: Mapped[int] = mapped_column(default=0)
 
 
-class Deleted(Base):
+class DeletedImage(Base):
     """A deleted image that can still be restored: its row as plain data; its original stays in the uploads bucket."""
 
     __tablename__ = "deleted_image"

@@ -9,7 +9,7 @@ from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
 from portal.images import deletion, gallery, imports
-from portal.images.models import Deleted, Image, Property, Upload
+from portal.images.models import DeletedImage, Image, Property, Upload
 from portal.infra import pagination, storage
 from portal.infra.search import matching
 from portal.work import lock, work
@@ -74,10 +74,10 @@ def delete(property: Property) -> None:
             raise _absent()
         deletion.forget(w, gallery.lock_images(property))
         db.session.flush()
-        bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
-        w.drop(storage.uploads, *db.session.scalars(bin))
-        awaited = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
-        w.drop(storage.uploads, *db.session.scalars(awaited))
+        deleted = select(DeletedImage.original_key).where(DeletedImage.property_id == property.id)
+        w.drop(storage.uploads, *db.session.scalars(deleted))
+        unconfirmed = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
+        w.drop(storage.uploads, *db.session.scalars(unconfirmed))
         imports.abandon(property)
         db.session.delete(property)
 

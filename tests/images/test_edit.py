@@ -11,7 +11,7 @@ from portal.accounts import plans
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem
 from portal.images import deletion, edit, gallery, keys, order, properties, uploads, variants
-from portal.images.edit import Added, Arranged, Change
+from portal.images.edit import AddedFile, ArrangedImage, Change
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
@@ -33,16 +33,16 @@ def four_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def meanwhile(app: Flask) -> Callable[[Callable[[], object]], Added]:
+def meanwhile(app: Flask) -> Callable[[Callable[[], object]], AddedFile]:
     """A file whose reading runs another action: after the edit's first look, before its lock."""
 
-    def file(action: Callable[[], object]) -> Added:
+    def file(action: Callable[[], object]) -> AddedFile:
         def read() -> bytes:
             with app.app_context():
                 action()
             return picture()
 
-        return Added(read, "meanwhile.jpg")
+        return AddedFile(read, "meanwhile.jpg")
 
     return file
 
@@ -125,11 +125,11 @@ WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
     "rotates an unknown photo": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
     "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
     "places a deleted photo": (
-        lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
+        lambda a, url: Change(deleted=frozenset({a}), arranged=[ArrangedImage(a, url, 0, True)]),
         NotFound,
     ),
-    "another URL": (lambda a, url: Change(arranged=[Arranged(a, url[:-1], 0, True)]), NotFound),
-    "twice": (lambda a, url: Change(arranged=[Arranged(a, url, 0, True)] * 2), Invalid),
+    "another URL": (lambda a, url: Change(arranged=[ArrangedImage(a, url[:-1], 0, True)]), NotFound),
+    "twice": (lambda a, url: Change(arranged=[ArrangedImage(a, url, 0, True)] * 2), Invalid),
     "no such cover": (lambda a, url: Change(added=[added()], main_added=1), Invalid),
     "no photo": (lambda a, url: Change(added=[added(b"no photo"), added()]), Invalid),
     "half a photo": (lambda a, url: Change(added=[added(), added(factories.jpeg()[:400] + b"\xff\xd9")]), Invalid),
@@ -162,7 +162,7 @@ def test_ids_of_other_workspaces_are_as_absent_as_unknown_ids(
     (next_door,) = finished(factories.home_of(home.workspace, "Next door"), 1)
     before, objects = (rows_of(home.id), rows_of(foreign.id)), buckets.listing()
     for other in (theirs, next_door, 2**40):
-        there = Arranged(other, keys.image_url(now_in(foreign)[0]), 0, True)
+        there = ArrangedImage(other, keys.image_url(now_in(foreign)[0]), 0, True)
         for wanted in (Change(turned={other: 1}), Change(turned={other: 0}), Change(arranged=[there])):
             with pytest.raises(NotFound, match="no such photo"):
                 edit.apply(home, wanted)

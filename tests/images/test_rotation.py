@@ -27,7 +27,7 @@ ACCEPTS = frozenset({"image/webp"})
 @pytest.fixture
 def one(home: Property) -> Image:
     """A finished image with one rendition."""
-    edit.apply(home, Change(added=[edit.Added(lambda: WIDE, "a.jpg")]))
+    edit.apply(home, Change(added=[edit.AddedFile(lambda: WIDE, "a.jpg")]))
     (image,) = now_in(home)
     renditions.best(image, ACCEPTS, 320)
     return image

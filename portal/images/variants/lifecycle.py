@@ -22,7 +22,7 @@ TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrup
 ORIGINAL_IS_GONE = "The original of this photo is missing from storage. Upload it again."
 
 
-class Stored(NamedTuple):
+class StoredVariants(NamedTuple):
     """Both variants in the bucket: the values of an Image row, without the bytes."""
 
     large_key: str
@@ -98,16 +98,16 @@ def enqueue_missing() -> int:
     return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
 
-def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
+def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> StoredVariants:
     """Store both variants under fresh keys. No row refers to them yet."""
     large_key, thumb_key = prefix.variant_keys()
     w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type)
     w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type)
     size_bytes = len(rendered.large.data)
-    return Stored(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
+    return StoredVariants(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
 
 
-def swap(w: Work, image: Image, stored: Stored) -> None:
+def swap(w: Work, image: Image, stored: StoredVariants) -> None:
     """Give an image its new variants; the old ones are deleted after the commit. Call it under the image's lock."""
     w.drop(storage.cdn, image.large_key, image.thumb_key)
     image.large_key, image.thumb_key = stored.large_key, stored.thumb_key

@@ -14,7 +14,7 @@ from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import StoragePrefix
-from portal.images.variants.lifecycle import Stored
+from portal.images.variants.lifecycle import StoredVariants
 from portal.infra import storage
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
@@ -50,7 +50,7 @@ class RenderedPhoto:
 
     source: RenderSource
     picture: Picture
-    variants: Stored
+    variants: StoredVariants
     original_key: str | None
     sha256: str
     size_bytes: int

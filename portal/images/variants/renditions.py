@@ -53,7 +53,7 @@ def is_named(key: str) -> bool:
 
 
 def rendition_width(wanted_px: int | None) -> int:
-    """Return the smallest of RENDITION_WIDTHS that is at least `wanted_px`; if there is none, or for None, the largest."""
+    """Return the smallest of RENDITION_WIDTHS that is at least `wanted_px`, or the largest if none is, or for None."""
     return next((width for width in RENDITION_WIDTHS if wanted_px and width >= wanted_px), RENDITION_WIDTHS[-1])
 
 
