@@ -176,7 +176,7 @@ def is_operator(user: User) -> bool:
     return user.is_admin and user.workspace_id == first
 
 
-def demand(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
+def require(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
     """Raise Forbidden if the key lacks the scope, or the admin role."""
     if scope and scope not in key.scopes:
         raise Forbidden(f"The API key lacks the scope {scope}.", details={"scope": scope})

@@ -95,7 +95,7 @@ def change(added_by: str) -> Change:
         raise Invalid(f"newImageRotations has {len(quarters)} rotations for {len(photos)} files.", code="rotation")
     return Change(
         deleted=frozenset(body.images_to_delete),
-        turned={int(image_id): quarters for image_id, quarters in body.existing_image_rotations.items()},
+        rotated={int(image_id): quarters for image_id, quarters in body.existing_image_rotations.items()},
         added=[
             AddedFile(photo.read, photo.file_name, (quarters + [0] * len(photos))[index])
             for index, photo in enumerate(photos)

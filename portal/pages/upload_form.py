@@ -53,7 +53,7 @@ def _add(property: Property) -> None:
             raise Invalid("Choose one or more photos.", code="empty")
         added = [AddedFile(file.read, file.file_name) for file in sent.files]
         try:
-            wanted = Change(added=added, added_by=user.name or user.email, leaves_waiting=True)
+            wanted = Change(added=added, added_by=user.name or user.email, leaves_pending=True)
             edit.apply(property, wanted)
         except Invalid as refused:
             index = (refused.details or {}).get("index", -1)
