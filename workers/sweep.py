@@ -45,7 +45,7 @@ def tidy() -> None:
         orphans.find,
         orphans.enqueue_missing,
         delivery.forget,
-        idempotency.forget,
+        idempotency.delete_expired,
     )
 
 

@@ -45,7 +45,7 @@ def idempotent(
         if isinstance(claimed, Answer):
             return _replay(renew(claimed) if renew else claimed)
         try:
-            with before_last_commit(lambda: idempotency.keep(claimed, _kept(response))):
+            with before_last_commit(lambda: idempotency.store_answer(claimed, _kept(response))):
                 response = view(*args, **kwargs)
         except Exception:
             best_effort(idempotency.release, claimed)
