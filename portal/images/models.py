@@ -8,7 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import Workspace
-from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
+from portal.db import Base, Id, Moment, NullableMoment, PublicId, now
 
 PENDING, READY, FAILED = "pending", "ready", "failed"
 
@@ -79,7 +79,7 @@ class Image(Base):
     quarter_turns: Mapped[int] = mapped_column("turns", default=0)  # clockwise, relative to the original, 0 to 3
     version: Mapped[int] = mapped_column(default=1)  # incremented by each change to the pixels
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
-    pending_since: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    pending_since: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # None unless pending
     started_at: Mapped[Moment | None]  # of the latest attempt
     attempts: Mapped[int] = mapped_column(default=0)  # incremented before the attempt, so crashes count too
     failure_reason: Mapped[str | None] = mapped_column(String(300))
@@ -181,7 +181,7 @@ class ImportItem(Base):
     alt_text: Mapped[str | None] = mapped_column(String(500))  # of the future image
     copy_key: Mapped[str | None] = mapped_column(String(200))  # of our copy in the CDN bucket, used instead of the URL
     state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (imported) or failed
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # None unless pending
     fetching_until: Mapped[Moment | None]  # end of the lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     code: Mapped[str | None] = mapped_column(String(40))  # why it failed, for programs

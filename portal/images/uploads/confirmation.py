@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from portal.db import db, is_storable, now, read_anew
+from portal.db import db, is_storable, now, reload
 from portal.errors import Invalid, NotFound, Problem
 from portal.images import gallery, keys
 from portal.images.models import Image, Property, Upload
@@ -57,7 +57,7 @@ def confirm(property: Property, files: Sequence[UploadedFile], *, added_by: str 
         ]
         if new := [image for image, is_new in confirmed if is_new]:
             _add(w, property, new, added_by)
-    read_anew([image for image, _ in confirmed])
+    reload([image for image, _ in confirmed])
     return confirmed
 
 
