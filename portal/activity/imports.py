@@ -56,7 +56,7 @@ class Imports(JobSource[ImportJob]):
         if row.completed_at is None:
             is_busy = any(item.fetching_until and item.fetching_until > at for item in row.items)
             return RUNNING if is_busy else WAITING
-        return FAILED if row.completed_at > at - CONCERNS_FOR and any(map(imports.may_try, row.items)) else DONE
+        return FAILED if row.completed_at > at - CONCERNS_FOR and any(map(imports.may_retry, row.items)) else DONE
 
     def try_again(self, row: ImportJob) -> None:
         imports.try_again(row)

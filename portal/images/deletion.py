@@ -51,7 +51,7 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
         rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
         gone = [image for image in rows if image.uuid in wanted]
-        forget(w, gone, token)
+        remove(w, gone, token)
         kept = [image for image in rows if image not in gone]
         gallery.set_order_and_cover(w, property, before, kept)
     return Deletion(len(gone), str(token) if token and gone else None)
@@ -84,7 +84,7 @@ def undelete(property: Property, token: str) -> int:
     return len(found)
 
 
-def forget(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
+def remove(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
     """Delete the rows and objects of images. With a token, the rows' data and the originals are kept for UNDO_KEPT."""
     ids = [image.id for image in images]
     w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))

@@ -162,7 +162,7 @@ def _to_render(change: Change, images: Sequence[Image]) -> Iterable[RenderSource
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
     """Delete images from the gallery; return the remaining ones."""
-    deletion.forget(w, [image for image in rows if image.id in ids])
+    deletion.remove(w, [image for image in rows if image.id in ids])
     db.session.flush()
     return [image for image in rows if image.id not in ids]
 
@@ -180,7 +180,7 @@ def _replace_variants(
     if made.source.may_fail:  # a worker was faster, or the image was deleted
         return w.drop(storage.cdn, made.variants.large_key, made.variants.thumb_key)
     if image is None or not is_same:
-        raise Conflict("Somebody else turned this photo. Reload the gallery and try again.", code="gallery_changed")
+        raise Conflict("Somebody else rotated this photo. Reload the gallery and try again.", code="gallery_changed")
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
     image.started_at = None  # no job rendered these variants

@@ -72,13 +72,13 @@ def delete(property: Property) -> None:
     with work() as w:
         if not lock(property):
             raise _absent()
-        deletion.forget(w, gallery.lock_images(property))
+        deletion.remove(w, gallery.lock_images(property))
         db.session.flush()
         deleted = select(DeletedImage.original_key).where(DeletedImage.property_id == property.id)
         w.drop(storage.uploads, *db.session.scalars(deleted))
         unconfirmed = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
         w.drop(storage.uploads, *db.session.scalars(unconfirmed))
-        imports.abandon(property)
+        imports.release_budget(property)
         db.session.delete(property)
 
 

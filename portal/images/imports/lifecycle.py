@@ -21,7 +21,7 @@ MAX_URLS = 20  # Property Images API, "Import Images by URL"
 MAX_URL_LENGTH = 2048  # the same
 DUPLICATE = "duplicate_url"
 FAILED_ITEM = and_(ImportItem.state == FAILED, ImportItem.code != DUPLICATE)
-"""Items that may be retried: all failed ones except duplicates. `may_try` is the same rule for one item."""
+"""Items that may be retried: all failed ones except duplicates. `may_retry` is the same rule for one item."""
 
 Status = Literal["pending", "processing", "completed", "failed"]  # Property Images API, "Poll Import Job"
 
@@ -77,9 +77,9 @@ def start(
     with work() as w:
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        fresh = len(set(urls))
-        gallery.require_quota(property, fresh)
-        _reserve(property.workspace, month, fresh)
+        distinct = len(set(urls))
+        gallery.require_quota(property, distinct)
+        _reserve(property.workspace, month, distinct)
         job = ImportJob(property_id=property.id, month=month, added_by=added_by)
         db.session.add(job)
         db.session.flush()
@@ -144,7 +144,7 @@ def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str =
     job = item.job
     if code:
         _fail(item, code, message)
-        _give_back(job.property.workspace, job.month)
+        _release(job.property.workspace, job.month)
     else:
         item.state, item.next_at, item.fetching_until = READY, None, None
     db.session.flush()
@@ -155,7 +155,7 @@ def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str =
             gallery.emit_updated(w, job.property)
 
 
-def may_try(item: ImportItem) -> bool:
+def may_retry(item: ImportItem) -> bool:
     return item.state == FAILED and item.code != DUPLICATE
 
 
@@ -168,7 +168,7 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
         property = db.session.get(Property, job.property_id)
         if property is None or not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        failed = [item for item in items(job) if may_try(item) and because in (None, (item.host, item.message or ""))]
+        failed = [item for item in items(job) if may_retry(item) and because in (None, (item.host, item.message or ""))]
         gallery.require_quota(property, len(failed))
         _reserve(property.workspace, job.month, len(failed))
         for item in failed:
@@ -179,7 +179,7 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
             w.enqueue(jobs.run_imports())
 
 
-def abandon(property: Property) -> None:
+def release_budget(property: Property) -> None:
     """Return the budget that a property's pending items have reserved, before it is deleted. Under its lock."""
     waiting = (
         select(ImportJob.month, func.count())
@@ -188,7 +188,7 @@ def abandon(property: Property) -> None:
         .group_by(ImportJob.month)
     )
     for month, count in db.session.execute(waiting).all():
-        _give_back(property.workspace, month, count)
+        _release(property.workspace, month, count)
 
 
 def _checked(urls: Sequence[str], most: int) -> Sequence[str]:
@@ -224,7 +224,7 @@ def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
     db.session.flush()
 
 
-def _give_back(workspace: Workspace, month: str, count: int = 1) -> None:
+def _release(workspace: Workspace, month: str, count: int = 1) -> None:
     lock(workspace)
     row = db.session.scalar(_budget_of(workspace.id, month).execution_options(populate_existing=True))
     if row:

@@ -27,6 +27,6 @@ def cancel(property: Property, key: str) -> str | None:
             db.session.delete(upload)
             return file_name
         before = gallery.state_of(rows)
-        deletion.forget(w, [image for image in rows if image.uuid == upload.image_uuid])
+        deletion.remove(w, [image for image in rows if image.uuid == upload.image_uuid])
         gallery.set_order_and_cover(w, property, before, [image for image in rows if image.uuid != upload.image_uuid])
     return file_name
