@@ -65,4 +65,4 @@ class Imports(JobSource[ImportJob]):
         """Retry failed links, import by import. Raises OverQuota; imports before that one stay retried."""
         failed = self.failures_of(select(ImportItem.job_id), workspace, cause)
         for job in db.session.scalars(select(ImportJob).where(ImportJob.id.in_(failed)).order_by(ImportJob.id)).all():
-            imports.try_again(job, because=(cause.place, cause.reason) if cause else None)
+            imports.try_again(job, cause=(cause.place, cause.reason) if cause else None)

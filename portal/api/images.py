@@ -102,7 +102,7 @@ def list_images(path: PropertyPath) -> Response:
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.listed(property)]))
+        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.list_images(property)]))
     response.set_etag(etag)
     return response
 

@@ -32,7 +32,7 @@ class ConcurrencyLimits:
 
     def saturated(self, in_flight: Sequence[Candidate]) -> tuple[list[Hashable], list[int]]:
         """Return the destinations and the workspaces that have reached their limits."""
-        destinations, workspaces = _counted(in_flight)
+        destinations, workspaces = _counts(in_flight)
         return (
             [destination for destination, count in destinations.items() if count >= self.per_destination],
             [workspace for workspace, count in workspaces.items() if count >= self.per_workspace],
@@ -43,7 +43,7 @@ class ConcurrencyLimits:
 
         Ties are broken at random: otherwise one workspace would get every slot that becomes free.
         """
-        destinations, workspaces = _counted(in_flight)
+        destinations, workspaces = _counts(in_flight)
         retries = sum(candidate.is_retry for candidate in in_flight)
         waiting: dict[int, deque[Candidate]] = {}
         for candidate in due:
@@ -70,5 +70,5 @@ class ConcurrencyLimits:
         return destinations[candidate.destination] < self.per_destination
 
 
-def _counted(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
+def _counts(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
     return Counter(each.destination for each in candidates), Counter(each.workspace_id for each in candidates)

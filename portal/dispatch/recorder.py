@@ -18,19 +18,19 @@ HANG_S = 2.0  # a recording that takes this long to fail is not retried: all oth
 TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
 
-class Leased(Protocol):
+class LeasedRow(Protocol):
     """A row leased to this worker, as plain values, since it is performed in a thread without the database."""
 
     @property
     def candidate(self) -> Candidate: ...
 
 
-Task = TypeVar("Task", bound=Leased)
+Task = TypeVar("Task", bound=LeasedRow)
 Outcome = TypeVar("Outcome")
 Results = Sequence[tuple[Task, Outcome]]
 
 
-class _Failed(NamedTuple, Generic[Task, Outcome]):
+class _FailedResult(NamedTuple, Generic[Task, Outcome]):
     """A result that could not be recorded yet."""
 
     task: Task
@@ -54,7 +54,7 @@ class Recorder(Generic[Task, Outcome]):
         fallback: Callable[[Exception], Outcome] | None,
     ) -> None:
         self._record, self._group_by, self._fallback = record, group_by, fallback
-        self._failed: list[_Failed[Task, Outcome]] = []
+        self._failed: list[_FailedResult[Task, Outcome]] = []
 
     def __len__(self) -> int:
         """Return how many results wait for a retry."""
@@ -89,12 +89,12 @@ class Recorder(Generic[Task, Outcome]):
         hung = time.monotonic() - began > HANG_S
         if isinstance(error, TRANSIENT) and failures < len(RETRY_AFTER_S) and not hung:
             retry_at = time.monotonic() + RETRY_AFTER_S[failures]
-            self._failed.append(_Failed(task, outcome, failures + 1, retry_at))
+            self._failed.append(_FailedResult(task, outcome, failures + 1, retry_at))
             return
         module, row_id = type(task).__module__, task.candidate.id
         log.error("recording a result failed: module=%s row=%d", module, row_id, exc_info=error)
-        if self._fallback and (worse := self._try([(task, self._fallback(error))])):
-            log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=worse)
+        if self._fallback and (second_error := self._try([(task, self._fallback(error))])):
+            log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=second_error)
 
     def _try(self, results: Results[Task, Outcome]) -> Exception | None:
         try:

@@ -14,7 +14,7 @@ from portal.images.models import DeletedImage, Image, Property, Rendition
 from portal.infra import jobs, storage
 from portal.work import Work, for_update, work
 
-UNDO_KEPT = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
+UNDO_PERIOD = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
 
 KEPT_COLUMNS = (
     "key",
@@ -34,7 +34,7 @@ KEPT_COLUMNS = (
 
 
 class Deletion(NamedTuple):
-    """How many images were deleted, and the token that undoes the deletion, if it can be undone."""
+    """How many images were deleted, and the token that undoes it, if it can be undone."""
 
     images: int
     undo_token: str | None
@@ -43,7 +43,7 @@ class Deletion(NamedTuple):
 def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) -> Deletion:
     """Delete images; those that don't belong to this property are skipped, as the Property Images API demands.
 
-    All public objects are deleted. An undoable deletion keeps the private originals for UNDO_KEPT.
+    All public objects are deleted. An undoable deletion keeps the private originals for UNDO_PERIOD.
     """
     wanted = {as_uuid(uuid) for uuid in uuids}
     token = uuid4() if undoable else None
@@ -85,25 +85,25 @@ def undelete(property: Property, token: str) -> int:
 
 
 def remove(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
-    """Delete the rows and objects of images. With a token, the rows' data and the originals are kept for UNDO_KEPT."""
+    """Delete the rows and objects of images. With a token, keep the rows' data and the originals for UNDO_PERIOD."""
     ids = [image.id for image in images]
     w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(ids))))
     if token and images:
-        db.session.execute(insert(DeletedImage), [_kept(image, token) for image in images])
+        db.session.execute(insert(DeletedImage), [_deleted_values(image, token) for image in images])
     else:
         w.drop(storage.uploads, *(image.original_key for image in images))
     for image in images:
         db.session.delete(image)
 
 
-def _kept(image: Image, token: UUID) -> dict[str, Any]:
+def _deleted_values(image: Image, token: UUID) -> dict[str, Any]:
     return {
         "token": token,
         "property_id": image.property_id,
         "original_key": image.original_key,
         "columns": {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)},
-        "expires_at": now() + UNDO_KEPT,
+        "expires_at": now() + UNDO_PERIOD,
     }
 
 

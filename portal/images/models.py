@@ -105,7 +105,7 @@ class ListedImage(NamedTuple):
 
 
 class Rendition(Base):
-    """A form of an image in one width and type, rendered on demand and kept in the CDN bucket."""
+    """An image in one width and type, rendered on demand and kept in the CDN bucket."""
 
     __tablename__ = "rendition"
     __table_args__ = (UniqueConstraint("image_id", "version", "width", "type"),)

@@ -45,7 +45,7 @@ def move(property: Property, uuid: str, after: str | None) -> None:
 
 def move_to(property: Property, uuid: str, position: int) -> None:
     """Move an image to a zero-based position, clamped to the gallery. Raises Conflict if it no longer exists."""
-    others = [str(image.uuid) for image in gallery.listed(property) if image.uuid != as_uuid(uuid)]
+    others = [str(image.uuid) for image in gallery.list_images(property) if image.uuid != as_uuid(uuid)]
     position = max(0, min(position, len(others)))
     move(property, uuid, after=others[position - 1] if position else None)
 

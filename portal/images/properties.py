@@ -18,9 +18,10 @@ TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # maximum length, ch
 NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # maximum
 MAX_PAGE = 100
 SEARCHED = (Property.name, Property.address, Property.external_ref)
-MINE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
-BY_ID, BY_UUID = MINE.where(Property.id == bindparam("ref")), MINE.where(Property.uuid == bindparam("ref"))
-"""Built once, as every API call uses one: building a statement takes longer than SQLite takes to execute it."""
+IN_WORKSPACE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
+BY_ID = IN_WORKSPACE.where(Property.id == bindparam("ref"))
+BY_UUID = IN_WORKSPACE.where(Property.uuid == bindparam("ref"))
+"""Built once, as every API call uses one of them: building a statement takes longer than SQLite takes to execute it."""
 
 
 class Page(NamedTuple):
@@ -31,7 +32,7 @@ class Page(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the table of properties shows in a row."""
+    """A row of the table of properties."""
 
     property: Property
     photos: int
@@ -122,21 +123,21 @@ def summaries(properties: list[Property]) -> list[Summary]:
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values to store. Raises Invalid, whose details have a sentence for each invalid field."""
     values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, most in TEXTS.items():
         if name in fields:
             values[name] = text = str(fields[name] or "").strip()
             if len(text) > most:
-                wrong[name] = f"At most {most} characters."
+                errors[name] = f"At most {most} characters."
     if "name" in values and not values["name"]:
-        wrong["name"] = "A property needs a name."
+        errors["name"] = "A property needs a name."
     for name, most in NUMBERS.items():
         if name in fields:
             values[name] = number = fields[name]
             if number is not None and not 0 <= number <= most:
-                wrong[name] = f"From 0 to {most}."
-    if wrong:
-        raise Invalid("Some fields are invalid.", code="fields", details=wrong)
+                errors[name] = f"From 0 to {most}."
+    if errors:
+        raise Invalid("Some fields are invalid.", code="fields", details=errors)
     return values
 
 

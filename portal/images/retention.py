@@ -23,9 +23,9 @@ def expire_uploads() -> int:
     """
     count = 0
     while True:
-        over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
+        expired = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
         with work() as w:
-            uploads = list(db.session.scalars(for_update(over, Upload, skip_locked=True)))
+            uploads = list(db.session.scalars(for_update(expired, Upload, skip_locked=True)))
             w.drop(storage.uploads, *(upload.key for upload in uploads))
             db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
         count += len(uploads)
@@ -34,13 +34,13 @@ def expire_uploads() -> int:
 
 
 def purge_deleted_images() -> int:
-    """Delete images whose undo period is over, with their originals, for good; return how many, at most BATCH."""
-    over = select(DeletedImage).where(DeletedImage.expires_at < now()).limit(BATCH)
-    if not db.session.scalar(over.limit(1)):
+    """Delete images whose undo period is expired, with their originals, for good; return how many, at most BATCH."""
+    expired = select(DeletedImage).where(DeletedImage.expires_at < now()).limit(BATCH)
+    if not db.session.scalar(expired.limit(1)):
         release()
         return 0
     with work() as w:
-        found = list(db.session.scalars(for_update(over, DeletedImage, skip_locked=True)))
+        found = list(db.session.scalars(for_update(expired, DeletedImage, skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)

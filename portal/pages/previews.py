@@ -56,7 +56,7 @@ def _small(key: str) -> bytes | None:
         data = storage.cdn.get(key)
         if data is None:
             raise NotFound("There is no such photo.", code="image_not_found")
-        return rendering.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
+        return rendering.in_sandbox(resize, data, inspect(data), WIDTH_PX, "image/webp").data
     except Refused as refused:
         if refused.code == TOO_SLOW:
             raise

@@ -228,7 +228,7 @@ def test_confirm_succeeds_while_redis_is_down_and_the_job_is_enqueued_later(
     finally:
         jobs.connect(settings())
     assert jobs.queue(jobs.PIXELS).count == 0
-    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "LATE_AFTER", timedelta(0))
     assert variants.enqueue_missing() == 1
     assert variants.enqueue_missing() == 0, "a job that is in its queue is not enqueued twice"
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_variants-{image.id}"]

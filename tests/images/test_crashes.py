@@ -27,7 +27,7 @@ def confirm(property_id: int, arrived: UploadedFile) -> None:
 
 
 def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "LATE_AFTER", timedelta(0))
     variants.enqueue_missing()
     work_off()
     collect_orphans()

@@ -118,7 +118,7 @@ def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
 
 
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
-    """Count an import's progress. When it ends, it is completed if anything was imported, else failed."""
+    """Count an import's progress. An ended import is completed if any image was imported, else failed."""
     imported = sum(item.state == READY for item in its_items)
     status: Status
     if job.completed_at:
@@ -159,16 +159,16 @@ def may_retry(item: ImportItem) -> bool:
     return item.state == FAILED and item.code != DUPLICATE
 
 
-def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None:
+def try_again(job: ImportJob, *, cause: tuple[str, str] | None = None) -> None:
     """Retry failed items; budget and room are checked and reserved again. Raises OverQuota.
 
-    `because`, a host and a message, restricts it to the items that failed for that reason.
+    `cause`, a host and a message, restricts it to the items that failed for that reason.
     """
     with work() as w:
         property = db.session.get(Property, job.property_id)
         if property is None or not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        failed = [item for item in items(job) if may_retry(item) and because in (None, (item.host, item.message or ""))]
+        failed = [item for item in items(job) if may_retry(item) and cause in (None, (item.host, item.message or ""))]
         gallery.require_quota(property, len(failed))
         _reserve(property.workspace, job.month, len(failed))
         for item in failed:
@@ -180,7 +180,7 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
 
 
 def release_budget(property: Property) -> None:
-    """Return the budget that a property's pending items have reserved, before it is deleted. Under its lock."""
+    """Release the budget reserved by the pending items of a property that is deleted. Call it under its lock."""
     waiting = (
         select(ImportJob.month, func.count())
         .join(ImportItem, ImportItem.job_id == ImportJob.id)

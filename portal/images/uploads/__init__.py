@@ -3,7 +3,7 @@
 from portal.images.uploads.cancellation import cancel
 from portal.images.uploads.confirmation import ConfirmedUpload, UploadedFile, confirm
 from portal.images.uploads.presigning import (
-    CONFIRMABLE,
+    CONFIRMABLE_FOR,
     MAX_FILE_NAME_LENGTH,
     MAX_SIZE_BYTES,
     OUTSTANDING_PER_PLAN,
@@ -16,7 +16,7 @@ from portal.images.uploads.presigning import (
 )
 
 __all__ = [
-    "CONFIRMABLE",
+    "CONFIRMABLE_FOR",
     "MAX_FILE_NAME_LENGTH",
     "MAX_SIZE_BYTES",
     "OUTSTANDING_PER_PLAN",

@@ -19,7 +19,7 @@ from portal.work import lock, work
 MAX_SIZE_BYTES = 10 * 1024 * 1024
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 MAX_FILE_NAME_LENGTH = 255
-CONFIRMABLE = timedelta(hours=24)  # longer than the URL is valid: a file PUT in time may be confirmed later
+CONFIRMABLE_FOR = timedelta(hours=24)  # longer than the URL is valid: a file PUT in time may be confirmed later
 OUTSTANDING_PER_PLAN = 3  # how many unconfirmed uploads a property may have, as a multiple of its plan's images
 
 OUTSTANDING = select(func.count()).where(  # built once, since every presign uses it
@@ -57,7 +57,7 @@ def presign(property: Property, files: Sequence[AnnouncedFile]) -> list[Reserved
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         limit = gallery.require_quota(property, len(files)).limit
-        _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
+        _check_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         prefix = keys.StoragePrefix.of(property)
         reserved = [
             ReservedUpload(
@@ -65,7 +65,7 @@ def presign(property: Property, files: Sequence[AnnouncedFile]) -> list[Reserved
             )
             for file in files
         ]
-        common = {"property_id": property.id, "expires_at": now() + CONFIRMABLE}
+        common = {"property_id": property.id, "expires_at": now() + CONFIRMABLE_FOR}
         db.session.execute(insert(Upload), [{**each._asdict(), **common} for each in reserved])
     return reserved
 
@@ -89,7 +89,7 @@ def _check(file: AnnouncedFile, index: int) -> None:
         raise refused("file_name", f"A file name must have 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
 
 
-def _demand_few_outstanding(property: Property, wanted: int, most: int) -> None:
+def _check_outstanding(property: Property, wanted: int, most: int) -> None:
     if (db.session.scalar(OUTSTANDING, {"property_id": property.id, "at": now()}) or 0) + wanted > most:
         raise TooMany(
             f"This property has {most} uploads that were never confirmed. Confirm them, or wait until they expire.",

@@ -17,7 +17,7 @@ from portal.pixels.render import Rendered, render
 from portal.work import Work, for_update, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
-WAITS_TOO_LONG = timedelta(seconds=15)  # then its job may be lost, for example by a FLUSHALL of Redis
+LATE_AFTER = timedelta(seconds=15)  # then a pending image's job may be lost, for example by a FLUSHALL of Redis
 TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
 ORIGINAL_IS_GONE = "The original of this photo is missing from storage. Upload it again."
 
@@ -72,7 +72,7 @@ def try_again(image: Image) -> None:
     """Make a failed image pending and enqueue its job. Does nothing unless it has failed."""
     with work() as w:
         if lock(image) and image.variants == FAILED:
-            _renew(image)
+            _reset(image)
             w.enqueue(jobs.make_variants(image.id))
 
 
@@ -86,14 +86,14 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         by_id = failed.order_by(Image.id)  # as in gallery.lock_images
         images = list(db.session.scalars(for_update(by_id, Image)))
         for image in images:
-            _renew(image)
+            _reset(image)
             w.enqueue(jobs.make_variants(image.id))
     return len(images)
 
 
 def enqueue_missing() -> int:
-    """Enqueue the job of every image that has waited too long and whose job is missing; return how many."""
-    late = select(Image.id).where(Image.pending_since < now() - WAITS_TOO_LONG).order_by(Image.pending_since)
+    """Enqueue the job of every image that has been pending for long and whose job is missing; return how many."""
+    late = select(Image.id).where(Image.pending_since < now() - LATE_AFTER).order_by(Image.pending_since)
     waiting: Iterable[int] = db.session.scalars(late.limit(10_000)).all()
     return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
@@ -147,7 +147,7 @@ def _set_failed(image: Image, reason: str) -> None:
     image.variants, image.pending_since, image.failure_reason = FAILED, None, reason[:300]
 
 
-def _renew(image: Image) -> None:
+def _reset(image: Image) -> None:
     image.variants, image.pending_since, image.failure_reason = PENDING, now(), None
     image.attempts, image.started_at = 0, None
 

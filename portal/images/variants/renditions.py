@@ -89,7 +89,7 @@ def make_avif(image_id: int, width_px: int) -> None:
         return
     rendition = resize(data, inspect(data), width_px, AVIF)
     with suppress(NotFound):  # rotated or deleted meanwhile
-        _keep(image, source, width_px, AVIF, rendition.data)
+        _store(image, source, width_px, AVIF, rendition.data)
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,11 @@ def _make(image: Image, width: int, type: str) -> RenditionFile:
         data = source.bucket_bytes()
         if data is None:
             raise NotFound("The file of this photo is missing.", code="image_missing")
-        rendition = rendering.in_child(resize, data, inspect(data), width, type, source.quarter_turns)
-        return _keep(current, source, width, type, rendition.data)
+        rendition = rendering.in_sandbox(resize, data, inspect(data), width, type, source.quarter_turns)
+        return _store(current, source, width, type, rendition.data)
 
 
-def _keep(image: Image, source: _RenditionSource, width: int, type: str, data: bytes) -> RenditionFile:
+def _store(image: Image, source: _RenditionSource, width: int, type: str, data: bytes) -> RenditionFile:
     """Store a rendition and its row; if another process was first, return its rendition."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:
