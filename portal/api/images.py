@@ -102,7 +102,7 @@ def list_images(path: PropertyPath) -> Response:
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.list_images(property)]))
+        response = answer(ImagesAnswer(data=[image_data(image) for image in gallery.list_images(property)]))
     response.set_etag(etag)
     return response
 
@@ -143,7 +143,7 @@ def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
     property = properties.find(auth.workspace(), path.id)
     ((image, is_new),) = uploads.confirm(property, [uploaded_file(body)], added_by=auth.api_key().name)
     location = url_for(".show", id=path.id, imageId=image.uuid)
-    response = answer(ImageAnswer(data=shown(image)), 201, location)
+    response = answer(ImageAnswer(data=image_data(image)), 201, location)
     if not is_new:  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -153,7 +153,7 @@ def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
 def show(path: ImagePath) -> Response:
     """Get one image."""
     image = gallery.find(properties.find(auth.workspace(), path.id), path.image_id)
-    return answer(ImageAnswer(data=shown(image)))
+    return answer(ImageAnswer(data=image_data(image)))
 
 
 @blueprint.patch("/<imageId>", responses={200: ImageAnswer})
@@ -161,7 +161,7 @@ def show(path: ImagePath) -> Response:
 def describe(path: ImagePath, body: DescribeBody) -> Response:
     """Change an image's alt text."""
     property = properties.find(auth.workspace(), path.id)
-    return answer(ImageAnswer(data=shown(gallery.describe(property, path.image_id, body.alt_text))))
+    return answer(ImageAnswer(data=image_data(gallery.describe(property, path.image_id, body.alt_text))))
 
 
 def announced_file(body: PresignBody) -> AnnouncedFile:
@@ -172,6 +172,6 @@ def uploaded_file(body: ConfirmBody) -> UploadedFile:
     return UploadedFile(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
 
 
-def shown(image: Image | ListedImage) -> ImageData:
+def image_data(image: Image | ListedImage) -> ImageData:
     """Return an image as the Property Images API represents it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

@@ -16,7 +16,7 @@ from portal.api.images import (
     PresignBody,
     announced_file,
     etag_of,
-    shown,
+    image_data,
     uploaded_file,
     with_fresh_urls,
 )
@@ -110,7 +110,7 @@ def confirm_batch(path: PropertyPath, body: ConfirmBatchBody) -> Response:
     """Confirm up to 20 uploads, all or none."""
     property = properties.find(auth.workspace(), path.id)
     confirmed = uploads.confirm(property, [uploaded_file(each) for each in body.images], added_by=auth.api_key().name)
-    response = answer(ImagesAnswer(data=[shown(image) for image, _ in confirmed]), 201)
+    response = answer(ImagesAnswer(data=[image_data(image) for image, _ in confirmed]), 201)
     if not any(is_new for _, is_new in confirmed):  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response

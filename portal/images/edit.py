@@ -76,7 +76,7 @@ def apply(property: Property, change: Change) -> None:
     sources = [RenderSource(file.read, file.quarter_turns) for file in change.added] + list(_to_render(change, current))
     prefix = StoragePrefix.of(property)
     with work() as w:
-        # Render before the first statement: that one begins the transaction and takes the lock.
+        # Render before the first statement, which begins the transaction and takes the lock.
         made = rendering.render_all(w, prefix, sources)
         rows = gallery.lock_images(property)
         _check_known(change, rows)
@@ -87,8 +87,9 @@ def apply(property: Property, change: Change) -> None:
         pairs = zip(change.added, made[:added], strict=True)
         fresh = [_image(w, property, prefix, file, photo, change.added_by) for file, photo in pairs if photo]
         order = _arrange(property, kept, fresh, change)
-        is_renamed = properties.assign(property, values)
-        gallery.set_order_and_cover(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
+        fields_changed = properties.assign(property, values)
+        cover = _cover(order, fresh, change)
+        gallery.set_order_and_cover(w, property, before, order, cover, fields_changed=fields_changed)
 
 
 def rotate(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:

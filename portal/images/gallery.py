@@ -148,7 +148,7 @@ def lock_images(property: Property, if_version: int | None = None) -> list[Image
 
 
 def state_of(images: Sequence[Image]) -> State:
-    """Return what `set_order_and_cover` compares to find out whether the gallery changed."""
+    """Return the gallery's state, which `set_order_and_cover` compares to detect a change."""
     return [(image.id, image.position, image.is_main, image.version) for image in images]
 
 
@@ -159,12 +159,12 @@ def set_order_and_cover(
     order: Sequence[Image],
     cover: Image | None = None,
     *,
-    is_renamed: bool = False,
+    fields_changed: bool = False,
 ) -> None:
-    """Set the order and the cover: `cover`, else the present cover, else the first image.
+    """Set the order and the cover: `cover`, else the current cover, else the first image.
 
-    If the gallery differs from `before`, increment its version. Emit one event if anything changed, the property's
-    fields included (`is_renamed`). Call it under the property's lock.
+    If the gallery differs from `before`, increment its version. Emit one event if it or the property's fields
+    changed (`fields_changed`). Call it under the property's lock.
     """
     _set_positions(order)
     chosen = cover or next((image for image in order if image.is_main), next(iter(order), None))
@@ -173,7 +173,7 @@ def set_order_and_cover(
     is_changed = before != state_of(order)
     if is_changed:
         bump_version(property)
-    if is_changed or is_renamed:
+    if is_changed or fields_changed:
         emit_updated(w, property)
 
 

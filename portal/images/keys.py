@@ -16,7 +16,7 @@ RENDITION_WIDTHS = (320, 480, 640, 960, 1280, 2048)  # px, the widths of renditi
 
 @dataclass(frozen=True)
 class StoragePrefix:
-    """What the keys of a property's objects begin with, as plain values, so that naming a key needs no database."""
+    """The common prefix of a property's objects, as plain values, so that creating a key needs no database."""
 
     workspace_uuid: uuid.UUID
     property_uuid: uuid.UUID

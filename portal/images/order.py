@@ -10,7 +10,7 @@ from portal.work import work
 
 
 def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None = None) -> None:
-    """Move the listed images to the front, in this order; the others follow in their present order.
+    """Move the listed images to the front, in this order; the others follow in their current order.
 
     Raises Invalid for an image that is listed twice or isn't in the gallery, Conflict if the gallery's version is not
     `if_version`.
@@ -26,7 +26,7 @@ def reorder(property: Property, uuids: Sequence[str], *, if_version: int | None 
 
 
 def move(property: Property, uuid: str, after: str | None) -> None:
-    """Move an image directly behind another one, or to the front. Relative, so that two people's moves both hold.
+    """Move an image directly after another one, or to the front. Relative, so that two people's moves both take effect.
 
     An image moved to the front becomes the cover; if the cover is moved away from the front, the new first image
     becomes the cover. Raises Conflict if either image no longer exists.

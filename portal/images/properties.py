@@ -54,7 +54,7 @@ def update(property: Property, changes: Mapping[str, Any]) -> Property:
     values = checked(changes)
     with work() as w:
         if not lock(property):
-            raise _absent()
+            raise _not_found()
         if assign(property, values):
             gallery.emit_updated(w, property)
     return property
@@ -72,7 +72,7 @@ def delete(property: Property) -> None:
     """Delete a property with its gallery and all its objects. Raises NotFound if somebody else deleted it first."""
     with work() as w:
         if not lock(property):
-            raise _absent()
+            raise _not_found()
         deletion.remove(w, gallery.lock_images(property))
         db.session.flush()
         deleted = select(DeletedImage.original_key).where(DeletedImage.property_id == property.id)
@@ -88,7 +88,7 @@ def find(workspace: Workspace, ref: str) -> Property:
     found, value = (BY_ID, int(ref)) if is_id(ref) else (BY_UUID, as_uuid(ref))
     property = db.session.scalar(found, {"workspace_id": workspace.id, "ref": value})
     if property is None:
-        raise _absent()
+        raise _not_found()
     return property
 
 
@@ -141,5 +141,5 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _absent() -> NotFound:
+def _not_found() -> NotFound:
     return NotFound("There is no such property.", code="property_not_found")

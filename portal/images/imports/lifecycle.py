@@ -51,7 +51,7 @@ class Budget:
 
 
 class KnownPicture(NamedTuple):
-    """What is known of a URL before it is fetched: the picture's description, and the key of our copy."""
+    """What is known about a picture before its URL is fetched: its description, and the key of our copy."""
 
     alt_text: str | None = None
     copy_key: str | None = None  # in the CDN bucket
@@ -137,9 +137,10 @@ def budget(workspace: Workspace) -> Budget:
 
 
 def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
-    """End an item, as imported or, with a code, as failed; the last one ends its import. Under the property's lock.
+    """End an item, as imported or, with a code, as failed; the last one ends its import.
 
-    A failure returns its part of the budget. An import that added any image emits one event, at its end.
+    A failed item returns its part of the budget. An import that added any image emits one event, at its end. Call it
+    under the property's lock.
     """
     job = item.job
     if code:

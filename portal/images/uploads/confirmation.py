@@ -45,7 +45,7 @@ def confirm(property: Property, files: Sequence[UploadedFile], *, added_by: str 
     expected = [_look_up(known, file, index) for index, file in enumerate(files)]
     prefix = keys.StoragePrefix.of(property)
     with work() as w:
-        # Read the bucket before the first statement: that one begins the transaction and takes the lock.
+        # Read the bucket before the first statement, which begins the transaction and takes the lock.
         received = [receive(w, prefix, upload, index) for index, upload in enumerate(expected)]
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
