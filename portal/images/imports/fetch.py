@@ -66,7 +66,7 @@ def run() -> int:
         _record,
         limits=selection.LIMITS,
         if_perform_raises=INTERNAL_ERROR,
-        if_record_raises=_postponed,
+        if_record_raises=_unrecordable,
         successor=jobs.run_imports(),
     )
 
@@ -76,8 +76,8 @@ def enqueue_missing() -> int:
     return dispatch.enqueue_missing(ImportItem.next_at, jobs.run_imports())
 
 
-def _postponed(error: Exception) -> _FetchResult:
-    """Return the result that postpones an item whose own result can't be recorded."""
+def _unrecordable(error: Exception) -> _FetchResult:
+    """Return what to record for an item whose result can't be recorded: another attempt later."""
     return _FetchResult(retry_in_s=RETRY_AFTER_S[-1], is_our_fault=isinstance(error, StorageFailed))
 
 
