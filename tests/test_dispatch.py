@@ -91,7 +91,7 @@ RAISED = -1
 @pytest.fixture
 def quick_retries(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app, and a recorder that retries soon, with the usual number of attempts."""
-    monkeypatch.setattr(recorder, "RETRY_AFTER_S", (0.01,) * len(recorder.RETRY_AFTER_S))
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0.01,) * len(recorder.RETRY_DELAYS_S))
     monkeypatch.setattr(dispatch, "POLL_EVERY_S", 0.02)
 
 
@@ -122,7 +122,7 @@ def test_related_results_are_recorded_in_one_transaction() -> None:
 
 
 @pytest.mark.usefixtures("quick_retries")
-@pytest.mark.parametrize("failures", [1, len(recorder.RETRY_AFTER_S)])
+@pytest.mark.parametrize("failures", [1, len(recorder.RETRY_DELAYS_S)])
 def test_a_result_is_recorded_again_when_the_database_refused_briefly(failures: int) -> None:
     class Locked(Rows):
         left = failures

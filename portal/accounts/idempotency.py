@@ -16,7 +16,7 @@ from portal.db import db, now
 from portal.errors import Conflict, Invalid
 from portal.work import lock, work
 
-KEEP_FOR = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 LEASE = timedelta(seconds=60)  # after it, the claim of a process that died is free again
 MAX_KEY_LENGTH = 255
 REUSED = "idempotency_key_reused"  # error code of a key that was used for another request
@@ -93,7 +93,7 @@ def delete_expired() -> int:
     """Delete expired records; return their number."""
     with work():
         gone = db.session.execute(
-            delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEEP_FOR - LEASE)
+            delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - RETENTION - LEASE)
         )
     return gone.rowcount if isinstance(gone, CursorResult) else 0
 
@@ -125,7 +125,7 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
             return None
         answer = None
     else:
-        if record.answered_at <= now() - KEEP_FOR or record.body is None:
+        if record.answered_at <= now() - RETENTION or record.body is None:
             return None  # expired, or encrypted with another SECRET_KEY
         answer = Answer(record.status, record.body or "", record.location, record.answered_at)
     if record.fingerprint != fingerprint:

@@ -13,7 +13,7 @@ from portal.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
+RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # well within every lease
 HANG_S = 2.0  # a recording that takes this long to fail is not retried: all other results wait for it
 TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
@@ -87,8 +87,8 @@ class Recorder(Generic[Task, Outcome]):
         if error is None:
             return
         hung = time.monotonic() - began > HANG_S
-        if isinstance(error, TRANSIENT) and failures < len(RETRY_AFTER_S) and not hung:
-            retry_at = time.monotonic() + RETRY_AFTER_S[failures]
+        if isinstance(error, TRANSIENT) and failures < len(RETRY_DELAYS_S) and not hung:
+            retry_at = time.monotonic() + RETRY_DELAYS_S[failures]
             self._failed.append(_FailedResult(task, outcome, failures + 1, retry_at))
             return
         module, row_id = type(task).__module__, task.candidate.id

@@ -97,7 +97,7 @@ def test_a_page_that_cannot_be_stored_breaks_no_other_sync(
 
     kept = upsert.take_in
     monkeypatch.setattr(upsert, "take_in", take_in)
-    monkeypatch.setattr(recorder, "RETRY_AFTER_S", (0,))
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
         sync.run()

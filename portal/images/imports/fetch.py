@@ -27,7 +27,7 @@ LEASE = timedelta(seconds=60)  # after it, an item whose worker died is due agai
 WITH_PROPERTY = joinedload(ImportItem.job).joinedload(ImportJob.property)
 USUAL_BYTES = 1024 * 1024  # larger downloads need one of MAX_LARGE_DOWNLOADS slots, so hanging ones hold little memory
 MAX_LARGE_DOWNLOADS, LARGE_WAIT_S = 16, 5
-RETRY_AFTER_S = (2, 10)
+RETRY_DELAYS_S = (2, 10)
 MAX_ATTEMPTS = 10  # including interrupted ones
 
 
@@ -78,7 +78,7 @@ def enqueue_missing() -> int:
 
 def _unrecordable(error: Exception) -> _FetchResult:
     """Return what to record for an item whose result can't be recorded: another attempt later."""
-    return _FetchResult(retry_in_s=RETRY_AFTER_S[-1], is_our_fault=isinstance(error, StorageFailed))
+    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed))
 
 
 def _claim(most: int) -> list[_Task]:
@@ -111,12 +111,12 @@ def _fetch(task: _Task) -> _FetchResult:
         data = _stored_copy(task) or _download(task)
         picture = inspect(data)
     except remote.Unreachable as error:
-        retry_in_s = RETRY_AFTER_S[task.attempts - 1] if task.attempts <= len(RETRY_AFTER_S) else None
+        retry_in_s = RETRY_DELAYS_S[task.attempts - 1] if task.attempts <= len(RETRY_DELAYS_S) else None
         return _FetchResult(code=error.code, message=error.message, retry_in_s=retry_in_s)
     except TooMany as busy:
         return _FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except StorageFailed:
-        return _FetchResult(retry_in_s=RETRY_AFTER_S[-1], is_our_fault=True)
+        return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=True)
     except (remote.Refused, Invalid) as error:
         return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
