@@ -11,7 +11,7 @@ from portal import config
 from portal.images.models import Image, ListedImage, Property
 from portal.pixels.types import extension_of
 
-RENDITION_WIDTHS = (320, 480, 640, 960, 1280, 2048)  # px, the widths of renditions
+RENDITION_WIDTHS = (320, 480, 640, 960, 1280, 2048)  # px
 
 
 @dataclass(frozen=True)

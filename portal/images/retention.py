@@ -34,7 +34,7 @@ def expire_uploads() -> int:
 
 
 def purge_deleted_images() -> int:
-    """Delete images whose undo period is expired, with their originals, for good; return how many, at most BATCH."""
+    """Delete images whose undo period is over, with their originals, for good; return how many, at most BATCH."""
     expired = select(DeletedImage).where(DeletedImage.expires_at < now()).limit(BATCH)
     if not db.session.scalar(expired.limit(1)):
         release()
