@@ -32,9 +32,9 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
-LOCKED_S = 10  # how long a change waits for SQLite's write lock
+BUSY_TIMEOUT_S = 10  # how long a change waits for SQLite's write lock
 RETRY_EVERY_S = 0.002
-_line = threading.Lock()  # this process's changes queue here for the write lock
+_write_queue = threading.Lock()  # this process's changes queue here for the write lock
 
 writing: ContextVar[bool] = ContextVar("writing", default=False)
 """True inside work(): a transaction that begins there will write."""
@@ -80,7 +80,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)]
 PublicId = Annotated[uuid.UUID, mapped_column(default=uuid.uuid4, unique=True)]
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
-MomentOrNever = UtcDateTime().evaluates_none()
+NullableMoment = UtcDateTime().evaluates_none()
 """For a nullable timestamp whose default is now: without this, SQLAlchemy replaces an explicit None by the default."""
 
 
@@ -91,7 +91,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
         return
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout={LOCKED_S * 1000}",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
         "journal_mode=WAL",
         "synchronous=FULL",  # so that a 201 is durable
         "foreign_keys=ON",
@@ -121,19 +121,19 @@ def _take_write_lock(connection: Any) -> None:
     have waited long, and of ten writing threads some wait for a second. Here threads queue for a lock, and the one that
     holds it polls every RETRY_EVERY_S.
     """
-    raw, gives_up_at = connection.connection.dbapi_connection, time.monotonic() + LOCKED_S
-    is_first = _line.acquire(timeout=LOCKED_S)
+    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + BUSY_TIMEOUT_S
+    is_first = _write_queue.acquire(timeout=BUSY_TIMEOUT_S)
     raw.execute("PRAGMA busy_timeout=0")
     try:
         while not _has_begun(raw):
-            if not is_first or time.monotonic() > gives_up_at:
+            if not is_first or time.monotonic() > deadline:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises SQLAlchemy's error: database is locked
                 return
             time.sleep(RETRY_EVERY_S)
     finally:
-        raw.execute(f"PRAGMA busy_timeout={LOCKED_S * 1000}")
+        raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
         if is_first:
-            _line.release()
+            _write_queue.release()
 
 
 def _has_begun(connection: sqlite3.Connection) -> bool:
@@ -147,7 +147,7 @@ def _has_begun(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def read_anew(rows: Sequence[Base], *options: ExecutableOption) -> None:
+def reload(rows: Sequence[Base], *options: ExecutableOption) -> None:
     """Refresh rows that a commit has expired, in one statement instead of one each."""
     if rows:
         model: Any = type(rows[0])

@@ -21,7 +21,7 @@ from portal.infra import jobs, storage
 from portal.infra.storage import Bucket, Stored
 from portal.installation import owns_buckets
 from portal.listings import catalogue
-from portal.work import BUCKETS, held, quietly, work
+from portal.work import BUCKETS, best_effort, for_update, work
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def collect() -> int:
             except StorageFailed as error:
                 failed = error
         if time.monotonic() > end:
-            quietly(jobs.enqueue, jobs.collect_garbage())
+            best_effort(jobs.enqueue, jobs.collect_garbage())
             break
     if failed:
         raise failed
@@ -85,7 +85,7 @@ def _claim() -> list[tuple[str, str]]:
     """Lease due garbage, so that no other worker deletes it for LEASE; return pairs of a bucket's role and a key."""
     due = select(Garbage).where(Garbage.next_at <= now()).order_by(Garbage.id).limit(storage.MAX_KEYS)
     with work():
-        rows = list(db.session.scalars(held(due, Garbage, skip_locked=True)))
+        rows = list(db.session.scalars(for_update(due, Garbage, skip_locked=True)))
         claimed = [(row.bucket, row.key) for row in rows]
         leased = update(Garbage).where(Garbage.id.in_([row.id for row in rows]))
         db.session.execute(leased.values(next_at=now() + LEASE).execution_options(synchronize_session=False))

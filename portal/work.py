@@ -1,4 +1,4 @@
-"""A change: objects are written, rows committed, then objects deleted and jobs enqueued; all or nothing."""
+"""A unit of work: write objects, commit rows, then delete objects and enqueue jobs; all or nothing."""
 
 import logging
 import time
@@ -18,11 +18,11 @@ from portal.infra.jobs import Job
 from portal.infra.storage import Bucket
 from portal.inventory import Written
 
-Rows = TypeVar("Rows", bound=Select[Any])
+Query = TypeVar("Query", bound=Select[Any])
 
 log = logging.getLogger(__name__)
 
-DELETING_S = 5  # shorter than one call to a hanging bucket, so at most one such call is made
+DELETION_TIME_LIMIT_S = 5  # shorter than a hanging call to a bucket, so at most one such call is made
 BUCKETS = (storage.cdn, storage.uploads)  # of the current app; public objects are deleted first
 
 
@@ -73,7 +73,7 @@ def work() -> Iterator[Work]:
         with _change() as change:
             yield change
         return
-    last.close()  # inside riding(), only the last change stays open: commit the one before it
+    last.close()  # inside before_last_commit(), only the last change stays open: commit the one before it
     with ExitStack() as this:
         change = this.enter_context(_change())
         yield change
@@ -82,12 +82,12 @@ def work() -> Iterator[Work]:
 
 
 @contextmanager
-def riding(rider: Callable[[], None]) -> Iterator[None]:
-    """Have `rider` change rows in the same commit as the last change inside the block.
+def before_last_commit(hook: Callable[[], None]) -> Iterator[None]:
+    """Run `hook` in the transaction of the last change inside the block, so that both are committed together.
 
-    Used to store the answer to a request, which is known only after the request's change. That change stays
-    uncommitted until the block ends and is rolled back if the block raises. If the block makes no change, the
-    rider's rows are committed alone.
+    It stores the answer to a request, which is known only after the request's change. That change stays uncommitted
+    until the block ends and is rolled back if the block or the hook raises. If the block makes no change, the hook's
+    rows are committed alone.
     """
     with ExitStack() as last:
         token = _last.set(last)
@@ -97,7 +97,7 @@ def riding(rider: Callable[[], None]) -> Iterator[None]:
             _last.reset(token)
         if not writing.get():
             last.enter_context(_change())
-        rider()
+        hook()
 
 
 _last: ContextVar[ExitStack | None] = ContextVar("last", default=None)
@@ -127,8 +127,8 @@ def _change() -> Iterator[Work]:
     finally:
         writing.reset(token)
     for job in change.jobs:
-        quietly(jobs.enqueue, job)
-    with _logged("deletion failed: left to the sweep"):
+        best_effort(jobs.enqueue, job)
+    with _suppress_and_log("deletion failed: left to the sweep"):
         _clean_up(change)
 
 
@@ -145,10 +145,10 @@ def _update_inventory(change: Work) -> None:
 
 
 def _clean_up(change: Work) -> None:
-    """Delete the dropped objects and their garbage rows; rows of objects that remain are collected later."""
+    """Delete the dropped objects and their garbage rows; the sweep collects objects that could not be deleted."""
     if change.dropped and installation.owns_buckets():
         for bucket, gone in _delete(change.dropped):
-            with _logged("forgetting garbage failed: left to the sweep"), _change():
+            with _suppress_and_log("deleting garbage rows failed: left to the sweep"), _change():
                 garbage.forget(bucket, gone)
 
 
@@ -177,44 +177,44 @@ def _read_by_default(model: type[Base]) -> list[str]:
     return columns + [relation.key for relation in mapper.relationships if relation.lazy == "joined"]
 
 
-def held(rows: Rows, of: type[Base], *, skip_locked: bool = False) -> Rows:
-    """Make a SELECT lock its rows of this table as `lock()` does. Callers that lock several rows order them by id."""
-    return rows.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
+def for_update(query: Query, of: type[Base], *, skip_locked: bool = False) -> Query:
+    """Make a SELECT lock its rows of one table, as `lock()` does. Callers that lock several rows order them by id."""
+    return query.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
 def discard(bucket: Bucket, key: str) -> None:
     """Delete an object that no row refers to, if the bucket is ours. A failure is logged, not raised."""
-    with _logged(f"discard failed: key={key}"):
+    with _suppress_and_log(f"discard failed: key={key}"):
         if installation.owns_buckets():
             list(_delete([(bucket, key)]))
 
 
 def _delete(objects: Sequence[tuple[Bucket, str]]) -> Iterator[tuple[Bucket, set[str]]]:
-    """Delete objects in batches for up to DELETING_S; yield each bucket with the keys that are gone.
+    """Delete objects in batches for up to DELETION_TIME_LIMIT_S; yield each bucket with the keys that are gone.
 
-    A slow bucket must not delay the response, so what is left is for the sweep.
+    A slow bucket must not delay the response; the sweep deletes what is left.
     """
-    end = time.monotonic() + DELETING_S
+    end = time.monotonic() + DELETION_TIME_LIMIT_S
     for bucket in BUCKETS:
         keys = [key for owner, key in objects if owner is bucket]
         for n in range(0, len(keys), storage.MAX_KEYS):
             batch = keys[n : n + storage.MAX_KEYS]
             if time.monotonic() > end:
-                log.warning("deletion out of time: bucket=%s left=%d", bucket.name, len(keys) - n)
+                log.warning("deletion timed out: bucket=%s left=%d", bucket.name, len(keys) - n)
                 break
-            with _logged(f"deletion failed: bucket={bucket.name} objects={len(batch)}"):
+            with _suppress_and_log(f"deletion failed: bucket={bucket.name} objects={len(batch)}"):
                 yield bucket, set(batch) - bucket.delete(*batch)
 
 
-def quietly(action: Callable[..., Any], *args: Any) -> None:
-    """Do something that the sweep would do later anyway; log a failure instead of raising it."""
-    with _logged(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
+def best_effort(action: Callable[..., Any], *args: Any) -> None:
+    """Run an action that the sweep would otherwise do later; log a failure instead of raising it."""
+    with _suppress_and_log(f"left to the sweep: {getattr(action, '__qualname__', action)}{args!r}"):
         action(*args)
 
 
 @contextmanager
-def _logged(event: str) -> Iterator[None]:
-    """Log an exception as a warning and go on."""
+def _suppress_and_log(event: str) -> Iterator[None]:
+    """Log an exception of the block as a warning, and don't propagate it."""
     try:
         yield
     except Exception:

@@ -18,7 +18,7 @@ from portal.accounts.models import User, Workspace
 from portal.db import db
 from portal.images import properties, uploads
 from portal.images.models import Image, Property
-from portal.images.uploads import Announced, Arrived
+from portal.images.uploads import AnnouncedFile, UploadedFile
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -84,12 +84,12 @@ def put(url: str, data: bytes, content_type: str) -> requests.Response:
     return requests.put(url, data=data, headers={"Content-Type": content_type}, timeout=30)
 
 
-def uploaded(home: Property, data: bytes, *, name: str = "photo.jpg", type: str = "image/jpeg") -> Arrived:
+def uploaded(home: Property, data: bytes, *, name: str = "photo.jpg", type: str = "image/jpeg") -> UploadedFile:
     """Presign and PUT; ready to be confirmed."""
-    (upload,) = uploads.presign(home, [Announced(name, type, len(data))])
+    (upload,) = uploads.presign(home, [AnnouncedFile(name, type, len(data))])
     response = put(uploads.url_of(upload), data, type)
     assert response.status_code == 200, response.text
-    return Arrived(upload.key, type, len(data))
+    return UploadedFile(upload.key, type, len(data))
 
 
 def photo_in(home: Property, data: bytes | None = None, **kwargs: Any) -> Image:

@@ -18,9 +18,9 @@ from portal.dispatch import Candidate, ConcurrencyLimits, Results, recorder
 from portal.infra import jobs
 from tests.processes import until
 
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=6, per_workspace=6)
-FIRST = [Candidate(id, "cdn.example", 1, is_suspect=False) for id in range(100)]
-LATER = [Candidate(id, "cdn.example", 2, is_suspect=False) for id in range(100, 105)]
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=16, per_destination=6, per_workspace=6)
+FIRST = [Candidate(id, "cdn.example", 1, is_retry=False) for id in range(100)]
+LATER = [Candidate(id, "cdn.example", 2, is_retry=False) for id in range(100, 105)]
 
 
 def test_an_early_backlog_does_not_keep_every_slot() -> None:
@@ -33,24 +33,24 @@ def test_a_free_slot_goes_to_the_owner_with_the_fewest_tasks() -> None:
 
 
 def test_nobody_exceeds_their_share_and_no_host_does_either() -> None:
-    due = [Candidate(id, f"{id % 4}.example", id % 3, is_suspect=False) for id in range(200)]
-    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=4, per_workspace=5)
+    due = [Candidate(id, f"{id % 4}.example", id % 3, is_retry=False) for id in range(200)]
+    limits = ConcurrencyLimits(quick_tasks=16, threads=16, per_destination=4, per_workspace=5)
     chosen = limits.pick(due, [], 100)
     assert max(Counter(due[id].destination for id in chosen).values()) == 4
     assert Counter(due[id].workspace_id for id in chosen) == {0: 5, 1: 5, 2: 5}
 
 
 def test_failed_rows_get_half_of_the_slots_at_most() -> None:
-    due = [Candidate(id, id, id % 2, is_suspect=id < 60) for id in range(100)]
-    limits = ConcurrencyLimits(side_by_side=16, threads=16, per_destination=6, per_workspace=16)
+    due = [Candidate(id, id, id % 2, is_retry=id < 60) for id in range(100)]
+    limits = ConcurrencyLimits(quick_tasks=16, threads=16, per_destination=6, per_workspace=16)
     chosen = limits.pick(due, [], 16)
     assert len(chosen) == 16
-    assert sum(due[id].is_suspect for id in chosen) == 8
+    assert sum(due[id].is_retry for id in chosen) == 8
 
 
 def test_with_one_slot_everybody_is_served_and_the_oldest_row_goes_first() -> None:
     """Six owners with endless rows leave the slot to a seventh too."""
-    due = [Candidate(n * 100 + id, "cdn.example", n, is_suspect=False) for n in range(7) for id in range(100)]
+    due = [Candidate(n * 100 + id, "cdn.example", n, is_retry=False) for n in range(7) for id in range(100)]
     chosen = Counter(LIMITS.pick(due, [], 1)[0] for _ in range(500))
     assert set(chosen) == {n * 100 for n in range(7)}
 
@@ -63,7 +63,7 @@ class Rows:
     """Due rows, each claimed once, and their recorded results; performing a task returns its id."""
 
     def __init__(self, count: int) -> None:
-        self.due = [Task(Candidate(id, id, 1, is_suspect=False)) for id in range(count)]
+        self.due = [Task(Candidate(id, id, 1, is_retry=False)) for id in range(count)]
         self.recorded: list[list[int]] = []
 
     def claim(self, most: int) -> list[Task]:
@@ -81,18 +81,18 @@ class Rows:
             self.claim,
             self.perform,
             self.record,
-            **{"limits": limits, "broken": BROKEN, "successor": jobs.deliver_webhooks()} | others,
+            **{"limits": limits, "if_perform_raises": RAISED, "successor": jobs.deliver_webhooks()} | others,
         )
 
 
-BROKEN = -1
+RAISED = -1
 
 
 @pytest.fixture
 def quick_retries(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app, and a recorder that retries soon, with the usual number of attempts."""
-    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
-    monkeypatch.setattr(dispatch, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0.01,) * len(recorder.RETRY_DELAYS_S))
+    monkeypatch.setattr(dispatch, "POLL_EVERY_S", 0.02)
 
 
 def locked() -> OperationalError:
@@ -108,7 +108,7 @@ def test_a_result_that_cannot_be_recorded_blocks_no_other(caplog: pytest.LogCapt
             super().record(results)
 
     rows = OneIsBad(8)
-    assert rows.run(together=lambda _: "all") == 8
+    assert rows.run(group_by=lambda _: "all") == 8
     assert sorted(chain(*rows.recorded)) == [0, 1, 2, 4, 5, 6, 7]
     assert "recording a result failed: module=tests.test_dispatch row=3" in caplog.text
 
@@ -116,13 +116,13 @@ def test_a_result_that_cannot_be_recorded_blocks_no_other(caplog: pytest.LogCapt
 @pytest.mark.usefixtures("quick_retries")
 def test_related_results_are_recorded_in_one_transaction() -> None:
     rows = Rows(6)
-    rows.run(together=lambda task: task.candidate.id % 2)
+    rows.run(group_by=lambda task: task.candidate.id % 2)
     apart = {frozenset(id % 2 for id in change) for change in rows.recorded}
     assert apart == {frozenset({0}), frozenset({1})}
 
 
 @pytest.mark.usefixtures("quick_retries")
-@pytest.mark.parametrize("failures", [1, len(recorder.AGAIN_AFTER_S)])
+@pytest.mark.parametrize("failures", [1, len(recorder.RETRY_DELAYS_S)])
 def test_a_result_is_recorded_again_when_the_database_refused_briefly(failures: int) -> None:
     class Locked(Rows):
         left = failures
@@ -147,7 +147,7 @@ def test_a_result_that_can_never_be_recorded_is_replaced_by_the_callers_fallback
             super().record(results)
 
     rows = Refused(3)
-    rows.run(instead=lambda error: 100 if isinstance(error, OperationalError) else 0)
+    rows.run(if_record_raises=lambda error: 100 if isinstance(error, OperationalError) else 0)
     assert sorted(chain(*rows.recorded)) == [0, 2, 100]
 
 
@@ -177,7 +177,7 @@ def test_a_task_that_raises_fails_alone() -> None:
 
     rows = Breaking(4)
     assert rows.run() == 4
-    assert sorted(chain(*rows.recorded)) == [-1, BROKEN, 0, 1]
+    assert sorted(chain(*rows.recorded)) == [-1, RAISED, 0, 1]
 
 
 @pytest.mark.usefixtures("quick_retries")
@@ -192,7 +192,7 @@ def test_hanging_tasks_keep_their_threads_but_no_slot(monkeypatch: pytest.Monkey
             return super().perform(task)
 
     rows = Hanging(4)
-    rows.run(ConcurrencyLimits(side_by_side=2, threads=3, per_destination=1, per_workspace=4))
+    rows.run(ConcurrencyLimits(quick_tasks=2, threads=3, per_destination=1, per_workspace=4))
     assert sorted(chain(*rows.recorded[:2])) == [2, 3]
 
 
@@ -214,7 +214,7 @@ def test_no_more_tasks_run_than_there_are_threads(monkeypatch: pytest.MonkeyPatc
             super().record(results)
 
     rows = Counting(20)
-    assert rows.run(ConcurrencyLimits(side_by_side=100, threads=3, per_destination=1, per_workspace=4)) == 20
+    assert rows.run(ConcurrencyLimits(quick_tasks=100, threads=3, per_destination=1, per_workspace=4)) == 20
 
 
 @pytest.mark.usefixtures("quick_retries")
@@ -239,7 +239,7 @@ def test_of_two_runs_out_of_time_one_continues_while_the_other_waits_for_hanging
 
     def run() -> int:
         rows = Hanging(0)
-        rows.due = [Task(Candidate(1, "hangs", 1, is_suspect=False))]
+        rows.due = [Task(Candidate(1, "hangs", 1, is_retry=False))]
         return rows.run()
 
     def more() -> None:

@@ -102,7 +102,7 @@ def test_a_change_with_many_jobs_waits_once_and_they_are_enqueued_later(
     breaker.close()
     with work():
         waiting = update(Image).where(Image.variants == "pending")
-        db.session.execute(waiting.values(pending_since=now() - lifecycle.WAITS_TOO_LONG))
+        db.session.execute(waiting.values(pending_since=now() - lifecycle.LATE_AFTER))
     assert variants.enqueue_missing() == 8
     work_off()
     assert {image.variants for image in db.session.scalars(select(Image))} == {"ready"}

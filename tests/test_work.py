@@ -131,7 +131,7 @@ def test_a_job_that_cannot_be_enqueued_does_not_fail_the_change(
 def test_a_change_that_waits_too_long_for_sqlites_lock_is_refused_and_the_next_one_works(
     home: Property, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portal.db, "LOCKED_S", 0.1)
+    monkeypatch.setattr(portal.db, "BUSY_TIMEOUT_S", 0.1)
     file = str(db.engine.url.database)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -155,7 +155,7 @@ def test_changes_queue_for_the_lock_and_all_are_written(home: Property, at_once:
                 mine.name += "."
 
         def let_go() -> None:
-            until(lambda: portal.db._line.locked())
+            until(lambda: portal.db._write_queue.locked())
             other.execute("ROLLBACK")
 
         home_id, before = home.id, home.name

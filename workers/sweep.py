@@ -26,7 +26,7 @@ def sweep() -> None:
         sync.enqueue_missing,
         copies.enqueue_missing,
         removal.enqueue_missing,
-        retention.empty_bin,
+        retention.purge_deleted_images,
         orphans.enqueue_missing,
     )
 
@@ -40,13 +40,13 @@ def collect_garbage() -> None:
 def tidy() -> None:
     run_each(
         retention.expire_uploads,
-        retention.forget_imports,
+        retention.delete_old_imports,
         retention.expire_replaced,
         removal.drop_superseded_copies,
         orphans.find,
         orphans.enqueue_missing,
         delivery.forget,
-        idempotency.forget,
+        idempotency.delete_expired,
     )
 
 

@@ -18,7 +18,7 @@ from portal.accounts.models import ApiKey, Session, SignInLink, User, Workspace
 from portal.accounts.plans import PLANS
 from portal.db import as_uuid, db, now
 from portal.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
-from portal.work import lock, quietly, work
+from portal.work import best_effort, lock, work
 
 SESSION_LIFETIME = timedelta(days=30)
 LINK_LIFETIME = timedelta(hours=24)
@@ -32,7 +32,7 @@ SCOPES = {
     "integrations:write": "Connect and sync property management systems, and switch the Image CDN",
 }
 MIN_PASSWORD_LENGTH = 10
-HASHING = "scrypt"  # of passwords: method and cost, in Werkzeug's notation
+HASH_METHOD = "scrypt"  # of passwords: method and cost, in Werkzeug's notation
 KEY_OF_SECRET = select(ApiKey).where(ApiKey.secret_sha256 == bindparam("sha256"))  # built once for all calls
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+")
 
@@ -79,7 +79,7 @@ def set_password(user: User, password: str) -> None:
     """Set a password and end all sessions of the person. Raises Invalid if it is too short or too long."""
     if not MIN_PASSWORD_LENGTH <= len(password) <= 200:
         raise Invalid(f"A password must have {MIN_PASSWORD_LENGTH} to 200 characters.")
-    password_hash = generate_password_hash(password, HASHING)  # slow, so before the lock
+    password_hash = generate_password_hash(password, HASH_METHOD)  # slow, so before the lock
     with work():
         if not lock(user):
             raise NotFound("There is no such person.", code="person_not_found")
@@ -97,9 +97,9 @@ def create_sign_in_link(user: User) -> str:
 
 
 def sign_in(email: str, password: str) -> str:
-    """Start a session and return its token. Raises Unauthorized, without telling which was wrong."""
+    """Start a session and return its token. Raises Unauthorized, without telling which of the two is wrong."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
-    password_hash = user.password_hash if user and user.password_hash else _dummy_hash(HASHING)
+    password_hash = user.password_hash if user and user.password_hash else _dummy_hash(HASH_METHOD)
     if not check_password_hash(password_hash, password) or user is None:  # unknown addresses cost the same time
         raise Unauthorized("The e-mail address or the password is wrong.")
     return _start_session(user, with_password=password_hash)
@@ -154,7 +154,7 @@ def create_api_key(
 
 
 def key_of_secret(secret: str) -> ApiKey:
-    """Return the key of a Bearer secret and record its use. Raises Unauthorized if it is unknown, revoked or expired.
+    """Return the API key with this secret and record its use. Raises Unauthorized if it is unknown, revoked or expired.
 
     The lookup goes by hash, so its timing reveals nothing about the secret.
     """
@@ -163,7 +163,7 @@ def key_of_secret(secret: str) -> ApiKey:
     if key is None or not hmac.compare_digest(key.secret_sha256, sha256) or not key.is_valid(now()):
         raise Unauthorized("The API key is unknown, revoked or expired.")
     if key.last_used_at is None or now() - key.last_used_at > LAST_USE_RESOLUTION:
-        quietly(_record_use, key)
+        best_effort(_record_use, key)
     return key
 
 
@@ -176,7 +176,7 @@ def is_operator(user: User) -> bool:
     return user.is_admin and user.workspace_id == first
 
 
-def demand(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
+def require(key: ApiKey, scope: str | None = None, *, admin: bool = False) -> None:
     """Raise Forbidden if the key lacks the scope, or the admin role."""
     if scope and scope not in key.scopes:
         raise Forbidden(f"The API key lacks the scope {scope}.", details={"scope": scope})
@@ -201,12 +201,12 @@ def revoke_api_key(workspace: Workspace, uuid: str) -> ApiKey:
 
 
 @contextmanager
-def _unique(taken: str) -> Iterator[None]:
+def _unique(message: str) -> Iterator[None]:
     """Translate a violated unique constraint into a Conflict, which also covers races."""
     try:
         yield
     except IntegrityError:
-        raise Conflict(taken) from None
+        raise Conflict(message) from None
 
 
 def _start_session(user: User, *, with_password: str | None = None) -> str:

@@ -16,7 +16,7 @@ from portal.db import db, now
 from portal.errors import Conflict, Invalid
 from portal.work import lock, work
 
-KEPT = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 LEASE = timedelta(seconds=60)  # after it, the claim of a process that died is free again
 MAX_KEY_LENGTH = 255
 REUSED = "idempotency_key_reused"  # error code of a key that was used for another request
@@ -63,8 +63,8 @@ def claim(workspace: Workspace, key: str, fingerprint: str, lease: timedelta = L
         raise _running() from None  # another request inserted it after our query
 
 
-def keep(claim: Claim, answer: Answer) -> None:
-    """Store the answer; `work.riding` makes this part of the transaction of the effect itself.
+def store_answer(claim: Claim, answer: Answer) -> None:
+    """Store the answer; `work.before_last_commit` makes this part of the transaction of the effect itself.
 
     Raises Conflict if the lease has expired and another run has taken over, so that this run's effect is rolled back.
     """
@@ -89,10 +89,12 @@ def release(claim: Claim) -> None:
         )
 
 
-def forget() -> int:
+def delete_expired() -> int:
     """Delete expired records; return their number."""
     with work():
-        gone = db.session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - KEPT - LEASE))
+        gone = db.session.execute(
+            delete(IdempotencyRecord).where(IdempotencyRecord.claimed_at < now() - RETENTION - LEASE)
+        )
     return gone.rowcount if isinstance(gone, CursorResult) else 0
 
 
@@ -123,7 +125,7 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
             return None
         answer = None
     else:
-        if record.answered_at <= now() - KEPT or record.body is None:
+        if record.answered_at <= now() - RETENTION or record.body is None:
             return None  # expired, or encrypted with another SECRET_KEY
         answer = Answer(record.status, record.body or "", record.location, record.answered_at)
     if record.fingerprint != fingerprint:

@@ -56,7 +56,9 @@ class Imports(JobSource[ImportJob]):
         if row.completed_at is None:
             is_busy = any(item.fetching_until and item.fetching_until > at for item in row.items)
             return RUNNING if is_busy else WAITING
-        return FAILED if row.completed_at > at - FAILURES_LISTED_FOR and any(map(imports.may_try, row.items)) else DONE
+        return (
+            FAILED if row.completed_at > at - FAILURES_LISTED_FOR and any(map(imports.may_retry, row.items)) else DONE
+        )
 
     def try_again(self, row: ImportJob) -> None:
         imports.try_again(row)
@@ -65,4 +67,4 @@ class Imports(JobSource[ImportJob]):
         """Retry failed links, import by import. Raises OverQuota; imports before that one stay retried."""
         failed = self.failures_with_cause(select(ImportItem.job_id), workspace, cause)
         for job in db.session.scalars(select(ImportJob).where(ImportJob.id.in_(failed)).order_by(ImportJob.id)).all():
-            imports.try_again(job, because=(cause.destination, cause.reason) if cause else None)
+            imports.try_again(job, cause=(cause.destination, cause.reason) if cause else None)

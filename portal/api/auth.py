@@ -40,7 +40,7 @@ def _authorize(scope: str, admins_only: bool) -> None:
         inbound.count(_setting("API_CALLS_PER_STRANGER"), f"api stranger {inbound.client_address()}")
         raise
     inbound.count(_setting("API_CALLS_PER_KEY"), f"api key {api_key().id}")
-    access.demand(g.api_key, scope, admin=admins_only)
+    access.require(g.api_key, scope, admin=admins_only)
 
 
 def _secret() -> str:

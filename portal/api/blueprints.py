@@ -54,7 +54,7 @@ def _blueprint(dialect: dialects.Dialect, name: str, prefix: str, tag: Tag, fail
         abp_security=[{"apiKey": []}],
         abp_responses=failures,
     )
-    dialects.speak(blueprint, dialect)
+    dialects.register_error_handlers(blueprint, dialect)
     blueprint.after_request(_narrow_allow)
     return blueprint
 

@@ -126,7 +126,7 @@ def init_app(app: OpenAPI) -> None:
     app.before_request(_handle_unrouted)
 
 
-def speak(blueprint: APIBlueprint, dialect: Dialect) -> None:
+def register_error_handlers(blueprint: APIBlueprint, dialect: Dialect) -> None:
     """Render every error of a blueprint in a dialect.
 
     Each status has its own handler, because an app's handler for a status would take precedence over a

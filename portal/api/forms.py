@@ -15,7 +15,7 @@ from portal.api import bodies
 from portal.api.bodies import Body, PropertyFields, Text
 from portal.errors import Invalid
 from portal.images import properties
-from portal.images.edit import MAX_FILE_COUNT, Added, Arranged, Change
+from portal.images.edit import MAX_FILE_COUNT, AddedFile, ArrangedImage, Change
 from portal.infra import multipart
 from portal.infra.multipart import SpooledFile
 
@@ -95,15 +95,15 @@ def change(added_by: str) -> Change:
         raise Invalid(f"newImageRotations has {len(quarters)} rotations for {len(photos)} files.", code="rotation")
     return Change(
         deleted=frozenset(body.images_to_delete),
-        turned={int(image_id): quarters for image_id, quarters in body.existing_image_rotations.items()},
+        rotated={int(image_id): quarters for image_id, quarters in body.existing_image_rotations.items()},
         added=[
-            Added(photo.read, photo.file_name, (quarters + [0] * len(photos))[index])
+            AddedFile(photo.read, photo.file_name, (quarters + [0] * len(photos))[index])
             for index, photo in enumerate(photos)
         ],
         main_added=body.main_new_image_index,
         arranged=None
         if body.images_meta is None
-        else [Arranged(one.id, one.url, one.order_index, one.is_main) for one in body.images_meta],
+        else [ArrangedImage(one.id, one.url, one.order_index, one.is_main) for one in body.images_meta],
         fields=body.fields,
         added_by=added_by,
     )

@@ -13,7 +13,7 @@ from portal.accounts import idempotency
 from portal.accounts.idempotency import Answer
 from portal.api import auth
 from portal.db import now
-from portal.work import quietly, riding
+from portal.work import before_last_commit, best_effort
 
 P = ParamSpec("P")
 View = Callable[P, Response]
@@ -45,10 +45,10 @@ def idempotent(
         if isinstance(claimed, Answer):
             return _replay(renew(claimed) if renew else claimed)
         try:
-            with riding(lambda: idempotency.keep(claimed, _kept(response))):
+            with before_last_commit(lambda: idempotency.store_answer(claimed, _kept(response))):
                 response = view(*args, **kwargs)
         except Exception:
-            quietly(idempotency.release, claimed)
+            best_effort(idempotency.release, claimed)
             raise
         return response
 

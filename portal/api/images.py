@@ -16,8 +16,8 @@ from portal.api.bodies import Body, Data, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.db import now
 from portal.images import gallery, keys, properties, uploads
-from portal.images.models import Image, Listed, Property
-from portal.images.uploads import Announced, Arrived
+from portal.images.models import Image, ListedImage, Property
+from portal.images.uploads import AnnouncedFile, UploadedFile
 from portal.infra import storage
 
 R2_KEY = "images/user123/prop456/abc-def.jpg"  # this and IMAGE are the contract's examples
@@ -27,7 +27,7 @@ IMAGE = {
     "altText": "Living room with hardwood floors",
     "order": 0,
 }
-URL_REPEATED_FOR = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
+RESIGN_AFTER = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
 
 blueprint = property_images_blueprint(
     "images_v1",
@@ -102,7 +102,7 @@ def list_images(path: PropertyPath) -> Response:
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = answer(ImagesAnswer(data=[shown(image) for image in gallery.listed(property)]))
+        response = answer(ImagesAnswer(data=[image_data(image) for image in gallery.list_images(property)]))
     response.set_etag(etag)
     return response
 
@@ -112,9 +112,9 @@ def etag_of(property: Property) -> str:
     return str(property.gallery_version)
 
 
-def with_good_urls(kept: Answer) -> Answer:
+def with_fresh_urls(kept: Answer) -> Answer:
     """Re-sign the upload URLs of a stored presign response if they have expired. The r2Keys stay the same."""
-    if now() - kept.at < URL_REPEATED_FOR:
+    if now() - kept.at < RESIGN_AFTER:
         return kept
     body = json.loads(kept.body)
     property = properties.find(auth.workspace(), (request.view_args or {})["id"])
@@ -126,12 +126,12 @@ def with_good_urls(kept: Answer) -> Answer:
 
 
 @blueprint.post("/presign", responses={200: PresignAnswer})
-@partial(idempotent, renew=with_good_urls)
+@partial(idempotent, renew=with_fresh_urls)
 def presign(path: PropertyPath, body: PresignBody) -> Response:
     """Get a presigned upload URL for one file."""
     property = properties.find(auth.workspace(), path.id)
     most = property.workspace.plan.images_per_property  # read before the commit, which would reload it
-    (upload,) = uploads.presign(property, [announced(body)])
+    (upload,) = uploads.presign(property, [announced_file(body)])
     data = Presigned(upload_url=uploads.url_of(upload), r2_key=upload.key, max_images=most)
     return answer(PresignAnswer(data=data))
 
@@ -141,9 +141,9 @@ def presign(path: PropertyPath, body: PresignBody) -> Response:
 def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
     """Confirm an upload: add the file to the property's images."""
     property = properties.find(auth.workspace(), path.id)
-    ((image, is_new),) = uploads.confirm(property, [arrived(body)], added_by=auth.api_key().name)
+    ((image, is_new),) = uploads.confirm(property, [uploaded_file(body)], added_by=auth.api_key().name)
     location = url_for(".show", id=path.id, imageId=image.uuid)
-    response = answer(ImageAnswer(data=shown(image)), 201, location)
+    response = answer(ImageAnswer(data=image_data(image)), 201, location)
     if not is_new:  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -153,7 +153,7 @@ def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
 def show(path: ImagePath) -> Response:
     """Get one image."""
     image = gallery.find(properties.find(auth.workspace(), path.id), path.image_id)
-    return answer(ImageAnswer(data=shown(image)))
+    return answer(ImageAnswer(data=image_data(image)))
 
 
 @blueprint.patch("/<imageId>", responses={200: ImageAnswer})
@@ -161,17 +161,17 @@ def show(path: ImagePath) -> Response:
 def describe(path: ImagePath, body: DescribeBody) -> Response:
     """Change an image's alt text."""
     property = properties.find(auth.workspace(), path.id)
-    return answer(ImageAnswer(data=shown(gallery.describe(property, path.image_id, body.alt_text))))
+    return answer(ImageAnswer(data=image_data(gallery.describe(property, path.image_id, body.alt_text))))
 
 
-def announced(body: PresignBody) -> Announced:
-    return Announced(body.file_name, body.content_type.lower(), body.size_bytes)
+def announced_file(body: PresignBody) -> AnnouncedFile:
+    return AnnouncedFile(body.file_name, body.content_type.lower(), body.size_bytes)
 
 
-def arrived(body: ConfirmBody) -> Arrived:
-    return Arrived(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
+def uploaded_file(body: ConfirmBody) -> UploadedFile:
+    return UploadedFile(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
 
 
-def shown(image: Image | Listed) -> ImageData:
+def image_data(image: Image | ListedImage) -> ImageData:
     """Return an image as the Property Images API represents it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)

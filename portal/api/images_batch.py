@@ -14,11 +14,11 @@ from portal.api.images import (
     ConfirmBody,
     ImagesAnswer,
     PresignBody,
-    announced,
-    arrived,
+    announced_file,
     etag_of,
-    shown,
-    with_good_urls,
+    image_data,
+    uploaded_file,
+    with_fresh_urls,
 )
 from portal.errors import Conflict
 from portal.images import deletion, order, properties, uploads
@@ -95,11 +95,11 @@ class ReorderAnswer(Data):
 
 
 @blueprint.post("/presign-batch", responses={200: PresignBatchAnswer})
-@partial(idempotent, renew=with_good_urls)
+@partial(idempotent, renew=with_fresh_urls)
 def presign_batch(path: PropertyPath, body: PresignBatchBody) -> Response:
     """Get presigned upload URLs for up to 20 files, all or none."""
     property = properties.find(auth.workspace(), path.id)
-    made = uploads.presign(property, [announced(each) for each in body.images])
+    made = uploads.presign(property, [announced_file(each) for each in body.images])
     data = [PresignedFile(file_name=u.file_name, upload_url=uploads.url_of(u), r2_key=u.key) for u in made]
     return answer(PresignBatchAnswer(data=data))
 
@@ -109,8 +109,8 @@ def presign_batch(path: PropertyPath, body: PresignBatchBody) -> Response:
 def confirm_batch(path: PropertyPath, body: ConfirmBatchBody) -> Response:
     """Confirm up to 20 uploads, all or none."""
     property = properties.find(auth.workspace(), path.id)
-    confirmed = uploads.confirm(property, [arrived(each) for each in body.images], added_by=auth.api_key().name)
-    response = answer(ImagesAnswer(data=[shown(image) for image, _ in confirmed]), 201)
+    confirmed = uploads.confirm(property, [uploaded_file(each) for each in body.images], added_by=auth.api_key().name)
+    response = answer(ImagesAnswer(data=[image_data(image) for image, _ in confirmed]), 201)
     if not any(is_new for _, is_new in confirmed):  # a repeat, after the first response was lost
         response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -42,7 +42,7 @@ def image(workspace: str, property: str, file: str) -> Response:
 
 def _best(key: str) -> Response:
     rendition = renditions.best(renditions.find_image(key), _accepts(), _width())
-    return _answer(rendition.key, rendition.type, varies=True, lasts=rendition.lasts)
+    return _answer(rendition.key, rendition.type, varies=True, is_final=rendition.is_final)
 
 
 @blueprint.get("/cdn/<path:key>")
@@ -57,7 +57,7 @@ def stored(key: str) -> Response:
     raise NotFound("There is no such photo.")
 
 
-def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Response:
+def _answer(key: str, type: str, *, varies: bool, is_final: bool = True) -> Response:
     etag = sha256(key.encode()).hexdigest()[:32]  # keys are never overwritten, so a key identifies its content
     if request.if_none_match.contains(etag) and storage.cdn.head(key):  # no 304 for a deleted object
         response = Response(status=304)
@@ -67,7 +67,7 @@ def _answer(key: str, type: str, *, varies: bool, lasts: bool = True) -> Respons
             raise NotFound("There is no such photo.")
         response = Response(data, content_type=type)
     response.set_etag(etag)
-    response.headers["Cache-Control"] = IMMUTABLE if lasts else PROVISIONAL
+    response.headers["Cache-Control"] = IMMUTABLE if is_final else PROVISIONAL
     if varies:
         response.headers["Vary"] = "Accept"
     return response

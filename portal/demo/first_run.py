@@ -13,7 +13,7 @@ from portal.db import db
 from portal.demo.photos import PHOTOS, Photo
 from portal.images import gallery, properties, uploads
 from portal.images.models import Property
-from portal.images.uploads import Announced, Arrived
+from portal.images.uploads import AnnouncedFile, UploadedFile
 
 WORKSPACE, HOME = "Demo", "Heron House"
 EMAIL = "admin@demo.example"
@@ -62,11 +62,11 @@ def add_photos() -> int:
     missing = list(_missing(home))
     for photo in missing:
         data = photo.read()
-        (upload,) = uploads.presign(home, [Announced(photo.file_name, photo.type, len(data))])
-        arrived = Arrived(upload.key, photo.type, len(data), photo.alt_text)
+        (upload,) = uploads.presign(home, [AnnouncedFile(photo.file_name, photo.type, len(data))])
+        file = UploadedFile(upload.key, photo.type, len(data), photo.alt_text)
         url = uploads.url_of(upload)
         requests.put(url, data=data, headers={"Content-Type": photo.type}, timeout=PUT_TIMEOUT_S).raise_for_status()
-        uploads.confirm(home, [arrived], added_by="Demo Admin")
+        uploads.confirm(home, [file], added_by="Demo Admin")
     return len(missing)
 
 

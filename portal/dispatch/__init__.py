@@ -1,4 +1,4 @@
-"""Dispatch: lease due rows in fair shares, perform them concurrently in threads, and record their results.
+"""Dispatch: lease due rows fairly, perform them concurrently in threads, and record their results.
 
 Faults are isolated: a task that raises fails alone, a task that hangs occupies only its own thread, and a result that
 can't be recorded doesn't prevent others from being recorded.
@@ -26,11 +26,11 @@ __all__ = ["Candidate", "ConcurrencyLimits", "Results", "enqueue_missing", "run"
 
 log = logging.getLogger(__name__)
 
-RUN_FOR_S = 60  # then a run stops claiming, unless another run stopped less than ALONE_S ago:
-ALONE_S = 60  # longer than any call, so that two runs never wait for hanging calls at the same time
+RUN_FOR_S = 60  # then a run stops claiming, unless another run stopped less than STAGGER_S ago
+STAGGER_S = 60  # longer than any call, so that two runs never wait for hanging calls at the same time
 RUN_AT_MOST_S = 120  # well within the job's time limit
 QUICK_S = 1  # a task that takes longer may be hanging
-LOOK_EVERY_S = 0.2  # for rows that became due, while no task ends
+POLL_EVERY_S = 0.2  # for rows that became due, while no task ends
 GROUP_WITHIN_S = 0.02  # tasks that end within it are recorded together, before the next claim
 
 
@@ -40,34 +40,35 @@ def run(
     record: Callable[[Results[Task, Outcome]], None],
     *,
     limits: ConcurrencyLimits,
-    broken: Outcome,
+    if_perform_raises: Outcome,
+    if_record_raises: Callable[[Exception], Outcome] | None = None,
+    group_by: Callable[[Task], Hashable] = id,
     successor: jobs.Job,
-    together: Callable[[Task], Hashable] = id,
-    instead: Callable[[Exception], Outcome] | None = None,
 ) -> int:
     """Perform the tasks that `claim(most)` leases, concurrently, until there are none; return how many.
 
-    Only `perform` runs in threads, without the database; if it raises, the task's outcome is `broken`. For `together`
-    and `instead` see Recorder. When the run's time is up, `successor` is enqueued immediately, so that another worker
-    claims while this one waits for hanging calls. Re-raises what `claim` raised, after recording every started task.
+    Only `perform` runs in threads, without the database; if it raises, `if_perform_raises` is the task's outcome.
+    `group_by` and `if_record_raises` are explained in Recorder. When the run's time is up, `successor` is enqueued
+    immediately, so that another worker claims while this one waits for hanging calls. Re-raises what `claim` raised,
+    after recording every started task.
     """
     began = time.monotonic()
-    recorder = Recorder(record, together, instead)
+    recorder = Recorder(record, group_by, if_record_raises)
     with ThreadPoolExecutor(limits.threads) as pool:
-        flights = _Flights(pool, perform, broken)
+        in_flight = _InFlight(pool, perform, if_perform_raises)
         try:
             while not _is_over(began, successor):
-                if (room := flights.room(limits) - len(recorder)) > 0:
-                    flights.start(claim(room))
-                if not (flights or recorder):
-                    return flights.landed
-                recorder.record(flights.land())
+                if (most := in_flight.free_slots(limits) - len(recorder)) > 0:
+                    in_flight.submit(claim(most))
+                if not (in_flight or recorder):
+                    return in_flight.completed
+                recorder.record(in_flight.collect())
             _enqueue(successor)
         finally:
             release()  # ends the read transaction of a claim that failed
-            while flights or recorder:
-                recorder.record(flights.land())
-    return flights.landed
+            while in_flight or recorder:
+                recorder.record(in_flight.collect())
+    return in_flight.completed
 
 
 def enqueue_missing(next_at: InstrumentedAttribute[datetime | None], job: jobs.Job) -> int:
@@ -78,35 +79,35 @@ def enqueue_missing(next_at: InstrumentedAttribute[datetime | None], job: jobs.J
     return due
 
 
-class _Flights(Generic[Task, Outcome]):
-    """The tasks in flight, one thread each."""
+class _InFlight(Generic[Task, Outcome]):
+    """The tasks in flight, each in a thread of the pool."""
 
-    def __init__(self, pool: ThreadPoolExecutor, perform: Callable[[Task], Outcome], broken: Outcome) -> None:
-        self._pool, self._perform, self._broken = pool, in_this_app(perform), broken
-        self._tasks: dict[Future[Outcome], tuple[Task, float]] = {}  # with each one's start time
-        self.landed = 0
+    def __init__(self, pool: ThreadPoolExecutor, perform: Callable[[Task], Outcome], if_raises: Outcome) -> None:
+        self._pool, self._perform, self._if_raises = pool, in_this_app(perform), if_raises
+        self._tasks: dict[Future[Outcome], tuple[Task, float]] = {}  # with each task's start time
+        self.completed = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def room(self, limits: ConcurrencyLimits) -> int:
+    def free_slots(self, limits: ConcurrencyLimits) -> int:
         """Return how many tasks may start now, given the free threads and the limit of quick tasks."""
-        hangs_since = time.monotonic() - QUICK_S
-        quick = sum(began > hangs_since for _, began in self._tasks.values())
-        return min(limits.threads - len(self), limits.side_by_side - quick)
+        quick_since = time.monotonic() - QUICK_S
+        quick = sum(began > quick_since for _, began in self._tasks.values())
+        return min(limits.threads - len(self), limits.quick_tasks - quick)
 
-    def start(self, tasks: Iterable[Task]) -> None:
+    def submit(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
             self._tasks[self._pool.submit(self._perform, task)] = (task, time.monotonic())
 
-    def land(self) -> list[tuple[Task, Outcome]]:
-        """Wait until some tasks have ended or due rows should be polled; return the ended tasks and their outcomes."""
+    def collect(self) -> list[tuple[Task, Outcome]]:
+        """Wait until tasks end, or until it is time to poll for due rows; return the ended tasks and their outcomes."""
         if not self._tasks:
-            time.sleep(LOOK_EVERY_S)
-        wait(self._tasks, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            time.sleep(POLL_EVERY_S)
+        wait(self._tasks, timeout=POLL_EVERY_S, return_when=FIRST_COMPLETED)
         wait(self._tasks, timeout=GROUP_WITHIN_S)
         ended = [future for future in self._tasks if future.done()]
-        self.landed += len(ended)
+        self.completed += len(ended)
         return [(self._tasks.pop(future)[0], self._outcome(future)) for future in ended]
 
     def _outcome(self, future: Future[Outcome]) -> Outcome:
@@ -114,19 +115,19 @@ class _Flights(Generic[Task, Outcome]):
             return future.result()
         except Exception:
             log.exception("task raised")
-            return self._broken
+            return self._if_raises
 
 
 def _is_over(began: float, successor: jobs.Job) -> bool:
-    lasts_s = time.monotonic() - began
-    if lasts_s < RUN_FOR_S:
+    elapsed_s = time.monotonic() - began
+    if elapsed_s < RUN_FOR_S:
         return False
     try:
-        return jobs.is_first(f"end-of-{successor.id}", within_s=ALONE_S) or lasts_s >= RUN_AT_MOST_S
+        return jobs.is_first(f"end-of-{successor.id}", within_s=STAGGER_S) or elapsed_s >= RUN_AT_MOST_S
     except RedisError:
         return True
 
 
 def _enqueue(job: jobs.Job) -> None:
-    with suppress(RedisError):  # the sweep enqueues it then
+    with suppress(RedisError):  # then the sweep enqueues it
         jobs.enqueue(job)

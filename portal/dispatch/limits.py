@@ -13,26 +13,26 @@ class Candidate(NamedTuple):
     id: int
     destination: Hashable  # where its call goes: a host, or a webhook's endpoint
     workspace_id: int
-    is_suspect: bool  # it, or its place, failed before
+    is_retry: bool  # it, or its destination, failed before and may fail slowly again
 
 
 @dataclass(frozen=True)
 class ConcurrencyLimits:
-    """Limits for one worker, and for all workers together per place and per workspace."""
+    """Limits for one worker, and for all workers together per destination and per workspace."""
 
-    side_by_side: int  # quick tasks of one worker; a task that takes long may be hanging and no longer counts
-    threads: int  # all tasks of one worker
+    quick_tasks: int  # of one worker; a task that takes long may be hanging and no longer counts
+    threads: int  # of one worker: the limit of all its tasks
     per_destination: int
     per_workspace: int
 
     @property
-    def suspects(self) -> int:
-        """How many suspects may be in flight: they may fail slowly again."""
+    def max_retries(self) -> int:
+        """How many retries may be in flight."""
         return self.threads // 2
 
     def saturated(self, in_flight: Sequence[Candidate]) -> tuple[list[Hashable], list[int]]:
-        """Return the places and the workspaces that have reached their limits."""
-        destinations, workspaces = _counted(in_flight)
+        """Return the destinations and the workspaces that have reached their limits."""
+        destinations, workspaces = _counts(in_flight)
         return (
             [destination for destination, count in destinations.items() if count >= self.per_destination],
             [workspace for workspace, count in workspaces.items() if count >= self.per_workspace],
@@ -43,8 +43,8 @@ class ConcurrencyLimits:
 
         Ties are broken at random: otherwise one workspace would get every slot that becomes free.
         """
-        destinations, workspaces = _counted(in_flight)
-        suspects = sum(candidate.is_suspect for candidate in in_flight)
+        destinations, workspaces = _counts(in_flight)
+        retries = sum(candidate.is_retry for candidate in in_flight)
         waiting: dict[int, deque[Candidate]] = {}
         for candidate in due:
             waiting.setdefault(candidate.workspace_id, deque()).append(candidate)
@@ -52,7 +52,7 @@ class ConcurrencyLimits:
         while waiting and len(picked) < most:
             workspace_id = min(waiting, key=lambda id: (workspaces[id], random.random()))
             queue = waiting[workspace_id]
-            while queue and not self._admits(queue[0], destinations, suspects):
+            while queue and not self._admits(queue[0], destinations, retries):
                 queue.popleft()  # stays due for a later run
             if not queue or workspaces[workspace_id] >= self.per_workspace:
                 del waiting[workspace_id]
@@ -60,15 +60,15 @@ class ConcurrencyLimits:
             candidate = queue.popleft()
             destinations[candidate.destination] += 1
             workspaces[workspace_id] += 1
-            suspects += candidate.is_suspect
+            retries += candidate.is_retry
             picked.append(candidate.id)
         return picked
 
-    def _admits(self, candidate: Candidate, destinations: Counter[Hashable], suspects: int) -> bool:
-        if candidate.is_suspect and suspects >= self.suspects:
+    def _admits(self, candidate: Candidate, destinations: Counter[Hashable], retries: int) -> bool:
+        if candidate.is_retry and retries >= self.max_retries:
             return False
         return destinations[candidate.destination] < self.per_destination
 
 
-def _counted(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
+def _counts(candidates: Sequence[Candidate]) -> tuple[Counter[Hashable], Counter[int]]:
     return Counter(each.destination for each in candidates), Counter(each.workspace_id for each in candidates)

@@ -1,4 +1,4 @@
-"""Record the results of tasks: in groups if that works, else one by one, with retries after transient errors."""
+"""Record the results of tasks: in groups if that works, else one by one; transient errors are retried."""
 
 import logging
 import time
@@ -13,24 +13,24 @@ from portal.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER_S = (0.2, 1.0, 5.0)  # well within every lease
-HANGS_S = 2.0  # a result that takes this long to fail is not retried: every other result waits for it
+RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # well within every lease
+HANG_S = 2.0  # a recording that takes this long to fail is not retried: all other results wait for it
 TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
 
-class Leased(Protocol):
+class LeasedRow(Protocol):
     """A row leased to this worker, as plain values, since it is performed in a thread without the database."""
 
     @property
     def candidate(self) -> Candidate: ...
 
 
-Task = TypeVar("Task", bound=Leased)
+Task = TypeVar("Task", bound=LeasedRow)
 Outcome = TypeVar("Outcome")
 Results = Sequence[tuple[Task, Outcome]]
 
 
-class _Failed(NamedTuple, Generic[Task, Outcome]):
+class _FailedResult(NamedTuple, Generic[Task, Outcome]):
     """A result that could not be recorded yet."""
 
     task: Task
@@ -42,19 +42,19 @@ class _Failed(NamedTuple, Generic[Task, Outcome]):
 class Recorder(Generic[Task, Outcome]):
     """Keeps results that can't be recorded yet for a retry, so that no finished download is thrown away.
 
-    Results whose tasks have equal `together` keys are recorded in one change. If recording a result fails for good,
-    the outcome that `instead` makes of the error is recorded; without `instead`, the row is due again when its lease
-    ends.
+    Results whose tasks have equal `group_by` keys are recorded in one change. If recording a result fails for good,
+    the outcome that `fallback` returns for the error is recorded; without a fallback, the row is due again when its
+    lease ends.
     """
 
     def __init__(
         self,
         record: Callable[[Results[Task, Outcome]], None],
-        together: Callable[[Task], Hashable],
-        instead: Callable[[Exception], Outcome] | None,
+        group_by: Callable[[Task], Hashable],
+        fallback: Callable[[Exception], Outcome] | None,
     ) -> None:
-        self._record, self._together, self._instead = record, together, instead
-        self._failed: list[_Failed[Task, Outcome]] = []
+        self._record, self._group_by, self._fallback = record, group_by, fallback
+        self._failed: list[_FailedResult[Task, Outcome]] = []
 
     def __len__(self) -> int:
         """Return how many results wait for a retry."""
@@ -64,7 +64,7 @@ class Recorder(Generic[Task, Outcome]):
         """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged."""
         groups: dict[Hashable, list[tuple[Task, Outcome]]] = {}
         for task, outcome in results:
-            groups.setdefault(self._together(task), []).append((task, outcome))
+            groups.setdefault(self._group_by(task), []).append((task, outcome))
         for group in groups.values():
             self._record_group(group)
         failed, self._failed = self._failed, []
@@ -86,15 +86,15 @@ class Recorder(Generic[Task, Outcome]):
         error = self._try([(task, outcome)])
         if error is None:
             return
-        hangs = time.monotonic() - began > HANGS_S
-        if isinstance(error, TRANSIENT) and failures < len(AGAIN_AFTER_S) and not hangs:
-            retry_at = time.monotonic() + AGAIN_AFTER_S[failures]
-            self._failed.append(_Failed(task, outcome, failures + 1, retry_at))
+        hung = time.monotonic() - began > HANG_S
+        if isinstance(error, TRANSIENT) and failures < len(RETRY_DELAYS_S) and not hung:
+            retry_at = time.monotonic() + RETRY_DELAYS_S[failures]
+            self._failed.append(_FailedResult(task, outcome, failures + 1, retry_at))
             return
         module, row_id = type(task).__module__, task.candidate.id
         log.error("recording a result failed: module=%s row=%d", module, row_id, exc_info=error)
-        if self._instead and (worse := self._try([(task, self._instead(error))])):
-            log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=worse)
+        if self._fallback and (second_error := self._try([(task, self._fallback(error))])):
+            log.error("recording the failure failed: module=%s row=%d", module, row_id, exc_info=second_error)
 
     def _try(self, results: Results[Task, Outcome]) -> Exception | None:
         try:

@@ -1,1 +1,1 @@
-"""Properties and their galleries: uploads, images, variants."""
+"""Properties and their galleries: images, uploads, imports, variants."""

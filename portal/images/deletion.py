@@ -10,11 +10,11 @@ from sqlalchemy import insert, select
 from portal.db import as_uuid, db, now
 from portal.errors import NotFound
 from portal.images import gallery
-from portal.images.models import Deleted, Image, Property, Rendition
+from portal.images.models import DeletedImage, Image, Property, Rendition
 from portal.infra import jobs, storage
-from portal.work import Work, held, work
+from portal.work import Work, for_update, work
 
-UNDO_KEPT = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
+UNDO_PERIOD = timedelta(minutes=10)  # the page offers undo for 12 s; the rest is for slow connections
 
 KEPT_COLUMNS = (
     "key",
@@ -34,7 +34,7 @@ KEPT_COLUMNS = (
 
 
 class Deletion(NamedTuple):
-    """How many images were deleted, and the token that undoes the deletion, if it can be undone."""
+    """How many images were deleted, and the token that undoes it, if it can be undone."""
 
     images: int
     undo_token: str | None
@@ -43,15 +43,15 @@ class Deletion(NamedTuple):
 def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) -> Deletion:
     """Delete images; those that don't belong to this property are skipped, as the Property Images API demands.
 
-    All public objects are deleted. An undoable deletion keeps the private originals for UNDO_KEPT.
+    All public objects are deleted. An undoable deletion keeps the private originals for UNDO_PERIOD.
     """
     wanted = {as_uuid(uuid) for uuid in uuids}
     token = uuid4() if undoable else None
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
         gone = [image for image in rows if image.uuid in wanted]
-        forget(w, gone, token)
+        remove(w, gone, token)
         kept = [image for image in rows if image not in gone]
         gallery.set_order_and_cover(w, property, before, kept)
     return Deletion(len(gone), str(token) if token and gone else None)
@@ -60,10 +60,12 @@ def delete(property: Property, uuids: Sequence[str], *, undoable: bool = False) 
 def undelete(property: Property, token: str) -> int:
     """Restore the images of one deletion at their former positions; return how many. Raises OverQuota, NotFound."""
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         before = gallery.state_of(rows)
-        bin = select(Deleted).where(Deleted.property_id == property.id, Deleted.token == as_uuid(token))
-        found = list(db.session.scalars(held(bin, Deleted)))
+        by_token = select(DeletedImage).where(
+            DeletedImage.property_id == property.id, DeletedImage.token == as_uuid(token)
+        )
+        found = list(db.session.scalars(for_update(by_token, DeletedImage)))
         if not found:
             raise NotFound("It is too late to bring these photos back.", code="undo_over")
         gallery.require_quota(property, len(found))
@@ -82,35 +84,35 @@ def undelete(property: Property, token: str) -> int:
     return len(found)
 
 
-def forget(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
-    """Delete the rows and objects of images. With a token, the rows' data and the originals are kept for UNDO_KEPT."""
+def remove(w: Work, images: Sequence[Image], token: UUID | None = None) -> None:
+    """Delete the rows and objects of images. With a token, keep the rows' data and the originals for UNDO_PERIOD."""
     ids = [image.id for image in images]
     w.drop(storage.cdn, *(key for image in images for key in (image.large_key, image.thumb_key)))
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id.in_(ids))))
     if token and images:
-        db.session.execute(insert(Deleted), [_kept(image, token) for image in images])
+        db.session.execute(insert(DeletedImage), [_deleted_values(image, token) for image in images])
     else:
         w.drop(storage.uploads, *(image.original_key for image in images))
     for image in images:
         db.session.delete(image)
 
 
-def _kept(image: Image, token: UUID) -> dict[str, Any]:
+def _deleted_values(image: Image, token: UUID) -> dict[str, Any]:
     return {
         "token": token,
         "property_id": image.property_id,
         "original_key": image.original_key,
         "columns": {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)},
-        "expires_at": now() + UNDO_KEPT,
+        "expires_at": now() + UNDO_PERIOD,
     }
 
 
-def _restored(property: Property, deleted: Deleted) -> Image:
+def _restored(property: Property, deleted: DeletedImage) -> Image:
     columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
     if "turns" in columns:  # deleted by the previous release
         columns["quarter_turns"] = columns.pop("turns")
     return Image(property_id=property.id, original_key=deleted.original_key, **columns)
 
 
-def _covers(found: Sequence[Deleted]) -> set[UUID]:
+def _covers(found: Sequence[DeletedImage]) -> set[UUID]:
     return {as_uuid(deleted.columns["uuid"]) for deleted in found if deleted.columns["is_main"]}

@@ -22,11 +22,11 @@ from portal.inventory import MISSING
 from portal.work import Work, work
 
 MAX_FILE_COUNT = 20  # Manage Property Images, "Upload New Images"
-TURNS = range(4)  # Manage Property Images, "Rotate Images on Upload": clockwise quarters
+QUARTER_TURNS = range(4)  # clockwise; Manage Property Images, "Rotate Images on Upload"
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedFile:
     """A file to add. `read` returns its bytes and may be called more than once."""
 
     read: Callable[[], bytes]
@@ -35,7 +35,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class ArrangedImage:
     """An image's new position. `url` is the image's URL before this change, which may rotate it."""
 
     image_id: int
@@ -49,22 +49,22 @@ class Change:
     """The parts of a change, applied in this order (Manage Property Images, "Best Practices")."""
 
     deleted: frozenset[int] = frozenset()
-    turned: Mapping[int, int] = field(default_factory=dict)  # image id → clockwise quarters
-    added: Sequence[Added] = ()
+    rotated: Mapping[int, int] = field(default_factory=dict)  # image id → clockwise quarter turns
+    added: Sequence[AddedFile] = ()
     main_added: int | None = None  # index in `added` of the new cover
-    arranged: Sequence[Arranged] | None = None
+    arranged: Sequence[ArrangedImage] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)  # of the property
     added_by: str = ""
-    leaves_waiting: bool = False  # True: variants of images that aren't turned here are left to the workers
+    leaves_pending: bool = False  # True: pending variants of images that aren't rotated here are left to the workers
 
 
 def apply(property: Property, change: Change) -> None:
-    """Apply a change and emit one event. Unless `leaves_waiting`, pending variants of other images are made as well.
+    """Apply a change and emit one event. Unless `leaves_pending`, pending variants of other images are made as well.
 
     Those are made because the answer has the URLs of the large variants (Manage Property Images, "Response").
 
     Raises Invalid for a contradictory change or, with the code rendering.FAILED, for a file that can't become a photo;
-    NotFound for an image to turn or arrange that isn't in the gallery; Conflict if an image was turned meanwhile;
+    NotFound for an image to rotate or arrange that isn't in the gallery; Conflict if an image was rotated meanwhile;
     OverQuota, StorageFailed, TooMany. If it raises, nothing has changed.
     """
     _check_consistency(change)
@@ -74,34 +74,35 @@ def apply(property: Property, change: Change) -> None:
     added = len(change.added)
     if added:  # before rendering anything, and again under the lock
         gallery.require_quota(property, added - sum(image.id in change.deleted for image in current))
-    sources = [RenderSource(file.read, file.quarter_turns) for file in change.added] + list(_remade(change, current))
+    sources = [RenderSource(file.read, file.quarter_turns) for file in change.added] + list(_to_render(change, current))
     prefix = StoragePrefix.of(property)
     with work() as w:
-        # Render before the first statement: that one begins the transaction and takes the lock.
+        # Render before the first statement, which begins the transaction and takes the lock.
         made = rendering.render_all(w, prefix, sources)
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         _check_known(change, rows)
         before = gallery.state_of(rows)
         kept = _delete(w, rows, change.deleted)
-        for remade in made[added:]:
-            _renew(w, prefix, {image.id: image for image in kept}, remade)
+        for rerendered in made[added:]:
+            _replace_variants(w, prefix, {image.id: image for image in kept}, rerendered)
         pairs = zip(change.added, made[:added], strict=True)
         fresh = [_image(w, property, prefix, file, photo, change.added_by) for file, photo in pairs if photo]
         order = _arrange(property, kept, fresh, change)
-        is_renamed = properties.assign(property, values)
-        gallery.set_order_and_cover(w, property, before, order, _cover(order, fresh, change), is_renamed=is_renamed)
+        fields_changed = properties.assign(property, values)
+        cover = _cover(order, fresh, change)
+        gallery.set_order_and_cover(w, property, before, order, cover, fields_changed=fields_changed)
 
 
-def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
-    """Turn images by clockwise quarters; unknown images are skipped. Raises as `apply` does.
+def rotate(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
+    """Rotate images by clockwise quarter turns; unknown images are skipped. Raises as `apply` does.
 
-    The turn is relative: if somebody else turned an image meanwhile, this turn is added to theirs.
+    The rotation is relative: if somebody else rotated an image meanwhile, this one is added to theirs.
     """
     wanted = {as_uuid(uuid) for uuid in uuids}
     for tries_left in (2, 1, 0):
         ids = [image.id for image in gallery.images(property) if image.uuid in wanted]
         try:
-            return apply(property, Change(turned=dict.fromkeys(ids, quarter_turns), leaves_waiting=True))
+            return apply(property, Change(rotated=dict.fromkeys(ids, quarter_turns), leaves_pending=True))
         except Problem as problem:
             if not (tries_left and _is_outdated(problem)):
                 raise
@@ -109,14 +110,14 @@ def turn(property: Property, uuids: Sequence[str], quarter_turns: int) -> None:
 
 
 def _is_outdated(problem: Problem) -> bool:
-    """Return whether somebody turned or deleted one of the images meanwhile, so that another attempt may succeed."""
+    """Return whether somebody rotated or deleted one of the images meanwhile, so that another attempt may succeed."""
     is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == MISSING
     return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 
 def _check_consistency(change: Change) -> None:
-    quarter_turns = [*change.turned.values(), *(file.quarter_turns for file in change.added)]
-    if any(each not in TURNS for each in quarter_turns):
+    quarter_turns = [*change.rotated.values(), *(file.quarter_turns for file in change.added)]
+    if any(each not in QUARTER_TURNS for each in quarter_turns):
         raise Invalid("A rotation must be 0, 1, 2 or 3 clockwise quarter turns.", code="rotation")
     if change.main_added is not None and not 0 <= change.main_added < len(change.added):
         raise Invalid("The main image must be one of the files in the request.", code="main_image")
@@ -126,9 +127,9 @@ def _check_consistency(change: Change) -> None:
 
 
 def _check_known(change: Change, images: Sequence[Image]) -> None:
-    """Raise NotFound unless each image to turn or arrange is in the gallery, isn't deleted, and has the given URL."""
+    """Raise NotFound unless each image to rotate or arrange is in the gallery, isn't deleted, and has the given URL."""
     remaining = {image.id: image for image in images if image.id not in change.deleted}
-    for image_id in (*change.turned, *(each.image_id for each in change.arranged or ())):
+    for image_id in (*change.rotated, *(each.image_id for each in change.arranged or ())):
         if image_id not in remaining:
             raise NotFound("There is no such photo.", code="image_not_found", details={"id": image_id})
     for each in change.arranged or ():
@@ -149,12 +150,12 @@ def _path(url: str) -> str:
         return ""
 
 
-def _remade(change: Change, images: Sequence[Image]) -> Iterable[RenderSource]:
-    """Yield the images whose variants are made here: those to turn, and those that are still pending."""
+def _to_render(change: Change, images: Sequence[Image]) -> Iterable[RenderSource]:
+    """Yield the existing images whose variants are made here: those to rotate, and those that are still pending."""
     for image in images:
-        quarters = change.turned.get(image.id, 0)
-        waits = image.variants == PENDING and not change.leaves_waiting
-        if image.id not in change.deleted and (quarters or waits):
+        quarters = change.rotated.get(image.id, 0)
+        is_pending = image.variants == PENDING and not change.leaves_pending
+        if image.id not in change.deleted and (quarters or is_pending):
             read = originals.reader(image)
             yield RenderSource(
                 read, (image.quarter_turns + quarters) % 4, image.id, image.version, may_fail=not quarters
@@ -163,13 +164,15 @@ def _remade(change: Change, images: Sequence[Image]) -> Iterable[RenderSource]:
 
 def _delete(w: Work, rows: Sequence[Image], ids: frozenset[int]) -> list[Image]:
     """Delete images from the gallery; return the remaining ones."""
-    deletion.forget(w, [image for image in rows if image.id in ids])
+    deletion.remove(w, [image for image in rows if image.id in ids])
     db.session.flush()
     return [image for image in rows if image.id not in ids]
 
 
-def _renew(w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], made: RenderedPhoto | None) -> None:
-    """Give an image its new variants. A turned image gets a new public key, so that no cache shows the old one."""
+def _replace_variants(
+    w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], made: RenderedPhoto | None
+) -> None:
+    """Give an image its new variants. A rotated image gets a new public key, so that no cache shows the old one."""
     if made is None:
         return None
     image = kept.get(made.source.image_id)
@@ -179,7 +182,7 @@ def _renew(w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], mad
     if made.source.may_fail:  # a worker was faster, or the image was deleted
         return w.drop(storage.cdn, made.variants.large_key, made.variants.thumb_key)
     if image is None or not is_same:
-        raise Conflict("Somebody else turned this photo. Reload the gallery and try again.", code="gallery_changed")
+        raise Conflict("Somebody else rotated this photo. Reload the gallery and try again.", code="gallery_changed")
     w.drop(storage.cdn, *db.session.scalars(select(Rendition.key).where(Rendition.image_id == image.id)))
     db.session.execute(delete(Rendition).where(Rendition.image_id == image.id))
     image.started_at = None  # no job rendered these variants
@@ -192,7 +195,7 @@ def _renew(w: Work, prefix: StoragePrefix, kept: Mapping[int | None, Image], mad
 
 
 def _image(
-    w: Work, property: Property, prefix: StoragePrefix, file: Added, made: RenderedPhoto, added_by: str
+    w: Work, property: Property, prefix: StoragePrefix, file: AddedFile, made: RenderedPhoto, added_by: str
 ) -> Image:
     key = prefix.original_key(made.picture.type)
     image = Image(

@@ -8,15 +8,15 @@ import uuid
 from dataclasses import dataclass
 
 from portal import config
-from portal.images.models import Image, Listed, Property
+from portal.images.models import Image, ListedImage, Property
 from portal.pixels.types import extension_of
 
-LADDER = (320, 480, 640, 960, 1280, 2048)  # px, the widths of renditions
+RENDITION_WIDTHS = (320, 480, 640, 960, 1280, 2048)  # px
 
 
 @dataclass(frozen=True)
 class StoragePrefix:
-    """What the keys of a property's objects begin with, as plain values, so that naming a key needs no database."""
+    """The common prefix of a property's objects, as plain values, so that creating a key needs no database."""
 
     workspace_uuid: uuid.UUID
     property_uuid: uuid.UUID
@@ -54,7 +54,7 @@ def rendition_key(image_uuid: uuid.UUID, width_px: int, type: str) -> str:
     return f"derived/{image_uuid}/{uuid.uuid4()}-{width_px}.{extension_of(type)}"
 
 
-def image_url(image: Image | Listed, width_px: int | None = None) -> str:
+def image_url(image: Image | ListedImage, width_px: int | None = None) -> str:
     """Return the image's `url` in the Property Images API, served by `portal.delivery` as soon as it is confirmed."""
     url = f"{config.settings().images_url}/{image.key}"
     return f"{url}?w={width_px}" if width_px else url

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import Workspace
-from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
+from portal.db import Base, Id, Moment, NullableMoment, PublicId, now
 
 PENDING, READY, FAILED = "pending", "ready", "failed"
 
@@ -79,7 +79,7 @@ class Image(Base):
     quarter_turns: Mapped[int] = mapped_column("turns", default=0)  # clockwise, relative to the original, 0 to 3
     version: Mapped[int] = mapped_column(default=1)  # incremented by each change to the pixels
     variants: Mapped[str] = mapped_column(String(10), default=PENDING)
-    pending_since: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    pending_since: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # None unless pending
     started_at: Mapped[Moment | None]  # of the latest attempt
     attempts: Mapped[int] = mapped_column(default=0)  # incremented before the attempt, so crashes count too
     failure_reason: Mapped[str | None] = mapped_column(String(300))
@@ -96,7 +96,7 @@ class Image(Base):
     renditions: Mapped[list["Rendition"]] = relationship(lazy="raise", passive_deletes=True)
 
 
-class Listed(NamedTuple):
+class ListedImage(NamedTuple):
     """The columns of an image that a list shows: cheaper to load than whole rows."""
 
     uuid: UUID
@@ -106,7 +106,7 @@ class Listed(NamedTuple):
 
 
 class Rendition(Base):
-    """A form of an image in one width and type, rendered on demand and kept in the CDN bucket."""
+    """An image in one width and type, rendered on demand and kept in the CDN bucket."""
 
     __tablename__ = "rendition"
     __table_args__ = (UniqueConstraint("image_id", "version", "width", "type"),)
@@ -114,7 +114,7 @@ class Rendition(Base):
     id: Mapped[Id]
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
     version: Mapped[int]  # of the image that it was rendered from
-    width: Mapped[int]  # px, one of keys.LADDER
+    width: Mapped[int]  # px, one of keys.RENDITION_WIDTHS
     type: Mapped[str] = mapped_column(String(20))
     key: Mapped[str] = mapped_column(String(200), unique=True)
     size_bytes: Mapped[int]
@@ -182,7 +182,7 @@ class ImportItem(Base):
     alt_text: Mapped[str | None] = mapped_column(String(500))  # of the future image
     copy_key: Mapped[str | None] = mapped_column(String(200))  # of our copy in the CDN bucket, used instead of the URL
     state: Mapped[str] = mapped_column(String(10), default=PENDING)  # pending, ready (imported) or failed
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # None unless pending
     fetching_until: Mapped[Moment | None]  # end of the lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     code: Mapped[str | None] = mapped_column(String(40))  # why it failed, for programs
@@ -205,7 +205,7 @@ class ImportBudget(Base):
     used: Mapped[int] = mapped_column(default=0)
 
 
-class Deleted(Base):
+class DeletedImage(Base):
     """A deleted image that can still be restored: its row as plain data; its original stays in the uploads bucket."""
 
     __tablename__ = "deleted_image"

@@ -9,7 +9,7 @@ from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, is_id
 from portal.errors import Invalid, NotFound
 from portal.images import deletion, gallery, imports
-from portal.images.models import Deleted, Image, Property, Upload
+from portal.images.models import DeletedImage, Image, Property, Upload
 from portal.infra import pagination, storage
 from portal.infra.search import matching
 from portal.work import lock, work
@@ -18,9 +18,10 @@ TEXTS = {"name": 200, "address": 300, "external_ref": 120}  # maximum length, ch
 NUMBERS = {"bedrooms": 100, "bathrooms": 100, "sleeps": 500}  # maximum
 MAX_PAGE = 100
 SEARCHED = (Property.name, Property.address, Property.external_ref)
-MINE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
-BY_ID, BY_UUID = MINE.where(Property.id == bindparam("ref")), MINE.where(Property.uuid == bindparam("ref"))
-"""Built once, as every API call uses one: building a statement takes longer than SQLite takes to execute it."""
+IN_WORKSPACE = select(Property).where(Property.workspace_id == bindparam("workspace_id"))
+BY_ID = IN_WORKSPACE.where(Property.id == bindparam("ref"))
+BY_UUID = IN_WORKSPACE.where(Property.uuid == bindparam("ref"))
+"""Built once, as every API call uses one of them: building a statement takes longer than SQLite takes to execute it."""
 
 
 class Page(NamedTuple):
@@ -31,7 +32,7 @@ class Page(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the table of properties shows in a row."""
+    """A row of the table of properties."""
 
     property: Property
     photos: int
@@ -53,9 +54,9 @@ def update(property: Property, changes: Mapping[str, Any]) -> Property:
     values = checked(changes)
     with work() as w:
         if not lock(property):
-            raise _absent()
+            raise _not_found()
         if assign(property, values):
-            gallery.tell(w, property)
+            gallery.emit_updated(w, property)
     return property
 
 
@@ -71,14 +72,14 @@ def delete(property: Property) -> None:
     """Delete a property with its gallery and all its objects. Raises NotFound if somebody else deleted it first."""
     with work() as w:
         if not lock(property):
-            raise _absent()
-        deletion.forget(w, gallery.hold(property))
+            raise _not_found()
+        deletion.remove(w, gallery.lock_images(property))
         db.session.flush()
-        bin = select(Deleted.original_key).where(Deleted.property_id == property.id)
-        w.drop(storage.uploads, *db.session.scalars(bin))
-        awaited = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
-        w.drop(storage.uploads, *db.session.scalars(awaited))
-        imports.abandon(property)
+        deleted = select(DeletedImage.original_key).where(DeletedImage.property_id == property.id)
+        w.drop(storage.uploads, *db.session.scalars(deleted))
+        unconfirmed = select(Upload.key).where(Upload.property_id == property.id, Upload.confirmed_at.is_(None))
+        w.drop(storage.uploads, *db.session.scalars(unconfirmed))
+        imports.release_budget(property)
         db.session.delete(property)
 
 
@@ -87,7 +88,7 @@ def find(workspace: Workspace, ref: str) -> Property:
     found, value = (BY_ID, int(ref)) if is_id(ref) else (BY_UUID, as_uuid(ref))
     property = db.session.scalar(found, {"workspace_id": workspace.id, "ref": value})
     if property is None:
-        raise _absent()
+        raise _not_found()
     return property
 
 
@@ -122,23 +123,23 @@ def summaries(properties: list[Property]) -> list[Summary]:
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values to store. Raises Invalid, whose details have a sentence for each invalid field."""
     values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, most in TEXTS.items():
         if name in fields:
             values[name] = text = str(fields[name] or "").strip()
             if len(text) > most:
-                wrong[name] = f"At most {most} characters."
+                errors[name] = f"At most {most} characters."
     if "name" in values and not values["name"]:
-        wrong["name"] = "A property needs a name."
+        errors["name"] = "A property needs a name."
     for name, most in NUMBERS.items():
         if name in fields:
             values[name] = number = fields[name]
             if number is not None and not 0 <= number <= most:
-                wrong[name] = f"From 0 to {most}."
-    if wrong:
-        raise Invalid("Some fields are invalid.", code="fields", details=wrong)
+                errors[name] = f"From 0 to {most}."
+    if errors:
+        raise Invalid("Some fields are invalid.", code="fields", details=errors)
     return values
 
 
-def _absent() -> NotFound:
+def _not_found() -> NotFound:
     return NotFound("There is no such property.", code="property_not_found")

@@ -63,7 +63,7 @@ def repair_variants(image: Image) -> bool:
         for old, new in zip(damaged, written, strict=True):
             has_moved |= _switch(w, image, old, new)
         if has_moved:
-            gallery.tell(w, db.session.get_one(Property, image.property_id))
+            gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
     return has_moved
 
 
@@ -130,7 +130,7 @@ def restore_original(image: Image) -> None:
         image.original_key, image.sha256, image.size_bytes = key, original.sha256, original.size_bytes
         image.type, image.width, image.height = picture.type, picture.width, picture.height
         image.quarter_turns, image.original_restored_at = 0, now()
-        gallery.tell(w, db.session.get_one(Property, image.property_id))
+        gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
 
 
 def image_of(key: str, kind: str) -> Image | None:

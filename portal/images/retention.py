@@ -1,4 +1,4 @@
-"""Delete expired rows: uploads never confirmed, deleted photos, old imports. Also says which objects have a row."""
+"""Delete expired rows: unconfirmed uploads, deleted images, old imports; find which objects have a row."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,10 +8,10 @@ from sqlalchemy import CursorResult, delete, or_, select, union_all
 
 from portal import inventory
 from portal.db import db, now, release
-from portal.images.models import Deleted, Image, ImportJob, Rendition, Upload
+from portal.images.models import DeletedImage, Image, ImportJob, Rendition, Upload
 from portal.infra import storage
 from portal.inventory import REPLACED_KEPT
-from portal.work import held, work
+from portal.work import for_update, work
 
 BATCH = 500
 IMPORTS_KEPT = timedelta(days=90)  # as history on the jobs page
@@ -25,9 +25,9 @@ def expire_uploads() -> int:
     """
     count = 0
     while True:
-        over = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
+        expired = select(Upload).where(Upload.confirmed_at.is_(None), Upload.expires_at < now()).limit(BATCH)
         with work() as w:
-            uploads = list(db.session.scalars(held(over, Upload, skip_locked=True)))
+            uploads = list(db.session.scalars(for_update(expired, Upload, skip_locked=True)))
             w.drop(storage.uploads, *(upload.key for upload in uploads))
             db.session.execute(delete(Upload).where(Upload.id.in_([upload.id for upload in uploads])))
         count += len(uploads)
@@ -35,21 +35,21 @@ def expire_uploads() -> int:
             return count
 
 
-def empty_bin() -> int:
-    """Delete the data and originals of images whose undo period is over; return how many, at most BATCH."""
-    over = select(Deleted).where(Deleted.expires_at < now()).limit(BATCH)
-    if not db.session.scalar(over.limit(1)):
+def purge_deleted_images() -> int:
+    """Delete images whose undo period is over, with their originals, for good; return how many, at most BATCH."""
+    expired = select(DeletedImage).where(DeletedImage.expires_at < now()).limit(BATCH)
+    if not db.session.scalar(expired.limit(1)):
         release()
         return 0
     with work() as w:
-        found = list(db.session.scalars(held(over, Deleted, skip_locked=True)))
+        found = list(db.session.scalars(for_update(expired, DeletedImage, skip_locked=True)))
         for deleted in found:
             w.drop(storage.uploads, deleted.original_key)
             db.session.delete(deleted)
     return len(found)
 
 
-def forget_imports() -> int:
+def delete_old_imports() -> int:
     """Delete imports that ended more than IMPORTS_KEPT ago, but not their photos; return how many."""
     old = delete(ImportJob).where(ImportJob.completed_at < now() - IMPORTS_KEPT)
     with work():
@@ -59,9 +59,9 @@ def forget_imports() -> int:
 def referenced_upload_keys(keys: Sequence[str]) -> set[str]:
     """Return those of the keys that are originals, of deleted images too, or of uploads that may be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
-    awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
-    in_bin = select(Deleted.original_key).where(Deleted.original_key.in_(keys))
-    return set(db.session.scalars(union_all(originals, awaited, in_bin)))
+    unconfirmed = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
+    deleted = select(DeletedImage.original_key).where(DeletedImage.original_key.in_(keys))
+    return set(db.session.scalars(union_all(originals, unconfirmed, deleted)))
 
 
 def used_uploads(keys: Sequence[str]) -> set[str]:

@@ -12,7 +12,7 @@ from portal.images.models import PENDING, Image, ImportItem, ImportJob, Property
 
 
 class Usage(NamedTuple):
-    """What is stored, and the property with the most photos (None if there are no photos)."""
+    """Stored properties, photos and bytes, and the property with the most photos (None if there are no photos)."""
 
     properties: int
     photos: int
@@ -21,16 +21,16 @@ class Usage(NamedTuple):
     fullest_photos: int
 
 
-class Imports(NamedTuple):
+class ImportUsage(NamedTuple):
     """This month's import budget, in images."""
 
-    used: int  # imported
+    used: int  # images imported so far
     pending: int  # reserved by imports in progress
     limit: int
     resets_at: datetime
 
 
-class Outstanding(NamedTuple):
+class OutstandingUploads(NamedTuple):
     """Uploads that were presigned but not confirmed yet."""
 
     unconfirmed: int
@@ -41,7 +41,7 @@ class Outstanding(NamedTuple):
 def usage(workspace: Workspace) -> Usage:
     """Count a workspace's properties, photos and bytes, always with at most four statements."""
     in_workspace = Property.workspace_id == workspace.id
-    homes = db.session.scalar(select(func.count()).select_from(Property).where(in_workspace)) or 0
+    properties = db.session.scalar(select(func.count()).select_from(Property).where(in_workspace)) or 0
     size = func.coalesce(func.sum(Image.size_bytes), 0) + func.coalesce(func.sum(Image.large_size_bytes), 0)
     stored = select(func.count(), size).select_from(Image).join(Property, Image.property_id == Property.id)
     photos, size_bytes = db.session.execute(stored.where(in_workspace)).one()
@@ -49,11 +49,11 @@ def usage(workspace: Workspace) -> Usage:
     grouped = select(Image.property_id, number).join(Property, Image.property_id == Property.id).where(in_workspace)
     fullest = db.session.execute(grouped.group_by(Image.property_id).order_by(number.desc()).limit(1)).first()
     if fullest is None:
-        return Usage(homes, photos, int(size_bytes), None, 0)
-    return Usage(homes, photos, int(size_bytes), db.session.get(Property, fullest[0]), fullest[1])
+        return Usage(properties, photos, int(size_bytes), None, 0)
+    return Usage(properties, photos, int(size_bytes), db.session.get(Property, fullest[0]), fullest[1])
 
 
-def imports_this_month(workspace: Workspace) -> Imports:
+def imports_this_month(workspace: Workspace) -> ImportUsage:
     """Count this calendar month's imports (UTC). Pending ones have reserved their part of the budget."""
     budget = imports.budget(workspace)
     waiting = (
@@ -66,10 +66,10 @@ def imports_this_month(workspace: Workspace) -> Imports:
     pending = min(db.session.scalar(waiting) or 0, budget.used)
     year, month = map(int, budget.month.split("-"))
     resets_at = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    return Imports(budget.used - pending, pending, budget.limit, resets_at)
+    return ImportUsage(budget.used - pending, pending, budget.limit, resets_at)
 
 
-def outstanding(workspace: Workspace) -> Outstanding:
+def outstanding(workspace: Workspace) -> OutstandingUploads:
     """Count the uploads that may still be confirmed."""
     waiting = (
         select(func.count(), func.min(Upload.expires_at))
@@ -77,5 +77,5 @@ def outstanding(workspace: Workspace) -> Outstanding:
         .where(Property.workspace_id == workspace.id, Upload.confirmed_at.is_(None), Upload.expires_at > now())
     )
     count, expires_at = db.session.execute(waiting).one()
-    most = uploads.OUTSTANDING_PER_PLAN * workspace.plan.images_per_property
-    return Outstanding(count, most, expires_at)
+    limit = uploads.OUTSTANDING_PER_PLAN * workspace.plan.images_per_property
+    return OutstandingUploads(count, limit, expires_at)

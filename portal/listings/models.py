@@ -16,7 +16,7 @@ from sqlalchemy.orm import (
 )
 
 from portal.accounts.models import Workspace
-from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
+from portal.db import Base, Id, Moment, NullableMoment, PublicId, now
 from portal.infra.encrypted import EncryptedText
 
 THUMBNAIL, GALLERY = "THUMBNAIL", "GALLERY"  # Image CDN contract, "Data Model"
@@ -58,7 +58,7 @@ class IntegrationAccount(Base):
     credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: SECRET_KEY has changed
     token: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # some PMSs issue only a few a day
     host: Mapped[str] = mapped_column(String(255))  # concurrent requests to a host are limited
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # of the next sync or page
+    next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # of the next sync or page
     syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
     started_at: Mapped[Moment | None]  # of the running sync; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page
@@ -166,7 +166,7 @@ class ListingImage(Base):
     last_checked_at: Mapped[Moment | None]  # when the bytes were last verified
     failure_reason: Mapped[str | None] = mapped_column(String(300))
     superseded_at: Mapped[Moment | None]  # since when the PMS no longer lists this URL
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # when to fetch or verify it
+    next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # when to fetch or verify it
     fetching_until: Mapped[Moment | None]  # lease of the worker that fetches it
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[Moment] = mapped_column(default=now)

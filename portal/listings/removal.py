@@ -10,7 +10,7 @@ from portal.db import db, now, release
 from portal.errors import NotFound
 from portal.infra import jobs, storage
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, ListingImage, SyncPage
-from portal.work import Work, held, lock, quietly, work
+from portal.work import Work, best_effort, for_update, lock, work
 
 CLEAR_FOR_S = 10  # imports share this queue
 BATCH = 500
@@ -59,7 +59,7 @@ def clear_leftovers() -> int:
     while account_id := db.session.scalar(_removed_account()):
         count += _clear_batch(account_id)
         if time.monotonic() > end:
-            quietly(jobs.enqueue, jobs.clear_leftovers())
+            best_effort(jobs.enqueue, jobs.clear_leftovers())
             break
     release()
     return count
@@ -82,7 +82,7 @@ def drop_superseded_copies() -> int:
     )
     while True:
         with work() as w:
-            images = list(db.session.scalars(held(old.limit(BATCH), ListingImage, skip_locked=True)))
+            images = list(db.session.scalars(for_update(old.limit(BATCH), ListingImage, skip_locked=True)))
             keys = {image.key for image in images}
             for image in images:
                 image.key = image.image_hash = image.delivered_bytes = None
@@ -110,7 +110,7 @@ def _move_to_removed_account(w: Work, account: IntegrationAccount, listing_ids: 
 def _lock_listings(listing_ids: Sequence[int]) -> None:
     """Lock listings by ascending id, the order that every transaction uses."""
     query = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-    db.session.scalars(held(query, Listing)).all()
+    db.session.scalars(for_update(query, Listing)).all()
 
 
 def _removed_account() -> Select[int]:
@@ -122,7 +122,7 @@ def _clear_batch(account_id: int) -> int:
     """Delete a batch of a removed account's listings and their copies, and the account itself after the last one."""
     batch = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEAR_BATCH)
     with work() as w:
-        ids = list(db.session.scalars(held(batch, Listing).execution_options(**WITH_REMOVED)))
+        ids = list(db.session.scalars(for_update(batch, Listing).execution_options(**WITH_REMOVED)))
         copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
         w.drop(storage.cdn, *set(db.session.scalars(copies)))
         db.session.execute(delete(Listing).where(Listing.id.in_(ids)))

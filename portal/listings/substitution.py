@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from portal import config
-from portal.db import db, read_anew, release
+from portal.db import db, release, reload
 from portal.listings.models import (
     GALLERY,
     THUMBNAIL,
@@ -44,7 +44,7 @@ def substitute(listings: Sequence[Listing]) -> list[ListingPictures]:
     except Exception:
         log.exception("substitution failed: returning the PMS's URLs, listings=%s", len(listings))
         release()
-        read_anew(listings, WITH_ACCOUNT)
+        reload(listings, WITH_ACCOUNT)
         return [ListingPictures(listing.thumbnail_url, listing.pictures) for listing in listings]
 
 

@@ -30,7 +30,7 @@ blueprint.add_app_template_global(now, "now")
 @blueprint.app_template_global()
 def srcset(image: Image, largest_px: int = LARGEST_PX) -> str:
     """Return the `srcset` of a photo: all widths up to the first one that is at least the photo's own width."""
-    steps = [step for step in keys.LADDER if step <= largest_px]
+    steps = [step for step in keys.RENDITION_WIDTHS if step <= largest_px]
     fitting = [step for step in steps if step < image.width]
     return ", ".join(f"{keys.image_url(image, step)} {step}w" for step in steps[: len(fitting) + 1])
 

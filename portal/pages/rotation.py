@@ -30,7 +30,7 @@ def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnV
     """Rotate the selected photos, all or none, and return their tiles. A Problem's message is prefixed accordingly."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
-        edit.turn(property, chosen, quarter_turns)
+        edit.rotate(property, chosen, quarter_turns)
     except Problem as problem:
         problem.message = f"No photo was rotated. {problem.message}"
         raise

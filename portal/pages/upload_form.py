@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from portal import config
 from portal.errors import Conflict, Invalid, OverQuota, StorageFailed, TooMany
 from portal.images import edit
-from portal.images.edit import MAX_FILE_COUNT, Added, Change
+from portal.images.edit import MAX_FILE_COUNT, AddedFile, Change
 from portal.images.models import Property
 from portal.infra import multipart
 from portal.infra.statuses import status_of
@@ -51,9 +51,9 @@ def _add(property: Property) -> None:
     with multipart.spooled(request, max_files=MAX_FILE_COUNT, max_file_bytes=most) as sent:
         if not sent.files:
             raise Invalid("Choose one or more photos.", code="empty")
-        added = [Added(file.read, file.file_name) for file in sent.files]
+        added = [AddedFile(file.read, file.file_name) for file in sent.files]
         try:
-            wanted = Change(added=added, added_by=user.name or user.email, leaves_waiting=True)
+            wanted = Change(added=added, added_by=user.name or user.email, leaves_pending=True)
             edit.apply(property, wanted)
         except Invalid as refused:
             index = (refused.details or {}).get("index", -1)

@@ -9,7 +9,7 @@ from htmx_flask import make_response
 from portal.errors import NotFound, OverQuota, Problem
 from portal.images import properties, uploads
 from portal.images.models import Property
-from portal.images.uploads import Announced, Arrived, cancellation
+from portal.images.uploads import AnnouncedFile, UploadedFile, cancellation
 from portal.infra.statuses import status_of
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
@@ -59,8 +59,8 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
         upload = uploads.find_upload(property, request.form.get("key", ""))
         if upload is None:
             raise NotFound("This upload has expired. Add the photo again.", code="unknown_key")
-        arrived = Arrived(upload.key, upload.content_type, upload.size_bytes)
-        (confirmed,) = uploads.confirm(property, [arrived], added_by=current_user().name or current_user().email)
+        file = UploadedFile(upload.key, upload.content_type, upload.size_bytes)
+        (confirmed,) = uploads.confirm(property, [file], added_by=current_user().name or current_user().email)
     except Problem as problem:
         return _refusal(problem)
     return render_tile(uuid, confirmed.image, own=True)
@@ -82,11 +82,11 @@ def _find(uuid: UUID) -> Property:
     return properties.find(current_user().workspace, str(uuid))
 
 
-def _announced(body: dict[str, object]) -> Announced:
+def _announced(body: dict[str, object]) -> AnnouncedFile:
     """Return the file that the browser describes. If it doesn't know the type (HEIC), the name decides."""
     name, size = str(body.get("name", "")), body.get("size")
     type = str(body.get("type") or "").lower()
-    return Announced(name, ALIASES.get(type, type) or type_of(name), size if isinstance(size, int) else 0)
+    return AnnouncedFile(name, ALIASES.get(type, type) or type_of(name), size if isinstance(size, int) else 0)
 
 
 def _refusal(problem: Problem) -> ResponseReturnValue:

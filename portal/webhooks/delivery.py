@@ -18,7 +18,7 @@ from portal.errors import Conflict, NotFound
 from portal.infra import jobs
 from portal.webhooks import selection
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
-from portal.work import held, lock, work
+from portal.work import for_update, lock, work
 
 RETRY_AFTER_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
 JITTER = 0.1
@@ -67,9 +67,9 @@ def run() -> int:
         _post,
         _record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=BROKEN,
         successor=jobs.deliver_webhooks(),
-        together=lambda _: "all",
+        group_by=lambda _: "all",
     )
 
 
@@ -92,7 +92,7 @@ def send_all_again(delivery_ids: Sequence[int]) -> int:
     """Send failed deliveries once more, except to webhooks that are switched off; return their number."""
     failed = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.state == FAILED)
     with work() as w:
-        rows = db.session.scalars(held(failed.order_by(Delivery.id).options(ENDPOINTS), Delivery))
+        rows = db.session.scalars(for_update(failed.order_by(Delivery.id).options(ENDPOINTS), Delivery))
         deliveries = [delivery for delivery in rows if not delivery.endpoint.disabled_at]
         for delivery in deliveries:
             _reset(delivery)
@@ -132,7 +132,7 @@ def _leased(picked: Sequence[int]) -> list[_Parcel]:
     with work():
         rows = select(Delivery).where(Delivery.id.in_(picked), Delivery.next_at <= now())
         parcels = []
-        for delivery in db.session.scalars(held(rows.options(SECRETS), Delivery, skip_locked=True)):
+        for delivery in db.session.scalars(for_update(rows.options(SECRETS), Delivery, skip_locked=True)):
             if why := _why_undeliverable(delivery):
                 _give_up(delivery, why)
                 continue
@@ -190,7 +190,7 @@ def _record(results: dispatch.Results[_Parcel, _Outcome]) -> None:
     outcomes = {parcel.candidate.id: outcome for parcel, outcome in results}
     with work():
         rows = select(Delivery).where(Delivery.id.in_(outcomes), Delivery.state == PENDING).order_by(Delivery.id)
-        for delivery in db.session.scalars(held(rows.options(ENDPOINTS), Delivery)):
+        for delivery in db.session.scalars(for_update(rows.options(ENDPOINTS), Delivery)):
             outcome = outcomes[delivery.id]
             delivery.status, delivery.answer, delivery.took_ms = outcome.status, outcome.answer, outcome.took_ms
             delivery.sending_until = None

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from portal.db import Base, Id, Moment, MomentOrNever, PublicId, now
+from portal.db import Base, Id, Moment, NullableMoment, PublicId, now
 from portal.infra.encrypted import EncryptedText
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
@@ -71,7 +71,7 @@ class Delivery(Base):
     body: Mapped[str] = mapped_column(Text)  # the same bytes for each attempt
     state: Mapped[str] = mapped_column(String(10), default=PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_at: Mapped[datetime | None] = mapped_column(MomentOrNever, default=now)  # None unless pending
+    next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # None unless pending
     sending_until: Mapped[Moment | None]  # lease of the worker that sends it
     status: Mapped[int | None]  # of the last response
     answer: Mapped[str | None] = mapped_column(Text)  # its first characters, or why there was none

@@ -10,7 +10,7 @@ from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.webhooks.models import Delivery, Endpoint
 
 # A destination is an endpoint. One worker has threads for forty hanging receivers, and more for others.
-LIMITS = ConcurrencyLimits(side_by_side=64, threads=200, per_destination=4, per_workspace=8)
+LIMITS = ConcurrencyLimits(quick_tasks=64, threads=200, per_destination=4, per_workspace=8)
 CANDIDATES = 1000  # considered for each pick
 AS_CANDIDATE = (
     Delivery.id,

@@ -65,11 +65,11 @@ def test_a_key_can_expire(alice: Person) -> None:
 
 def test_a_key_allows_exactly_its_scopes(alice: Person) -> None:
     key = access.create_api_key(alice.workspace, "Reader", scopes={"images:read"}).key
-    access.demand(key, "images:read")
+    access.require(key, "images:read")
     with pytest.raises(Forbidden):
-        access.demand(key, "images:write")
+        access.require(key, "images:write")
     with pytest.raises(Forbidden):
-        access.demand(key, "images:read", admin=True)
+        access.require(key, "images:read", admin=True)
 
 
 @pytest.mark.parametrize(("name", "scopes"), [("", None), ("x" * 121, None), ("Key", set()), ("Key", {"everything"})])

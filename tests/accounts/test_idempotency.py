@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from portal.accounts import idempotency
-from portal.accounts.idempotency import Answer, Claim, claim, keep, release
+from portal.accounts.idempotency import Answer, Claim, claim, release, store_answer
 from portal.accounts.models import IdempotencyRecord, Workspace
 from portal.db import db, now
 from portal.errors import Conflict, Invalid
 from portal.images.models import Property
-from portal.work import riding, work
+from portal.work import before_last_commit, work
 from tests import factories
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -34,7 +34,7 @@ def answered(person: Person, key: str = "k", fingerprint: str = "f") -> Answer:
     answer = Answer(201, '{"data":1}', "/there", now())
     mine = claimed(person, key, fingerprint)
     with work():
-        keep(mine, answer)
+        store_answer(mine, answer)
     return answer
 
 
@@ -76,7 +76,7 @@ def test_a_released_key_is_free(alice: Person) -> None:
 def test_an_answer_survives_a_late_release(alice: Person) -> None:
     mine = claimed(alice)
     with work():
-        keep(mine, Answer(200, "", None, now()))
+        store_answer(mine, Answer(200, "", None, now()))
     release(mine)
     assert isinstance(claim(alice.workspace, "k", "f"), Answer)
 
@@ -96,12 +96,12 @@ def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
     late = claimed(alice)
     grow_old(claimed_at=timedelta(seconds=60))
     mine = claimed(alice)
-    with pytest.raises(Conflict), riding(lambda: keep(late, Answer(201, "late", None, now()))):
+    with pytest.raises(Conflict), before_last_commit(lambda: store_answer(late, Answer(201, "late", None, now()))):
         factories.home_of(alice.workspace)
     assert db.session.query(Property).count() == 0
     release(late)
     with work():
-        keep(mine, Answer(201, "mine", None, now()))
+        store_answer(mine, Answer(201, "mine", None, now()))
     found = claim(alice.workspace, "k", "f")
     assert isinstance(found, Answer)
     assert found.body == "mine"
@@ -121,7 +121,7 @@ def test_the_sweep_deletes_expired_answers(alice: Person) -> None:
     answered(alice, "old")
     grow_old(claimed_at=timedelta(hours=24, minutes=2), answered_at=timedelta(hours=24, minutes=2))
     answered(alice, "new")
-    assert idempotency.forget() == 1
+    assert idempotency.delete_expired() == 1
     assert [record.key for record in db.session.query(IdempotencyRecord)] == ["new"]
 
 

@@ -18,7 +18,7 @@ from tests.conftest import BOTH
 from tests.factories import Person
 
 PASSWORD = "correct horse battery"
-FULL_COST = access.HASHING
+FULL_COST = access.HASH_METHOD
 
 
 def sessions() -> int:
@@ -34,7 +34,7 @@ def test_a_password_signs_in(alice: Person) -> None:
 def test_a_guess_costs_32_mb_whether_or_not_the_address_is_known(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "HASHING", FULL_COST)
+    monkeypatch.setattr(access, "HASH_METHOD", FULL_COST)
     access.set_password(alice.user, PASSWORD)
     assert access.user_of_session(access.sign_in("alice@alma.example", PASSWORD)) == alice.user
     checked: list[str] = []

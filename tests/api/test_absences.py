@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from portal.api import dialects
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from tests.api.world import ABSENT, ABSENT_NUMBER, MANAGED, ROUTES, World
 from tests.factories import Person
 
@@ -18,7 +18,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NOTHING = cast(  # what the bodies of ROUTES refer to, without a row
     World,
     SimpleNamespace(
-        arrived=Arrived("images/no/such/key.jpg", "image/jpeg", 9),
+        arrived=UploadedFile("images/no/such/key.jpg", "image/jpeg", 9),
         photo=SimpleNamespace(uuid=ABSENT, id=int(ABSENT_NUMBER)),
     ),
 )

@@ -12,7 +12,7 @@ from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import gallery, properties
 from portal.images.models import Image, Property
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.infra import jobs
 from tests import factories
 from tests.buckets import Buckets
@@ -21,7 +21,7 @@ from tests.factories import Person
 ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
-def body_of(arrived: Arrived, **changes: Any) -> dict[str, Any]:
+def body_of(arrived: UploadedFile, **changes: Any) -> dict[str, Any]:
     said = {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes}
     return {**said, "altText": "Living room", **changes}
 
@@ -31,12 +31,14 @@ def confirm(person: Person, home: Property, body: Any, **kwargs: Any) -> Any:
 
 
 @pytest.fixture
-def arrived(home: Property) -> Arrived:
+def arrived(home: Property) -> UploadedFile:
     """A photo that has been PUT and is not confirmed yet."""
     return factories.uploaded(home, factories.jpeg())
 
 
-def test_confirm_returns_the_image_and_its_location(app: Any, alice: Person, home: Property, arrived: Arrived) -> None:
+def test_confirm_returns_the_image_and_its_location(
+    app: Any, alice: Person, home: Property, arrived: UploadedFile
+) -> None:
     response = confirm(alice, home, body_of(arrived))
     assert response.status_code == 201
     image = gallery.images(home)[0]
@@ -53,7 +55,7 @@ def test_confirm_returns_the_image_and_its_location(app: Any, alice: Person, hom
 
 
 def test_the_location_resolves_and_keeps_the_clients_property_id(
-    alice: Person, home: Property, arrived: Arrived
+    alice: Person, home: Property, arrived: UploadedFile
 ) -> None:
     path = f"/api/v1/properties/{home.id}/images"
     response = alice.api("POST", f"{path}/confirm", json=body_of(arrived))
@@ -62,7 +64,7 @@ def test_the_location_resolves_and_keeps_the_clients_property_id(
     assert (found.status_code, found.json) == (200, response.json)
 
 
-def test_repeating_a_confirm_replays_the_response(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_repeating_a_confirm_replays_the_response(alice: Person, home: Property, arrived: UploadedFile) -> None:
     first, second = (confirm(alice, home, body_of(arrived)) for _ in range(2))
     assert (second.status_code, second.data) == (201, first.data)
     assert second.headers["Location"] == first.headers["Location"]
@@ -70,7 +72,7 @@ def test_repeating_a_confirm_replays_the_response(alice: Person, home: Property,
     assert len(gallery.images(home)) == 1
 
 
-def test_added_by_is_the_keys_name(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_added_by_is_the_keys_name(alice: Person, home: Property, arrived: UploadedFile) -> None:
     confirm(alice, home, body_of(arrived))
     assert gallery.images(home)[0].added_by == "Alice's key"
 
@@ -90,7 +92,7 @@ def test_the_alt_text_is_kept(alice: Person, home: Property, subtests: pytest.Su
             assert confirm(alice, home, body_of(arrived, altText=sent)).json["data"]["altText"] == kept
 
 
-def test_the_alt_text_may_be_missing(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_the_alt_text_may_be_missing(alice: Person, home: Property, arrived: UploadedFile) -> None:
     body = body_of(arrived)
     del body["altText"]
     assert confirm(alice, home, body).json["data"]["altText"] is None
@@ -114,7 +116,7 @@ UNUSABLE = [
 
 
 def test_an_invalid_field_is_a_422_and_changes_nothing(
-    alice: Person, home: Property, arrived: Arrived, buckets: Buckets, subtests: pytest.Subtests
+    alice: Person, home: Property, arrived: UploadedFile, buckets: Buckets, subtests: pytest.Subtests
 ) -> None:
     before = buckets.listing()
     for changes, code in UNUSABLE:
@@ -126,7 +128,7 @@ def test_an_invalid_field_is_a_422_and_changes_nothing(
 
 
 def test_every_foreign_or_malformed_key_gets_the_same_response(
-    alice: Person, charlie: Person, home: Property, arrived: Arrived
+    alice: Person, charlie: Person, home: Property, arrived: UploadedFile
 ) -> None:
     """tests/contracts/README.md, "What a confirm checks"."""
     neighbour = factories.home_of(alice.workspace, "Birch Barn")
@@ -166,7 +168,7 @@ def test_a_file_of_another_type_is_a_422(alice: Person, home: Property) -> None:
     assert gallery.images(home) == []
 
 
-def test_the_key_of_a_deleted_image_is_a_422(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_the_key_of_a_deleted_image_is_a_422(alice: Person, home: Property, arrived: UploadedFile) -> None:
     confirm(alice, home, body_of(arrived))
     db.session.delete(gallery.images(home)[0])
     db.session.commit()
@@ -175,7 +177,7 @@ def test_the_key_of_a_deleted_image_is_a_422(alice: Person, home: Property, arri
 
 
 def test_the_quota_is_checked_again(
-    alice: Person, home: Property, arrived: Arrived, monkeypatch: pytest.MonkeyPatch
+    alice: Person, home: Property, arrived: UploadedFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.photo_in(home)
     monkeypatch.setitem(PLANS, "free", Plan("free", "Free", images_per_property=1, imports_per_month=9))
@@ -183,7 +185,7 @@ def test_the_quota_is_checked_again(
     assert (response.status_code, response.json["error"]["code"]) == (422, "quota_exceeded")
 
 
-def test_a_property_deleted_meanwhile_is_a_422(alice: Person, home: Property, arrived: Arrived) -> None:
+def test_a_property_deleted_meanwhile_is_a_422(alice: Person, home: Property, arrived: UploadedFile) -> None:
     path = f"/api/v1/properties/{home.uuid}/images/confirm"
     properties.delete(home)
     response = alice.api("POST", path, json=body_of(arrived))
@@ -191,7 +193,7 @@ def test_a_property_deleted_meanwhile_is_a_422(alice: Person, home: Property, ar
 
 
 def test_twenty_concurrent_confirms_make_one_image(
-    app: Any, alice: Person, home: Property, arrived: Arrived, at_once: Callable[..., list[Any]]
+    app: Any, alice: Person, home: Property, arrived: UploadedFile, at_once: Callable[..., list[Any]]
 ) -> None:
     path, body = f"/api/v1/properties/{home.uuid}/images/confirm", body_of(arrived)
     answers = at_once(lambda: alice.api("POST", path, json=body), *[()] * 20)
@@ -202,7 +204,7 @@ def test_twenty_concurrent_confirms_make_one_image(
 
 
 def test_confirm_enqueues_the_variants(
-    alice: Person, home: Property, arrived: Arrived, work_off: Callable[[], int]
+    alice: Person, home: Property, arrived: UploadedFile, work_off: Callable[[], int]
 ) -> None:
     confirm(alice, home, body_of(arrived))
     assert jobs.queue(jobs.PIXELS).count == 1
@@ -212,7 +214,7 @@ def test_confirm_enqueues_the_variants(
 
 
 def test_a_foreign_property_gets_the_same_response_as_an_absent_one(
-    charlie: Person, home: Property, arrived: Arrived
+    charlie: Person, home: Property, arrived: UploadedFile
 ) -> None:
     foreign = confirm(charlie, home, body_of(arrived))
     absent = charlie.api("POST", f"/api/v1/properties/{ABSENT}/images/confirm", json=body_of(arrived))

@@ -10,7 +10,7 @@ from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Property
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.webhooks import endpoints
 from portal.webhooks.models import Delivery
 from tests import factories
@@ -18,7 +18,7 @@ from tests.buckets import Buckets
 from tests.factories import Person
 
 
-def said(arrived: Arrived, **more: Any) -> dict[str, Any]:
+def said(arrived: UploadedFile, **more: Any) -> dict[str, Any]:
     return {"r2Key": arrived.key, "contentType": arrived.content_type, "sizeBytes": arrived.size_bytes, **more}
 
 

@@ -8,7 +8,7 @@ from flask import Flask
 from portal.accounts import access
 from portal.images import keys
 from portal.images.models import Property
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from tests.api.world import (
     ABSENT,
     ABSENT_NUMBER,
@@ -200,7 +200,7 @@ def test_a_foreign_upload_key_is_unknown(world: World, buckets: Buckets) -> None
     before = everything(buckets)
     route = f"POST {ONE}/images/confirm"
     foreign = ask(world, world.charlie, route, world.den.uuid)
-    world.arrived = Arrived(f"images/{ABSENT}/{ABSENT}/{ABSENT}.jpg", "image/jpeg", 9)
+    world.arrived = UploadedFile(f"images/{ABSENT}/{ABSENT}/{ABSENT}.jpg", "image/jpeg", 9)
     assert foreign == ask(world, world.charlie, route, world.den.uuid)
     assert everything(buckets) == before
 

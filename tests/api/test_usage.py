@@ -11,7 +11,7 @@ from portal.accounts import access
 from portal.images import imports, uploads, usage
 from portal.images.imports import fetch, lifecycle
 from portal.images.models import Property
-from portal.images.uploads import Announced
+from portal.images.uploads import AnnouncedFile
 from tests import factories
 from tests.factories import Person
 from tests.outside import Reply, outside
@@ -43,7 +43,7 @@ def test_every_number_is_read_from_the_rows(alice: Person, charlie: Person, home
     factories.photo_in(factories.home_of(charlie.workspace))
     barn = factories.home_of(alice.workspace, "Barn")
     size = sum(factories.photo_in(where).size_bytes for where in (home, barn, barn))
-    (reserved,) = uploads.presign(home, [Announced("a.jpg", "image/jpeg", 9)])
+    (reserved,) = uploads.presign(home, [AnnouncedFile("a.jpg", "image/jpeg", 9)])
     upload = uploads.find_upload(home, reserved.key)
     data = used(alice)
     assert (data["properties"], data["images"], data["sizeBytes"]) == (2, 3, size)

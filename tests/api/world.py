@@ -10,7 +10,7 @@ from typing import Any
 from portal.db import db
 from portal.images import gallery, imports
 from portal.images.models import Image, ImportJob, Property
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.listings import catalogue
 from portal.listings.models import IntegrationAccount, Listing
 from portal.webhooks import endpoints
@@ -33,7 +33,7 @@ class World:
     charlie: Person
     home: Property
     photo: Image
-    arrived: Arrived
+    arrived: UploadedFile
     den: Property
     den_photo: Image
     barn: Property

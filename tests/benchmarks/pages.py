@@ -35,7 +35,7 @@ from portal.demo.photos import PHOTOS
 from portal.embedded.servers import http_answers
 from portal.images import properties, uploads
 from portal.images.models import PENDING, Image
-from portal.images.uploads import Announced, Arrived
+from portal.images.uploads import AnnouncedFile, UploadedFile
 from portal.work import work
 from tests import factories
 from tests.browser.conftest import QUIET
@@ -115,10 +115,10 @@ def furnish() -> dict[str, str]:
         home = properties.create(workspace, {"name": f"House of {size}", "address": "Lake Road 3", "sleeps": 6})
         for number in range(size):
             name, type, data, words = photos[number % len(photos)]
-            (upload,) = uploads.presign(home, [Announced(name, type, len(data))])
+            (upload,) = uploads.presign(home, [AnnouncedFile(name, type, len(data))])
             factories.put(uploads.url_of(upload), data, type).raise_for_status()
             said = f"{words}, {number}" if number % 9 else None
-            uploads.confirm(home, [Arrived(upload.key, type, len(data), said)], added_by="Demo Admin")
+            uploads.confirm(home, [UploadedFile(upload.key, type, len(data), said)], added_by="Demo Admin")
         addresses[f"gallery {size}"] = f"/properties/{home.uuid}/photos"
     wait(lambda: not waiting())
     return addresses | {"jobs": "/jobs", "settings": "/settings/plan-and-keys"}

@@ -26,7 +26,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Image, Property, Upload
-from portal.images.uploads import Announced, presign, url_of
+from portal.images.uploads import AnnouncedFile, presign, url_of
 from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
@@ -126,7 +126,7 @@ class Gallery:
         }
 
     def arrived(self, count: int) -> list[dict[str, Any]]:
-        made = presign(self.home, [Announced("a.jpg", "image/jpeg", len(PHOTO))] * count)
+        made = presign(self.home, [AnnouncedFile("a.jpg", "image/jpeg", len(PHOTO))] * count)
         for upload in made:
             factories.put(url_of(upload), PHOTO, "image/jpeg")
         return [{"r2Key": upload.key, "contentType": "image/jpeg", "sizeBytes": len(PHOTO)} for upload in made]

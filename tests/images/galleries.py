@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 
 from portal.db import db
 from portal.images import edit, gallery, keys
-from portal.images.edit import Added, Arranged, Change
-from portal.images.models import PENDING, READY, Deleted, Image, Property, Rendition, Upload
+from portal.images.edit import AddedFile, ArrangedImage, Change
+from portal.images.models import PENDING, READY, DeletedImage, Image, Property, Rendition, Upload
 from portal.infra import storage
 from portal.inventory import LARGE, ORIGINAL, THUMB
 from portal.webhooks.models import Delivery
@@ -25,8 +25,8 @@ def picture(colour: tuple[int, int, int] = GREY) -> bytes:
     return factories.jpeg(16, 12, colour)
 
 
-def added(data: bytes | None = None, quarter_turns: int = 0) -> Added:
-    return Added(lambda: data or picture(), "added.jpg", quarter_turns)
+def added(data: bytes | None = None, quarter_turns: int = 0) -> AddedFile:
+    return AddedFile(lambda: data or picture(), "added.jpg", quarter_turns)
 
 
 def finished(home: Property, count: int) -> list[int]:
@@ -84,10 +84,10 @@ def cover(home: Property) -> int:
     return next(image.id for image in now_in(home) if image.is_main)
 
 
-def arranged(home: Property, ids: list[int], main: int | None = None) -> list[Arranged]:
+def arranged(home: Property, ids: list[int], main: int | None = None) -> list[ArrangedImage]:
     """What `imagesMeta` contains: these first, in this order, one of them the cover. A missing image has no URL."""
     urls = {image.id: keys.image_url(image) for image in gallery.images(home)}
-    return [Arranged(id, urls.get(id, ""), n, is_main=id == main) for n, id in enumerate(ids)]
+    return [ArrangedImage(id, urls.get(id, ""), n, is_main=id == main) for n, id in enumerate(ids)]
 
 
 def rows_of(property_id: int) -> Any:
@@ -103,7 +103,7 @@ def named() -> set[tuple[str, str]]:
     db.session.rollback()
     images = list(db.session.scalars(select(Image)))
     private = [image.original_key for image in images]
-    private += db.session.scalars(select(Deleted.original_key))
+    private += db.session.scalars(select(DeletedImage.original_key))
     private += db.session.scalars(select(Upload.key).where(Upload.confirmed_at.is_(None)))
     public = [key for image in images for key in (image.large_key, image.thumb_key) if key]
     public += db.session.scalars(select(Rendition.key))

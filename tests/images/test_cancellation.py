@@ -11,7 +11,7 @@ from portal.db import db
 from portal.errors import Invalid, NotFound
 from portal.images import gallery, properties, uploads
 from portal.images.models import Property, Upload
-from portal.images.uploads import Arrived, cancellation
+from portal.images.uploads import UploadedFile, cancellation
 from tests import factories
 from tests.conftest import BOTH, Buckets
 from tests.factories import Person
@@ -59,7 +59,7 @@ def test_cancelling_during_the_confirm_leaves_nothing(
     property_id = home.id
     arrived = [factories.uploaded(home, factories.jpeg(64, 48)) for _ in range(4)]
 
-    def act(is_cancel: bool, one: Arrived) -> None:
+    def act(is_cancel: bool, one: UploadedFile) -> None:
         home = db.session.get_one(Property, property_id)
         if is_cancel:
             cancellation.cancel(home, one.key)

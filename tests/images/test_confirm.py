@@ -9,7 +9,7 @@ from portal.db import db, now
 from portal.errors import Invalid, NotFound, OverQuota
 from portal.images import gallery, properties, uploads
 from portal.images.models import Image, Property, Upload
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.infra import jobs, storage
 from portal.work import work
 from tests import factories
@@ -18,7 +18,7 @@ from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 
 
-def confirm(home: Property, arrived: Arrived) -> Image:
+def confirm(home: Property, arrived: UploadedFile) -> Image:
     ((image, _),) = uploads.confirm(home, [arrived], added_by="Alice")
     return image
 
@@ -27,7 +27,7 @@ def images() -> int:
     return db.session.scalar(select(func.count(Image.id))) or 0
 
 
-def refusal(home: Property, arrived: Arrived) -> str:
+def refusal(home: Property, arrived: UploadedFile) -> str:
     with pytest.raises(Invalid) as refused:
         uploads.confirm(home, [arrived])
     return refused.value.code
@@ -36,7 +36,7 @@ def refusal(home: Property, arrived: Arrived) -> str:
 def test_a_confirmed_upload_becomes_the_last_image_of_its_gallery(home: Property) -> None:
     first = confirm(home, factories.uploaded(home, factories.jpeg(800, 600)))
     arrived = factories.uploaded(home, factories.jpeg(colour=(10, 90, 200)))
-    second = confirm(home, Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "Pool at dusk"))
+    second = confirm(home, UploadedFile(arrived.key, arrived.content_type, arrived.size_bytes, "Pool at dusk"))
     assert [image.uuid for image in gallery.images(home)] == [first.uuid, second.uuid]
     assert str(second.uuid) in arrived.key == second.key  # the API, the pages and the public URL use one id
     assert (first.position, first.is_main, second.position, second.is_main) == (0, True, 1, False)
@@ -80,7 +80,7 @@ KEYS = [
 
 def test_a_key_that_was_never_presigned_is_unknown(home: Property) -> None:
     prefix = f"images/{home.workspace.uuid}/{home.uuid}/"
-    said = {key: refusal(home, Arrived(key.format(prefix=prefix), "image/jpeg", 10)) for key in KEYS}
+    said = {key: refusal(home, UploadedFile(key.format(prefix=prefix), "image/jpeg", 10)) for key in KEYS}
     assert said == dict.fromkeys(KEYS, "unknown_key")
 
 
@@ -95,8 +95,8 @@ def test_keys_of_another_property_or_workspace_are_unknown_too(home: Property, c
 
 def test_a_confirm_before_the_put_is_refused_and_works_after_it(home: Property) -> None:
     data = factories.jpeg()
-    (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
-    arrived = Arrived(upload.key, "image/jpeg", len(data))
+    (upload,) = uploads.presign(home, [uploads.AnnouncedFile("a.jpg", "image/jpeg", len(data))])
+    arrived = UploadedFile(upload.key, "image/jpeg", len(data))
     assert refusal(home, arrived) == "not_uploaded"
     factories.put(uploads.url_of(upload), data, "image/jpeg")
     assert confirm(home, arrived).position == 0
@@ -120,8 +120,8 @@ def test_a_timely_upload_may_be_confirmed_after_the_url_expired(home: Property) 
 
 def test_a_type_or_size_other_than_presigned_is_refused(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
-    assert refusal(home, Arrived(arrived.key, "image/png", arrived.size_bytes)) == "differs_from_presigned"
-    assert refusal(home, Arrived(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
+    assert refusal(home, UploadedFile(arrived.key, "image/png", arrived.size_bytes)) == "differs_from_presigned"
+    assert refusal(home, UploadedFile(arrived.key, "image/jpeg", arrived.size_bytes + 1)) == "differs_from_presigned"
     assert confirm(home, arrived).position == 0, "an honest confirm still works"
 
 
@@ -164,9 +164,9 @@ def test_a_smaller_plan_keeps_existing_photos_and_takes_no_more(home: Property) 
             )
             for n in range(1, 20)
         )
-    more = Arrived("x", "image/jpeg", 1)
+    more = UploadedFile("x", "image/jpeg", 1)
     with pytest.raises(OverQuota):
-        uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", 10)])
+        uploads.presign(home, [uploads.AnnouncedFile("a.jpg", "image/jpeg", 10)])
     assert refusal(home, more) == "unknown_key"
     assert confirm(home, first).position == 0, "a confirmed key returns its image, over quota or not"
 
@@ -198,9 +198,9 @@ def test_a_photo_of_another_type_than_presigned_is_refused_and_deleted(home: Pro
 
 def test_a_description_has_at_most_five_hundred_characters(home: Property) -> None:
     arrived = factories.uploaded(home, factories.jpeg())
-    long = Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 501)
+    long = UploadedFile(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 501)
     assert refusal(home, long) == "alt_text"
-    short = Arrived(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 500)
+    short = UploadedFile(arrived.key, arrived.content_type, arrived.size_bytes, "x" * 500)
     assert confirm(home, short).alt_text == "x" * 500
 
 
@@ -228,7 +228,7 @@ def test_confirm_succeeds_while_redis_is_down_and_the_job_is_enqueued_later(
     finally:
         jobs.connect(settings())
     assert jobs.queue(jobs.PIXELS).count == 0
-    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "LATE_AFTER", timedelta(0))
     assert variants.enqueue_missing() == 1
     assert variants.enqueue_missing() == 0, "a job that is in its queue is not enqueued twice"
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [f"make_variants-{image.id}"]

@@ -15,7 +15,7 @@ from portal.db import db
 from portal.errors import Conflict, Invalid, OverQuota
 from portal.images import uploads
 from portal.images.models import Image, Property, Upload
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.infra import storage
 from portal.work import work
 from tests import factories
@@ -25,13 +25,13 @@ from tests.images.test_confirm import confirm, images
 
 def test_a_second_put_through_the_same_url_changes_nothing(home: Property) -> None:
     data = factories.jpeg()
-    (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(data))])
+    (upload,) = uploads.presign(home, [uploads.AnnouncedFile("a.jpg", "image/jpeg", len(data))])
     url = uploads.url_of(upload)
     factories.put(url, data, "image/jpeg")
-    image = confirm(home, Arrived(upload.key, "image/jpeg", len(data)))
+    image = confirm(home, UploadedFile(upload.key, "image/jpeg", len(data)))
     assert factories.put(url, bytes(len(data)), "image/jpeg").status_code == 200
     assert storage.uploads.get(image.original_key) == data
-    assert confirm(home, Arrived(upload.key, "image/jpeg", len(data))).sha256 == image.sha256
+    assert confirm(home, UploadedFile(upload.key, "image/jpeg", len(data))).sha256 == image.sha256
 
 
 @pytest.mark.parametrize("confirms", [10, pytest.param(100, marks=pytest.mark.storm)])
@@ -42,12 +42,12 @@ def test_puts_during_and_after_confirm_never_swap_the_picture(home: Property, co
     dice = random.Random(1)
     kept = []
     for n in range(confirms):
-        (upload,) = uploads.presign(home, [uploads.Announced("a.jpg", "image/jpeg", len(good))])
+        (upload,) = uploads.presign(home, [uploads.AnnouncedFile("a.jpg", "image/jpeg", len(good))])
         url, key = uploads.url_of(upload), upload.key
         factories.put(url, good, "image/jpeg")
         with suppress(Invalid, Conflict):
             with attacked(url, [evil, good], dice.random() / 20 if n else 60):  # the first one only after its confirm
-                image = confirm(home, Arrived(key, "image/jpeg", len(good)))
+                image = confirm(home, UploadedFile(key, "image/jpeg", len(good)))
             kept.append(storage.uploads.get(image.original_key))
         with work():  # the gallery would soon be full, and the number of pending uploads is limited
             db.session.execute(delete(Image))
@@ -109,7 +109,7 @@ def test_concurrent_duplicate_confirms_fill_the_quota_exactly(
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=most))
     arrivals = [factories.uploaded(home, factories.jpeg(64, 48)) for _ in range(count)]
 
-    def one(property_id: int, arrived: Arrived) -> int:
+    def one(property_id: int, arrived: UploadedFile) -> int:
         return confirm(db.session.get_one(Property, property_id), arrived).position
 
     answers = at_once(one, *[(home.id, arrived) for arrived in arrivals for _ in range(2)])

@@ -10,7 +10,7 @@ from portal import config
 from portal.db import db
 from portal.images import uploads, variants
 from portal.images.models import Image, Property, Upload
-from portal.images.uploads import Arrived
+from portal.images.uploads import UploadedFile
 from portal.images.variants import lifecycle
 from portal.infra import storage
 from portal.work import work
@@ -22,12 +22,12 @@ from tests.crashes import Steps, dies_at
 AT_ONCE = timedelta(seconds=-60)
 
 
-def confirm(property_id: int, arrived: Arrived) -> None:
+def confirm(property_id: int, arrived: UploadedFile) -> None:
     uploads.confirm(db.session.get_one(Property, property_id), [arrived], added_by="Alice")
 
 
 def sweep(work_off: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "LATE_AFTER", timedelta(0))
     variants.enqueue_missing()
     work_off()
     collect_orphans()

@@ -10,7 +10,7 @@ from portal.accounts.plans import PLANS, Plan
 from portal.db import db, now
 from portal.errors import NotFound, OverQuota
 from portal.images import deletion, gallery, imports, properties, retention, uploads
-from portal.images.models import Deleted, Image, Property
+from portal.images.models import DeletedImage, Image, Property
 from portal.images.variants import renditions
 from portal.infra import storage
 from portal.work import work
@@ -100,13 +100,13 @@ def test_the_original_is_deleted_once_undo_expires(home: Property, three: list[I
     assert collect_orphans() == [], "an undo may still want them"
     assert len(buckets.listing()) == 3
     with work():
-        db.session.execute(update(Deleted).values(expires_at=now() - timedelta(seconds=1)))
-    assert retention.empty_bin() == 3
+        db.session.execute(update(DeletedImage).values(expires_at=now() - timedelta(seconds=1)))
+    assert retention.purge_deleted_images() == 3
     assert buckets.listing() == set()
 
 
 def test_actions_on_a_property_deleted_meanwhile_find_nothing(home: Property) -> None:
-    announced = uploads.Announced("hall.jpg", "image/jpeg", 9)
+    announced = uploads.AnnouncedFile("hall.jpg", "image/jpeg", 9)
     with work():
         db.session.execute(delete(Property))
     for begin in (

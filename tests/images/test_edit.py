@@ -11,7 +11,7 @@ from portal.accounts import plans
 from portal.db import db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota, Problem
 from portal.images import deletion, edit, gallery, keys, order, properties, uploads, variants
-from portal.images.edit import Added, Arranged, Change
+from portal.images.edit import AddedFile, ArrangedImage, Change
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
@@ -33,16 +33,16 @@ def four_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def meanwhile(app: Flask) -> Callable[[Callable[[], object]], Added]:
+def meanwhile(app: Flask) -> Callable[[Callable[[], object]], AddedFile]:
     """A file whose reading runs another action: after the edit's first look, before its lock."""
 
-    def file(action: Callable[[], object]) -> Added:
+    def file(action: Callable[[], object]) -> AddedFile:
         def read() -> bytes:
             with app.app_context():
                 action()
             return picture()
 
-        return Added(read, "meanwhile.jpg")
+        return AddedFile(read, "meanwhile.jpg")
 
     return file
 
@@ -57,7 +57,7 @@ def test_one_edit_deletes_rotates_adds_arranges_and_renames(home: Property, thre
     before = home.gallery_version
     wanted = Change(
         deleted=frozenset({a}),
-        turned={b: 1},
+        rotated={b: 1},
         added=[added(), added(picture(RED), quarter_turns=2)],
         main_added=1,
         arranged=arranged(home, [c]),
@@ -82,7 +82,9 @@ def test_one_edit_deletes_rotates_adds_arranges_and_renames(home: Property, thre
 def test_an_empty_edit_changes_nothing(home: Property, three: list[int], buckets: Buckets) -> None:
     before, objects = rows_of(home.id), buckets.listing()
     edit.apply(home, Change())
-    edit.apply(home, Change(deleted=frozenset({2**40}), turned={three[0]: 0}, arranged=arranged(home, three, three[0])))
+    edit.apply(
+        home, Change(deleted=frozenset({2**40}), rotated={three[0]: 0}, arranged=arranged(home, three, three[0]))
+    )
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
 
 
@@ -112,7 +114,7 @@ def test_a_gallery_over_its_plan_can_still_be_reordered(
 ) -> None:
     a, b, c = three
     monkeypatch.setitem(plans.PLANS, "free", replace(plans.PLANS["free"], images_per_property=1))
-    edit.apply(home, Change(turned={a: 1}, arranged=arranged(home, [c, b, a], c), fields={"name": "Barn"}))
+    edit.apply(home, Change(rotated={a: 1}, arranged=arranged(home, [c, b, a], c), fields={"name": "Barn"}))
     assert ids(home) == [c, b, a]
     edit.apply(home, Change(deleted=frozenset({a})))
     assert ids(home) == [c, b]
@@ -121,15 +123,15 @@ def test_a_gallery_over_its_plan_can_still_be_reordered(
 
 
 WRONG: dict[str, tuple[Callable[[int, str], Change], type[Problem]]] = {
-    "too many quarter turns": (lambda a, url: Change(turned={a: 4}), Invalid),
-    "rotates an unknown photo": (lambda a, url: Change(turned={a: 1, 2**40: 1}), NotFound),
-    "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), turned={a: 1}), NotFound),
+    "too many quarter turns": (lambda a, url: Change(rotated={a: 4}), Invalid),
+    "rotates an unknown photo": (lambda a, url: Change(rotated={a: 1, 2**40: 1}), NotFound),
+    "rotates a deleted photo": (lambda a, url: Change(deleted=frozenset({a}), rotated={a: 1}), NotFound),
     "places a deleted photo": (
-        lambda a, url: Change(deleted=frozenset({a}), arranged=[Arranged(a, url, 0, True)]),
+        lambda a, url: Change(deleted=frozenset({a}), arranged=[ArrangedImage(a, url, 0, True)]),
         NotFound,
     ),
-    "another URL": (lambda a, url: Change(arranged=[Arranged(a, url[:-1], 0, True)]), NotFound),
-    "twice": (lambda a, url: Change(arranged=[Arranged(a, url, 0, True)] * 2), Invalid),
+    "another URL": (lambda a, url: Change(arranged=[ArrangedImage(a, url[:-1], 0, True)]), NotFound),
+    "twice": (lambda a, url: Change(arranged=[ArrangedImage(a, url, 0, True)] * 2), Invalid),
     "no such cover": (lambda a, url: Change(added=[added()], main_added=1), Invalid),
     "no photo": (lambda a, url: Change(added=[added(b"no photo"), added()]), Invalid),
     "half a photo": (lambda a, url: Change(added=[added(), added(factories.jpeg()[:400] + b"\xff\xd9")]), Invalid),
@@ -162,8 +164,8 @@ def test_ids_of_other_workspaces_are_as_absent_as_unknown_ids(
     (next_door,) = finished(factories.home_of(home.workspace, "Next door"), 1)
     before, objects = (rows_of(home.id), rows_of(foreign.id)), buckets.listing()
     for other in (theirs, next_door, 2**40):
-        there = Arranged(other, keys.image_url(now_in(foreign)[0]), 0, True)
-        for wanted in (Change(turned={other: 1}), Change(turned={other: 0}), Change(arranged=[there])):
+        there = ArrangedImage(other, keys.image_url(now_in(foreign)[0]), 0, True)
+        for wanted in (Change(rotated={other: 1}), Change(rotated={other: 0}), Change(arranged=[there])):
             with pytest.raises(NotFound, match="no such photo"):
                 edit.apply(home, wanted)
         edit.apply(home, Change(deleted=frozenset({other})))
@@ -189,7 +191,7 @@ def _uuid(image_id: int) -> str:
 @pytest.mark.parametrize(
     ("theirs", "error"),
     [
-        (lambda home, a: edit.apply(home, Change(turned={a: 1})), Conflict),
+        (lambda home, a: edit.apply(home, Change(rotated={a: 1})), Conflict),
         (lambda home, a: deletion.delete(home, [_uuid(a)]), (NotFound, Invalid)),
         (lambda home, a: properties.delete(home), (NotFound, Invalid)),
         (lambda home, a: finished(home, 1), OverQuota),
@@ -215,7 +217,7 @@ def test_an_edit_made_impossible_by_a_concurrent_change_is_refused_and_that_chan
         seen.append(rows_of(property_id))
 
     with pytest.raises(error):
-        edit.apply(home, Change(turned={a: 3}, deleted=frozenset({b}), added=[meanwhile(others), added()]))
+        edit.apply(home, Change(rotated={a: 3}, deleted=frozenset({b}), added=[meanwhile(others), added()]))
     assert seen == [rows_of(property_id)]
     assert buckets.listing() == named()
 
@@ -235,7 +237,7 @@ def test_concurrent_changes_survive_the_edit(
         order.make_cover(mine, _uuid(c))
         uploads.confirm(mine, [arrived])
 
-    edit.apply(home, Change(deleted=frozenset({a}), turned={b: 1}, added=[meanwhile(others)]))
+    edit.apply(home, Change(deleted=frozenset({a}), rotated={b: 1}, added=[meanwhile(others)]))
     rows = now_in(home)
     assert [image.id for image in rows[:3]] == [c, b, waiting]
     assert (cover(home), rows[1].alt_text, rows[1].quarter_turns, rows[2].variants) == (c, "The pool", 1, "ready")
@@ -249,5 +251,5 @@ def test_a_missing_original_leaves_everything_as_it_was(home: Property, three: l
     storage.uploads.delete(gallery.images(home)[1].original_key)
     before, objects = rows_of(home.id), buckets.listing()
     with pytest.raises(Invalid, match="missing"):
-        edit.apply(home, Change(deleted=frozenset({c}), turned={a: 1, b: 1}, added=[added()]))
+        edit.apply(home, Change(deleted=frozenset({c}), rotated={a: 1, b: 1}, added=[added()]))
     assert (rows_of(home.id), buckets.listing()) == (before, objects)

@@ -135,7 +135,7 @@ def test_an_edit_succeeds_when_the_bucket_drops_nothing(
     home: Property, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     if answer == "hang":
-        monkeypatch.setattr("portal.work.DELETING_S", 0.5)
+        monkeypatch.setattr("portal.work.DELETION_TIME_LIMIT_S", 0.5)
     with bucket_behind_a_proxy(read_timeout_s=0.5) as front:
         ids = fresh(home)
         assert done_while(home, front, lambda asked: answer if asked.method == "POST" else None)

@@ -51,7 +51,7 @@ def test_ten_concurrent_edits_of_one_gallery(
             mine,
             Change(
                 deleted=frozenset({(a, b)[n % 2]}),
-                turned={e: 1} if n < 3 else {},
+                rotated={e: 1} if n < 3 else {},
                 added=[added(picture((9 * n, 90, 90)))],
                 main_added=0 if n % 4 == 0 else None,
                 arranged=arranged(mine, [d, c] if n % 2 else [main], main if n % 4 else None),
@@ -111,7 +111,7 @@ def test_edits_concurrent_with_everything_else_that_changes_a_gallery(
         one, two, three = dice.sample(ids, 3)
         acts += [
             lambda mine, one=one, two=two: edit.apply(  # type: ignore[misc]
-                mine, Change(deleted=frozenset({one}), turned={two: 1}, added=[added()], main_added=0)
+                mine, Change(deleted=frozenset({one}), rotated={two: 1}, added=[added()], main_added=0)
             ),
             lambda mine, two=two, three=three: edit.apply(  # type: ignore[misc]
                 mine, Change(added=[added()], arranged=arranged(mine, [two, three], three))
@@ -120,7 +120,7 @@ def test_edits_concurrent_with_everything_else_that_changes_a_gallery(
             partial(lambda uuids, mine: order.reorder(mine, uuids), [uuids[two], uuids[one]]),
             partial(lambda uuid, mine: order.make_cover(mine, uuid), uuids[three]),
             partial(lambda uuid, mine: gallery.describe(mine, uuid, "The pool"), uuids[two]),
-            partial(lambda uuid, mine: edit.turn(mine, [uuid], 2), uuids[three]),
+            partial(lambda uuid, mine: edit.rotate(mine, [uuid], 2), uuids[three]),
             partial(undoably, uuids[one]),
             partial(lambda image_id, _: variants.make(image_id), waiting[n]),
             partial(shown, dice.choice(ready)),

@@ -106,7 +106,7 @@ class AnyGallery(RuleBasedStateMachine):
         main_added = data.draw(st.none() | st.integers(0, len(files) - 1)) if files else None
         wanted = Change(
             deleted=frozenset(map(self.id_of, deleted)),
-            turned={self.id_of(photo): quarter_turns for photo, quarter_turns in turned.items()},
+            rotated={self.id_of(photo): quarter_turns for photo, quarter_turns in turned.items()},
             added=[added(PHOTO, quarter_turns) for quarter_turns in files],
             main_added=main_added,
             arranged=named
@@ -193,7 +193,7 @@ class AnyGallery(RuleBasedStateMachine):
     @rule(places=st.sets(PLACES, max_size=2), quarter_turns=QUARTER_TURNS)
     def turn(self, places: set[int], quarter_turns: int) -> None:
         chosen = self.chosen(places)
-        edit.turn(self.home, [photo.uuid for photo in chosen], quarter_turns)
+        edit.rotate(self.home, [photo.uuid for photo in chosen], quarter_turns)
         for photo in chosen:
             self.model.turn(photo.uuid, quarter_turns)
 

@@ -38,7 +38,7 @@ def arrange(home: Property, *places: int, main: int) -> Change:
 
 
 CHANGES: dict[str, Callable[[Property], object]] = {  # one after the other
-    "turned": lambda home: edit.turn(home, named(home, 1), 1),
+    "rotated": lambda home: edit.rotate(home, named(home, 1), 1),
     "added": lambda home: edit.apply(home, Change(added=[added()])),
     "another cover": lambda home: edit.apply(home, arrange(home, 0, 1, 2, main=2)),
     "arranged": lambda home: edit.apply(home, arrange(home, 0, 2, 1, main=0)),

@@ -29,7 +29,7 @@ STEPS = [*SOME, *(pytest.param(n, marks=pytest.mark.storm) for n in range(1, 80)
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0.01,) * len(recorder.RETRY_DELAYS_S))
 
 
 def attempts(job: ImportJob) -> int:

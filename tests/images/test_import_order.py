@@ -97,7 +97,7 @@ def test_photos_moved_by_people_meanwhile_stay_there(home: Property, links: list
 def test_a_cover_chosen_by_people_stays_the_cover(home: Property, links: list[str]) -> None:
     arrive(links[2], links[1])
     with work():
-        rows = gallery.hold(home)
+        rows = gallery.lock_images(home)
         gallery._set_cover(rows[1], rows)  # as PUT /api/properties/:id may: a cover that isn't the first image
     arrive(links[0])
     assert names(home) == "012*"

@@ -11,13 +11,13 @@ from portal.db import db, now
 from portal.errors import Invalid, OverQuota, TooMany
 from portal.images import uploads
 from portal.images.models import Property, Upload
-from portal.images.uploads import MAX_SIZE_BYTES, Announced
+from portal.images.uploads import MAX_SIZE_BYTES, AnnouncedFile
 from portal.work import work
 from tests import factories
 
 
 def reserve(home: Property, name: str = "a.jpg", type: str = "image/jpeg", size: int = 1000) -> Upload:
-    (upload,) = uploads.presign(home, [Announced(name, type, size)])
+    (upload,) = uploads.presign(home, [AnnouncedFile(name, type, size)])
     return upload
 
 
@@ -55,19 +55,19 @@ def test_a_key_is_a_uuid_and_an_extension_that_fits_the_type(
 @pytest.mark.parametrize(
     ("code", "file"),
     [
-        ("content_type_not_allowed", Announced("a.gif", "image/gif", 10)),
-        ("content_type_not_allowed", Announced("a.svg", "image/svg+xml", 10)),
-        ("content_type_not_allowed", Announced("a.jpg", "image/jpeg; charset=utf-8", 10)),
-        ("too_large", Announced("a.jpg", "image/jpeg", MAX_SIZE_BYTES + 1)),
-        ("empty", Announced("a.jpg", "image/jpeg", 0)),
-        ("empty", Announced("a.jpg", "image/jpeg", -1)),
-        ("file_name", Announced("", "image/jpeg", 10)),
-        ("file_name", Announced("a" * 256, "image/jpeg", 10)),
+        ("content_type_not_allowed", AnnouncedFile("a.gif", "image/gif", 10)),
+        ("content_type_not_allowed", AnnouncedFile("a.svg", "image/svg+xml", 10)),
+        ("content_type_not_allowed", AnnouncedFile("a.jpg", "image/jpeg; charset=utf-8", 10)),
+        ("too_large", AnnouncedFile("a.jpg", "image/jpeg", MAX_SIZE_BYTES + 1)),
+        ("empty", AnnouncedFile("a.jpg", "image/jpeg", 0)),
+        ("empty", AnnouncedFile("a.jpg", "image/jpeg", -1)),
+        ("file_name", AnnouncedFile("", "image/jpeg", 10)),
+        ("file_name", AnnouncedFile("a" * 256, "image/jpeg", 10)),
     ],
 )
-def test_a_file_that_could_never_be_confirmed_is_refused(home: Property, code: str, file: Announced) -> None:
+def test_a_file_that_could_never_be_confirmed_is_refused(home: Property, code: str, file: AnnouncedFile) -> None:
     with pytest.raises(Invalid) as refused:
-        uploads.presign(home, [Announced("good.jpg", "image/jpeg", 10), file])
+        uploads.presign(home, [AnnouncedFile("good.jpg", "image/jpeg", 10), file])
     assert (refused.value.code, refused.value.details) == (code, {"index": 1})
     assert count() == 0, "all or none"
 
@@ -78,14 +78,14 @@ def test_ten_megabytes_are_allowed_to_the_byte(home: Property) -> None:
 
 def test_a_file_over_quota_is_refused_and_uses_up_no_key(home: Property) -> None:
     with pytest.raises(OverQuota) as refused:
-        uploads.presign(home, [Announced("a.jpg", "image/jpeg", 10)] * 21)
+        uploads.presign(home, [AnnouncedFile("a.jpg", "image/jpeg", 10)] * 21)
     assert refused.value.details == {"limit": "imagesPerProperty", "max": 20, "used": 0, "requested": 21}
     assert count() == 0
 
 
 def test_unused_presigns_are_bounded_and_use_no_quota(home: Property) -> None:
     for _ in range(3):
-        uploads.presign(home, [Announced("a.jpg", "image/jpeg", 10)] * 20)
+        uploads.presign(home, [AnnouncedFile("a.jpg", "image/jpeg", 10)] * 20)
     with pytest.raises(TooMany):
         reserve(home)
     with work():
@@ -96,7 +96,7 @@ def test_unused_presigns_are_bounded_and_use_no_quota(home: Property) -> None:
 def test_parallel_presigns_stay_within_the_bound(home: Property, at_once: Callable[..., list[Any]]) -> None:
     def twelve(property_id: int) -> int:
         mine = db.session.get_one(Property, property_id)
-        return len(uploads.presign(mine, [Announced("a.jpg", "image/jpeg", 10)] * 12))
+        return len(uploads.presign(mine, [AnnouncedFile("a.jpg", "image/jpeg", 10)] * 12))
 
     answers = at_once(twelve, *[(home.id,)] * 10)
     assert answers.count(12) == 5

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from portal.db import db, now
 from portal.images import retention, uploads
 from portal.images.models import Property, Upload
-from portal.images.uploads import Announced
+from portal.images.uploads import AnnouncedFile
 from portal.images.variants import renditions
 from portal.infra import storage
 from portal.work import work
@@ -85,17 +85,17 @@ def test_the_record_of_an_old_import_is_deleted_and_its_photos_stay(home: Proper
         db.session.execute(
             update(ImportJob).where(ImportJob.id == first).values(completed_at=now() - timedelta(days=91))
         )
-    assert retention.forget_imports() == 1
+    assert retention.delete_old_imports() == 1
     assert db.session.scalar(select(func.count(ImportJob.id))) == 1
     assert gallery.quota(home).used == 1
 
 
 def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: Buckets) -> None:
     data = factories.jpeg()
-    (upload,) = uploads.presign(home, [Announced("a.jpg", "image/jpeg", len(data))])
+    (upload,) = uploads.presign(home, [AnnouncedFile("a.jpg", "image/jpeg", len(data))])
     url = uploads.url_of(upload)
     factories.put(url, data, "image/jpeg")
-    ((image, _),) = uploads.confirm(home, [uploads.Arrived(upload.key, "image/jpeg", len(data))])
+    ((image, _),) = uploads.confirm(home, [uploads.UploadedFile(upload.key, "image/jpeg", len(data))])
     factories.put(url, data, "image/jpeg")
     assert collect_orphans() == [upload.key]
     assert buckets.listing() == {("frontage-uploads", image.original_key)}

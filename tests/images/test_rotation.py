@@ -27,7 +27,7 @@ ACCEPTS = frozenset({"image/webp"})
 @pytest.fixture
 def one(home: Property) -> Image:
     """A finished image with one rendition."""
-    edit.apply(home, Change(added=[edit.Added(lambda: WIDE, "a.jpg")]))
+    edit.apply(home, Change(added=[edit.AddedFile(lambda: WIDE, "a.jpg")]))
     (image,) = now_in(home)
     renditions.best(image, ACCEPTS, 320)
     return image
@@ -59,7 +59,7 @@ def test_a_rotated_photo_has_new_names_and_its_old_ones_are_gone(
 ) -> None:
     client, before, old_key = app.test_client(), buckets.listing(), one.key
     assert dark_side(client.get(f"/{old_key}", headers={"Accept": "image/webp"}).data) == "top"
-    edit.turn(home, [str(one.uuid)], quarter_turns)
+    edit.rotate(home, [str(one.uuid)], quarter_turns)
     (image,) = now_in(home)
     gone = before - buckets.listing()
     assert gone == before - {(storage.uploads.name, image.original_key)}, "all but the original"
@@ -75,7 +75,7 @@ def test_a_rotated_photo_has_new_names_and_its_old_ones_are_gone(
 def test_four_quarter_turns_restore_the_photo(home: Property, one: Image) -> None:
     large = storage.cdn.get(str(one.large_key))
     for _ in range(4):
-        edit.turn(home, [str(one.uuid).upper()], 1)
+        edit.rotate(home, [str(one.uuid).upper()], 1)
     (image,) = now_in(home)
     assert (image.quarter_turns, image.version, storage.cdn.get(str(image.large_key))) == (0, 5, large)
 
@@ -87,7 +87,7 @@ def test_rotation_leaves_other_photos_to_their_workers_and_skips_deleted_ones(
     uuids = [str(one.uuid), str(going.uuid)]
     said = at_once(
         lambda act: act(),
-        (lambda: edit.turn(now_home(home), uuids, 1),),
+        (lambda: edit.rotate(now_home(home), uuids, 1),),
         (lambda: deletion.delete(now_home(home), [str(going.uuid)]),),
     )
     assert not [each for each in said if isinstance(each, Exception)]
@@ -101,7 +101,7 @@ def test_a_rotation_clears_the_measured_duration_of_the_job(home: Property, work
     image = factories.photo_in(home, WIDE)
     work_off()
     assert image.started_at and image.ready_at
-    edit.turn(home, [str(image.uuid)], 1)
+    edit.rotate(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.started_at, image.variants) == (None, "ready")
 
@@ -111,7 +111,7 @@ def test_a_pending_photo_is_rotated_and_its_worker_has_nothing_left_to_do(
     home: Property, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
     image = factories.photo_in(home, WIDE)
-    edit.turn(home, [str(image.uuid)], 1)
+    edit.rotate(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.variants, image.quarter_turns, image.pending_since) == ("ready", 1, None)
     before, objects = rows_of(home.id), buckets.listing()
@@ -127,10 +127,10 @@ def test_a_failed_photo_can_be_rotated_only_if_its_file_is_valid(
     before, objects = rows_of(home.id), buckets.listing()
     assert image.variants == "failed"
     with pytest.raises(Invalid):
-        edit.turn(home, [str(image.uuid)], 1)
+        edit.rotate(home, [str(image.uuid)], 1)
     assert (rows_of(home.id), buckets.listing()) == (before, objects)
     give_original(image, WIDE)
-    edit.turn(home, [str(image.uuid)], 1)
+    edit.rotate(home, [str(image.uuid)], 1)
     (image,) = now_in(home)
     assert (image.variants, image.quarter_turns, image.failure_reason) == ("ready", 1, None)
     assert_whole(home, buckets)
@@ -140,7 +140,7 @@ def test_a_failed_photo_can_be_rotated_only_if_its_file_is_valid(
 def test_a_rotated_photo_that_was_deleted_is_restored_rotated(
     app: Flask, home: Property, one: Image, buckets: Buckets, work_off: Callable[[], int]
 ) -> None:
-    edit.turn(home, [str(one.uuid)], 1)
+    edit.rotate(home, [str(one.uuid)], 1)
     key = now_in(home)[0].key
     token = deletion.delete(home, [str(one.uuid)], undoable=True).undo_token
     assert app.test_client().get(f"/{key}").status_code == 404
@@ -163,7 +163,7 @@ def test_renditions_made_during_a_rotation_leave_nothing(
         if width:
             renditions.best(db.session.get_one(Image, image_id), ACCEPTS, width)
         else:
-            edit.turn(db.session.get_one(Property, property_id), [uuid], 1)
+            edit.rotate(db.session.get_one(Property, property_id), [uuid], 1)
 
     at_once(do, *[(width, home.id) for width in (0, 480, 640, 960, 1280)])
     (image,) = now_in(home)
@@ -175,5 +175,5 @@ def test_photos_of_other_workspaces_are_skipped(home: Property, one: Image, char
     foreign = factories.home_of(charlie.workspace)
     finished(foreign, 1)
     before = rows_of(foreign.id), rows_of(home.id)
-    edit.turn(home, [str(now_in(foreign)[0].uuid), "nonsense"], 1)
+    edit.rotate(home, [str(now_in(foreign)[0].uuid), "nonsense"], 1)
     assert (rows_of(foreign.id), rows_of(home.id)) == before

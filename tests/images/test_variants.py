@@ -160,7 +160,7 @@ def test_after_a_flushall_every_waiting_image_is_enqueued_again(
         factories.photo_in(home)
     jobs.connection().flushall()
     assert variants.enqueue_missing() == 0, "the job of a new image is on its way"
-    monkeypatch.setattr(lifecycle, "WAITS_TOO_LONG", timedelta(0))
+    monkeypatch.setattr(lifecycle, "LATE_AFTER", timedelta(0))
     assert variants.enqueue_missing() == 3
     assert work_off() == 3
     assert variants.enqueue_missing() == 0

@@ -12,7 +12,7 @@ from sqlalchemy import event, select, update
 
 from portal import config
 from portal.accounts.models import Workspace
-from portal.db import db, now, read_anew
+from portal.db import db, now, reload
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
 from portal.inventory import COPY
@@ -86,10 +86,10 @@ def listed(
         listing.content_sha256, listing.is_detected = "", True
         db.session.add(listing)
         db.session.flush()
-        read_anew([listing], WITH_ACCOUNT)
+        reload([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
         counts.refresh([listing.id])
-    read_anew([listing], WITH_ACCOUNT)
+    reload([listing], WITH_ACCOUNT)
     return listing
 
 

@@ -110,7 +110,7 @@ def test_hanging_hosts_delay_no_other_pictures(
             return mine.count() > 0 and mine.filter(ListingImage.key.is_(None)).count() == 0
 
         try:
-            until(lambda: sum(len(host.seen) for host in hosts) >= selection.LIMITS.side_by_side)
+            until(lambda: sum(len(host.seen) for host in hosts) >= selection.LIMITS.quick_tasks)
             stays.synced_only(db.session.get_one(IntegrationAccount, his_id))
             until(are_copied)
         finally:

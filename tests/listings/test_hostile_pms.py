@@ -97,7 +97,7 @@ def test_a_page_that_cannot_be_stored_breaks_no_other_sync(
 
     kept = upsert.store_listings
     monkeypatch.setattr(upsert, "store_listings", failing_upsert)
-    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0,))
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
         sync.run()

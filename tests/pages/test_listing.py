@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from portal.db import db, read_anew
+from portal.db import db, reload
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.images.models import Property
 from portal.listings import counts, integrations
@@ -75,7 +75,7 @@ def test_the_thumbnail_counts_and_says_so(
     with work() as w:
         listing.thumbnail_url = "https://pms.example/thumbnail.jpg" if has_thumbnail else None
         db.session.flush()
-        read_anew([listing], WITH_ACCOUNT)
+        reload([listing], WITH_ACCOUNT)
         detection.detect(w, [listing])
         counts.refresh([listing.id])
     browser = alice.browser()

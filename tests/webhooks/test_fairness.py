@@ -88,7 +88,7 @@ def test_twenty_workspaces_with_hanging_receivers_delay_no_other(
         listening(charlie, quick.url)
 
         def change() -> None:
-            until(lambda: len(slow.seen) == selection.LIMITS.suspects)
+            until(lambda: len(slow.seen) == selection.LIMITS.max_retries)
             say(his)
             until(lambda: quick.seen)
 

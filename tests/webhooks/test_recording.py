@@ -28,7 +28,7 @@ pytestmark = pytest.mark.parametrize("database", BOTH, indirect=True)
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0.01,) * len(recorder.AGAIN_AFTER_S))
+    monkeypatch.setattr(recorder, "RETRY_DELAYS_S", (0.01,) * len(recorder.RETRY_DELAYS_S))
 
 
 @contextmanager

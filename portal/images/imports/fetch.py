@@ -19,15 +19,15 @@ from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.remote.large import LargeBodies
-from portal.work import held, lock, work
+from portal.work import for_update, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, redirects included
-LEASE = timedelta(seconds=60)  # after which an item whose worker died is due again
+LEASE = timedelta(seconds=60)  # after it, an item whose worker died is due again
 WITH_PROPERTY = joinedload(ImportItem.job).joinedload(ImportJob.property)
-USUAL_BYTES = 1024 * 1024  # larger downloads need one of LARGE_AT_ONCE slots, so hanging ones hold little memory
-LARGE_AT_ONCE, LARGE_PATIENCE_S = 16, 5
-RETRY_AFTER_S = (2, 10)
+USUAL_BYTES = 1024 * 1024  # larger downloads need one of MAX_LARGE_DOWNLOADS slots, so hanging ones hold little memory
+MAX_LARGE_DOWNLOADS, LARGE_WAIT_S = 16, 5
+RETRY_DELAYS_S = (2, 10)
 MAX_ATTEMPTS = 10  # including interrupted ones
 
 
@@ -44,18 +44,18 @@ class _Task:
 
 @dataclass(frozen=True)
 class _FetchResult:
-    """A URL's inspected content, or why there is none."""
+    """A URL's inspected picture, or the reason why there is none, and when to try again."""
 
     data: bytes = b""
     picture: Picture | None = None
     code: str = ""
     message: str = ""
-    again_in_s: float | None = None
-    is_ours: bool = False  # True: the fault is ours, so the attempt doesn't count
+    retry_in_s: float | None = None
+    is_our_fault: bool = False  # True: the attempt doesn't count
 
 
-BROKEN = _FetchResult(code="internal", message="Something went wrong on our side.")
-_large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
+INTERNAL_ERROR = _FetchResult(code="internal", message="Something went wrong on our side.")
+_large = LargeBodies(MAX_LARGE_DOWNLOADS, LARGE_WAIT_S)
 
 
 def run() -> int:
@@ -65,15 +65,20 @@ def run() -> int:
         _fetch,
         _record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=INTERNAL_ERROR,
+        if_record_raises=_unrecordable,
         successor=jobs.run_imports(),
-        instead=lambda error: _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=isinstance(error, StorageFailed)),
     )
 
 
 def enqueue_missing() -> int:
     """Enqueue the job if URLs are due and it is neither queued nor running; return how many are due."""
     return dispatch.enqueue_missing(ImportItem.next_at, jobs.run_imports())
+
+
+def _unrecordable(error: Exception) -> _FetchResult:
+    """Return what to record for an item whose result can't be recorded: another attempt later."""
+    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed))
 
 
 def _claim(most: int) -> list[_Task]:
@@ -84,7 +89,7 @@ def _claim(most: int) -> list[_Task]:
         return []
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(picked), ImportItem.next_at <= now())
-        rows = held(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
+        rows = for_update(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
         tasks = []
         for item in db.session.scalars(rows):
             item.attempts += 1
@@ -95,7 +100,7 @@ def _claim(most: int) -> list[_Task]:
 
 def _task(item: ImportItem) -> _Task:
     property = item.job.property
-    candidate = Candidate(item.id, item.host, property.workspace_id, is_suspect=item.attempts > 1)
+    candidate = Candidate(item.id, item.host, property.workspace_id, is_retry=item.attempts > 1)
     return _Task(candidate, item.url, item.copy_key, StoragePrefix.of(property), item.attempts)
 
 
@@ -103,15 +108,15 @@ def _fetch(task: _Task) -> _FetchResult:
     if task.attempts > MAX_ATTEMPTS:
         return _FetchResult(code="interrupted", message="Every attempt to import this URL was interrupted.")
     try:
-        data = _copy(task) or _downloaded(task)
+        data = _stored_copy(task) or _download(task)
         picture = inspect(data)
     except remote.Unreachable as error:
-        again = RETRY_AFTER_S[task.attempts - 1] if task.attempts <= len(RETRY_AFTER_S) else None
-        return _FetchResult(code=error.code, message=error.message, again_in_s=again)
+        retry_in_s = RETRY_DELAYS_S[task.attempts - 1] if task.attempts <= len(RETRY_DELAYS_S) else None
+        return _FetchResult(code=error.code, message=error.message, retry_in_s=retry_in_s)
     except TooMany as busy:
-        return _FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
+        return _FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except StorageFailed:
-        return _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=True)
+        return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=True)
     except (remote.Refused, Invalid) as error:
         return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
@@ -121,26 +126,26 @@ def _fetch(task: _Task) -> _FetchResult:
     return _FetchResult(data, picture)
 
 
-def _downloaded(task: _Task) -> bytes:
+def _download(task: _Task) -> bytes:
     with _large.admitting() as admit:
         return remote.fetch(
             task.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S, usual_bytes=USUAL_BYTES, admit=admit
         ).data
 
 
-def _copy(task: _Task) -> bytes | None:
-    """Return our own copy of this URL, since its server may be down; None if there is none that can be imported."""
+def _stored_copy(task: _Task) -> bytes | None:
+    """Return our copy of the picture, as its server may be down; None if there is no copy, or it is too large."""
     data = storage.cdn.get(task.copy_key) if task.copy_key else None
     return data if data and len(data) <= MAX_BYTES else None
 
 
 def _record(results: dispatch.Results[_Task, _FetchResult]) -> None:
-    """Record the results of items, each in a separate change."""
+    """Record the results of items, each in its own transaction."""
     for task, result in results:
         if result.picture:
             _add(task, result, result.picture)
-        elif result.again_in_s is not None:
-            _put_off(task, result.again_in_s, is_ours=result.is_ours)
+        elif result.retry_in_s is not None:
+            _postpone(task, result.retry_in_s, is_our_fault=result.is_our_fault)
         else:
             _fail(task, result.code, result.message)
 
@@ -182,18 +187,18 @@ def _insert(task: _Task, result: _FetchResult, picture: Picture) -> None:
 
 
 def position_of(item: ImportItem) -> int | None:
-    """Return an item's position in the gallery, such that the images of an import keep the order of the request.
+    """Return an item's position in the gallery, so that an import's images keep the order of the request.
 
     That is behind the images of all earlier items; if there are none yet, before the image of the next later item;
     otherwise None, the end. Images that people moved or deleted meanwhile are not touched, and an image is put first,
     as the cover, only if all others in the gallery come from this import. Call it under the property's lock.
     """
-    arrived = (
+    imported = (
         select(ImportItem.position, Image.position)
         .join(Image, Image.uuid == ImportItem.image_uuid)
         .where(ImportItem.job_id == item.job_id, Image.property_id == item.job.property_id)
     )
-    positions = dict(db.session.execute(arrived).all())
+    positions = dict(db.session.execute(imported).all())
     if earlier := [in_gallery for in_import, in_gallery in positions.items() if in_import < item.position]:
         return max(earlier) + 1
     if not positions:
@@ -208,10 +213,10 @@ def _fail(task: _Task, code: str, message: str) -> None:
             imports.finish(w, item, code=code, message=message)
 
 
-def _put_off(task: _Task, pause_s: float, *, is_ours: bool) -> None:
+def _postpone(task: _Task, pause_s: float, *, is_our_fault: bool) -> None:
     with work():
         if item := _locked_item(task):
-            item.attempts -= is_ours
+            item.attempts -= is_our_fault
             item.fetching_until, item.next_at = None, now() + timedelta(seconds=pause_s)
 
 

@@ -21,7 +21,7 @@ MAX_URLS = 20  # Property Images API, "Import Images by URL"
 MAX_URL_LENGTH = 2048  # the same
 DUPLICATE = "duplicate_url"
 FAILED_ITEM = and_(ImportItem.state == FAILED, ImportItem.code != DUPLICATE)
-"""Items that may be retried: all failed ones except duplicates. `may_try` is the same rule for one item."""
+"""Items that may be retried: all failed ones except duplicates. `may_retry` is the same rule for one item."""
 
 Status = Literal["pending", "processing", "completed", "failed"]  # Property Images API, "Poll Import Job"
 
@@ -51,7 +51,7 @@ class Budget:
 
 
 class KnownPicture(NamedTuple):
-    """What is known of a URL before it is fetched: the picture's description, and the key of our copy."""
+    """What is known about a picture before its URL is fetched: its description, and the key of our copy."""
 
     alt_text: str | None = None
     copy_key: str | None = None  # in the CDN bucket
@@ -77,9 +77,9 @@ def start(
     with work() as w:
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        fresh = len(set(urls))
-        gallery.require_quota(property, fresh)
-        _reserve(property.workspace, month, fresh)
+        distinct = len(set(urls))
+        gallery.require_quota(property, distinct)
+        _reserve(property.workspace, month, distinct)
         job = ImportJob(property_id=property.id, month=month, added_by=added_by)
         db.session.add(job)
         db.session.flush()
@@ -118,7 +118,7 @@ def recent(property: Property, failed_for: timedelta) -> list[ImportJob]:
 
 
 def progress(job: ImportJob, its_items: Sequence[ImportItem]) -> Progress:
-    """Count an import's progress. When it ends, it is completed if anything was imported, else failed."""
+    """Count an import's progress. An ended import is completed if any image was imported, else failed."""
     imported = sum(item.state == READY for item in its_items)
     status: Status
     if job.completed_at:
@@ -137,14 +137,15 @@ def budget(workspace: Workspace) -> Budget:
 
 
 def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str = "") -> None:
-    """End an item, as imported or, with a code, as failed; the last one ends its import. Under the property's lock.
+    """End an item, as imported or, with a code, as failed; the last one ends its import.
 
-    A failure returns its part of the budget. An import that added any image emits one event, at its end.
+    A failed item returns its part of the budget. An import that added any image emits one event, at its end. Call it
+    under the property's lock.
     """
     job = item.job
     if code:
         _fail(item, code, message)
-        _give_back(job.property.workspace, job.month)
+        _release(job.property.workspace, job.month)
     else:
         item.state, item.next_at, item.fetching_until = READY, None, None
     db.session.flush()
@@ -152,23 +153,23 @@ def finish(w: Work, item: ImportItem, *, code: str | None = None, message: str =
     if not states.get(PENDING):
         job.completed_at = now()
         if states.get(READY):
-            gallery.tell(w, job.property)
+            gallery.emit_updated(w, job.property)
 
 
-def may_try(item: ImportItem) -> bool:
+def may_retry(item: ImportItem) -> bool:
     return item.state == FAILED and item.code != DUPLICATE
 
 
-def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None:
+def try_again(job: ImportJob, *, cause: tuple[str, str] | None = None) -> None:
     """Retry failed items; budget and room are checked and reserved again. Raises OverQuota.
 
-    `because`, a host and a message, restricts it to the items that failed for that reason.
+    `cause`, a host and a message, restricts it to the items that failed for that reason.
     """
     with work() as w:
         property = db.session.get(Property, job.property_id)
         if property is None or not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        failed = [item for item in items(job) if may_try(item) and because in (None, (item.host, item.message or ""))]
+        failed = [item for item in items(job) if may_retry(item) and cause in (None, (item.host, item.message or ""))]
         gallery.require_quota(property, len(failed))
         _reserve(property.workspace, job.month, len(failed))
         for item in failed:
@@ -179,8 +180,8 @@ def try_again(job: ImportJob, *, because: tuple[str, str] | None = None) -> None
             w.enqueue(jobs.run_imports())
 
 
-def abandon(property: Property) -> None:
-    """Return the budget that a property's pending items have reserved, before it is deleted. Under its lock."""
+def release_budget(property: Property) -> None:
+    """Release the budget reserved by the pending items of a property that is deleted. Call it under its lock."""
     waiting = (
         select(ImportJob.month, func.count())
         .join(ImportItem, ImportItem.job_id == ImportJob.id)
@@ -188,7 +189,7 @@ def abandon(property: Property) -> None:
         .group_by(ImportJob.month)
     )
     for month, count in db.session.execute(waiting).all():
-        _give_back(property.workspace, month, count)
+        _release(property.workspace, month, count)
 
 
 def _checked(urls: Sequence[str], most: int) -> Sequence[str]:
@@ -224,7 +225,7 @@ def _reserve(workspace: Workspace, month: str, wanted: int) -> None:
     db.session.flush()
 
 
-def _give_back(workspace: Workspace, month: str, count: int = 1) -> None:
+def _release(workspace: Workspace, month: str, count: int = 1) -> None:
     lock(workspace)
     row = db.session.scalar(_budget_of(workspace.id, month).execution_options(populate_existing=True))
     if row:

@@ -1,4 +1,4 @@
-"""Choose which URLs are fetched next: a few per host and per workspace, so that none waits for another."""
+"""Pick the URLs to fetch next: a few per host and per workspace, so that none waits for another's."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.images.models import ImportItem, ImportJob, Property
 
-# A destination is a host. The threads of one worker suffice for eight workspaces whose hosts all hang, and for others.
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_destination=4, per_workspace=8)
+# A destination is a host. One worker has threads for eight workspaces whose hosts all hang, and more for others.
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=80, per_destination=4, per_workspace=8)
 CANDIDATES, PER_WORKSPACE = 1000, 40  # considered for each pick
 
 

@@ -1,30 +1,30 @@
 """Uploads: we presign a PUT, the client PUTs the file into the bucket, and a confirm makes it an image."""
 
 from portal.images.uploads.cancellation import cancel
-from portal.images.uploads.confirmation import Arrived, Confirmed, confirm
+from portal.images.uploads.confirmation import ConfirmedUpload, UploadedFile, confirm
 from portal.images.uploads.presigning import (
-    CONFIRMABLE,
+    CONFIRMABLE_FOR,
     MAX_FILE_NAME_LENGTH,
     MAX_SIZE_BYTES,
     OUTSTANDING_PER_PLAN,
     TYPES,
-    Announced,
-    Reserved,
+    AnnouncedFile,
+    ReservedUpload,
     find_upload,
     presign,
     url_of,
 )
 
 __all__ = [
-    "CONFIRMABLE",
+    "CONFIRMABLE_FOR",
     "MAX_FILE_NAME_LENGTH",
     "MAX_SIZE_BYTES",
     "OUTSTANDING_PER_PLAN",
     "TYPES",
-    "Announced",
-    "Arrived",
-    "Confirmed",
-    "Reserved",
+    "AnnouncedFile",
+    "ConfirmedUpload",
+    "ReservedUpload",
+    "UploadedFile",
     "cancel",
     "confirm",
     "find_upload",

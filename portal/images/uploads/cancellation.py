@@ -16,7 +16,7 @@ def cancel(property: Property, key: str) -> str | None:
     upload, or its photo is deleted here. Raises NotFound if the property was deleted.
     """
     with work() as w:
-        rows = gallery.hold(property)
+        rows = gallery.lock_images(property)
         by_key = select(Upload).where(Upload.property_id == property.id, Upload.key == key)
         upload = db.session.scalar(by_key) if is_storable(key) else None
         if upload is None:
@@ -27,6 +27,6 @@ def cancel(property: Property, key: str) -> str | None:
             db.session.delete(upload)
             return file_name
         before = gallery.state_of(rows)
-        deletion.forget(w, [image for image in rows if image.uuid == upload.image_uuid])
+        deletion.remove(w, [image for image in rows if image.uuid == upload.image_uuid])
         gallery.set_order_and_cover(w, property, before, [image for image in rows if image.uuid != upload.image_uuid])
     return file_name

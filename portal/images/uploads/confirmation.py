@@ -7,17 +7,17 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from portal.db import db, is_storable, now, read_anew
+from portal.db import db, is_storable, now, reload
 from portal.errors import Invalid, NotFound, Problem
 from portal.images import gallery, keys
 from portal.images.models import Image, Property, Upload
-from portal.images.uploads.verification import Expected, Received, receive, refused
+from portal.images.uploads.verification import ExpectedFile, ReceivedFile, receive, refused
 from portal.infra import jobs, storage
 from portal.work import Work, lock, work
 
 
 @dataclass(frozen=True)
-class Arrived:
+class UploadedFile:
     """What a client states about a file that it has PUT."""
 
     key: str
@@ -26,14 +26,14 @@ class Arrived:
     alt_text: str | None = None
 
 
-class Confirmed(NamedTuple):
+class ConfirmedUpload(NamedTuple):
     """The image that an upload became; `is_new` is False if it had been confirmed before."""
 
     image: Image
     is_new: bool
 
 
-def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = "") -> list[Confirmed]:
+def confirm(property: Property, files: Sequence[UploadedFile], *, added_by: str = "") -> list[ConfirmedUpload]:
     """Turn uploads into images, all or none; for an upload that was confirmed before, return the same image.
 
     The inspected bytes are written again under a key that no presigned URL covers, because the client can still
@@ -41,29 +41,29 @@ def confirm(property: Property, arrivals: Sequence[Arrived], *, added_by: str = 
     after validation; rewritten, none of 351. Raises Invalid with the index of the unusable upload, NotFound, OverQuota,
     StorageFailed, TooMany.
     """
-    known = _uploads(property, arrivals)
-    expected = [_look_up(known, arrived, index) for index, arrived in enumerate(arrivals)]
+    known = _uploads(property, files)
+    expected = [_look_up(known, file, index) for index, file in enumerate(files)]
     prefix = keys.StoragePrefix.of(property)
     with work() as w:
-        # Read the bucket before the first statement: that one begins the transaction and takes the lock.
+        # Read the bucket before the first statement, which begins the transaction and takes the lock.
         received = [receive(w, prefix, upload, index) for index, upload in enumerate(expected)]
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
-        known = _uploads(property, arrivals)
+        known = _uploads(property, files)
         images = _images(known.values())
         confirmed = [
-            _accept(w, known, images, arrived, found, index)
-            for index, (arrived, found) in enumerate(zip(arrivals, received, strict=True))
+            _accept(w, known, images, file, found, index)
+            for index, (file, found) in enumerate(zip(files, received, strict=True))
         ]
         if new := [image for image, is_new in confirmed if is_new]:
             _add(w, property, new, added_by)
-    read_anew([image for image, _ in confirmed])
+    reload([image for image, _ in confirmed])
     return confirmed
 
 
-def _uploads(property: Property, arrivals: Sequence[Arrived]) -> dict[str, Upload]:
+def _uploads(property: Property, files: Sequence[UploadedFile]) -> dict[str, Upload]:
     """Return the property's uploads with these keys, by key, freshly read."""
-    stated_keys = [arrived.key for arrived in arrivals if is_storable(arrived.key)]
+    stated_keys = [file.key for file in files if is_storable(file.key)]
     found = select(Upload).where(Upload.property_id == property.id, Upload.key.in_(stated_keys))
     return {upload.key: upload for upload in db.session.scalars(found.execution_options(populate_existing=True))}
 
@@ -75,47 +75,47 @@ def _images(known: Iterable[Upload]) -> dict[UUID | None, Image]:
     return {image.uuid: image for image in found}
 
 
-def _look_up(known: dict[str, Upload], arrived: Arrived, index: int) -> Expected:
+def _look_up(known: dict[str, Upload], file: UploadedFile, index: int) -> ExpectedFile:
     """Return the presigned upload that the client's statement matches, without asking the bucket. Raises Invalid."""
     try:
-        gallery.checked_alt_text(arrived.alt_text)
+        gallery.checked_alt_text(file.alt_text)
     except Invalid as error:
         raise refused(error.code, error.message, index) from error
-    upload = known.get(arrived.key)
+    upload = known.get(file.key)
     if upload is None:
         raise refused("unknown_key", "No upload of this property has that key.", index)
-    if (upload.content_type, upload.size_bytes) != (arrived.content_type, arrived.size_bytes):
+    if (upload.content_type, upload.size_bytes) != (file.content_type, file.size_bytes):
         raise refused("differs_from_presigned", "The type or size differs from what was presigned.", index)
-    return Expected(upload.key, upload.content_type, upload.size_bytes, upload.image_uuid)
+    return ExpectedFile(upload.key, upload.content_type, upload.size_bytes, upload.image_uuid)
 
 
 def _accept(
     w: Work,
     known: dict[str, Upload],
     images: dict[UUID | None, Image],
-    arrived: Arrived,
-    received: Received | Problem | None,
+    file: UploadedFile,
+    received: ReceivedFile | Problem | None,
     index: int,
-) -> Confirmed:
+) -> ConfirmedUpload:
     """Turn an upload into an image, or return the one that it became earlier. Call it under the property's lock."""
-    upload = known.get(arrived.key)
+    upload = known.get(file.key)
     if upload is None:
         raise refused("unknown_key", "No upload of this property has that key.", index)
     if isinstance(received, Problem) and not upload.image_uuid:
         raise received
     if upload.expires_at < now() and not upload.image_uuid:
         raise refused("upload_expired", "This upload was not confirmed within a day. Presign it again.", index)
-    if upload.image_uuid or not isinstance(received, Received):
-        w.drop(storage.uploads, received.original_key if isinstance(received, Received) else None)
+    if upload.image_uuid or not isinstance(received, ReceivedFile):
+        w.drop(storage.uploads, received.original_key if isinstance(received, ReceivedFile) else None)
         if upload.image_uuid not in images:
             raise refused("already_used", "This upload became a photo that has since been deleted.", index)
-        return Confirmed(images[upload.image_uuid], is_new=False)
+        return ConfirmedUpload(images[upload.image_uuid], is_new=False)
     image = _image(upload, received)
     images[image.uuid] = image
-    image.alt_text = gallery.checked_alt_text(arrived.alt_text)
+    image.alt_text = gallery.checked_alt_text(file.alt_text)
     upload.confirmed_at, upload.image_uuid = now(), image.uuid
     w.drop(storage.uploads, upload.key)
-    return Confirmed(image, is_new=True)
+    return ConfirmedUpload(image, is_new=True)
 
 
 def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) -> None:
@@ -125,10 +125,10 @@ def _add(w: Work, property: Property, images: Sequence[Image], added_by: str) ->
     gallery.append(property, *images)
     for image in images:
         w.enqueue(jobs.make_variants(image.id))
-    gallery.tell(w, property)
+    gallery.emit_updated(w, property)
 
 
-def _image(upload: Upload, received: Received) -> Image:
+def _image(upload: Upload, received: ReceivedFile) -> Image:
     return Image(
         uuid=keys.uuid_in(upload.key),
         property_id=upload.property_id,

@@ -19,7 +19,7 @@ from portal.work import lock, work
 MAX_SIZE_BYTES = 10 * 1024 * 1024
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 MAX_FILE_NAME_LENGTH = 255
-CONFIRMABLE = timedelta(hours=24)  # longer than the URL is valid: a file PUT in time may be confirmed later
+CONFIRMABLE_FOR = timedelta(hours=24)  # longer than the URL is valid: a file PUT in time may be confirmed later
 OUTSTANDING_PER_PLAN = 3  # how many unconfirmed uploads a property may have, as a multiple of its plan's images
 
 OUTSTANDING = select(func.count()).where(  # built once, since every presign uses it
@@ -28,7 +28,7 @@ OUTSTANDING = select(func.count()).where(  # built once, since every presign use
 
 
 @dataclass(frozen=True)
-class Announced:
+class AnnouncedFile:
     """A file as the client describes it, before uploading it."""
 
     file_name: str
@@ -36,7 +36,7 @@ class Announced:
     size_bytes: int
 
 
-class Reserved(NamedTuple):
+class ReservedUpload(NamedTuple):
     """A key reserved for one PUT: the values of its Upload row."""
 
     key: str
@@ -45,7 +45,7 @@ class Reserved(NamedTuple):
     size_bytes: int
 
 
-def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
+def presign(property: Property, files: Sequence[AnnouncedFile]) -> list[ReservedUpload]:
     """Reserve a key for each file, all or none; `url_of` returns the PUT's URL.
 
     Raises Invalid for a type, size or name that could never be confirmed, OverQuota if the plan has no room (a presign
@@ -57,20 +57,20 @@ def presign(property: Property, files: Sequence[Announced]) -> list[Reserved]:
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")
         limit = gallery.require_quota(property, len(files)).limit
-        _demand_few_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
+        _check_outstanding(property, len(files), OUTSTANDING_PER_PLAN * limit)
         prefix = keys.StoragePrefix.of(property)
         reserved = [
-            Reserved(
+            ReservedUpload(
                 prefix.upload_key(file.file_name, file.content_type), file.file_name, file.content_type, file.size_bytes
             )
             for file in files
         ]
-        common = {"property_id": property.id, "expires_at": now() + CONFIRMABLE}
+        common = {"property_id": property.id, "expires_at": now() + CONFIRMABLE_FOR}
         db.session.execute(insert(Upload), [{**each._asdict(), **common} for each in reserved])
     return reserved
 
 
-def url_of(upload: Upload | Reserved) -> str:
+def url_of(upload: Upload | ReservedUpload) -> str:
     """Return a URL, valid for an hour, that accepts a PUT of exactly the announced type and size."""
     return storage.uploads.presign_put(upload.key, content_type=upload.content_type, size_bytes=upload.size_bytes)
 
@@ -79,7 +79,7 @@ def find_upload(property: Property, key: str) -> Upload | None:
     return db.session.scalar(select(Upload).where(Upload.property_id == property.id, Upload.key == key))
 
 
-def _check(file: Announced, index: int) -> None:
+def _check(file: AnnouncedFile, index: int) -> None:
     if file.content_type not in TYPES:
         raise refused("content_type_not_allowed", f"A photo's type must be one of {', '.join(TYPES)}.", index)
     if not 1 <= file.size_bytes <= MAX_SIZE_BYTES:
@@ -89,7 +89,7 @@ def _check(file: Announced, index: int) -> None:
         raise refused("file_name", f"A file name must have 1 to {MAX_FILE_NAME_LENGTH} characters.", index)
 
 
-def _demand_few_outstanding(property: Property, wanted: int, most: int) -> None:
+def _check_outstanding(property: Property, wanted: int, most: int) -> None:
     if (db.session.scalar(OUTSTANDING, {"property_id": property.id, "at": now()}) or 0) + wanted > most:
         raise TooMany(
             f"This property has {most} uploads that were never confirmed. Confirm them, or wait until they expire.",

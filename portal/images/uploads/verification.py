@@ -13,7 +13,7 @@ from portal.work import Work, discard
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFile:
     """An Upload's columns as plain values, since reading an expired row would begin the transaction too early."""
 
     key: str
@@ -23,7 +23,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedFile:
     """An inspected file, stored under a key that clients can't write to."""
 
     original_key: str
@@ -31,7 +31,7 @@ class Received:
     sha256: str
 
 
-def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -> Received | Problem | None:
+def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: int) -> ReceivedFile | Problem | None:
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
     A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
@@ -51,10 +51,10 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: Expected, index: int) -
         raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
     original_key = prefix.original_key(picture.type)
     written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
-    return Received(original_key, picture, written.sha256)
+    return ReceivedFile(original_key, picture, written.sha256)
 
 
-def _read(upload: Expected, index: int) -> bytes | Problem:
+def _read(upload: ExpectedFile, index: int) -> bytes | Problem:
     """Read an object's length, type and bytes with one request, so that they match."""
     found = storage.uploads.read(upload.key, most_bytes=upload.size_bytes)
     if found is None:

@@ -17,14 +17,14 @@ from portal.inventory import LARGE, THUMB
 from portal.pixels.derive import VariantsRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
-WAITS_TOO_LONG = timedelta(seconds=15)  # then its job may be lost, for example by a FLUSHALL of Redis
+LATE_AFTER = timedelta(seconds=15)  # then a pending image's job may be lost, for example by a FLUSHALL of Redis
 TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
 
 
-class Stored(NamedTuple):
+class StoredVariants(NamedTuple):
     """Both variants in the bucket: the values of an Image row, without the bytes."""
 
     large_key: str
@@ -35,8 +35,8 @@ class Stored(NamedTuple):
     height: int
 
 
-class _Basis(NamedTuple):
-    """What an attempt is based on, as plain values."""
+class _Attempt(NamedTuple):
+    """An attempt to make variants: the image's state when it began, as plain values."""
 
     version: int
     original_key: str
@@ -51,19 +51,19 @@ def make(image_id: int) -> None:
     If the photo can't be processed, the row gets the reason. Raises StorageFailed, so that RQ retries the job.
     """
     image = db.session.get(Image, image_id)
-    basis = _start(image) if image else None
-    if image is None or basis is None:
+    attempt = _start(image) if image else None
+    if image is None or attempt is None:
         return None
     try:
-        original = originals.read(basis.original_key, basis.sha256)
-        rendered = derive(original, inspect(original), VariantsRecipe(basis.quarter_turns))
+        original = originals.read(attempt.original_key, attempt.sha256)
+        rendered = derive(original, inspect(original), VariantsRecipe(attempt.quarter_turns))
         with work() as w:
-            stored = store(w, basis.prefix, rendered)
-            if not _is_current(image, basis):
+            stored = store(w, attempt.prefix, rendered)
+            if not _is_current(image, attempt):
                 return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
             swap(w, image, stored)
     except Invalid as refusal:
-        _fail(image, basis, refusal.message)
+        _fail(image, attempt, refusal.message)
     except StorageFailed:
         _take_back_attempt(image)  # the bucket's fault, not the photo's
         raise
@@ -73,7 +73,7 @@ def try_again(image: Image) -> None:
     """Make a failed image pending and enqueue its job. Does nothing unless it has failed."""
     with work() as w:
         if lock(image) and image.variants == FAILED:
-            _renew(image)
+            _reset(image)
             w.enqueue(jobs.make_variants(image.id))
 
 
@@ -84,30 +84,31 @@ def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
         failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(properties))
         if reason is not None:
             failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        images = list(db.session.scalars(held(failed.order_by(Image.id), Image)))  # by id: see gallery.hold
+        by_id = failed.order_by(Image.id)  # as in gallery.lock_images
+        images = list(db.session.scalars(for_update(by_id, Image)))
         for image in images:
-            _renew(image)
+            _reset(image)
             w.enqueue(jobs.make_variants(image.id))
     return len(images)
 
 
 def enqueue_missing() -> int:
-    """Enqueue the job of every image that has waited too long and whose job is missing; return how many."""
-    late = select(Image.id).where(Image.pending_since < now() - WAITS_TOO_LONG).order_by(Image.pending_since)
+    """Enqueue the job of every image that has been pending for long and whose job is missing; return how many."""
+    late = select(Image.id).where(Image.pending_since < now() - LATE_AFTER).order_by(Image.pending_since)
     waiting: Iterable[int] = db.session.scalars(late.limit(10_000)).all()
     return jobs.enqueue_missing([jobs.make_variants(image_id) for image_id in waiting])
 
 
-def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> Stored:
+def store(w: Work, prefix: StoragePrefix, rendered: Rendered) -> StoredVariants:
     """Store both variants under fresh keys. No row refers to them yet."""
     large_key, thumb_key = prefix.variant_keys()
     w.put(storage.cdn, large_key, rendered.large.data, rendered.large.type, LARGE, pipeline=pipeline())
     w.put(storage.cdn, thumb_key, rendered.thumb.data, rendered.thumb.type, THUMB, pipeline=pipeline())
     size_bytes = len(rendered.large.data)
-    return Stored(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
+    return StoredVariants(large_key, thumb_key, size_bytes, rendered.placeholder, rendered.width, rendered.height)
 
 
-def swap(w: Work, image: Image, stored: Stored) -> None:
+def swap(w: Work, image: Image, stored: StoredVariants) -> None:
     """Give an image its new variants; the old ones are deleted after the commit. Call it under the image's lock."""
     w.drop(storage.cdn, image.large_key, image.thumb_key)
     image.large_key, image.thumb_key = stored.large_key, stored.thumb_key
@@ -118,8 +119,8 @@ def swap(w: Work, image: Image, stored: Stored) -> None:
     image.failure_reason = None
 
 
-def _start(image: Image) -> _Basis | None:
-    """Count the attempt in advance, so that crashes count too; return None if there is nothing to do."""
+def _start(image: Image) -> _Attempt | None:
+    """Begin an attempt, counted in advance so that crashes count too; return None if there is nothing to do."""
     with work():
         if not lock(image) or image.variants != PENDING:
             return None
@@ -129,17 +130,17 @@ def _start(image: Image) -> _Basis | None:
         image.attempts += 1
         image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Basis(image.version, image.original_key, image.sha256, image.quarter_turns, prefix)
+        return _Attempt(image.version, image.original_key, image.sha256, image.quarter_turns, prefix)
 
 
-def _is_current(image: Image, basis: _Basis) -> bool:
+def _is_current(image: Image, attempt: _Attempt) -> bool:
     """Lock the image; return whether it is still pending and unchanged since the attempt began."""
-    return lock(image) and image.variants == PENDING and image.version == basis.version
+    return lock(image) and image.variants == PENDING and image.version == attempt.version
 
 
-def _fail(image: Image, basis: _Basis, reason: str) -> None:
+def _fail(image: Image, attempt: _Attempt, reason: str) -> None:
     with work():
-        if _is_current(image, basis):
+        if _is_current(image, attempt):
             _set_failed(image, reason)
 
 
@@ -147,7 +148,7 @@ def _set_failed(image: Image, reason: str) -> None:
     image.variants, image.pending_since, image.failure_reason = FAILED, None, reason[:300]
 
 
-def _renew(image: Image) -> None:
+def _reset(image: Image) -> None:
     image.variants, image.pending_since, image.failure_reason = PENDING, now(), None
     image.attempts, image.started_at = 0, None
 

@@ -13,7 +13,7 @@ from portal.config import in_this_app, settings
 from portal.errors import Invalid, Problem, TooMany
 from portal.images import variants
 from portal.images.keys import StoragePrefix
-from portal.images.variants.lifecycle import Stored
+from portal.images.variants.lifecycle import StoredVariants
 from portal.infra import storage
 from portal.inventory import ORIGINAL, digest
 from portal.pixels.derive import Derived, Recipe, VariantsRecipe, derive
@@ -27,7 +27,7 @@ T = TypeVar("T")
 CPU_S, TIMEOUT_S = 20, 30
 MEMORY_BYTES = 1024**3  # measured: 50 megapixels take 480 MB as PNG, 809 MB as WebP
 WAIT_FOR_SLOT_S = 60  # a request of twenty photos may queue behind another one
-IN_HAND = 2  # photos per core: while one is rendered, another is read or stored
+PHOTOS_PER_CORE = 2  # in memory: while one is rendered, another is read or stored
 FAILED = "upload_failed"  # the code for a file that can't become a photo
 
 
@@ -48,7 +48,7 @@ class RenderedPhoto:
 
     source: RenderSource
     picture: Picture
-    variants: Stored
+    variants: StoredVariants
     original_key: str | None
     sha256: str
     size_bytes: int
@@ -95,17 +95,17 @@ def slots() -> FairSemaphore:
 @cache
 def photo_slots() -> FairSemaphore:
     """Return this process's slots for photos in memory: more than for rendering, as some are being read or stored."""
-    return FairSemaphore(IN_HAND * settings().pixel_workers)
+    return FairSemaphore(PHOTOS_PER_CORE * settings().pixel_workers)
 
 
-def in_child(function: Callable[..., T], *args: object) -> T:
-    """Run a function in a sandboxed child. The caller must hold a rendering slot. Raises Refused."""
+def in_sandbox(function: Callable[..., T], *args: object) -> T:
+    """Run a function in a sandboxed child process. The caller must hold a rendering slot. Raises Refused."""
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
 def derived(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived:
     """Derive pictures in a sandboxed child. The caller must hold a rendering slot. Raises Refused."""
-    made: Derived = in_child(derive, source, picture, recipe)
+    made: Derived = in_sandbox(derive, source, picture, recipe)
     return made
 
 
@@ -114,7 +114,7 @@ def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[RenderSource]) 
 
     Doesn't use the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
     """
-    with ThreadPoolExecutor(IN_HAND * settings().pixel_workers) as pool:
+    with ThreadPoolExecutor(PHOTOS_PER_CORE * settings().pixel_workers) as pool:
         futures = [pool.submit(in_this_app(_try), w, prefix, source, index) for index, source in enumerate(sources)]
         try:
             return [future.result() for future in futures]
@@ -133,11 +133,11 @@ def _try(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> Re
 
 def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto:
     """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
-    with _held_slot(photo_slots()):
+    with _slot(photo_slots()):
         try:
             data = source.read()
             picture = inspect(data)
-            with _held_slot(slots()):
+            with _slot(slots()):
                 rendered = derived(data, picture, VariantsRecipe(source.quarter_turns))
         except Invalid as refused:
             details = {"index": index, "reason": refused.code}
@@ -151,7 +151,7 @@ def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> R
 
 
 @contextmanager
-def _held_slot(semaphore: FairSemaphore) -> Iterator[None]:
+def _slot(semaphore: FairSemaphore) -> Iterator[None]:
     if not semaphore.acquire(timeout=WAIT_FOR_SLOT_S):
         raise TooMany("Too many photos are being processed. Try again in a moment.", retry_after_s=10)
     try:

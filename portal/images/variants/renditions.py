@@ -1,4 +1,4 @@
-"""Renditions: the best form of an image for a width and a browser, rendered once and kept."""
+"""Renditions: an image in the width and format that suit a browser, rendered once and kept."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from portal import inventory
 from portal.config import settings
 from portal.db import db, is_storable, release
 from portal.errors import NotFound, TooMany
-from portal.images.keys import LADDER, rendition_key
+from portal.images.keys import RENDITION_WIDTHS, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
 from portal.images.variants import rendering
 from portal.infra import jobs, storage
@@ -21,7 +21,7 @@ from portal.infra.storage import Bucket
 from portal.inventory import ORIGINAL, RENDITION, Facts
 from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
-from portal.work import lock, quietly, work
+from portal.work import best_effort, lock, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
 LARGE_PX = 2048  # of the large variant
@@ -30,13 +30,13 @@ GONE = "This photo has just been changed or deleted."
 
 
 @dataclass(frozen=True)
-class Form:
-    """A form of an image in the CDN bucket."""
+class RenditionFile:
+    """An object of the CDN bucket: an image in one width and format."""
 
     key: str
     type: str
     width: int
-    lasts: bool = True  # False: a better form is being made, so caches should not keep this one for long
+    is_final: bool = True  # False: a better one is being made, so caches should not keep this one for long
 
 
 def find_image(key: str) -> Image:
@@ -55,28 +55,28 @@ def is_referenced(key: str) -> bool:
     return found
 
 
-def rung(width_px: int | None) -> int:
-    """Return the smallest width in LADDER that is at least `width_px`; the largest if there is none, or for None."""
-    return next((step for step in LADDER if width_px and step >= width_px), LADDER[-1])
+def rendition_width(wanted_px: int | None) -> int:
+    """Return the smallest of RENDITION_WIDTHS that is at least `wanted_px`, or the largest if none is, or for None."""
+    return next((width for width in RENDITION_WIDTHS if wanted_px and width >= wanted_px), RENDITION_WIDTHS[-1])
 
 
-def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Form:
-    """Return the best form that a browser accepts: AVIF if a worker has made it already, else WebP or JPEG.
+def best(image: Image, accepts: frozenset[str], width_px: int | None) -> RenditionFile:
+    """Return the best rendition that a browser accepts: AVIF if a worker has made it already, else WebP or JPEG.
 
     A missing WebP or JPEG is rendered now and kept. If another request is rendering it or no slot gets free in time,
-    the next best existing form is returned. Raises TooMany if there is none, NotFound if the photo can't be rendered.
+    the next best existing one is returned. Raises TooMany if there is none, NotFound if the photo can't be rendered.
     """
-    width = rung(width_px)
+    width = rendition_width(width_px)
     type = WEBP if WEBP in accepts else JPEG
-    forms = _existing(image)
+    files = _existing(image)
     wants_avif = AVIF in accepts and image.variants == READY
     image_id = image.id
-    found = forms.get((AVIF, width)) if wants_avif else None
-    found = found or forms.get((type, width)) or _make(image, width, type)
+    found = files.get((AVIF, width)) if wants_avif else None
+    found = found or files.get((type, width)) or _make(image, width, type)
     release()  # no connection is held while bytes travel
     if wants_avif and found.type != AVIF:
-        quietly(jobs.enqueue_once, jobs.make_avif(image_id, width))
-        return replace(found, lasts=False)
+        best_effort(jobs.enqueue_once, jobs.make_avif(image_id, width))
+        return replace(found, is_final=False)
     return found
 
 
@@ -89,8 +89,8 @@ def make_avif(image_id: int, width_px: int) -> None:
     release()  # no transaction stays open while rendering
     data = source.read()
     rendition = derive(data, inspect(data), RenditionRecipe(width_px, AVIF))
-    with suppress(NotFound):  # turned or deleted meanwhile
-        _keep(image, source, width_px, AVIF, rendition.data)
+    with suppress(NotFound):  # rotated or deleted meanwhile
+        _store(image, source, width_px, AVIF, rendition.data)
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,17 @@ class RenditionSource:
         return inventory.verified(self.bucket, self.facts)
 
 
-def _existing(image: Image) -> dict[tuple[str, int], Form]:
-    """Return every form of an image's current version, by type and width."""
+def _existing(image: Image) -> dict[tuple[str, int], RenditionFile]:
+    """Return every rendition of an image's current version, by type and width."""
     kept = select(Rendition).where(Rendition.image_id == image.id, Rendition.version == image.version)
-    forms = {(row.type, row.width): Form(row.key, row.type, row.width) for row in db.session.scalars(kept)}
+    files = {(row.type, row.width): RenditionFile(row.key, row.type, row.width) for row in db.session.scalars(kept)}
     if image.large_key:
-        forms[WEBP, LARGE_PX] = Form(image.large_key, WEBP, LARGE_PX)
-    return forms
+        files[WEBP, LARGE_PX] = RenditionFile(image.large_key, WEBP, LARGE_PX)
+    return files
 
 
-def _make(image: Image, width: int, type: str) -> Form:
-    """Render and keep a form, unless another thread has just done so."""
+def _make(image: Image, width: int, type: str) -> RenditionFile:
+    """Render and keep a rendition, unless another thread has just done so."""
     if image.variants == FAILED and not image.large_key:
         raise NotFound("This photo could not be processed.", code="image_failed")
     image_id, source = image.id, RenditionSource.of(image)
@@ -135,19 +135,19 @@ def _make(image: Image, width: int, type: str) -> Form:
         current = db.session.get(Image, image_id)
         if current is None or current.version != source.version:
             raise NotFound(GONE, code="image_not_found")
-        forms = _existing(current)
-        if (type, width) in forms:
-            return forms[type, width]
+        files = _existing(current)
+        if (type, width) in files:
+            return files[type, width]
         if not has_slot:
-            return _next_best(forms, width, type)
+            return _next_best(files, width, type)
         release()
         data = source.read()
         recipe = RenditionRecipe(width, type, source.quarter_turns)
         rendition = rendering.derived(data, inspect(data), recipe)
-        return _keep(current, source, width, type, rendition.data)
+        return _store(current, source, width, type, rendition.data)
 
 
-def _keep(image: Image, source: RenditionSource, width: int, type: str, data: bytes) -> Form:
+def _store(image: Image, source: RenditionSource, width: int, type: str, data: bytes) -> RenditionFile:
     """Store a rendition and its row; if another process was first, return that one's form."""
     key = rendition_key(source.uuid, width, type)
     with work() as w:
@@ -169,54 +169,54 @@ def _keep(image: Image, source: RenditionSource, width: int, type: str, data: by
                 size_bytes=len(data),
             )
         )
-    return Form(key, type, width)
+    return RenditionFile(key, type, width)
 
 
-def _next_best(forms: dict[tuple[str, int], Form], width: int, type: str) -> Form:
-    """Return the existing form of this type with the nearest width, a larger one if possible. Raises TooMany."""
-    usable = [form for form in forms.values() if form.type == type]
+def _next_best(files: dict[tuple[str, int], RenditionFile], width: int, type: str) -> RenditionFile:
+    """Return the existing rendition of this type with the nearest width, a larger one if possible. Raises TooMany."""
+    usable = [file for file in files.values() if file.type == type]
     if not usable:
         raise TooMany("Too many photos are being prepared. Try again in a moment.", retry_after_s=1)
-    nearest = min(usable, key=lambda form: (form.width < width, abs(form.width - width)))
-    return replace(nearest, lasts=False)
+    nearest = min(usable, key=lambda file: (file.width < width, abs(file.width - width)))
+    return replace(nearest, is_final=False)
 
 
-class _Flights:
-    """The renditions that this process is making: one thread renders, the others that want the same one wait."""
+class _KeyedLocks:
+    """A lock for each rendition being made: one thread renders it, and the others that want it wait."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
-        self.locks: dict[object, tuple[threading.Lock, int]] = {}
+        self.locks: dict[object, tuple[threading.Lock, int]] = {}  # with the number of threads that hold or want it
 
 
-_flights = _Flights()
+_in_progress = _KeyedLocks()
 
 
 @contextmanager
-def single_flight(what: object) -> Iterator[bool]:
-    """Let one thread at a time render `what`, in one of the process's slots.
+def single_flight(key: object) -> Iterator[bool]:
+    """Let one thread at a time render `key`, in one of the process's slots.
 
     Yields False if no slot was free in time, or if too many renditions are waiting already.
     """
     deadline = time.monotonic() + WAIT_FOR_RENDITION_S
-    with _flights.guard:
-        others = len(_flights.locks) - (what in _flights.locks)
-        flight, waiting = _flights.locks.get(what, (threading.Lock(), 0))
-        _flights.locks[what] = (flight, waiting + 1)
+    with _in_progress.guard:
+        others = len(_in_progress.locks) - (key in _in_progress.locks)
+        mutex, waiting = _in_progress.locks.get(key, (threading.Lock(), 0))
+        _in_progress.locks[key] = (mutex, waiting + 1)
     if others >= max(2, settings().web_threads // 2):  # keep the other threads for other requests
         deadline = 0
     try:
-        with _acquired(flight, deadline) as is_first:
+        with _acquired(mutex, deadline) as is_first:
             if not is_first:
                 yield False
                 return
             with _acquired(rendering.slots(), deadline) as slot:
                 yield slot
     finally:
-        with _flights.guard:
-            flight, waiting = _flights.locks.pop(what)
+        with _in_progress.guard:
+            mutex, waiting = _in_progress.locks.pop(key)
             if waiting > 1:
-                _flights.locks[what] = (flight, waiting - 1)
+                _in_progress.locks[key] = (mutex, waiting - 1)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from portal.listings import counts
 from portal.listings.copies.fetch import Copy, FetchResult, Task
 from portal.listings.models import VERIFY_EVERY, WITH_ACCOUNT, Listing, ListingImage
 from portal.webhooks import events
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]
         if listing is None or not lock(listing):
             return w.drop(storage.cdn, *written)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
-        images = db.session.scalars(held(rows, ListingImage)).all()
+        images = db.session.scalars(for_update(rows, ListingImage)).all()
         before = [image.key for image in images]
         for task, result in outcomes:
             _record_images(listing, images, task, _unless_being_deleted(result, before))
@@ -73,7 +73,7 @@ def _reclaim_from_garbage(keys: Sequence[str]) -> bool:
     Only a copy's key can come back from there, because it is derived from the content.
     """
     garbage = select(Garbage).where(Garbage.bucket == storage.cdn.role, Garbage.key.in_(keys)).order_by(Garbage.id)
-    rows = db.session.scalars(held(garbage, Garbage)).all()
+    rows = db.session.scalars(for_update(garbage, Garbage)).all()
     for row in rows:
         if row.next_at <= now():
             db.session.delete(row)

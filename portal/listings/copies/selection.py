@@ -14,7 +14,7 @@ from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
 # A destination is a host. A thread holds at most 12 MB of a picture, except for the few larger ones.
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_destination=6, per_workspace=6)
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=80, per_destination=6, per_workspace=6)
 ACCOUNTS, PER_ACCOUNT = 50, 100  # considered for each pick
 
 
@@ -42,7 +42,7 @@ def _due_pictures(in_flight: Sequence[Candidate]) -> list[Candidate]:
     workspace_of = {row.id: row.workspace_id for row in due_accounts(at, excluding=workspaces)}
     first = [
         select(
-            select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_suspect"))
+            select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_retry"))
             .where(image.account_id == account_id, image.next_at <= at, image.host.not_in(hosts))
             .order_by(image.next_at)  # no tie-breaker: it would sort a hundred thousand rows due at the same time
             .limit(PER_ACCOUNT)
@@ -54,7 +54,7 @@ def _due_pictures(in_flight: Sequence[Candidate]) -> list[Candidate]:
         return []
     due = union_all(*first).subquery()
     rows = db.session.execute(select(due))
-    return [Candidate(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in rows]
+    return [Candidate(id, host, workspace_of[account_id], is_retry) for id, host, account_id, is_retry in rows]
 
 
 def due_accounts(at: datetime, excluding: Sequence[int] = ()) -> Sequence[Row[int, int]]:

@@ -27,7 +27,7 @@ from portal.listings.models import (
 )
 from portal.pixels.picture import Picture
 from portal.pixels.types import type_of
-from portal.work import held, lock, work
+from portal.work import for_update, lock, work
 
 LEASE = timedelta(seconds=90)  # after it, a picture whose worker died is due again
 RESET_BATCH = 500  # pictures reset in one transaction
@@ -43,9 +43,9 @@ def run() -> int:
         perform,
         results.record,
         limits=selection.LIMITS,
-        broken=BROKEN,
+        if_perform_raises=BROKEN,
         successor=jobs.image_cdn_upload(),
-        together=lambda task: task.listing_id,
+        group_by=lambda task: task.listing_id,
     )
 
 
@@ -93,7 +93,8 @@ def _reset(failed: Sequence[Row[int, int]]) -> int:
     listing_ids = {listing_id for _, listing_id in failed}
     with work() as w:
         listings = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
-        db.session.scalars(held(listings, Listing)).all()  # before their images: the lock order of all transactions
+        # Listings before their images: the lock order of all transactions.
+        db.session.scalars(for_update(listings, Listing)).all()
         statement = update(ListingImage).where(ListingImage.id.in_([id for id, _ in failed]), FAILED_IMAGE)
         statement = statement.values(attempts=0, failure_reason=None, next_at=now())
         result = db.session.execute(statement.execution_options(synchronize_session=False))
@@ -121,13 +122,13 @@ def _lease(picked: Sequence[int]) -> list[Task]:
     """
     urls = select(ListingImage.listing_id, ListingImage.url_sha256).where(ListingImage.id.in_(picked)).subquery()
     free = select(Listing.id).where(Listing.id.in_(select(urls.c.listing_id))).execution_options(**WITH_REMOVED)
-    free_ids = db.session.scalars(held(free, Listing, skip_locked=True)).all()
+    free_ids = db.session.scalars(for_update(free, Listing, skip_locked=True)).all()
     same = select(ListingImage).join(
         urls,
         (ListingImage.listing_id == urls.c.listing_id) & (ListingImage.url_sha256 == urls.c.url_sha256),
     )
     same = same.where(ListingImage.listing_id.in_(free_ids))
-    rows = db.session.scalars(held(same, ListingImage, skip_locked=True))
+    rows = db.session.scalars(for_update(same, ListingImage, skip_locked=True))
     groups: dict[tuple[int, str], list[ListingImage]] = {}
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
@@ -184,7 +185,7 @@ def _start_task(listing: _ListingFacts | None, images: Sequence[ListingImage]) -
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
     other = next((image for image in images if image.key and image not in due), None)
     return Task(
-        Candidate(first.id, first.host, listing.workspace_id, is_suspect=first.attempts > 1),
+        Candidate(first.id, first.host, listing.workspace_id, is_retry=first.attempts > 1),
         listing.listing_id,
         listing.prefix,
         first.original_url,

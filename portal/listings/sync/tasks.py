@@ -24,11 +24,10 @@ from portal.listings.models import IntegrationAccount, IntegrationDefinition, Sy
 from portal.listings.providers.account import PAGE_DEADLINE_S, HttpAccount
 from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
-from portal.work import Work, held, lock, work
+from portal.work import Work, for_update, lock, work
 
-LIMITS = ConcurrencyLimits(
-    side_by_side=16, threads=32, per_destination=4, per_workspace=4
-)  # a destination is a PMS's host
+# A destination is a PMS's host.
+LIMITS = ConcurrencyLimits(quick_tasks=16, threads=32, per_destination=4, per_workspace=4)
 CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # after it, a page whose worker died is fetched again
 RETRY_AFTER_S = (5, 30, 120)  # pauses before a page is retried; then the sync fails
@@ -69,7 +68,9 @@ BROKEN = _FetchResult(error="Something went wrong on our side.")
 
 def run() -> int:
     """Fetch due pages side by side until none is left; return their number."""
-    return dispatch.run(_claim, _perform, _record, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
+    return dispatch.run(
+        _claim, _perform, _record, limits=LIMITS, if_perform_raises=BROKEN, successor=jobs.sync_listings()
+    )
 
 
 def enqueue_missing() -> int:
@@ -96,7 +97,7 @@ def _claim(limit: int) -> list[_Task]:
     with work():
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(picked), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
-        free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
+        free = db.session.scalars(for_update(due, IntegrationAccount, skip_locked=True))
         return [task for account in free if (task := _start_task(account))]
 
 
@@ -107,7 +108,7 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
             account.id,
             account.host,
             IntegrationDefinition.workspace_id,
-            ((account.attempts > 0) | (account.failures > 0)).label("is_suspect"),
+            ((account.attempts > 0) | (account.failures > 0)).label("is_retry"),
         )
         .join(IntegrationDefinition, account.definition_id == IntegrationDefinition.id)
         .where(condition)
@@ -135,7 +136,7 @@ def _start_task(account: IntegrationAccount) -> _Task | None:
     account.syncing_until = account.next_at = now() + LEASE
     workspace_id = account.definition.workspace_id
     return _Task(
-        Candidate(account.id, account.host, workspace_id, is_suspect=False),
+        Candidate(account.id, account.host, workspace_id, is_retry=False),
         account.started_at,
         account.definition.provider,
         json.loads(account.credentials),

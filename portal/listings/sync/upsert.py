@@ -13,7 +13,7 @@ from portal.listings.copies import results
 from portal.listings.models import WITH_ACCOUNT, IntegrationAccount, Listing, ListingImage
 from portal.listings.providers.base import FoundListing, Picture
 from portal.listings.sync import detection
-from portal.work import Work, held
+from portal.work import Work, for_update
 
 
 def store_listings(w: Work, account: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
@@ -50,7 +50,7 @@ def _detect_pictures(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
     query = select(Listing).where(Listing.id.in_(listing_ids)).options(WITH_ACCOUNT)
-    rows = held(query.order_by(Listing.id), Listing)  # listings are locked before their images
+    rows = for_update(query.order_by(Listing.id), Listing)  # listings are locked before their images
     listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
