@@ -13,7 +13,7 @@ from portal.listings import catalogue
 from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
 from portal.pixels.inspect import inspect
-from portal.pixels.refused import TOO_SLOW, Refused
+from portal.pixels.rejection import TOO_SLOW, RejectedFile
 from portal.pixels.render import resize
 
 WIDTH_PX = 200  # 66 CSS px on a screen with 3 device pixels per CSS px
@@ -47,7 +47,7 @@ def preview(uuid: UUID, image_uuid: UUID) -> Response:
 def _small(key: str) -> bytes | None:
     """Return a thumbnail of a copy, made in a sandboxed child process, or None if it can never be opened.
 
-    Raises NotFound, TooMany, and Refused if it took too long.
+    Raises NotFound, TooMany, and RejectedFile if it took too long.
     """
     slots = rendering.slots()
     if not slots.acquire(timeout=WAIT_S):  # before the file is read, so waiting requests hold no memory
@@ -57,8 +57,8 @@ def _small(key: str) -> bytes | None:
         if data is None:
             raise NotFound("There is no such photo.", code="image_not_found")
         return rendering.in_child(resize, data, inspect(data), WIDTH_PX, "image/webp").data
-    except Refused as refused:
-        if refused.code == TOO_SLOW:
+    except RejectedFile as rejected:
+        if rejected.code == TOO_SLOW:
             raise
         return None
     finally:

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 
-from portal.pixels.refused import MAX_PARTS, too_many_parts, truncated
+from portal.pixels.rejection import MAX_PARTS, too_many_parts, truncated
 
 MAX_GIF_BLOCKS = 1_000_000  # a block has at most 255 bytes, so 50 MB have 200,000
 
@@ -18,7 +18,7 @@ _GIF_SHOWN = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # application ext
 
 
 def split_png(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the chunks that make the pixels, the EXIF); raise `Refused` if the PNG is truncated.
+    """Return (the chunks that make the pixels, the EXIF); raise `RejectedFile` if the PNG is truncated.
 
     So no decoder gets text that unpacks to gigabytes, or an APNG's further frames.
     """
@@ -61,7 +61,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_webp(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the WebP, its EXIF); raise `Refused` if it is truncated."""
+    """Return (the WebP, its EXIF); raise `RejectedFile` if it is truncated."""
     exif = b""
     for name, start, end in _webp_chunks(data):
         if name == b"EXIF":
@@ -101,7 +101,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_gif(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the GIF without comments before its first frame, no EXIF); raise `Refused` if it is truncated."""
+    """Return (the GIF without comments before its first frame, no EXIF); raise `RejectedFile` if it is truncated."""
     at = _gif_start(data)
     kept, start, inside = [data[:at]], at, False
     for _ in range(MAX_PARTS):

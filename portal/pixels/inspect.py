@@ -6,10 +6,10 @@ from portal.errors import TooMany
 from portal.pixels import exif, jpeg, sandbox
 from portal.pixels.opening import opened, split
 from portal.pixels.picture import Picture
-from portal.pixels.refused import Refused, truncated
+from portal.pixels.rejection import RejectedFile, truncated
 from portal.pixels.sniff import sniff
 
-__all__ = ["Refused", "inspect"]
+__all__ = ["RejectedFile", "inspect"]
 
 _UPRIGHT = {"image/heic", "image/tiff"}  # their decoders apply the orientation
 
@@ -19,7 +19,7 @@ _decodes = threading.BoundedSemaphore(DECODES_AT_ONCE)
 
 
 def inspect(data: bytes) -> Picture:
-    """Return the type, size and orientation of a picture; raise `Refused` if it may not be opened.
+    """Return the type, size and orientation of a picture; raise `RejectedFile` if it may not be opened.
 
     The caller decides which types it accepts. Only a JPEG without an end marker is decoded, in a sandboxed child: a
     lost marker is accepted, lost pixels are refused (`truncated`). Raises TooMany if too many such photos wait.

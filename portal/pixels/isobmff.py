@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from portal.pixels.refused import MAX_PARTS, Refused, damaged, too_many_parts, truncated
+from portal.pixels.rejection import MAX_PARTS, RejectedFile, damaged, too_many_parts, truncated
 
 MAX_TABLE_BYTES = 1024 * 1024  # of items or extents; 50 megapixels in tiles of 512 px take 8 kB
 
@@ -33,7 +33,7 @@ class _Extent(NamedTuple):
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the HEIC or AVIF, no EXIF: its boxes have the orientation); raise `Refused` if it is truncated."""
+    """Return (the HEIC or AVIF, no EXIF: its boxes have the orientation); raise `RejectedFile` if it is truncated."""
     seen = set[bytes]()
     for box in _boxes(data, 0, len(data)):
         seen.add(box.type)
@@ -54,7 +54,7 @@ def strip(data: bytes) -> bytes | None:
         inside = list(_boxes(data, meta.body + 4, meta.end))
         types = _types(data, _only(b"iinf", inside))
         extents = list(_extents(data, _only(b"iloc", inside), inside))
-    except Refused:
+    except RejectedFile:
         return None
     size_bytes = max(box.end for box in top if box.type in _WHOLE | _HEADS)
     does_fit = all(extent.end <= size_bytes for extent in extents)
@@ -96,13 +96,13 @@ def _whole_boxes(data: bytes) -> list[_Box]:
     try:
         for box in _boxes(data, 0, len(data)):
             found.append(box)
-    except Refused:
+    except RejectedFile:
         pass
     return found
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two offsets; raise `Refused` at one that doesn't fit."""
+    """Yield the boxes between two offsets; raise `RejectedFile` at one that doesn't fit."""
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             return
@@ -156,7 +156,7 @@ def _types(data: bytes, iinf: _Box) -> dict[int, bytes]:
 
 
 def _extents(data: bytes, iloc: _Box, inside: Sequence[_Box]) -> Iterator[_Extent]:
-    """Yield the extents of each item; raise `Refused` if together they exceed twice the file's size."""
+    """Yield the extents of each item; raise `RejectedFile` if together they exceed twice the file's size."""
     idat = next((box.body for box in inside if box.type == b"idat"), len(data))
     numbers, left_bytes = _Numbers(data, iloc), 2 * len(data)
     version = numbers.next(4) >> 24

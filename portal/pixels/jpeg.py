@@ -6,7 +6,14 @@ from io import BytesIO
 
 from PIL import Image
 
-from portal.pixels.refused import MAX_ICC_BYTES, Refused, damaged, refusing, too_many_parts, truncated
+from portal.pixels.rejection import (
+    MAX_ICC_BYTES,
+    RejectedFile,
+    damaged,
+    decoder_errors_as_rejections,
+    too_many_parts,
+    truncated,
+)
 
 MAX_SCANS = 100  # measured: 1 MB with 8,010 scans takes 40 s of CPU; the most in 778 real JPEGs was 53
 MAX_SEGMENTS = 2_000  # a profile takes up to 255, a depth map about 160, a scan rarely more than 5
@@ -20,7 +27,7 @@ _MAKES_PIXELS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the segments that make the pixels, the EXIF); raise `Refused` if the JPEG has no pixels.
+    """Return (the segments that make the pixels, the EXIF); raise `RejectedFile` if the JPEG has no pixels.
 
     Decoders never get EXIF, XMP, comments or further pictures, so these can't be used for an attack. An end marker is
     added, in case it is missing (see `is_unfinished`).
@@ -38,12 +45,12 @@ def split(data: bytes) -> tuple[bytes, bytes]:
             exif = exif or data[start + 4 : at]
         icc_bytes += (at - start) * profile
         if icc_bytes > MAX_ICC_BYTES:
-            raise Refused("icc_too_large", "The picture's colour profile is too large.")
+            raise RejectedFile("icc_too_large", "The picture's colour profile is too large.")
     raise too_many_parts()
 
 
 def is_unfinished(pixels: bytes) -> bool:
-    """Return whether a JPEG from `split` lacked its end marker; raise `Refused` beyond MAX_SCANS."""
+    """Return whether a JPEG from `split` lacked its end marker; raise `RejectedFile` beyond MAX_SCANS."""
     scans, at = 0, 2
     for _ in range(MAX_SEGMENTS):
         marker, _, at = _segment(pixels, at)
@@ -51,7 +58,7 @@ def is_unfinished(pixels: bytes) -> bool:
             return at == len(pixels)  # then it is the one that `split` added
         scans += marker == _SCAN
         if scans > MAX_SCANS:
-            raise Refused("too_many_scans", f"The picture has more than {MAX_SCANS} scans.")
+            raise RejectedFile("too_many_scans", f"The picture has more than {MAX_SCANS} scans.")
     raise too_many_parts()
 
 
@@ -61,7 +68,7 @@ def has_all_pixels(pixels: bytes) -> bool:
     A decoder silently fills missing pixels with grey. But bytes inserted before the end marker change the picture only
     if its last scan was incomplete.
     """
-    with refusing():
+    with decoder_errors_as_rejections():
         body = pixels.removesuffix(_EOI).removesuffix(b"\xff")
         return _looks(body + _EOI) == _looks(body + b"\x5a\xa5" * 512 + _EOI)
 

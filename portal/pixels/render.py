@@ -14,7 +14,7 @@ from portal.pixels.colour import resizable, to_srgb
 from portal.pixels.opening import opened, split
 from portal.pixels.picture import Picture
 from portal.pixels.placeholder import placeholder
-from portal.pixels.refused import damaged, refusing
+from portal.pixels.rejection import damaged, decoder_errors_as_rejections
 
 LARGE_PX = 2048  # the large variant fits 2048 x 2048; the Manage Property Images contract leaves the sizes open
 THUMB_PX = 480  # the thumbnail fits 480 x 480
@@ -64,11 +64,11 @@ class Rendered:
 
 
 def render(data: bytes, picture: Picture, quarter_turns: int = 0) -> Rendered:
-    """Make both variants, as WebP, from an original and the result of its `inspect`; raise `Refused`.
+    """Make both variants, as WebP, from an original and the result of its `inspect`; raise `RejectedFile`.
 
     `quarter_turns`, clockwise, 0 to 3, are added to the file's orientation. Call it in a process with limits.
     """
-    with refusing():
+    with decoder_errors_as_rejections():
         width, height = _displayed(picture, quarter_turns)
         image = _pixels(data, picture, quarter_turns, _fit(width, height, LARGE_PX), ENOUGH)
         size = _fit(*image.size, THUMB_PX)
@@ -79,11 +79,11 @@ def render(data: bytes, picture: Picture, quarter_turns: int = 0) -> Rendered:
 
 
 def resize(data: bytes, picture: Picture, width: int, type: str, quarter_turns: int = 0) -> Rendition:
-    """Make a rendition at most `width` px wide, as image/webp, image/jpeg or image/avif; raise `Refused`.
+    """Make a rendition at most `width` px wide, as image/webp, image/jpeg or image/avif; raise `RejectedFile`.
 
     `data` is an original or a stored variant.
     """
-    with refusing():
+    with decoder_errors_as_rejections():
         full_width, full_height = _displayed(picture, quarter_turns)
         width = min(width, full_width)
         size = width, max(1, round(full_height * width / full_width))
