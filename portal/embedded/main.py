@@ -52,7 +52,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
                 print("\nStopping …", flush=True)
             finally:
                 _stop(supervisor)
-    except (config.WrongSetting, Refused) as wrong:
+    except (config.WrongSetting, StartupRefused) as wrong:
         _exit(2, str(wrong))
     except CannotStart as failed:
         _exit(1, str(failed))
@@ -80,8 +80,8 @@ def _interrupter() -> Callable[..., None]:
     return interrupt
 
 
-class Refused(Exception):
-    """Nothing was started; the message is the reason."""
+class StartupRefused(Exception):
+    """The data directory or the port can't be used, so nothing was started. The message is for the operator."""
 
 
 def _run(supervisor: Supervisor, settings: Settings, create_app: Callable[[Settings], Flask], began: float) -> None:
@@ -174,14 +174,16 @@ def _stop(supervisor: Supervisor) -> None:
 
 
 def _lock(data_dir: Path) -> IO[str]:
-    """Lock the data directory until the file is closed. Raises Refused if another process holds it."""
+    """Lock the data directory until the file is closed. Raises StartupRefused if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     file = open(data_dir / "lock", "w")  # noqa: SIM115 (the caller's `with`)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise Refused(f"Frontage is already running with the data in {data_dir}. Stop it, or set DATA_DIR.") from None
+        raise StartupRefused(
+            f"Frontage is already running with the data in {data_dir}. Stop it, or set DATA_DIR."
+        ) from None
     return file
 
 
@@ -191,8 +193,10 @@ def _demand_port(settings: Settings) -> None:
     except OSError as error:
         address = f"port {settings.port} of {settings.host}"
         if error.errno == errno.EADDRINUSE:
-            raise Refused(f"Another program is listening on {address}. Set PORT, for example PORT=8080.") from None
-        raise Refused(f"Frontage can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
+            raise StartupRefused(
+                f"Another program is listening on {address}. Set PORT, for example PORT=8080."
+            ) from None
+        raise StartupRefused(f"Frontage can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
 
 
 def _welcome(settings: Settings, first: FirstRun | None, took_s: float) -> None:

@@ -18,10 +18,10 @@ from urllib.parse import urljoin
 
 from portal.remote.addresses import NOT_PUBLIC, may_reach
 from portal.remote.connection import Deadline, Reply, ask
-from portal.remote.problems import Refused, Unreachable
+from portal.remote.problems import RequestRefused, Unreachable
 from portal.remote.urls import Url, check_url, is_plain
 
-__all__ = ["Answer", "Fetched", "Refused", "Unreachable", "Url", "check_target", "check_url", "fetch", "post"]
+__all__ = ["Answer", "Fetched", "RequestRefused", "Unreachable", "Url", "check_target", "check_url", "fetch", "post"]
 
 MAX_REDIRECTS = 3
 FETCH_DEADLINE_S = 20
@@ -67,12 +67,12 @@ class _SizeLimit(NamedTuple):
 def check_target(text: str) -> Url:
     """Check a URL that is stored for later, and return it. An IP address in it must be allowed.
 
-    Host names are checked again at each connection, as their addresses may change. Raises Refused.
+    Host names are checked again at each connection, as their addresses may change. Raises RequestRefused.
     """
     url = check_url(text)
     with suppress(ValueError):
         if not may_reach(ipaddress.ip_address(url.host), url.port):
-            raise Refused(NOT_PUBLIC, code="blocked_address")
+            raise RequestRefused(NOT_PUBLIC, code="blocked_address")
     return url
 
 
@@ -91,7 +91,7 @@ def fetch(
     `admit` is called once, before more than `usual_bytes` are read; it may wait for room, or raise.
 
     `headers` (If-None-Match, a PMS's Authorization) are sent to the origin of `url` only, not to where it redirects.
-    The deadline covers name lookup, redirects, TLS and the whole body. Raises Refused, Unreachable.
+    The deadline covers name lookup, redirects, TLS and the whole body. Raises RequestRefused, Unreachable.
     """
     deadline = Deadline(deadline_s)
     current, headers = check_url(url), headers or {}
@@ -103,7 +103,7 @@ def fetch(
             target = _redirect_target(current, reply.headers.get("Location"))
         headers = headers if target.origin == current.origin else {}
         current = target
-    raise Refused("Too many redirects.", code="redirect")
+    raise RequestRefused("Too many redirects.", code="redirect")
 
 
 def post(
@@ -114,27 +114,27 @@ def post(
     deadline_s: float = POST_DEADLINE_S,
     max_answer_bytes: int = MAX_ANSWER_BYTES,
 ) -> Answer:
-    """POST a body and return the response; redirects are not followed. Raises Refused, Unreachable.
+    """POST a body and return the response; redirects are not followed. Raises RequestRefused, Unreachable.
 
     The status alone matters: a response body that is long, compressed or truncated is cut, which is no error.
     """
     with ask("POST", check_url(url), headers, body, Deadline(deadline_s)) as reply:
         answer = bytearray()
-        with suppress(Refused, Unreachable):
+        with suppress(RequestRefused, Unreachable):
             for piece in () if reply.is_encoded else reply.body(max_answer_bytes):
                 answer += piece
         return Answer(reply.status, bytes(answer[:max_answer_bytes]), _retry_after_s(reply))
 
 
 def _redirect_target(current: Url, location: str | None) -> Url:
-    """Return the target of a redirect. Raises Refused (`redirect`) for anything that is wrong with it."""
-    wrong = Refused("The redirect leads to an address that isn't allowed.", code="redirect")
+    """Return the target of a redirect. Raises RequestRefused (`redirect`) for anything that is wrong with it."""
+    wrong = RequestRefused("The redirect leads to an address that isn't allowed.", code="redirect")
     try:
         text = (location or "").encode("latin-1").decode()  # http.client reads headers as Latin-1
         if not text or not is_plain(text):
             raise wrong
         target = check_url(urljoin(str(current), text))
-    except (Refused, ValueError):
+    except (RequestRefused, ValueError):
         raise wrong from None
     if (current.scheme, target.scheme) == ("https", "http"):
         raise wrong
@@ -146,7 +146,7 @@ def _fetched(reply: Reply, url: Url, limit: _SizeLimit, *, is_conditional: bool)
     if reply.status not in _GOOD and not is_unchanged:
         _raise_for_status(reply)
     if reply.is_encoded:
-        raise Refused("The response is compressed, though not requested.", code="encoded")
+        raise RequestRefused("The response is compressed, though not requested.", code="encoded")
     data, is_admitted = io.BytesIO(), False
     for piece in () if is_unchanged else reply.body(limit.max_bytes):
         data.write(piece)
@@ -154,7 +154,7 @@ def _fetched(reply: Reply, url: Url, limit: _SizeLimit, *, is_conditional: bool)
             limit.admit()
             is_admitted = True
     if data.tell() > limit.max_bytes:
-        raise Refused("The response is too large.", code="too_large")
+        raise RequestRefused("The response is too large.", code="too_large")
     return Fetched(
         status=reply.status,
         data=data.getvalue(),
@@ -169,7 +169,7 @@ def _raise_for_status(reply: Reply) -> NoReturn:
     message, details = f"The server answered {reply.status}.", {"status": reply.status}
     if reply.status in _TRANSIENT or 500 <= reply.status <= 599:
         raise Unreachable(message, code="http_error", details=details, retry_after_s=_retry_after_s(reply))
-    raise Refused(message, code="http_error", details=details)
+    raise RequestRefused(message, code="http_error", details=details)
 
 
 def _retry_after_s(reply: Reply) -> int | None:

@@ -6,7 +6,7 @@ import socket
 import threading
 
 from portal.config import settings
-from portal.remote.problems import Refused, Unreachable
+from portal.remote.problems import RequestRefused, Unreachable
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -70,14 +70,14 @@ def may_reach(address: IpAddress, port: int) -> bool:
 def resolve(host: str, port: int, *, timeout_s: float) -> list[IpAddress]:
     """Resolve a host once, so that the addresses checked are the ones connected to.
 
-    Raises Refused (`blocked_address`) if any address is not allowed, and Unreachable.
+    Raises RequestRefused (`blocked_address`) if any address is not allowed, and Unreachable.
     """
     try:
         addresses = [ipaddress.ip_address(host)]
     except ValueError:
         addresses = _look_up(host, port, timeout_s)
     if not addresses or not all(may_reach(address, port) for address in addresses):
-        raise Refused("This host has no public address.", code="blocked_address")
+        raise RequestRefused("This host has no public address.", code="blocked_address")
     return addresses
 
 

@@ -19,7 +19,7 @@ import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from portal.remote.addresses import IpAddress, resolve
-from portal.remote.problems import Refused, Unreachable
+from portal.remote.problems import RequestRefused, Unreachable
 from portal.remote.urls import Url
 
 MAX_HEAD_BYTES = 256 * 1024  # status line and headers; real ones take less than 20 kB
@@ -80,7 +80,7 @@ class Reply:
 
 @contextmanager
 def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Reply]:
-    """Send a request and yield the reply once its headers have arrived. Raises Refused, Unreachable."""
+    """Send a request and yield the reply once its headers have arrived. Raises RequestRefused, Unreachable."""
     addresses = resolve(url.host, url.port, timeout_s=deadline.left_s())
     connection = _connection(url, addresses, deadline)
     with closing(connection):
@@ -122,7 +122,7 @@ class _Meter(io.RawIOBase):
         count = self._raw.readinto(buffer)
         self.left_bytes -= count or 0
         if self.left_bytes < 0:
-            raise Refused("The response is too large.", code="too_large")
+            raise RequestRefused("The response is too large.", code="too_large")
         return count
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ def _coarse_errors(code: str) -> Iterator[None]:
     except (ssl.SSLError, urllib3.exceptions.SSLError):
         if code == "truncated":
             raise Unreachable("The response was truncated.", code=code) from None
-        raise Refused("The server's certificate or encryption can't be trusted.", code="tls") from None
+        raise RequestRefused("The server's certificate or encryption can't be trusted.", code="tls") from None
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
         if code == "truncated":
             raise Unreachable("The response was truncated.", code=code) from None

@@ -179,7 +179,7 @@ def _post(parcel: _Parcel) -> _Outcome:
 
     try:
         answer = remote.post(parcel.url, parcel.body.encode(), _signed(parcel), deadline_s=DEADLINE_S)
-    except (remote.Refused, remote.Unreachable) as failure:
+    except (remote.RequestRefused, remote.Unreachable) as failure:
         return _Outcome(None, failure.message, took_ms())
     text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:MAX_ANSWER_LENGTH]
     return _Outcome(answer.status, text, took_ms(), answer.retry_after_s)

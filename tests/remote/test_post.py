@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.remote import Refused, Unreachable, post
+from portal.remote import RequestRefused, Unreachable, post
 from tests.remote.conftest import Script, Serve
 from tests.remote.test_fetch import answer
 from tests.remote.test_hostile_servers import drip, flood
@@ -49,6 +49,6 @@ def test_a_silent_receiver_can_be_retried(serve: Serve) -> None:
 
 
 def test_a_private_receiver_is_refused(nothing_allowed: None) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         post("http://127.0.0.1/hook", b"{}", {})
     assert refused.value.code == "blocked_address"

@@ -112,7 +112,7 @@ def _fetch(task: _Task) -> _FetchResult:
         return _FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
     except StorageFailed:
         return _FetchResult(again_in_s=RETRY_AFTER_S[-1], is_ours=True)
-    except (remote.Refused, Invalid) as error:
+    except (remote.RequestRefused, Invalid) as error:
         return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
         return _FetchResult(

@@ -104,7 +104,7 @@ def perform(task: Task) -> FetchResult:
         return _copy_again(task, task.copy) if task.copy else _fetch(task)
     except remote.Unreachable as error:
         return _later(task, _reason(error), error.retry_after_s)
-    except remote.Refused as error:
+    except remote.RequestRefused as error:
         return FetchResult(reason=_reason(error))
     except TooMany as busy:
         return FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
