@@ -94,11 +94,11 @@ def _look_up(host: str, port: int, timeout_s: float) -> list[IpAddress]:
 
     threading.Thread(target=ask, name="look-up", daemon=True).start()
     try:
-        answer = answers.get(timeout=timeout_s)
+        received = answers.get(timeout=timeout_s)
     except queue.Empty:
         raise Unreachable("Looking up the host took too long.", code="timeout") from None
-    if isinstance(answer, socket.gaierror) and answer.errno in _NO_SUCH_NAME:
+    if isinstance(received, socket.gaierror) and received.errno in _NO_SUCH_NAME:
         return []
-    if isinstance(answer, OSError):
-        raise Unreachable("The host could not be looked up.") from answer
-    return [ipaddress.ip_address(text) for text in answer]
+    if isinstance(received, OSError):
+        raise Unreachable("The host could not be looked up.") from received
+    return [ipaddress.ip_address(text) for text in received]

@@ -195,8 +195,8 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    connection.trusted.cache_clear()
-    monkeypatch.setattr(connection, "trusted", connection.trusted.__wrapped__)
+    connection.tls_context.cache_clear()
+    monkeypatch.setattr(connection, "tls_context", connection.tls_context.__wrapped__)
     return authority
 
 

@@ -38,7 +38,7 @@ def test_every_status_is_a_result_and_no_redirect_is_followed(serve: Serve, stat
     ids=["large", "endless", "dripping", "short", "packed"],
 )
 def test_the_status_counts_whatever_the_body_does(serve: Serve, script: Script | bytes, most: int) -> None:
-    said = post(serve(script).url, b"{}", {}, deadline_s=1, max_answer_bytes=1000)
+    said = post(serve(script).url, b"{}", {}, deadline_s=1, max_response_bytes=1000)
     assert said.status == 200 and len(said.body) <= most
 
 

@@ -18,7 +18,7 @@ from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.remote.large import LargeBodies
+from portal.remote.large import LargeDownloads
 from portal.work import held, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
@@ -55,7 +55,7 @@ class _FetchResult:
 
 
 BROKEN = _FetchResult(code="internal", message="Something went wrong on our side.")
-_large = LargeBodies(LARGE_AT_ONCE, LARGE_PATIENCE_S)
+_large = LargeDownloads(LARGE_AT_ONCE, LARGE_PATIENCE_S)
 
 
 def run() -> int:

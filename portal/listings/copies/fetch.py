@@ -17,7 +17,7 @@ from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.pixels.strip import strip_metadata
 from portal.pixels.types import extension_of
-from portal.remote.large import LargeBodies
+from portal.remote.large import LargeDownloads
 
 MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB are skipped"
 USUAL_BYTES = 12 * 1024 * 1024  # larger downloads are limited in number, as they are held in memory
@@ -89,7 +89,7 @@ class FetchResult:
     is_ours: bool = False  # not the PMS's fault: the attempt doesn't count
 
 
-_large = LargeBodies(MAX_LARGE, LARGE_PATIENCE_S)
+_large = LargeDownloads(MAX_LARGE, LARGE_PATIENCE_S)
 
 
 def perform(task: Task) -> FetchResult:
@@ -127,7 +127,7 @@ def _fetch(task: Task) -> FetchResult:
         return _store(task, fetched)
 
 
-def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
+def _store(task: Task, fetched: remote.GetResponse) -> FetchResult:
     if fetched.status == 304:
         is_whole = all(storage.cdn.head(target.held or "") for target in task.targets)
         return FetchResult(is_unchanged=True) if is_whole else _fetch(replace(task, condition={}))

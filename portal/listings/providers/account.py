@@ -129,7 +129,7 @@ class HttpAccount:
         raise self.bad_answer("links to another host")
 
     def _sendable(self, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers. Raises RequestRefused for an unsendable value, which the HTTP client's error would quote."""
+        """Return the headers. Raises RequestRefused for an invalid value, which the HTTP client's error would quote."""
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise self.refusal()
         return headers
