@@ -44,7 +44,7 @@ def tidy() -> None:
         removal.forget_superseded,
         orphans.find,
         orphans.enqueue_missing,
-        delivery.forget,
+        delivery.delete_expired,
         idempotency.forget,
     )
 
