@@ -23,14 +23,14 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # excludes stuffed bytes
 _SOI, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 # Frames, tables, scans, and JFIF and Adobe, which define the colour space. No other segment affects the pixels.
-_MAKES_PIXELS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, _APP0, _APP14}
+_PIXEL_SEGMENTS = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, _APP0, _APP14}
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
     """Return (the segments that make the pixels, the EXIF); raise `RejectedFile` if the JPEG has no pixels.
 
     Decoders never get EXIF, XMP, comments or further pictures, so these can't be used for an attack. An end marker is
-    added, in case it is missing (see `is_unfinished`).
+    added, in case it is missing (see `lacks_end_marker`).
     """
     whole = memoryview(data)
     kept, exif, icc_bytes, at = [whole[:2]], b"", 0, 2
@@ -39,7 +39,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         if marker == _SCAN:
             return b"".join([*kept, whole[start:], _EOI]), exif
         profile = marker == _APP2 and data.startswith(_ICC, start + 4)
-        if profile or marker in _MAKES_PIXELS:
+        if profile or marker in _PIXEL_SEGMENTS:
             kept.append(whole[start:at])
         elif marker == _APP1 and data.startswith(_EXIF, start + 4):
             exif = exif or data[start + 4 : at]
@@ -49,7 +49,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     raise too_many_parts()
 
 
-def is_unfinished(pixels: bytes) -> bool:
+def lacks_end_marker(pixels: bytes) -> bool:
     """Return whether a JPEG from `split` lacked its end marker; raise `RejectedFile` beyond MAX_SCANS."""
     scans, at = 0, 2
     for _ in range(MAX_SEGMENTS):
@@ -70,7 +70,7 @@ def has_all_pixels(pixels: bytes) -> bool:
     """
     with decoder_errors_as_rejections():
         body = pixels.removesuffix(_EOI).removesuffix(b"\xff")
-        return _looks(body + _EOI) == _looks(body + b"\x5a\xa5" * 512 + _EOI)
+        return _pixel_digest(body + _EOI) == _pixel_digest(body + b"\x5a\xa5" * 512 + _EOI)
 
 
 def strip(data: bytes, tags: bytes) -> bytes:
@@ -82,14 +82,16 @@ def strip(data: bytes, tags: bytes) -> bytes:
     whole = memoryview(ended)
     kept: list[bytes | memoryview] = [whole[:2]]
     at, in_scan = 2, False
-    for _ in range(2 * MAX_SEGMENTS):  # `split` and `is_unfinished` allow MAX_SEGMENTS before and from the first scan
+    for _ in range(
+        2 * MAX_SEGMENTS
+    ):  # `split` and `lacks_end_marker` allow MAX_SEGMENTS before and from the first scan
         marker, start, end = _segment(ended, at)
         if in_scan:
             kept.append(whole[at:start])
         if marker == _END:
             return b"".join([*kept, _EOI])
         if tags and marker == _APP1 and ended.startswith(_EXIF, start + 4):
-            kept.append(_made(_APP1, _EXIF + tags))
+            kept.append(_segment_bytes(_APP1, _EXIF + tags))
             tags = b""
         else:
             kept.append(_clean_segment(marker, whole[start:end]))
@@ -101,17 +103,17 @@ def _clean_segment(marker: int, segment: memoryview) -> bytes | memoryview:
     """Return a segment without thumbnails or appended data; nothing for one that doesn't affect the look."""
     body = bytes(segment[4:16])
     if marker == _APP0:
-        return _made(_APP0, body + b"\0\0") if body.startswith(b"JFIF\0") and len(segment) >= 18 else b""
+        return _segment_bytes(_APP0, body + b"\0\0") if body.startswith(b"JFIF\0") and len(segment) >= 18 else b""
     if marker == _APP14:
-        return _made(_APP14, body) if body.startswith(b"Adobe") and len(body) == 12 else b""
-    return segment if marker in _MAKES_PIXELS or (marker == _APP2 and body == _ICC) else b""
+        return _segment_bytes(_APP14, body) if body.startswith(b"Adobe") and len(body) == 12 else b""
+    return segment if marker in _PIXEL_SEGMENTS or (marker == _APP2 and body == _ICC) else b""
 
 
-def _made(marker: int, body: bytes) -> bytes:
+def _segment_bytes(marker: int, body: bytes) -> bytes:
     return bytes((0xFF, marker)) + (2 + len(body)).to_bytes(2) + body
 
 
-def _looks(pixels: bytes) -> bytes:
+def _pixel_digest(pixels: bytes) -> bytes:
     image = Image.open(BytesIO(pixels), formats=["JPEG"])
     return sha256(image.tobytes()).digest()
 

@@ -76,7 +76,7 @@ def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
     with outside(lambda _: Reply(body=factories.jpeg()[:-2])) as host:
         job = imports.start(home, urls(host, 1))
         with ExitStack() as taken:
-            for _ in range(inspecting.DECODES_AT_ONCE):
+            for _ in range(inspecting.MAX_CONCURRENT_DECODES):
                 assert inspecting._decodes.acquire(timeout=10)
                 taken.callback(inspecting._decodes.release)
             fetch.run()
