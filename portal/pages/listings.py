@@ -66,7 +66,7 @@ class Card:
         return passes.progress(self.accounts)
 
     @property
-    def is_moving(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a sync is running or pictures are being copied."""
         return (self.is_on and self.counts.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
 

@@ -94,7 +94,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
         "copied": copied,
         "original_bytes": sum(image.original_bytes or 0 for image in copied),
         "delivered_bytes": sum(image.delivered_bytes or 0 for image in copied),
-        "is_moving": counts[WAITING] > 0,
+        "is_busy": counts[WAITING] > 0,
         "has_failed": counts[FAILED] > 0,
         "state": state,
         "here": _url(listing, state),

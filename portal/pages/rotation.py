@@ -7,9 +7,9 @@ from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
 from portal.images import edit, properties
+from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet
 
 TURNS = {"1": 1, "2": 2, "3": 3}
 
@@ -34,8 +34,8 @@ def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnV
     except Problem as problem:
         problem.message = f"No photo was rotated. {problem.message}"
         raise
-    sheet = find_sheet(uuid)
-    images = [image for image in sheet.shown if str(image.uuid) in chosen]
+    view = find_gallery_view(uuid)
+    images = [image for image in view.shown if str(image.uuid) in chosen]
     if not request.htmx:
-        return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
-    return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)
+        return redirect(f"{view.address()}#p-{images[0].uuid}" if images else view.address(), 303)
+    return render_template("gallery/_tiles_changed.html", view=view, images=images, own=True)

@@ -92,7 +92,7 @@ def link_url(token: str) -> str:
     return f"{config.settings().public_url}/sign-in/link?token={token}"
 
 
-def begin(answer: Response, token: str) -> Response:
+def start_session(answer: Response, token: str) -> Response:
     """Set the cookie of a new session and end the browser's previous one, against session fixation."""
     old = request.cookies.get(cookie_name())
     if old:
@@ -122,7 +122,7 @@ def sign_in() -> ResponseReturnValue:
         token = access.sign_in(_email(), request.form.get("password", ""))
     except Unauthorized as error:
         return render_template("session/sign_in.html", next=next_path, email=_email(), wrong=error.message), 422
-    return begin(redirect(next_path, 303), token)
+    return start_session(redirect(next_path, 303), token)
 
 
 @blueprint.get("/sign-in/link")
@@ -138,7 +138,7 @@ def sign_in_by_link() -> ResponseReturnValue:
         token = access.sign_in_by_link(request.form.get("token", ""))
     except Unauthorized as error:
         return render_template("session/link.html", token="", wrong=error.message), 422
-    return begin(redirect(HOME, 303), token)
+    return start_session(redirect(HOME, 303), token)
 
 
 @blueprint.post("/sign-out")

@@ -11,9 +11,9 @@ from portal.images import properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import Announced, Arrived, cancellation
 from portal.infra.statuses import status_of
+from portal.pages.gallery_view import find_gallery_view, render_tile
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet, render_tile
 from portal.pixels.types import type_of
 
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # other names that browsers use
@@ -71,11 +71,11 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
 def cancel(uuid: UUID) -> ResponseReturnValue:
     """Cancel an upload, even one that is being confirmed or has just become a photo."""
     file_name = cancellation.cancel(_find(uuid), request.form.get("key", ""))
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(sheet.url, 303)
+        return redirect(view.url, 303)
     toast = {"toast": {"text": f"Cancelled {file_name}.", "life": 4000}} if file_name else None
-    return make_response(render_template("gallery/_counts.html", sheet=sheet), trigger=toast)
+    return make_response(render_template("gallery/_counts.html", view=view), trigger=toast)
 
 
 def _find(uuid: UUID) -> Property:

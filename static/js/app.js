@@ -115,7 +115,7 @@ const polls = (element) => element?.matches?.('[hx-trigger*="tick"]'); // polls 
 document.addEventListener('toast', (event) => {
   const { text, life, undo } = event.detail;
   if (polls(event.target)) return;
-  toast(text, { life, undo: undo && (() => window.htmx.ajax('POST', undo, { source: '#sheet', target: '#sheet', swap: 'outerMorph' })) });
+  toast(text, { life, undo: undo && (() => window.htmx.ajax('POST', undo, { source: '#gallery', target: '#gallery', swap: 'outerMorph' })) });
 });
 document.addEventListener('htmx:error', (event) => {
   if (event.detail.ctx?.sourceElement?.matches('[hx-trigger*="tick"], .up')) return; // these retry without help

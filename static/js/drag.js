@@ -1,7 +1,7 @@
 // Dragging photos: press and move with a mouse, hold and then move with a finger, so that scrolling never drags.
 import { $, say } from './app.js';
 import { changing } from './fresh.js';
-import { calm, flip, isWhole, position, put, tileOf, tiles } from './grid.js';
+import { calm, flip, isUnfiltered, position, put, tileOf, tiles } from './grid.js';
 import { saveFrom } from './order.js';
 
 const HOLD_MS = 320;
@@ -12,7 +12,7 @@ let drag;
 document.addEventListener('dragstart', (event) => tileOf(event.target) && event.preventDefault());
 document.addEventListener('pointerdown', (event) => {
   const tile = tileOf(event.target);
-  if (!tile || drag || event.button || !event.isPrimary || !isWhole()) return;
+  if (!tile || drag || event.button || !event.isPrimary || !isUnfiltered()) return;
   if (event.target.closest('.more, .pick, .cap, form')) return;
   const { pointerId: id, clientX: x, clientY: y } = event,
     box = tile.getBoundingClientRect();

@@ -18,7 +18,7 @@ function look() {
   if (!wanted && $('#photos').dataset.version === $('#tray').dataset.version) return;
   wanted = false;
   const address = location.pathname + ($('#photos').dataset.filter ?? '');
-  window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
+  window.htmx.ajax('GET', address, { source: '#gallery', target: '#gallery', swap: 'outerMorph' });
 }
 
 /** Send a change that the page shows already; if the server refuses it, fetch the gallery as it is. */
@@ -46,9 +46,9 @@ document.addEventListener('htmx:after:swap', () => {
 });
 document.addEventListener('photos:changed', () => refresh());
 document.addEventListener('htmx:before:swap', (event) => {
-  const intoSheet = event.detail.ctx.target?.id === 'sheet';
-  if (intoSheet && changing.hands) event.preventDefault();
-  if (intoSheet && (changing.hands || changing.count)) refresh(true);
+  const intoGallery = event.detail.ctx.target?.id === 'gallery';
+  if (intoGallery && changing.hands) event.preventDefault();
+  if (intoGallery && (changing.hands || changing.count)) refresh(true);
 });
 
 /* ---------- importing photos from links ---------- */

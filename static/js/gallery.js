@@ -113,16 +113,16 @@ document.addEventListener('keydown', (event) => {
 addEventListener('popstate', () => {
   const wanted = new URL(location).searchParams.has('photo');
   if (!wanted && dialog().open) dialog().close();
-  if (wanted && !dialog().open && isThisSheet()) open(location.href);
+  if (wanted && !dialog().open && isThisGallery()) open(location.href);
 });
-document.addEventListener('htmx:before:history:restore', (event) => isThisSheet() && event.preventDefault());
+document.addEventListener('htmx:before:history:restore', (event) => isThisGallery() && event.preventDefault());
 // htmx intercepts every traversal, and by default an intercepted one resets focus and scroll position.
 window.navigation?.addEventListener('navigate', (event) => {
-  if (event.navigationType !== 'traverse' || !event.canIntercept || !isThisSheet(event.destination.url)) return;
+  if (event.navigationType !== 'traverse' || !event.canIntercept || !isThisGallery(event.destination.url)) return;
   event.intercept({ focusReset: 'manual', scroll: 'manual' });
 });
 
-function isThisSheet(url = location) {
+function isThisGallery(url = location) {
   const { pathname, searchParams } = new URL(url);
   return pathname === location.pathname && searchParams.has('f') === ($('#photos').dataset.filter ?? '').startsWith('?f');
 }

@@ -10,7 +10,7 @@ export const idOf = (tile) => tile.id.slice(2);
 export const nameOf = (tile) => boxOf(tile).ariaLabel.replace('Select ', '');
 export const position = (tile) => tiles().indexOf(tile) + 1;
 /** Whether no filter is set; only then can photos be dragged into another order. */
-export const isWhole = () => !photos().dataset.filter;
+export const isUnfiltered = () => !photos().dataset.filter;
 export const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 /* ---------- roving tabindex: Tab reaches one tile, the current one, and its controls ---------- */
@@ -38,7 +38,7 @@ function equip(tile) {
     name = nameOf(tile);
   if (!tools.firstChild) tools.append($('#tile-tools').content.cloneNode(true));
   const [grip, more] = tools.children;
-  set(grip, 'hidden', !isWhole());
+  set(grip, 'hidden', !isUnfiltered());
   set(grip, 'ariaLabel', `Move ${name}`);
   set(more, 'ariaLabel', `Actions for ${name}`);
 }
@@ -125,7 +125,7 @@ export function put(tile, index) {
 export function crown() {
   const first = tiles()[0],
     was = $('#photos .tile[data-large]') ?? first;
-  if (!isWhole() || !first) return;
+  if (!isUnfiltered() || !first) return;
   if (first !== was) {
     const [image, other] = [$('img', first), $('img', was)];
     if (image && !image.srcset) image.src = image.src.replace(/w=\d+$/, 'w=1280'); // a tile from far down has a single width

@@ -1,6 +1,6 @@
 // The menu that all tiles share, and the dialog that moves photos to a position.
 import { $, $$ } from './app.js';
-import { isWhole, linkOf, position, tileOf, tiles } from './grid.js';
+import { isUnfiltered, linkOf, position, tileOf, tiles } from './grid.js';
 import { makeCover, move } from './order.js';
 import { clear, picked, remove, turn } from './select.js';
 
@@ -21,7 +21,7 @@ function open(button) {
     all = tiles();
   const off = { cover: owner.hasAttribute('data-cover'), earlier: at === 1, later: at === all.length };
   for (const item of $$('button', menu))
-    item.hidden = off[item.dataset.do] || (!isWhole() && ['earlier', 'later'].includes(item.dataset.do));
+    item.hidden = off[item.dataset.do] || (!isUnfiltered() && ['earlier', 'later'].includes(item.dataset.do));
   menu.showPopover();
   const box = button.getBoundingClientRect(),
     { offsetWidth: width, offsetHeight: height } = menu;

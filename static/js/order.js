@@ -1,6 +1,6 @@
 // Order and cover: each move is a request that names the preceding photo, so two people can reorder at the same time.
 import { $, say, toast } from './app.js';
-import { calm, flip, idOf, isWhole, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
+import { calm, flip, idOf, isUnfiltered, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
 import { changing, refresh } from './fresh.js';
 
 const form = $('#order');
@@ -27,7 +27,7 @@ form.addEventListener('htmx:finally:request', (event) => {
 
 /** Move tiles to consecutive positions from `index` (0 is the first), save that, and offer to undo it. */
 export function move(list, index, words) {
-  if (!isWhole()) return moveUnseen(list, index, words);
+  if (!isUnfiltered()) return moveUnseen(list, index, words);
   const all = tiles(),
     before = list.map((tile) => all[all.indexOf(tile) - 1]),
     others = all.filter((tile) => !list.includes(tile));
@@ -101,7 +101,7 @@ export function carryKey(event) {
   const tile = tileOf(event.target);
   if (!carried) {
     const onGrip = event.target.closest('.grip') && [' ', 'Enter'].includes(event.key);
-    if (!tile || !isWhole() || !(event.key === 'm' || onGrip)) return false;
+    if (!tile || !isUnfiltered() || !(event.key === 'm' || onGrip)) return false;
     lift(tile);
   } else if (/^(Arrow|Home|End)/.test(event.key)) {
     const other = neighbour(carried.tile, event.key);

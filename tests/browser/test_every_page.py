@@ -246,9 +246,9 @@ def test_a_page_of_24_photos_stays_small(alice: Person, home: Property) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere_and_static_files_are_cached_forever(
-    sheet: Callable[[Property], Any], rooms: Property, live: str
+    editor: Callable[[Property], Any], rooms: Property, live: str
 ) -> None:
-    page = sheet(rooms)
+    page = editor(rooms)
     asked: list[str] = []
     answers: dict[str, str] = {}
     page.on("request", lambda request: asked.append(request.url))
