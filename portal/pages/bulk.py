@@ -9,10 +9,10 @@ from htmx_flask import make_response
 from portal.errors import NotFound
 from portal.images import deletion, properties
 from portal.pages import rotation
+from portal.pages.filters import photo_count
 from portal.pages.gallery_view import find_gallery_view, only
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.words import photos
 
 TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
 
@@ -35,7 +35,7 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
     view = find_gallery_view(uuid)
     if not request.htmx:
         return redirect(f"{view.url}?undo={token}" if token else view.url, 303)
-    toast = {"text": f"Deleted {photos(deleted)}."} | ({"undo": f"{view.url}/undo/{token}"} if token else {})
+    toast = {"text": f"Deleted {photo_count(deleted)}."} | ({"undo": f"{view.url}/undo/{token}"} if token else {})
     answer = render_template("gallery/_counts.html", view=view, own=bool(deleted))
     return make_response(answer, trigger={"toast": toast})
 
@@ -54,7 +54,7 @@ def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
     view = find_gallery_view(uuid)
     if not request.htmx:
         return redirect(view.url, 303)
-    toast = {"text": f"Restored {photos(found)}.", "life": 4000}
+    toast = {"text": f"Restored {photo_count(found)}.", "life": 4000}
     return make_response(render_template("gallery/_gallery_reloaded.html", view=view), trigger={"toast": toast})
 
 
