@@ -1,5 +1,5 @@
 // Opens a photo in a dialog and gives it an address, so that Back, Forward and reload work.
-import { $, $$, remember, say, typing } from './app.js';
+import { $, $$, remember, announce, typing } from './app.js';
 import { rove, settleTiles, tileOf } from './grid.js';
 
 const dialog = () => $('#photo');
@@ -73,14 +73,14 @@ document.addEventListener('htmx:after:swap', async (event) => {
 document.addEventListener('photo:next', (event) => {
   history.replaceState(history.state, '', event.detail.address);
   opened(true);
-  say('Saved. Next photo.');
+  announce('Saved. Next photo.');
 });
 document.addEventListener('photo:saved', () => {
   dialog().close();
   const note = $('#save');
   note.hidden = false;
   $('span', note).textContent = `Saved ${new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
-  say('Saved');
+  announce('Saved');
 });
 // The close event is asynchronous: another photo may have been opened by now.
 document.addEventListener('close', (event) => event.target === dialog() && !dialog().open && closed(), true);
