@@ -14,7 +14,7 @@ from portal.pages.gallery_view import find_gallery_view, only
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
-TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
+QUARTER_TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
 
 blueprint = Blueprint("bulk", __name__)
 
@@ -27,8 +27,8 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
     chosen = request.form.getlist("photo")
     if request.form.get("do") == "describe":
         return _describe(uuid, chosen)
-    if quarter_turns := TURNS.get(request.form.get("do", "")):
-        return rotation.turned(uuid, chosen, quarter_turns)
+    if quarter_turns := QUARTER_TURNS.get(request.form.get("do", "")):
+        return rotation.rotate_photos(uuid, chosen, quarter_turns)
     if request.form.get("do") != "delete":
         return redirect(find_gallery_view(uuid).address(), 303)
     deleted, token = deletion.delete(property, chosen, undoable=True)

@@ -13,7 +13,7 @@ from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
 
-LAST = 10**6
+LAST_POSITION = 10**6
 
 blueprint = Blueprint("order", __name__)
 
@@ -45,5 +45,7 @@ def _move(property: Property, photo: str) -> None:
         return order.make_cover(property, photo)
     position = request.form.get("position", "")
     if position:
-        return order.move_to(property, photo, int(position) - 1 if position.isdecimal() and len(position) < 7 else LAST)
+        return order.move_to(
+            property, photo, int(position) - 1 if position.isdecimal() and len(position) < 7 else LAST_POSITION
+        )
     return order.move(property, photo, request.form.get("after") or None)

@@ -19,7 +19,7 @@ from portal.pixels.types import type_of
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # other names that browsers use
 
 # The title and the text of a tile, by error code. Other codes show the problem's message.
-WORDS = {
+ERROR_TEXTS = {
     "content_type_not_allowed": ("Unsupported file type", "Use JPEG, PNG, WebP or HEIC."),
     "too_large": ("Over 10 MB", "Save a smaller copy and add that."),
     "empty": ("The file is empty", "Export it again and add the new file."),
@@ -90,7 +90,7 @@ def _announced(body: dict[str, object]) -> Announced:
 
 
 def _refusal(problem: Problem) -> ResponseReturnValue:
-    title, text = WORDS.get(problem.code, ("Could not add the photo", problem.message))
+    title, text = ERROR_TEXTS.get(problem.code, ("Could not add the photo", problem.message))
     if isinstance(problem, OverQuota):
         most = problem.details["max"]
         title, text = "Photo limit reached", f"Your plan allows {most} photos per property."
