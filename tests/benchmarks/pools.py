@@ -73,7 +73,7 @@ class BentWorker:
 
 def run_rqs(worker_class: Any, queues: list[str]) -> None:
     """Do what WorkerPool.start() does, for several pools."""
-    serving.get_ready()
+    serving.preload()
     redis = Redis.from_url(os.environ["REDIS_URL"])
     more = (worker_class, JSONSerializer, worker.AllowedJob, worker.PromptQueue)
     pools = [WorkerPool([queue], redis, queues.count(queue), *more) for queue in dict.fromkeys(queues)]
@@ -84,7 +84,7 @@ def run_rqs(worker_class: Any, queues: list[str]) -> None:
     while any(each.status != each.Status.STOPPED or not each.all_workers_have_stopped() for each in pools):
         for each in pools:
             each.check_workers()
-        time.sleep(pool.LOOK_EVERY_S)
+        time.sleep(pool.POLL_INTERVAL_S)
 
 
 WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the code of ours that it takes

@@ -151,7 +151,7 @@ def hurried(page: Any) -> None:
 
 
 @pytest.fixture
-def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
+def editor(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
     """Open a property's gallery, or a page below it, as Alice; in the tab `on`, if given."""
 
     def open_sheet(home: Property, below: str = "", on: Any = None) -> Any:

@@ -226,7 +226,7 @@ def test_the_assets_of_a_page_stay_small() -> None:
     def packed(*names: str) -> int:
         return sum(len(gzip.compress((STATIC / name).read_bytes(), 9)) for name in names)
 
-    modules = ("app", "gallery", "grid", "order", "drag", "select", "menu", "fresh", "uploader", "tray")
+    modules = ("app", "gallery", "grid", "order", "drag", "select", "menu", "refresh", "uploader", "tray")
     served = [assets.minified((STATIC / "js" / f"{name}.js").read_text()) for name in modules]
     own = sum(len(gzip.compress(module.encode(), 9)) for module in served)
     assert packed("vendor/htmx-4.0.1.min.js") + own <= JS_BUDGET  # what the heaviest page loads
@@ -246,9 +246,9 @@ def test_a_page_of_24_photos_stays_small(alice: Person, home: Property) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere_and_static_files_are_cached_forever(
-    sheet: Callable[[Property], Any], rooms: Property, live: str
+    editor: Callable[[Property], Any], rooms: Property, live: str
 ) -> None:
-    page = sheet(rooms)
+    page = editor(rooms)
     asked: list[str] = []
     answers: dict[str, str] = {}
     page.on("request", lambda request: asked.append(request.url))

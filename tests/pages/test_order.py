@@ -87,7 +87,7 @@ def test_moving_a_deleted_photo_returns_the_current_gallery(alice: Person, home:
     for fields in ({"id": gone}, {"id": photos[0].uuid, "after": gone}, {"id": gone, "position": "2"}, {}):
         answer = move(alice, home, **fields)
         assert answer.status_code == 409
-        assert answer.text.lstrip().startswith('<section class="sheet" id="sheet"')
+        assert answer.text.lstrip().startswith('<section class="gallery" id="gallery"')
         assert "That photo no longer exists" in answer.headers["HX-Trigger"]
     assert move(alice, home, {"Accept": "text/html"}, id=gone).status_code == 409
     assert names(home) == "0123"

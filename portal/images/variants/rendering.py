@@ -101,7 +101,7 @@ def photo_slots() -> FairSemaphore:
 
 
 def in_sandbox(function: Callable[..., T], *args: object) -> T:
-    """Run a function in a sandboxed child process. The caller must hold a rendering slot. Raises Refused."""
+    """Run a function in a sandboxed child process. The caller must hold a rendering slot. Raises RejectedFile."""
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
