@@ -29,6 +29,7 @@ from portal.config import Settings
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
 from portal.infra import storage
+from portal.pages import guides
 from tests.browser import connected, furnished
 from tests.browser.conftest import QUIET
 from tests.browser.pages import until
@@ -244,12 +245,12 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("properties", "/properties")
         album.take("property-new", "/properties/new")
         album.take("property-edit", f"/properties/{home.uuid}/edit")
+        album.take("listings-none", "/listings")
         failing = furnished.called(user)
         furnished.synced(user.workspace)
         furnished.staffed()
         album.take("jobs", "/jobs")
         album.take("jobs-failed", "/jobs?state=failed")
-        album.take("listings-none", "/listings")
         listing = f"/listings/{connected.listings(user).uuid}"
         album.take("listings", "/listings", see_pictures)
         album.take("listings-integration", "/listings?provider=guesty", see_pictures)
@@ -268,6 +269,10 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("settings-people", "/settings/people")
         album.take("settings-you", "/settings/you")
         album.take("error-404", "/nowhere")
+        album.take("guides", "/guides")
+        for guide in guides.NAMES:
+            album.take(f"guides-{guide}", f"/guides/{guide}", full=True)
+        album.take("guides-signed-out", "/guides/integrate", signed_in=False)
         browser.close()
 
 
