@@ -4,7 +4,6 @@ Each is taken 1440, 834 and 390 px wide, light and dark, of the demo property an
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from portal.images import gallery
 from portal.infra import storage
 from portal.pages import guides
 from tests.browser import connected, furnished
-from tests.browser.conftest import QUIET
+from tests.browser.conftest import QUIET, path_of_chromium
 from tests.browser.pages import until
 
 IN_SIGHT = "(image) => image.getBoundingClientRect().top < innerHeight"
@@ -212,10 +211,9 @@ def make_webhook(page: Any) -> None:
 
 def main(out: Path, wanted: set[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with installation() as (_, url), sync_playwright() as playwright:
         user, home, empty, broken = furnished.homes()
-        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        browser = playwright.chromium.launch(executable_path=path_of_chromium(), args=list(QUIET))
         album = Album(browser, url, out, wanted)
         album.sign_in(user)
         photos, first = f"/properties/{home.uuid}/photos", gallery.images(home)[3]
