@@ -1,7 +1,7 @@
 """Objects to delete, as rows.
 
-Garbage has a row until its bucket confirms the deletion; an unknown object has one until a row refers to the object
-or its retention ends.
+A Garbage row exists until its bucket confirms the deletion; an UnknownObject row exists until another row refers to
+the object or its retention ends.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Garbage(Base):
     id: Mapped[Id]
     bucket: Mapped[str] = mapped_column(String(10))  # Bucket.role: the bucket itself may be renamed
     key: Mapped[str] = mapped_column(String(1024))  # the longest key that S3 allows
-    next_at: Mapped[Moment]  # when it is due; until then, whoever leased it deletes it
+    next_at: Mapped[Moment]  # when it is due; also the end of the lease of a worker that is deleting it
 
 
 class UnknownObject(Base):
@@ -42,7 +42,7 @@ class UnknownObject(Base):
 
 
 def add(objects: Iterable[tuple[Bucket, str]], after: timedelta = LEASE) -> None:
-    """Record objects as garbage, in the same commit that drops them. They are due after `after`."""
+    """Record objects as garbage, in the transaction that drops them. They are due after `after`."""
     due_at = now() + after
     rows = [{"bucket": bucket.role, "key": key, "next_at": due_at} for bucket, key in objects]
     if rows:

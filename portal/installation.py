@@ -22,7 +22,7 @@ from portal.db import Base, Id, Moment, PublicId, db, now, writing
 from portal.errors import StorageFailed
 from portal.infra import storage
 
-ONLY_ID = 1
+ROW_ID = 1
 CHECK_EVERY = timedelta(seconds=60)
 NOT_OURS = (
     "The buckets belong to another installation, and this database is or was a copy of that installation's: no file "
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Installation(Base):
-    """This installation. The only row has the id ONLY_ID, so of two concurrent inserts the second one fails."""
+    """This installation. The only row has the id ROW_ID, so of two concurrent inserts the second one fails."""
 
     __tablename__ = "installation"
 
@@ -50,13 +50,13 @@ class Installation(Base):
     checked_at: Mapped[Moment | None]
 
 
-UPDATE = update(Installation).where(Installation.id == ONLY_ID)
+UPDATE = update(Installation).where(Installation.id == ROW_ID)
 
 
 def owns_buckets() -> bool:
     """Return whether both buckets are known to be this installation's; otherwise nothing may be deleted from them.
 
-    The buckets are asked once per CHECK_EVERY, even if they don't answer. Don't call this while the current thread
+    Asks the buckets at most once per CHECK_EVERY, even if they don't answer. Don't call this while the current thread
     holds the database's write lock.
     """
     with db.engine.connect() as connection:
@@ -67,7 +67,7 @@ def owns_buckets() -> bool:
 
 
 def is_foreign(engine: Engine) -> bool:
-    """Return whether the buckets belong to another installation, according to the last check; asks no bucket."""
+    """Return whether the buckets belong to another installation, as of the last check. Calls no bucket."""
     with engine.connect() as connection:
         row = _row(connection)
     return row is not None and row.owns_buckets is False
@@ -93,19 +93,20 @@ def claim_buckets() -> None:
     """Make both buckets this installation's, whoever owned them before. Raises StorageFailed."""
     own_id = _id()
     for bucket in (storage.uploads, storage.cdn):
-        _mark(bucket, own_id)
+        _write_owner(bucket, own_id)
     check()
 
 
 def _owner(bucket: storage.Bucket, own_id: UUID) -> str:
+    """Return the id of the bucket's owner; claim the bucket if it has none."""
     data = bucket.get(storage.OWNER_KEY)
     if data is None:
-        _mark(bucket, own_id)
+        _write_owner(bucket, own_id)
         data = bucket.get(storage.OWNER_KEY)
     return (data or b"").decode(errors="replace").strip()
 
 
-def _mark(bucket: storage.Bucket, own_id: UUID) -> None:
+def _write_owner(bucket: storage.Bucket, own_id: UUID) -> None:
     bucket.put(storage.OWNER_KEY, f"{own_id}\n".encode(), "text/plain")
 
 
@@ -116,7 +117,7 @@ def _id() -> UUID:
         if row and row.location_digest == digest:
             return cast(UUID, row.uuid)
         values = {"uuid": uuid4(), "location_digest": digest, "owns_buckets": None, "checked_at": None}
-        connection.execute(UPDATE.values(values) if row else insert(Installation).values(id=ONLY_ID, **values))
+        connection.execute(UPDATE.values(values) if row else insert(Installation).values(id=ROW_ID, **values))
         return cast(UUID, values["uuid"])
 
 
@@ -127,7 +128,7 @@ def _row(connection: Connection) -> Row[UUID, str, bool | None, datetime | None]
         Installation.owns_buckets,
         Installation.checked_at,
     )
-    return connection.execute(select(*columns).where(Installation.id == ONLY_ID)).first()
+    return connection.execute(select(*columns).where(Installation.id == ROW_ID)).first()
 
 
 @contextmanager

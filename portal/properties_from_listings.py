@@ -1,4 +1,4 @@
-"""Creates properties from PMS listings: the one module that knows both images and listings."""
+"""Creates properties from PMS listings."""
 
 from datetime import timedelta
 
@@ -26,16 +26,16 @@ def create(listing: Listing, *, added_by: str = "") -> Property:
     property exists then, and a later call imports the rest.
     """
     property, known = _claim(listing)
-    if known is None:  # another call is importing the pictures right now
+    if known is None:  # another call is importing the pictures
         return property
     try:
         wanted = _not_requested(property, list(known))
-        left = imports.budget(property.workspace).left
-        for urls in (wanted[:left], wanted[left:]):  # the second call raises OverQuota
+        budget_left = imports.budget(property.workspace).left
+        for urls in (wanted[:budget_left], wanted[budget_left:]):  # the second call raises OverQuota
             if urls:
                 imports.start(property, urls, added_by=added_by, known=known, most=len(urls))
     finally:
-        _release(listing)
+        _release_lease(listing)
     return property
 
 
@@ -50,7 +50,7 @@ def _claim(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None]:
     The pictures are None while another call holds the lease.
     """
     with work():
-        if not catalogue.hold(listing):
+        if not catalogue.lock_if_present(listing):
             raise NotFound("There is no such listing.", code="listing_not_found")
         property = find(listing)
         if property and listing.creating_until and listing.creating_until > now():
@@ -67,16 +67,16 @@ def _claim(listing: Listing) -> tuple[Property, dict[str, KnownPicture] | None]:
 
 
 def _known_pictures(listing: Listing) -> dict[str, KnownPicture]:
-    image, most = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may have longer texts
+    image, max_length = ListingImage, gallery.MAX_ALT_TEXT_LENGTH  # a PMS may have longer texts
     copied = select(image.original_url, image.key).where(image.listing_id == listing.id, image.type == GALLERY)
     copies = dict(db.session.execute(copied).all())
     return {
-        picture["url"]: KnownPicture(picture["description"][:most], copies.get(picture["url"]))
+        picture["url"]: KnownPicture(picture["description"][:max_length], copies.get(picture["url"]))
         for picture in listing.pictures
     }
 
 
-def _release(listing: Listing) -> None:
+def _release_lease(listing: Listing) -> None:
     with work():
         if lock(listing):
             listing.creating_until = None
@@ -91,8 +91,8 @@ def _not_requested(property: Property, urls: list[str]) -> list[str]:
     waiting = items.with_only_columns(func.count()).where(
         ImportJob.property_id == property.id, ImportItem.state == PENDING
     )
-    left = gallery.quota(property).left - (db.session.scalar(waiting) or 0)
-    return [url for url in urls if url not in requested and _is_importable(url)][: max(0, left)]
+    quota_left = gallery.quota(property).left - (db.session.scalar(waiting) or 0)
+    return [url for url in urls if url not in requested and _is_importable(url)][: max(0, quota_left)]
 
 
 def _is_importable(url: str) -> bool:

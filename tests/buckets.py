@@ -25,7 +25,7 @@ class Buckets:
 def collect_orphans() -> list[str]:
     """Delete the objects that no row names, as the sweep would within days; return the deleted keys."""
     before = Buckets().listing()
-    orphans.find(AT_ONCE, kept=timedelta())
+    orphans.find(AT_ONCE, keep_for=timedelta())
     with work():
         db.session.execute(update(Garbage).values(next_at=now()))
     orphans.collect()

@@ -108,7 +108,7 @@ def test_the_api_enforces_its_limits_and_the_pictures_have_none(pms: FakeHostawa
 
 
 def test_a_token_is_not_valid_before_its_second_has_passed(pms: FakeHostaway) -> None:
-    pms.good_after_s = 600
+    pms.valid_after_s = 600
     form = {"grant_type": "client_credentials", "scope": "general", "client_id": "12345"}
     form["client_secret"] = pms.credentials["clientSecret"]
     said = requests.post(f"{pms.base_url}/accessTokens", data=form, timeout=5).json()

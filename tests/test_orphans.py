@@ -31,7 +31,7 @@ def thrown_away(*keys: str) -> None:
         garbage.add([(storage.cdn, key) for key in keys], after=timedelta())
 
 
-def names(*keys: str) -> orphans.Named:
+def names(*keys: str) -> orphans.FindReferenced:
     def named(asked: Sequence[str]) -> set[str]:
         return set(asked) & set(keys)
 
@@ -55,7 +55,7 @@ def days_pass(days: int) -> None:
 def owned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The keys that rows name; a test adds and removes some."""
     keys: set[str] = set()
-    monkeypatch.setitem(orphans.OWNERS, "cdn", (lambda asked: set(asked) & keys,))
+    monkeypatch.setitem(orphans.REFERENCES, "cdn", (lambda asked: set(asked) & keys,))
     return keys
 
 
@@ -86,7 +86,7 @@ def test_an_object_that_gets_its_row_is_no_longer_unknown(owned: set[str]) -> No
 
 def test_objects_younger_than_a_day_are_ignored(owned: set[str]) -> None:
     stored("young")
-    assert orphans.find(kept=timedelta()) == []
+    assert orphans.find(keep_for=timedelta()) == []
     assert not db.session.scalars(select(UnknownObject)).all()
 
 
@@ -99,8 +99,8 @@ def test_keys_are_looked_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(len(keys))
         return set(keys) - {"e"}
 
-    monkeypatch.setitem(orphans.OWNERS, "cdn", (counting,))
-    assert orphans.find(AT_ONCE, kept=timedelta()) == ["e"]
+    monkeypatch.setitem(orphans.REFERENCES, "cdn", (counting,))
+    assert orphans.find(AT_ONCE, keep_for=timedelta()) == ["e"]
     assert asked == [2, 2, 1]
 
 
@@ -108,11 +108,11 @@ def test_keys_are_looked_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bucket_with_too_many_unknown_objects_belongs_to_another_database(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, orphaned: int, is_ours: bool
 ) -> None:
-    monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
+    monkeypatch.setattr(orphans, "MAX_UNKNOWN", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
-    monkeypatch.setitem(orphans.OWNERS, "cdn", (names(*keys[orphaned:]),))
-    found = orphans.find(AT_ONCE, kept=timedelta())
+    monkeypatch.setitem(orphans.REFERENCES, "cdn", (names(*keys[orphaned:]),))
+    found = orphans.find(AT_ONCE, keep_for=timedelta())
     assert len(found) == (orphaned if is_ours else 0)
     assert ("is this its database?" in caplog.text) is not is_ours
 
@@ -120,12 +120,12 @@ def test_a_bucket_with_too_many_unknown_objects_belongs_to_another_database(
 def test_known_garbage_does_not_count_towards_the_unknown_share(
     owned: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphans, "SUSPICIOUS", 2)
+    monkeypatch.setattr(orphans, "MAX_UNKNOWN", 2)
     keys = [f"k{n:02}" for n in range(20)]
     stored(*keys)
     owned.add(keys[0])
     thrown_away(*keys[1:])
-    assert orphans.find(AT_ONCE, kept=timedelta()) == []
+    assert orphans.find(AT_ONCE, keep_for=timedelta()) == []
     assert orphans.collect() == 19
     assert left() == {keys[0]}
 

@@ -132,7 +132,9 @@ def test_pictures_that_the_pms_added_are_imported_the_second_time(listing: Listi
     with work() as w:
         lock(stays.account_of(listing))
         pictures = tuple(map(Picture, [new, *before]))
-        upsert.take_in(w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)])
+        upsert.store_listings(
+            w, stays.account_of(listing), [FoundListing(listing.external_id, listing.name, None, pictures)]
+        )
     assert properties_from_listings.create(listing) == home
     assert asked(home) == [*before, new]
 

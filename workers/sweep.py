@@ -41,7 +41,7 @@ def tidy() -> None:
     run_each(
         retention.expire_uploads,
         retention.forget_imports,
-        removal.forget_superseded,
+        removal.drop_superseded_copies,
         orphans.find,
         orphans.enqueue_missing,
         delivery.forget,

@@ -1,4 +1,4 @@
-"""Jobs that run, wait, failed or are done, read from the database rather than from RQ, which may lose them.
+"""Running, waiting, failed and finished jobs, read from the database rather than from RQ, which may lose them.
 
 Five kinds of rows are jobs (`variants`, `imports`, `listings`, `syncs`, `deliveries`); this package lists them as one.
 """
@@ -28,13 +28,13 @@ __all__ = [
     "Counts",
     "Job",
     "Page",
-    "a_minute",
     "causes",
     "counts",
     "failed_pictures",
     "file_names",
     "find",
     "has_failed",
+    "jobs_per_minute",
     "page",
     "try_again",
     "try_all_again",
@@ -109,9 +109,9 @@ def has_failed(workspace: Workspace) -> bool:
 
 
 def causes(workspace: Workspace) -> list[Cause]:
-    """Return the reasons and places of failures, most frequent first."""
+    """Return the reasons and destinations of failures, most frequent first."""
     found = [cause for source in SOURCES.values() for cause in source.causes(workspace)]
-    return sorted(found, key=lambda cause: (-cause.jobs, cause.reason, cause.place))[:MAX_CAUSES]
+    return sorted(found, key=lambda cause: (-cause.failures, cause.reason, cause.destination))[:MAX_CAUSES]
 
 
 def try_again(job: Job) -> None:
@@ -125,7 +125,7 @@ def try_all_again(workspace: Workspace, cause: Cause | None = None) -> None:
         source.try_all_again(workspace, cause)
 
 
-def a_minute(workspace: Workspace) -> list[int]:
+def jobs_per_minute(workspace: Workspace) -> list[int]:
     """Return the number of jobs done in each of the last 60 minutes, oldest first, in one statement."""
     this_minute = now().replace(second=0, microsecond=0)
     since = this_minute - timedelta(minutes=MINUTES - 1)
@@ -138,8 +138,8 @@ def a_minute(workspace: Workspace) -> list[int]:
 
 def _positions(cursor: str | None) -> list[int]:
     parts = [""] * len(KINDS) if cursor is None else cursor.split(".")
-    is_ours = len(parts) == len(KINDS) and all(not part or is_id(part) for part in parts)
-    positions = [int(part) if part else MAX_ID for part in parts] if is_ours else []
+    is_valid = len(parts) == len(KINDS) and all(not part or is_id(part) for part in parts)
+    positions = [int(part) if part else MAX_ID for part in parts] if is_valid else []
     if not positions:
         raise Invalid("Invalid cursor.", code="cursor")
     return positions

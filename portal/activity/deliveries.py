@@ -7,7 +7,7 @@ from sqlalchemy import Select, and_, false, func, select
 from sqlalchemy.orm import joinedload
 
 from portal.accounts.models import Workspace
-from portal.activity.shapes import CONCERNS_FOR, DONE, RUNNING, WAITING, WEBHOOK, Cause
+from portal.activity.shapes import DONE, FAILURES_LISTED_FOR, RUNNING, WAITING, WEBHOOK, Cause
 from portal.activity.source import Columns, JobSource, States
 from portal.db import db
 from portal.images.models import FAILED
@@ -21,19 +21,19 @@ class Deliveries(JobSource[Delivery]):
     row = Delivery
     ids = (Delivery.uuid, Endpoint.uuid)
     texts = (Delivery.event, Endpoint.url)
-    causes_by = (REASON, Endpoint.url, Endpoint.disabled_at.is_(None))
+    cause_columns = (REASON, Endpoint.url, Endpoint.disabled_at.is_(None))
 
-    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def in_workspace(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return query.join(Endpoint, Delivery.endpoint_id == Endpoint.id).where(Endpoint.workspace_id == workspace.id)
 
     def listed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
-        return self.mine(query, workspace).where(IS_OPEN)
+        return self.in_workspace(query, workspace).where(IS_OPEN)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
         return select(Delivery).options(joinedload(Delivery.endpoint))
 
     def states(self, at: datetime) -> States:
-        is_recent = func.coalesce(Delivery.last_at, Delivery.created_at) > at - CONCERNS_FOR
+        is_recent = func.coalesce(Delivery.last_at, Delivery.created_at) > at - FAILURES_LISTED_FOR
         return {
             RUNNING: false(),
             WAITING: Delivery.state == PENDING,
@@ -49,5 +49,5 @@ class Deliveries(JobSource[Delivery]):
         delivery.send_again(row)
 
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        failed = self.failures_of(select(Delivery.id), workspace, cause)
+        failed = self.failures_with_cause(select(Delivery.id), workspace, cause)
         delivery.send_all_again(list(db.session.scalars(failed)))

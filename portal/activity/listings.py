@@ -35,9 +35,9 @@ class Listings(JobSource[Listing]):
     is_large = True
     ids = (Listing.uuid,)
     texts = (Listing.name, Listing.external_id, FAILED_URLS)
-    causes_by = (ListingImage.failure_reason, ListingImage.host)
+    cause_columns = (ListingImage.failure_reason, ListingImage.host)
 
-    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def in_workspace(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         """Keep a workspace's listings that have pictures and whose Image CDN is on: only those are copied."""
         on = (
             select(IntegrationAccount.id)
@@ -59,12 +59,12 @@ class Listings(JobSource[Listing]):
 
     def states(self, at: datetime) -> States:
         is_busy = _is_busy(at)
-        is_still = and_(not_(is_busy), Listing.waiting == 0)
+        is_idle = and_(not_(is_busy), Listing.waiting == 0)
         return {
             RUNNING: is_busy,
             WAITING: and_(not_(is_busy), Listing.waiting > 0),
-            FAILED: and_(is_still, Listing.failed > 0),
-            DONE: and_(is_still, Listing.failed == 0),
+            FAILED: and_(is_idle, Listing.failed > 0),
+            DONE: and_(is_idle, Listing.failed == 0),
         }
 
     def state_of(self, row: Listing, at: datetime, *more: Any) -> str:
@@ -79,21 +79,21 @@ class Listings(JobSource[Listing]):
         copies.try_all_again(select(ListingImage.id).where(ListingImage.listing_id == row.id))
 
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        copies.try_all_again(self.failures_of(select(ListingImage.id), workspace, cause))
+        copies.try_all_again(self.failures_with_cause(select(ListingImage.id), workspace, cause))
 
 
 def failed_pictures(jobs: Sequence[Job]) -> dict[int, list[ListingImage]]:
     """Map the listing ids of these jobs to their first failed pictures, in one statement."""
     ids = [job.row.id for job in jobs if job.kind == LISTING]
-    place = func.row_number().over(
+    rank = func.row_number().over(
         partition_by=ListingImage.listing_id, order_by=(ListingImage.position, ListingImage.id)
     )
-    placed = (
-        select(ListingImage.id, place.label("place")).where(ListingImage.listing_id.in_(ids), FAILED_IMAGE).subquery()
+    ranked = (
+        select(ListingImage.id, rank.label("rank")).where(ListingImage.listing_id.in_(ids), FAILED_IMAGE).subquery()
     )
-    first = select(ListingImage).join(placed, ListingImage.id == placed.c.id).where(placed.c.place <= MAX_SHOWN)
+    first = select(ListingImage).join(ranked, ListingImage.id == ranked.c.id).where(ranked.c.rank <= MAX_SHOWN)
     found: dict[int, list[ListingImage]] = {}
-    for image in db.session.scalars(first.order_by(placed.c.place)) if ids else ():
+    for image in db.session.scalars(first.order_by(ranked.c.rank)) if ids else ():
         found.setdefault(image.listing_id, []).append(image)
     return found
 

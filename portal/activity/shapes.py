@@ -1,4 +1,4 @@
-"""What jobs of all kinds have in common: state, counts, and the cause of a failure."""
+"""Data common to jobs of all kinds: state, counts, and the cause of a failure."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,11 +12,11 @@ STATES = (RUNNING, WAITING, FAILED, DONE)
 PHOTO, IMPORT, LISTING, SYNC, WEBHOOK = "photos", "imports", "listings", "syncs", "webhooks"
 KINDS = (PHOTO, IMPORT, LISTING, SYNC, WEBHOOK)
 DONE_SINCE = timedelta(hours=24)
-CONCERNS_FOR = timedelta(days=7)  # failed links and calls stop mattering; failed photos never do
+FAILURES_LISTED_FOR = timedelta(days=7)  # failed links and calls; failed photos stay until they succeed
 
 
 class Job(NamedTuple):
-    """A row that stands for work: a photo's variants, an import, a listing's copies, a sync or a delivery."""
+    """A row that represents work: a photo's variants, an import, a listing's copies, a sync or a delivery."""
 
     kind: str
     state: str
@@ -37,13 +37,13 @@ class Counts(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Failures with the same reason at the same place: links of a host, calls of a webhook, or simply photos.
+    """Failures of one kind with the same reason and destination.
 
-    `jobs` counts the failed photos, links, pictures of listings, syncs or calls.
+    `failures` counts photos, links, pictures of listings, syncs or webhook calls.
     """
 
     kind: str
     reason: str
-    place: str
-    jobs: int
-    may_run: bool = True  # False if its webhook is switched off
+    destination: str  # a host, or a webhook's URL; "" for photos
+    failures: int
+    can_retry: bool = True  # False if its webhook is switched off

@@ -23,14 +23,14 @@ class JobSource(ABC, Generic[R]):
     """A table whose rows are jobs: their workspace, their states, and how to retry one."""
 
     kind: str
-    row: Any  # the model
-    is_large = False  # pages select ids first, by index: they sort 8 times as fast as rows
+    row: Any  # the mapped class
+    is_large = False  # if True, pages select ids first, by index: they sort 8 times as fast as rows
     ids: Sequence[Any]  # public ids that a search matches
     texts: Sequence[Any]  # texts that a search matches
-    causes_by: Sequence[Any]  # reason, place and further fields of a Cause, in the rows of `failures`
+    cause_columns: Sequence[Any]  # reason, destination and further fields of a Cause, in the rows of `failures`
 
     @abstractmethod
-    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def in_workspace(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         """Keep the rows of a workspace."""
 
     @abstractmethod
@@ -39,7 +39,7 @@ class JobSource(ABC, Generic[R]):
 
     @abstractmethod
     def state_of(self, row: R, at: datetime, *more: Any) -> str:
-        """Return the state of a row, like `states` in SQL; `more` are the other columns that `rows` selects."""
+        """Return the state of a row, as `states` does in SQL; `more` are the other columns that `rows` selects."""
 
     @abstractmethod
     def try_again(self, row: R) -> None:
@@ -59,13 +59,13 @@ class JobSource(ABC, Generic[R]):
 
     def listed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         """Keep the rows of a workspace that are still jobs."""
-        return self.mine(query, workspace)
+        return self.in_workspace(query, workspace)
 
     def failures(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         """Keep the failures of a workspace: rows, unless a row stands for many items."""
         return self._failed(query, workspace)
 
-    def page(self, workspace: Workspace, state: str | None, search: str, before: int, most: int) -> list[Job]:
+    def page(self, workspace: Workspace, state: str | None, search: str, before: int, limit: int) -> list[Job]:
         """Return jobs, newest first, with ids below `before`."""
         at, id = now(), self.row.id
         query: Select[*tuple[Any, ...]] = select(id) if self.is_large else self.rows(at)
@@ -74,7 +74,7 @@ class JobSource(ABC, Generic[R]):
             query = query.where(self.states(at)[state])
         elif not self.is_large:  # every row of a large table is in some state; the condition would read all rows
             query = query.where(or_(*self.states(at).values()))
-        query = query.where(id < before).order_by(id.desc()).limit(most)
+        query = query.where(id < before).order_by(id.desc()).limit(limit)
         if self.is_large:
             query = self.rows(at).where(id.in_(query)).order_by(id.desc())
         return [self._job(row, at) for row in db.session.execute(query)]
@@ -82,7 +82,7 @@ class JobSource(ABC, Generic[R]):
     def find(self, workspace: Workspace, uuid: str) -> Job | None:
         """Return a job by the public id of its row, or None."""
         at = now()
-        query = self.mine(self.rows(at), workspace).where(self.row.uuid == as_uuid(uuid))
+        query = self.in_workspace(self.rows(at), workspace).where(self.row.uuid == as_uuid(uuid))
         row = db.session.execute(query).one_or_none()
         return self._job(row, at) if row else None
 
@@ -100,20 +100,20 @@ class JobSource(ABC, Generic[R]):
         return self._failed(select(self.row.id), workspace)
 
     def causes(self, workspace: Workspace) -> list[Cause]:
-        """Group the failures by reason and place."""
-        query = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
+        """Group the failures by reason and destination."""
+        query = self.failures(select(*self.cause_columns, func.count()), workspace).group_by(*self.cause_columns)
         rows = db.session.execute(query)
-        return [Cause(self.kind, reason, place, number, *more) for reason, place, *more, number in rows]
+        return [Cause(self.kind, reason, destination, number, *more) for reason, destination, *more, number in rows]
 
-    def failures_of(
+    def failures_with_cause(
         self, query: Select[*Columns], workspace: Workspace, cause: Cause | None = None
     ) -> Select[*Columns]:
         """Keep the failures of a workspace, or those of one cause."""
         failed = self.failures(query, workspace)
         if cause is None:
             return failed
-        reason, place, *_ = self.causes_by
-        return failed.where(reason == cause.reason, place == cause.place)
+        reason, destination, *_ = self.cause_columns
+        return failed.where(reason == cause.reason, destination == cause.destination)
 
     def done_by_minute(self, workspace: Workspace, since: datetime) -> Select[int, int] | None:
         """Count the jobs done per minute of the hour; `since` is at most an hour ago, so no minute is ambiguous."""
@@ -122,7 +122,7 @@ class JobSource(ABC, Generic[R]):
             return None
         minute = extract("minute", done_at)
         query = select(minute, func.count()).where(done_at >= since).group_by(minute)
-        return self.mine(query, workspace)
+        return self.in_workspace(query, workspace)
 
     def _failed(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return self.listed(query, workspace).where(self.states(now())[FAILED])

@@ -22,9 +22,9 @@ class Syncs(JobSource[IntegrationAccount]):
     row = IntegrationAccount
     ids = (IntegrationAccount.uuid,)
     texts = (IntegrationAccount.name, IntegrationAccount.host, IntegrationDefinition.provider)
-    causes_by = (func.coalesce(IntegrationAccount.error, ""), IntegrationAccount.host)
+    cause_columns = (func.coalesce(IntegrationAccount.error, ""), IntegrationAccount.host)
 
-    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def in_workspace(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         query = query.where(IntegrationAccount.removed_at.is_(None))  # explicit, because this becomes part of a UNION
         accounts = query.join(IntegrationDefinition, IntegrationAccount.definition_id == IntegrationDefinition.id)
         return accounts.where(IntegrationDefinition.workspace_id == workspace.id)
@@ -34,14 +34,14 @@ class Syncs(JobSource[IntegrationAccount]):
 
     def states(self, at: datetime) -> States:
         account = IntegrationAccount
-        is_under_way = and_(account.started_at.is_not(None), account.next_at > at - BETWEEN_PAGES)
-        is_due = and_(not_(is_under_way), account.next_at <= at)
-        is_at_rest = and_(not_(is_under_way), account.next_at > at)
+        is_running = and_(account.started_at.is_not(None), account.next_at > at - BETWEEN_PAGES)
+        is_due = and_(not_(is_running), account.next_at <= at)
+        is_idle = and_(not_(is_running), account.next_at > at)
         return {
-            RUNNING: is_under_way,
+            RUNNING: is_running,
             WAITING: is_due,
-            FAILED: and_(is_at_rest, account.failures > 0),
-            DONE: and_(is_at_rest, account.failures == 0),
+            FAILED: and_(is_idle, account.failures > 0),
+            DONE: and_(is_idle, account.failures == 0),
         }
 
     def state_of(self, row: IntegrationAccount, at: datetime, *more: Any) -> str:
@@ -58,6 +58,6 @@ class Syncs(JobSource[IntegrationAccount]):
         integrations.sync_now(row)
 
     def try_all_again(self, workspace: Workspace, cause: Cause | None = None) -> None:
-        failed = self.failures_of(select(IntegrationAccount), workspace, cause)
+        failed = self.failures_with_cause(select(IntegrationAccount), workspace, cause)
         for account in db.session.scalars(failed.order_by(IntegrationAccount.id)).all():
             integrations.sync_now(account)

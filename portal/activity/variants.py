@@ -24,9 +24,9 @@ class Photos(JobSource[Image]):
     is_large = True
     ids = (Image.uuid, Property.uuid)
     texts = (Image.file_name, Property.name)
-    causes_by = (func.coalesce(Image.failure_reason, ""),)  # photos fail at no particular place
+    cause_columns = (func.coalesce(Image.failure_reason, ""),)  # photos have no destination
 
-    def mine(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
+    def in_workspace(self, query: Select[*Columns], workspace: Workspace) -> Select[*Columns]:
         return query.join(Property, Image.property_id == Property.id).where(Property.workspace_id == workspace.id)
 
     def rows(self, at: datetime) -> Select[*tuple[Any, ...]]:
@@ -57,11 +57,14 @@ class Photos(JobSource[Image]):
         states = self.states(at)
         was_done = and_(states[DONE], Image.ready_at > at - DONE_SINCE)
         conditions = (states[RUNNING], states[WAITING], states[FAILED], was_done)
-        sums = [self.mine(select(func.count(Image.id)), workspace).where(each).scalar_subquery() for each in conditions]
+        sums = [
+            self.in_workspace(select(func.count(Image.id)), workspace).where(each).scalar_subquery()
+            for each in conditions
+        ]
         return Counts(*db.session.execute(select(*sums)).one())
 
     def causes(self, workspace: Workspace) -> list[Cause]:
-        query = self.failures(select(*self.causes_by, func.count()), workspace).group_by(*self.causes_by)
+        query = self.failures(select(*self.cause_columns, func.count()), workspace).group_by(*self.cause_columns)
         return [Cause(PHOTO, reason, "", number) for reason, number in db.session.execute(query)]
 
     def try_again(self, row: Image) -> None:
@@ -75,5 +78,5 @@ def file_names(workspace: Workspace, image_ids: Collection[int | str]) -> dict[i
     """Map image ids to file names; images of other workspaces are absent."""
     if not image_ids:
         return {}
-    named = Photos().mine(select(Image.id, Image.file_name), workspace).where(Image.id.in_(image_ids))
+    named = Photos().in_workspace(select(Image.id, Image.file_name), workspace).where(Image.id.in_(image_ids))
     return {row.id: row.file_name for row in db.session.execute(named)}

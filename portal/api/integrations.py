@@ -131,7 +131,7 @@ def switch(path: ProviderPath, body: SwitchBody) -> Response:
     Once it is disabled, no new images are queued, existing CDN URLs remain valid, and listings return their original
     PMS URLs.
     """
-    switched = integrations.switch(auth.workspace(), path.provider, enabled=body.enable_images_cdn)
+    switched = integrations.switch_image_cdn(auth.workspace(), path.provider, enabled=body.enable_images_cdn)
     return answer(_definition(switched))
 
 

@@ -20,9 +20,9 @@ IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thum
 LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
     rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
 )
-PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # returns whether a row names a key of this shape
-    IMAGE_KEY: renditions.is_named,
-    LISTING_KEY: catalogue.is_named,
+PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # returns whether a row refers to a key of this shape
+    IMAGE_KEY: renditions.is_referenced,
+    LISTING_KEY: catalogue.is_referenced,
 }
 MAX_WIDTH_PX = 100_000
 PROVISIONAL = "public, max-age=60"  # a better rendition is being made
@@ -51,8 +51,8 @@ def stored(key: str) -> Response:
 
     The row is checked each time, so a deleted image stops resolving immediately.
     """
-    for pattern, is_named in PUBLISHED.items():
-        if pattern.fullmatch(key) and is_named(key):
+    for pattern, is_referenced in PUBLISHED.items():
+        if pattern.fullmatch(key) and is_referenced(key):
             return _answer(key, type_of(key), varies=False)
     raise NotFound("There is no such photo.")
 

@@ -54,7 +54,7 @@ def forget_imports() -> int:
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
-def named_in_uploads(keys: Sequence[str]) -> set[str]:
+def referenced_upload_keys(keys: Sequence[str]) -> set[str]:
     """Return those of the keys that are originals, of deleted images too, or of uploads that may be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
     awaited = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
@@ -68,7 +68,7 @@ def used_uploads(keys: Sequence[str]) -> set[str]:
     return set(db.session.scalars(used))
 
 
-def named_in_cdn(keys: Sequence[str]) -> set[str]:
+def referenced_cdn_keys(keys: Sequence[str]) -> set[str]:
     """Return those of the keys that are variants or renditions."""
     images = select(Image.large_key, Image.thumb_key).where(or_(Image.large_key.in_(keys), Image.thumb_key.in_(keys)))
     variants = {key for row in db.session.execute(images) for key in row}

@@ -67,8 +67,8 @@ def find(workspace: Workspace, uuid: str) -> Listing:
     return listing
 
 
-def hold(listing: Listing) -> bool:
-    """Lock a listing; return False if it, or its account, has been removed meanwhile."""
+def lock_if_present(listing: Listing) -> bool:
+    """Lock a listing; return False if it or its account was removed meanwhile."""
     return lock(listing) and db.session.scalar(select(Listing.id).where(Listing.id == listing.id)) is not None
 
 
@@ -104,16 +104,16 @@ def find_image(listing: Listing, uuid: str) -> ListingImage:
     return image
 
 
-def is_named(key: str) -> bool:
-    """Return whether a row names this object of the CDN bucket: removed listings go dark immediately."""
+def is_referenced(key: str) -> bool:
+    """Return whether a row refers to this CDN object; copies of removed listings are hidden immediately."""
     query = select(ListingImage.id).join(ListingImage.listing)
-    is_named = db.session.scalar(query.where(ListingImage.key == key).limit(1)) is not None
+    is_found = db.session.scalar(query.where(ListingImage.key == key).limit(1)) is not None
     release()  # hold no database connection while the bytes are sent
-    return is_named
+    return is_found
 
 
-def named_in_cdn(keys: Sequence[str]) -> set[str]:
-    """Return the keys that a row names; the others are orphans."""
+def referenced_cdn_keys(keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that a row refers to; the others are orphans."""
     query = select(ListingImage.key).where(ListingImage.key.in_(keys))
     return {key for key in db.session.scalars(query) if key}
 

@@ -36,9 +36,9 @@ def refresh(listing_ids: Sequence[int]) -> None:
     image = ListingImage
     statement = update(Listing).where(Listing.id.in_(listing_ids))
     statement = statement.values(
-        copied=_number(image.failure_reason.is_(None) & image.key.is_not(None)),
-        failed=_number(image.failure_reason.is_not(None)),
-        waiting=_number(image.failure_reason.is_(None) & image.key.is_(None)),
+        copied=_count(image.failure_reason.is_(None) & image.key.is_not(None)),
+        failed=_count(image.failure_reason.is_not(None)),
+        waiting=_count(image.failure_reason.is_(None) & image.key.is_(None)),
         updated_at=Listing.updated_at,  # overrides onupdate: the listing itself did not change
     )
     db.session.execute(statement.execution_options(synchronize_session=False))
@@ -59,14 +59,15 @@ def waiting(account: IntegrationAccount) -> int:
     return int(db.session.scalar(query.where(Listing.account_id == account.id)) or 0)
 
 
-def together(each: Sequence[Counts]) -> Counts:
-    return Counts(*map(sum, zip(*each, strict=True))) if each else Counts()
+def total(counts: Sequence[Counts]) -> Counts:
+    """Add up the counts of several accounts."""
+    return Counts(*map(sum, zip(*counts, strict=True))) if counts else Counts()
 
 
 def _sum(number: SQLColumnExpression[int]) -> ColumnElement[int]:
     return func.coalesce(func.sum(number), 0)
 
 
-def _number(condition: ColumnElement[bool]) -> ScalarSelect[int]:
+def _count(condition: ColumnElement[bool]) -> ScalarSelect[int]:
     current = select(func.count()).where(ListingImage.listing_id == Listing.id, ListingImage.superseded_at.is_(None))
     return current.where(condition).scalar_subquery()

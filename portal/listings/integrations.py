@@ -27,12 +27,12 @@ def definitions(workspace: Workspace) -> list[IntegrationDefinition]:
     return list(db.session.scalars(query.order_by(IntegrationDefinition.provider)))
 
 
-def switch(workspace: Workspace, provider: str, *, enabled: bool) -> IntegrationDefinition:
+def switch_image_cdn(workspace: Workspace, provider: str, *, enabled: bool) -> IntegrationDefinition:
     """Switch a provider's Image CDN on or off. Raises NotFound for an unknown provider.
 
     Image CDN contract, "Enabling Image CDN" and "Disabling Image CDN". While it is off, nothing is fetched and reads
     return the PMS's own URLs. Switching it on makes existing copies visible immediately and starts a sync that finds
-    the rest. No picture's row is written, however many there are: see `copies.selection`.
+    the rest. No ListingImage is written, however many there are: see `copies.selection`.
     """
     definition = _definition(workspace, providers.find(provider))
     with work() as w:
@@ -42,7 +42,7 @@ def switch(workspace: Workspace, provider: str, *, enabled: bool) -> Integration
             if enabled:
                 w.enqueue(jobs.image_cdn_upload())
                 for account in accounts(definition):
-                    if _hold(account):  # it may have been removed, or its sync may have started
+                    if _lock_if_present(account):  # it may have been removed, or its sync may have started
                         _start_sync(w, account)
     return definition
 
@@ -52,14 +52,14 @@ def connect(
 ) -> IntegrationAccount:
     """Add an account and start its first sync. Raises NotFound for an unknown provider, Invalid, Conflict."""
     adapter = providers.find(provider)
-    checked, name = providers.checked(adapter, credentials), _name(adapter, name)
+    validated, name = providers.validated(adapter, credentials), _name(adapter, name)
     definition = _definition(workspace, adapter)
     with work() as w:
         lock(definition)
         if len(accounts(definition)) >= MAX_ACCOUNTS:
             raise Conflict(f"A provider can have at most {MAX_ACCOUNTS} accounts.", code="too_many_accounts")
         account = IntegrationAccount(definition_id=definition.id, name=name)
-        _set_credentials(account, definition, adapter, checked)
+        _set_credentials(account, definition, adapter, validated)
         db.session.add(account)
         w.enqueue(jobs.sync_listings())
     return account
@@ -68,19 +68,19 @@ def connect(
 def change(
     account: IntegrationAccount, *, name: str | None = None, credentials: Mapping[str, str] | None = None
 ) -> IntegrationAccount:
-    """Change the given values. Credentials that are not given keep their value; blank ones are removed.
+    """Change an account's name or credentials. Credentials left out keep their value; blank ones are removed.
 
     New credentials discard the token and start a sync. If they belong to another account at the PMS, that account's
     listings replace the present ones. Raises Invalid, Conflict, NotFound.
     """
     definition, adapter = account.definition, providers.ALL[account.definition.provider]
     with work() as w:
-        if not lock(definition) or not _hold(account):  # the same order as a sync, against deadlocks
+        if not lock(definition) or not _lock_if_present(account):  # the same order as a sync, against deadlocks
             raise NotFound("There is no such account.", code="account_not_found")
         if name is not None:
             account.name = _name(adapter, name)
         if credentials is not None:
-            _set_credentials(account, definition, adapter, _merged(account, adapter, credentials))
+            _set_credentials(account, definition, adapter, _merge(account, adapter, credentials))
             sync.restart(w, account)
     return account
 
@@ -136,7 +136,7 @@ def find_account(workspace: Workspace, uuid: str, provider: str | None = None) -
 def sync_now(account: IntegrationAccount) -> IntegrationAccount:
     """Start a sync of an account now, unless one is running. Raises NotFound if the account is gone."""
     with work() as w:
-        if not _hold(account):
+        if not _lock_if_present(account):
             raise NotFound("There is no such account.", code="account_not_found")
         _start_sync(w, account)
     return account
@@ -147,8 +147,8 @@ def is_syncing(account: IntegrationAccount) -> bool:
     return account.started_at is not None or (account.next_at is not None and account.next_at <= now())
 
 
-def _hold(account: IntegrationAccount) -> bool:
-    """Lock an account; return False if it has been removed meanwhile."""
+def _lock_if_present(account: IntegrationAccount) -> bool:
+    """Lock an account; return False if it was removed meanwhile."""
     return lock(account) and account.removed_at is None
 
 
@@ -186,29 +186,30 @@ def _name(provider: Provider, text: str) -> str:
 
 
 def _set_credentials(
-    account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, checked: Mapping[str, str]
+    account: IntegrationAccount, definition: IntegrationDefinition, provider: Provider, validated: Mapping[str, str]
 ) -> None:
     """Set an account's credentials and clear its token and errors. Raises Conflict if another account has them."""
-    serialized = json.dumps(checked, sort_keys=True)
+    serialized = json.dumps(validated, sort_keys=True)
     if any(other.credentials == serialized for other in accounts(definition) if other is not account):
         raise Conflict("This account is already connected.", code="connected_already")
     account.credentials, account.token = serialized, None
-    account.host = (_origin(provider, checked)[1] or provider.key)[:255]
+    account.host = (_origin(provider, validated)[1] or provider.key)[:255]
     account.error, account.failures = None, 0
 
 
-def _merged(account: IntegrationAccount, provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
-    """Merge the given credentials into the present ones. Raises Invalid if a kept secret would go to a new address.
+def _merge(account: IntegrationAccount, provider: Provider, changes: Mapping[str, str]) -> dict[str, str]:
+    """Merge changed credentials into the present ones. Raises Invalid if a kept secret would go to a new address.
 
     Otherwise anyone allowed to change the address could capture secrets that the portal never reveals.
     """
     before = _credentials(account)
-    checked = providers.checked(provider, {**before, **given})
-    kept = [field.name for field in provider.fields if field.is_secret and field.name in checked.keys() - given.keys()]
-    if kept and _origin(provider, before) != _origin(provider, checked):
+    validated = providers.validated(provider, {**before, **changes})
+    kept_names = validated.keys() - changes.keys()
+    kept = [field.name for field in provider.fields if field.is_secret and field.name in kept_names]
+    if kept and _origin(provider, before) != _origin(provider, validated):
         again = "Enter it again: the address has changed."
         raise Invalid(again, code="fields", details=dict.fromkeys(kept, again))
-    return checked
+    return validated
 
 
 def _credentials(account: IntegrationAccount) -> dict[str, str]:

@@ -52,7 +52,7 @@ class IntegrationAccount(Base):
     definition_id: Mapped[int | None] = mapped_column(
         ForeignKey("integration_definition.id", ondelete="CASCADE"), index=True
     )
-    removed_at: Mapped[Moment | None] = mapped_column(index=True)  # hides the account and its listings
+    removed_at: Mapped[Moment | None] = mapped_column(index=True)  # if set, the account and its listings are hidden
     name: Mapped[str] = mapped_column(String(120))
     # Deferred, so that loading an account doesn't decrypt its secrets
     credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: SECRET_KEY has changed
@@ -62,7 +62,8 @@ class IntegrationAccount(Base):
     syncing_until: Mapped[Moment | None]  # lease of the worker that fetches a page
     started_at: Mapped[Moment | None]  # of the running sync; None between syncs
     cursor: Mapped[str | None] = mapped_column(String(500))  # of the next page
-    has_begun_anew: Mapped[bool] = mapped_column(default=False)  # the PMS rejected a cursor; the second time fails
+    # The PMS rejected a cursor and the sync started over; the second time it fails
+    has_restarted: Mapped[bool] = mapped_column("has_begun_anew", default=False)
     passes: Mapped[int] = mapped_column(default=0, server_default="0")  # completed in the running or last sync
     pages: Mapped[int] = mapped_column(default=0)  # stored in the running or last sync
     found: Mapped[int] = mapped_column(default=0)  # distinct listings on these pages
@@ -73,14 +74,14 @@ class IntegrationAccount(Base):
     failures: Mapped[int] = mapped_column(default=0)  # consecutive failed syncs
     synced_at: Mapped[Moment | None]  # end of the last complete sync
     error: Mapped[str | None] = mapped_column(String(300))  # why the last sync failed
-    note: Mapped[str | None] = mapped_column(String(300))  # an oddity in its data, for people
+    note: Mapped[str | None] = mapped_column(String(300))  # a sentence for people: an oddity in its data
     created_at: Mapped[Moment] = mapped_column(default=now)
 
     definition: Mapped[IntegrationDefinition] = relationship(lazy="joined", innerjoin=True)
 
 
 class SyncPage(Base):
-    """The listings on a page of the running sync. Once the sync is complete, listings on no page are missing."""
+    """The listings on a page of the running sync. When the sync is complete, listings on no page are missing."""
 
     __tablename__ = "sync_page"
 
@@ -114,11 +115,11 @@ class Listing(Base):
     copied: Mapped[int] = mapped_column(default=0)  # pictures; cached, see portal/listings/counts.py
     failed: Mapped[int] = mapped_column(default=0)
     waiting: Mapped[int] = mapped_column(default=0)
-    missing_since: Mapped[Moment | None]  # since a complete sync missed it; the second miss removes it
-    has_news: Mapped[bool] = mapped_column(default=False)  # copies changed since the last event
+    missing_since: Mapped[Moment | None]  # since a complete sync did not see it; the second one in a row removes it
+    has_new_copies: Mapped[bool] = mapped_column("has_news", default=False)  # since the last event
     copied_at: Mapped[Moment | None]  # of that event: when the last new picture was copied
     property_id: Mapped[int | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"), index=True)
-    # Lease of the import of its pictures into that property
+    # Lease of the call that imports its pictures into that property
     creating_until: Mapped[Moment | None] = mapped_column("adopting_until")
     created_at: Mapped[Moment] = mapped_column(default=now)
     updated_at: Mapped[Moment] = mapped_column(default=now, onupdate=now)
@@ -179,10 +180,10 @@ WITH_REMOVED = {"with_removed": True}
 """Execution options of a query that includes removed accounts and their listings."""
 
 _accounts = IntegrationAccount.__table__
-_ACCOUNT_IS_THERE = with_loader_criteria(
+_ACCOUNT_NOT_REMOVED = with_loader_criteria(
     IntegrationAccount, IntegrationAccount.removed_at.is_(None), include_aliases=True
 )
-_LISTING_IS_THERE = with_loader_criteria(
+_LISTING_NOT_REMOVED = with_loader_criteria(
     Listing,
     lambda listing: listing.account_id.not_in(select(_accounts.c.id).where(_accounts.c.removed_at.is_not(None))),
     include_aliases=True,
@@ -190,17 +191,17 @@ _LISTING_IS_THERE = with_loader_criteria(
 
 
 @event.listens_for(Session, "do_orm_execute")
-def _hide_what_was_removed(state: ORMExecuteState) -> None:
-    """Hide removed accounts and their listings from every SELECT on one of _OURS, unless WITH_REMOVED.
+def _hide_removed(state: ORMExecuteState) -> None:
+    """Hide removed accounts and their listings from every SELECT on one of _MODELS, unless WITH_REMOVED is set.
 
-    A SELECT that starts from another table, and each part of a UNION, must filter for itself.
+    A SELECT that starts from another table, and each part of a UNION, must filter explicitly.
     """
-    is_ours = state.bind_mapper is not None and state.bind_mapper.class_ in _OURS
-    if is_ours and state.is_select and not state.is_column_load and "with_removed" not in state.execution_options:
-        state.statement = state.statement.options(_ACCOUNT_IS_THERE, _LISTING_IS_THERE)
+    is_own_model = state.bind_mapper is not None and state.bind_mapper.class_ in _MODELS
+    if is_own_model and state.is_select and not state.is_column_load and "with_removed" not in state.execution_options:
+        state.statement = state.statement.options(_ACCOUNT_NOT_REMOVED, _LISTING_NOT_REMOVED)
 
 
-_OURS = (IntegrationDefinition, IntegrationAccount, Listing, ListingImage)
+_MODELS = (IntegrationDefinition, IntegrationAccount, Listing, ListingImage)
 
 
 def prefix_of(workspace_uuid: UUID, listing_uuid: UUID) -> str:

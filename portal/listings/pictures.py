@@ -8,10 +8,10 @@ from portal.listings.catalogue import WAITING
 from portal.listings.models import Listing, ListingImage
 from portal.listings.sync import detection
 
-OFF = "off"  # a state besides an image's own: the Image CDN is switched off
+OFF = "off"  # a further state: the Image CDN is switched off
 
 
-class Row(NamedTuple):
+class PictureRow(NamedTuple):
     """A picture, and its ListingImage if there is one yet."""
 
     type: str
@@ -22,20 +22,23 @@ class Row(NamedTuple):
     image: ListingImage | None
 
 
-def rows(listing: Listing, images: Sequence[ListingImage]) -> list[Row]:
+def rows(listing: Listing, images: Sequence[ListingImage]) -> list[PictureRow]:
     """Return a row for the thumbnail and each gallery picture, in order, with its entry in `images`."""
     records = {(image.type, image.url_sha256): image for image in images if image.superseded_at is None}
     is_on = listing.account.definition.enable_images_cdn
-    texts = {picture["url"]: picture["description"] for picture in listing.pictures}
+    texts = {entry["url"]: entry["description"] for entry in listing.pictures}
     found = []
-    for wanted in detection.wanted(listing):
-        image = records.get((wanted.type, detection.url_sha256(wanted.url)))
+    for picture in detection.listed_pictures(listing):
+        image = records.get((picture.type, detection.url_sha256(picture.url)))
         state = OFF if not is_on else catalogue.state_of(image) if image else WAITING
-        found.append(Row(wanted.type, wanted.position, wanted.url, texts.get(wanted.url, ""), state, image))
+        found.append(PictureRow(picture.type, picture.position, picture.url, texts.get(picture.url, ""), state, image))
     return found
 
 
-def former(images: Sequence[ListingImage]) -> list[Row]:
+def superseded_rows(images: Sequence[ListingImage]) -> list[PictureRow]:
     """Return a row for each image that the PMS no longer lists."""
-    gone = [image for image in images if image.superseded_at]
-    return [Row(image.type, image.position, image.original_url, "", catalogue.state_of(image), image) for image in gone]
+    superseded = [image for image in images if image.superseded_at]
+    return [
+        PictureRow(image.type, image.position, image.original_url, "", catalogue.state_of(image), image)
+        for image in superseded
+    ]

@@ -14,7 +14,7 @@ from portal.work import Work, held, lock, quietly, work
 
 CLEAR_FOR_S = 10  # imports share this queue
 BATCH = 500
-CLEARED_TOGETHER = 50  # listings a transaction, usually with a few thousand pictures at most
+CLEAR_BATCH = 50  # listings per transaction, usually with a few thousand pictures at most
 SUPERSEDED_KEPT = timedelta(days=30)  # copies of pictures that the PMS no longer lists
 
 
@@ -44,9 +44,9 @@ def remove_missing(w: Work, account: IntegrationAccount) -> None:
     gone = [row.id for row in unseen if row.missing_since is not None]
     marked = [row.id for row in unseen if row.missing_since is None]
     if gone:
-        _hand_over(w, account, gone)
+        _move_to_removed_account(w, account, gone)
     for ids in _batches(marked):
-        _hold(ids)
+        _lock_listings(ids)
         db.session.execute(update(Listing).where(Listing.id.in_(ids)).values(missing_since=now()))
 
 
@@ -56,8 +56,8 @@ def clear_leftovers() -> int:
     Small batches let other writers in between; the time limit keeps imports from queueing behind thousands of listings.
     """
     end, count = time.monotonic() + CLEAR_FOR_S, 0
-    while account_id := db.session.scalar(_removed()):
-        count += _clear_some(account_id)
+    while account_id := db.session.scalar(_removed_account()):
+        count += _clear_batch(account_id)
         if time.monotonic() > end:
             quietly(jobs.enqueue, jobs.clear_leftovers())
             break
@@ -67,12 +67,15 @@ def clear_leftovers() -> int:
 
 def enqueue_missing() -> None:
     """Enqueue the cleanup job if a removed account still has rows."""
-    if db.session.scalar(_removed()):
+    if db.session.scalar(_removed_account()):
         jobs.enqueue_missing([jobs.clear_leftovers()])
 
 
-def forget_superseded() -> int:
-    """Drop copies of pictures that the PMS has not listed for SUPERSEDED_KEPT, but keep their rows. Runs nightly."""
+def drop_superseded_copies() -> int:
+    """Drop copies of pictures that the PMS has not listed for SUPERSEDED_KEPT, but keep their rows.
+
+    Runs nightly. Returns how many rows lost their copy.
+    """
     count = 0
     old = select(ListingImage).where(
         ListingImage.superseded_at < now() - SUPERSEDED_KEPT, ListingImage.key.is_not(None)
@@ -91,7 +94,7 @@ def forget_superseded() -> int:
             return count
 
 
-def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
+def _move_to_removed_account(w: Work, account: IntegrationAccount, listing_ids: Sequence[int]) -> None:
     """Move listings to a removed account, so that the cleanup job deletes them: there may be thousands."""
     removed = IntegrationAccount(
         definition_id=account.definition_id, name=account.name, host=account.host, next_at=None, removed_at=now()
@@ -99,33 +102,32 @@ def _hand_over(w: Work, account: IntegrationAccount, listing_ids: Sequence[int])
     db.session.add(removed)
     db.session.flush()
     for ids in _batches(listing_ids):
-        _hold(ids)
+        _lock_listings(ids)
         db.session.execute(update(Listing).where(Listing.id.in_(ids)).values(account_id=removed.id))
     w.enqueue(jobs.clear_leftovers())
 
 
-def _hold(listing_ids: Sequence[int]) -> None:
+def _lock_listings(listing_ids: Sequence[int]) -> None:
     """Lock listings by ascending id, the order that every transaction uses."""
     query = select(Listing.id).where(Listing.id.in_(listing_ids)).order_by(Listing.id)
     db.session.scalars(held(query, Listing)).all()
 
 
-def _removed() -> Select[int]:
+def _removed_account() -> Select[int]:
     removed = select(IntegrationAccount.id).where(IntegrationAccount.removed_at.is_not(None)).limit(1)
     return removed.execution_options(**WITH_REMOVED)
 
 
-def _clear_some(account_id: int) -> int:
+def _clear_batch(account_id: int) -> int:
     """Delete a batch of a removed account's listings and their copies, and the account itself after the last one."""
-    batch = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEARED_TOGETHER)
+    batch = select(Listing.id).where(Listing.account_id == account_id).order_by(Listing.id).limit(CLEAR_BATCH)
     with work() as w:
         ids = list(db.session.scalars(held(batch, Listing).execution_options(**WITH_REMOVED)))
         copies = select(ListingImage.key).where(ListingImage.listing_id.in_(ids), ListingImage.key.is_not(None))
         w.drop(storage.cdn, *set(db.session.scalars(copies)))
         db.session.execute(delete(Listing).where(Listing.id.in_(ids)))
-        empty = ~exists().where(
-            Listing.account_id == account_id
-        )  # a transaction that held the lock may have added some
+        # A transaction that held the lock may have added listings
+        empty = ~exists().where(Listing.account_id == account_id)
         db.session.execute(delete(IntegrationAccount).where(IntegrationAccount.id == account_id, empty))
     return len(ids)
 

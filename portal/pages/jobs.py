@@ -100,7 +100,7 @@ def _seen() -> dict[str, object]:
     page = activity.page(workspace, limit=PAGE, **here)
     return {
         "counts": activity.counts(workspace),
-        "a_minute": activity.a_minute(workspace),
+        "jobs_per_minute": activity.jobs_per_minute(workspace),
         "causes": activity.causes(workspace) if here["state"] == FAILED else [],
         "workers": _workers(workspace),
         "warning": _warning(),

@@ -58,7 +58,7 @@ class Card:
 
     @cached_property
     def counts(self) -> Counts:
-        return counts.together([self.counts_by_account.get(account.id, Counts()) for account in self.accounts])
+        return counts.total([self.counts_by_account.get(account.id, Counts()) for account in self.accounts])
 
     @property
     def progress(self) -> float | None:
@@ -89,7 +89,7 @@ def switch(provider: str) -> ResponseReturnValue:
     """Switch a provider's Image CDN on or off."""
     definition = integrations.find_definition(current_user().workspace, provider)
     is_on, name = request.form.get("on") == "1", providers.ALL[definition.provider].name
-    integrations.switch(current_user().workspace, definition.provider, enabled=is_on)
+    integrations.switch_image_cdn(current_user().workspace, definition.provider, enabled=is_on)
     if is_on:
         return _back(
             f"The Image CDN is on. Existing copies of {name}’s pictures are used now; the rest are being copied."
@@ -127,8 +127,8 @@ def _seen() -> dict[str, object]:
     return {
         "cards": cards,
         "shown": shown,
-        "all": counts.together([card.counts for card in wanted]),
-        "on": counts.together(
+        "all": counts.total([card.counts for card in wanted]),
+        "on": counts.total(
             [card.counts for card in wanted if card.is_on]
         ),  # states are shown only while the Image CDN is on
         "listings": page.items,

@@ -13,7 +13,7 @@ from portal.errors import OverQuota, demand_known
 from portal.listings import catalogue, copies, pictures, providers
 from portal.listings.catalogue import FAILED, STATES, WAITING
 from portal.listings.models import Listing, ListingImage
-from portal.listings.pictures import Row
+from portal.listings.pictures import PictureRow
 from portal.listings.substitution import cdn_url
 from portal.pages import live
 from portal.pages.htmx import request
@@ -90,7 +90,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
         "rows": shown,
         "focused": next((row for row in _nearest(rows, tried) if row in shown), None),
         "counts": counts,
-        "former": pictures.former(images),
+        "former": pictures.superseded_rows(images),
         "copied": copied,
         "original_bytes": sum(image.original_bytes or 0 for image in copied),
         "delivered_bytes": sum(image.delivered_bytes or 0 for image in copied),
@@ -101,7 +101,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
     }
 
 
-def _nearest(rows: list[Row], image: ListingImage | None) -> list[Row]:
+def _nearest(rows: list[PictureRow], image: ListingImage | None) -> list[PictureRow]:
     """Return an image's row and those after it, then those before it, nearest first; nothing if it has no row."""
     place = next((n for n, row in enumerate(rows) if image and row.image is image), len(rows))
     return [*rows[place:], *rows[:place][::-1]] if place < len(rows) else []

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from portal import activity
-from portal.activity.shapes import CONCERNS_FOR, DONE_SINCE
+from portal.activity.shapes import DONE_SINCE, FAILURES_LISTED_FOR
 from portal.activity.variants import RUNS_AT_MOST
 from portal.db import db, now
 from portal.errors import Invalid, NotFound
@@ -98,7 +98,7 @@ def test_an_unknown_state_or_cursor_is_refused(alice: Person) -> None:
 def test_reasons_are_counted_with_the_most_frequent_first(alice: Person, home: Property) -> None:
     for reason in ("Too wide.", "Damaged.", "Damaged."):
         failed(photo_in(home), reason)
-    assert [(cause.reason, cause.jobs) for cause in activity.causes(alice.workspace)] == [
+    assert [(cause.reason, cause.failures) for cause in activity.causes(alice.workspace)] == [
         ("Damaged.", 2),
         ("Too wide.", 1),
     ]
@@ -111,7 +111,7 @@ def test_jobs_are_counted_by_the_minute(alice: Person, home: Property) -> None:
     this_minute = now().replace(second=0, microsecond=0)
     for image, minutes in zip(images, (0, 0, 1, 59, 60, 61), strict=True):
         ready(image, this_minute - timedelta(minutes=minutes))
-    counted = activity.a_minute(alice.workspace)
+    counted = activity.jobs_per_minute(alice.workspace)
     assert len(counted) == 60
     assert (counted[-1], counted[-2], counted[0], sum(counted)) == (2, 1, 1, 4)
 
@@ -124,7 +124,7 @@ def test_charlie_sees_none_of_alices_jobs(alice: Person, charlie: Person, home: 
     assert activity.page(charlie.workspace, search=str(image.uuid)).items == []
     assert activity.causes(charlie.workspace) == []
     assert not activity.has_failed(charlie.workspace)
-    assert sum(activity.a_minute(charlie.workspace)) == 0
+    assert sum(activity.jobs_per_minute(charlie.workspace)) == 0
     assert activity.file_names(charlie.workspace, [image.id]) == {}
     with pytest.raises(NotFound):
         activity.find(charlie.workspace, str(image.uuid))
@@ -150,7 +150,7 @@ def test_the_number_of_statements_does_not_grow_with_the_jobs(alice: Person, hom
         for job in activity.page(alice.workspace).items:
             assert job.row.property.workspace.name
         activity.counts(alice.workspace)
-        activity.a_minute(alice.workspace)
+        activity.jobs_per_minute(alice.workspace)
         activity.causes(alice.workspace)
         usage(alice.workspace)
         event.remove(db.engine, "before_cursor_execute", note)
@@ -192,7 +192,7 @@ def test_an_import_has_one_state_derived_from_its_items(alice: Person, home: Pro
         imports.items(jobs[0])[0].fetching_until = now() + timedelta(minutes=1)
     finish(jobs[2], READY, FAILED)
     finish(jobs[3], READY, READY)
-    finish(jobs[4], FAILED, FAILED, at=now() - CONCERNS_FOR)
+    finish(jobs[4], FAILED, FAILED, at=now() - FAILURES_LISTED_FOR)
     assert activity.counts(alice.workspace) == (1, 1, 1, 1)
     shown = activity.page(alice.workspace, kind="imports").items
     assert [job.state for job in shown[::-1]] == ["running", "waiting", "failed", "done", "done"]
@@ -211,7 +211,7 @@ def test_a_duplicate_url_is_no_failure(alice: Person, home: Property) -> None:
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_deliveries_are_jobs_until_they_arrive(alice: Person) -> None:
     tried(alice, "pending", "delivered", "failed")
-    tried(alice, "failed", at=now() - CONCERNS_FOR)
+    tried(alice, "failed", at=now() - FAILURES_LISTED_FOR)
     assert activity.counts(alice.workspace) == (0, 1, 1, 0)
     assert [job.state for job in activity.page(alice.workspace).items] == ["failed", "waiting"]
     assert activity.page(alice.workspace, state="done").items == []
@@ -250,6 +250,6 @@ def test_pages_hold_jobs_of_all_kinds_once_newest_first(alice: Person, home: Pro
 def test_nothing_is_resent_to_disabled_webhooks(alice: Person) -> None:
     (one,) = tried(alice, "failed")
     endpoints.update(db.session.get_one(Endpoint, one.endpoint_id), enabled=False)
-    assert [cause.may_run for cause in activity.causes(alice.workspace)] == [False]
+    assert [cause.can_retry for cause in activity.causes(alice.workspace)] == [False]
     activity.try_all_again(alice.workspace)
     assert one.state == "failed"

@@ -66,7 +66,7 @@ def test_a_listing_is_no_job_while_the_image_cdn_is_off(alice: Person) -> None:
     account = rows.account_of(alice.workspace)
     for state in (COPIED, WAITING, FAILED, BUSY):
         rows.listing_of(account, state)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     assert shown(alice) == []
     assert activity.counts(alice.workspace) == (0, 0, 0, 0)
     assert not activity.has_failed(alice.workspace)
@@ -99,9 +99,9 @@ def test_listings_are_counted_in_the_minute_of_their_last_picture(alice: Person,
     with work():
         for listing, minutes in zip(listings, (0, 0, 1, 61), strict=True):
             listing.copied_at = now() - timedelta(minutes=minutes)
-    assert activity.a_minute(alice.workspace)[-2:] == [1, 2]
-    assert sum(activity.a_minute(alice.workspace)) == 3
-    assert sum(activity.a_minute(charlie.workspace)) == 0
+    assert activity.jobs_per_minute(alice.workspace)[-2:] == [1, 2]
+    assert sum(activity.jobs_per_minute(alice.workspace)) == 3
+    assert sum(activity.jobs_per_minute(charlie.workspace)) == 0
 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
@@ -131,7 +131,7 @@ def test_causes_are_pictures_by_host_and_reason(alice: Person, charlie: Person) 
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_many_pictures_are_retried_in_batches(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "TOGETHER", 2)
+    monkeypatch.setattr(tasks, "RESET_BATCH", 2)
     account = rows.account_of(alice.workspace)
     rows.listing_of(account, FAILED, COPIED, FAILED, FAILED)
     rows.listing_of(account, FAILED, FAILED)
@@ -211,8 +211,8 @@ def test_a_failed_listing_is_done_once_its_pictures_are_copied(alice: Person, pm
     db.session.rollback()
     assert [state for _, state in shown(alice)] == ["done", "failed", "done"]
     (cause,) = activity.causes(alice.workspace)
-    assert (cause.place, cause.jobs) == (pms.url.partition("://")[2], 1)
-    assert sum(activity.a_minute(alice.workspace)) == 3, "one of the listings with a failed picture"
+    assert (cause.destination, cause.failures) == (pms.url.partition("://")[2], 1)
+    assert sum(activity.jobs_per_minute(alice.workspace)) == 3, "one of the listings with a failed picture"
     activity.try_all_again(alice.workspace, cause)
     copies.run()
     db.session.rollback()

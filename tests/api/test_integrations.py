@@ -12,7 +12,7 @@ from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import jobs
 from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, IntegrationDefinition
-from portal.listings.providers.normal import DISAGREES
+from portal.listings.providers.normalize import DISAGREES
 from tests.factories import Person
 from tests.listings import stays
 

@@ -47,7 +47,7 @@ def test_a_new_workspace_has_no_listings(alice: Person) -> None:
 
 def test_a_listing_is_as_the_pms_describes_it(alice: Person, account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     (listing, *others) = alice.api("GET", PATH).json["listings"]
     assert len(others) == 2
     assert list(listing) == FIELDS

@@ -144,7 +144,7 @@ def _measure(title: str, workspace: Workspace) -> None:
     asked: dict[str, Callable[[], Any]] = {
         "has_failed": lambda: activity.has_failed(workspace),
         "counts": lambda: activity.counts(workspace),
-        "a_minute": lambda: activity.a_minute(workspace),
+        "jobs_per_minute": lambda: activity.jobs_per_minute(workspace),
         "page": lambda: activity.page(workspace).items,
         **{
             f"page, {state}": lambda state=state: activity.page(workspace, state=state).items

@@ -217,7 +217,7 @@ def measure(database: str, size: int) -> dict[str, str]:
     found: dict[str, str] = {}
     with installation(database) as app:
         alice = factories.person(app, "Alma Stays", "alice@alma.example", admin=True, plan="unmeasured")
-        integrations.switch(alice.workspace, "MANY", enabled=True)
+        integrations.switch_image_cdn(alice.workspace, "MANY", enabled=True)
         account = integrations.connect(alice.workspace, "MANY", {"listings": str(size)})
         for name in ("first sync", "sync without a change"):
             before = forget_peak()
@@ -237,7 +237,7 @@ def measure(database: str, size: int) -> dict[str, str]:
         found[f"page of {PER_ANSWER}, on : off"] = f"{shown['on'][0] / shown['off'][0]:.2f}"
         integrations_set(enabled=True)
         for enabled in (False, True):
-            switch = partial(integrations.switch, alice.workspace, "MANY", enabled=enabled)
+            switch = partial(integrations.switch_image_cdn, alice.workspace, "MANY", enabled=enabled)
             _, wall = timed(switch)
             found[f"switch {'on' if enabled else 'off'}, clock s"] = f"{wall:.2f}"
         _, wall = timed(lambda: removal.remove_account(account))

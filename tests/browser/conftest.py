@@ -172,7 +172,7 @@ def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> C
 def pms(app: Flask) -> Iterator[FakeHostaway]:
     """A Hostaway with three listings of four pictures each, and no rate limit."""
     with FakeHostaway() as pms:
-        pms.is_limited, pms.good_after_s = False, 0
+        pms.is_limited, pms.valid_after_s = False, 0
         yield pms
 
 

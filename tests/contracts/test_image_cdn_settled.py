@@ -138,12 +138,12 @@ def test_a_removed_picture_keeps_its_record_and_for_30_days_its_copy(cdn: ImageC
     cdn.cycle()
     assert len(cdn.pictures()) == 3
     assert gone["id"] in [image["id"] for image in cdn.images()]
-    removal.forget_superseded()
+    removal.drop_superseded_copies()
     assert cdn.key(gone["cdnURL"]) in objects()
     with work():
         since = {"superseded_at": now() - timedelta(days=31)}
         db.session.execute(update(ListingImage).where(ListingImage.superseded_at.is_not(None)).values(since))
-    removal.forget_superseded()
+    removal.drop_superseded_copies()
     assert cdn.key(gone["cdnURL"]) not in objects()
     (kept,) = [image for image in cdn.images() if image["id"] == gone["id"]]
     assert (kept["originalURL"], kept["cdnURL"]) == (gone["originalURL"], None)
@@ -209,7 +209,7 @@ def test_a_download_in_progress_when_the_cdn_is_switched_off_is_not_kept(cdn: Im
 def test_copies_do_not_expire(cdn: ImageCdn) -> None:
     stored, url = objects(), cdn.pictures()[1]
     collect_orphans()
-    removal.forget_superseded()
+    removal.drop_superseded_copies()
     removal.clear_leftovers()
     assert objects() == stored
     assert requests.head(url, timeout=30).headers["Cache-Control"] == "public, max-age=31536000, immutable"

@@ -21,7 +21,7 @@ def pms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     Without waiting: it has no rate limit, and its tokens are valid immediately."""
     monkeypatch.setattr(Hostaway, "limits", ())
     for side in (Hostaway, FakeHostaway):
-        monkeypatch.setattr(side, "good_after_s", 0.0)
+        monkeypatch.setattr(side, "valid_after_s", 0.0)
     listings, pictures = getattr(request.module, "SIZE", (3, 4))
     with FakeHostaway(listings=listings, pictures=pictures) as pms:
         pms.is_limited = False

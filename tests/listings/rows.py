@@ -21,7 +21,7 @@ NOT_FOUND = "PMS image returns 404"
 
 def account_of(workspace: Workspace, name: str = "Alma", *, enabled: bool = True) -> IntegrationAccount:
     """A Hostaway account that is never synced; its last sync was the day before yesterday."""
-    integrations.switch(workspace, "hostaway", enabled=enabled)
+    integrations.switch_image_cdn(workspace, "hostaway", enabled=enabled)
     account = integrations.connect(workspace, "hostaway", {"clientId": name, "clientSecret": "secret"}, name=name)
     with work():
         account.synced_at, account.next_at = now() - timedelta(days=2), now() + timedelta(minutes=15)
@@ -40,7 +40,7 @@ def listing_of(
         lock(account)
         external_id = str(100 + (db.session.scalar(select(func.count(Listing.id))) or 0))
         pictures = tuple(Picture(f"https://{host}/{external_id}/{n}.jpg") for n in range(len(states)))
-        (listing_id,) = upsert.take_in(w, account, [FoundListing(external_id, name, None, pictures)])
+        (listing_id,) = upsert.store_listings(w, account, [FoundListing(external_id, name, None, pictures)])
         for image, state in zip(_images(listing_id), states, strict=False):
             _put(image, state, reason)
         db.session.flush()

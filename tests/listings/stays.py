@@ -38,7 +38,7 @@ NOWHERE = {"clientId": "1", "clientSecret": "secret", "baseUrl": "https://pms.ex
 def connected(workspace: Workspace, pms: FakeHostaway | dict[str, str], *, enabled: bool = True) -> IntegrationAccount:
     """An account of this PMS, signed in already, or one with these credentials at an address that nobody answers;
     not synced yet."""
-    integrations.switch(workspace, "hostaway", enabled=enabled)
+    integrations.switch_image_cdn(workspace, "hostaway", enabled=enabled)
     if isinstance(pms, dict):
         return integrations.connect(workspace, "hostaway", pms)
     account = integrations.connect(workspace, "hostaway", pms.credentials)
@@ -64,7 +64,7 @@ def told(account: IntegrationAccount, count: int = 1, *, pictures: int = 1) -> l
     ]
     with work() as w:
         lock(account)
-        ids = upsert.take_in(w, account, found)
+        ids = upsert.store_listings(w, account, found)
     mine = select(Listing).where(Listing.id.in_(ids)).options(WITH_ACCOUNT)
     return list(db.session.scalars(mine.order_by(Listing.id)))
 
@@ -73,7 +73,7 @@ def listed(
     workspace: Workspace, name: str = "Heron House", *, pictures: int = 2, host: str = "https://pms.example"
 ) -> Listing:
     """A listing without a PMS, its pictures waiting to be copied: in the workspace's first account, made if needed."""
-    definition = integrations.switch(workspace, "hostaway", enabled=True)
+    definition = integrations.switch_image_cdn(workspace, "hostaway", enabled=True)
     accounts = integrations.accounts(definition)
     account = accounts[0] if accounts else integrations.connect(workspace, "hostaway", NOWHERE)
     urls = [f"{host}/{name}/{number}.jpg".replace(" ", "-") for number in range(pictures)]
@@ -191,7 +191,7 @@ def run_due() -> None:
     db.session.rollback()
 
 
-def again_in_s(image: ListingImage) -> float:
+def retry_in_s(image: ListingImage) -> float:
     """Seconds until a picture is fetched again."""
     assert image.next_at
     return (image.next_at - now()).total_seconds()

@@ -83,14 +83,14 @@ def test_answers_to_the_old_credentials_are_discarded(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool
 ) -> None:
     (task,) = tasks._claim(1)
-    found = tasks._ask(task)
+    found = tasks._perform(task)
     assert found.page
     integrations.change(account, credentials=pms.credentials)
     again = tasks._claim(1) if is_under_way else []
     tasks._record([(task, found)])
     db.session.rollback()
     assert (stays.listings(), account.pages) == ([], 0)
-    tasks._record([(one, tasks._ask(one)) for one in again])
+    tasks._record([(one, tasks._perform(one)) for one in again])
     db.session.rollback()
     assert bool(account.token) == is_under_way
 
@@ -98,7 +98,7 @@ def test_answers_to_the_old_credentials_are_discarded(
 def test_a_token_of_the_old_credentials_is_not_kept(alice: Person, pms: FakeHostaway) -> None:
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     (task,) = tasks._claim(1)
-    found = tasks._ask(task)
+    found = tasks._perform(task)
     assert found.token
     integrations.change(account, credentials=pms.credentials)
     tasks._record([(task, found)])

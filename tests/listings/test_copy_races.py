@@ -125,11 +125,11 @@ def test_a_sync_locks_listings_in_the_common_order_whatever_the_pms_sends(
     """Otherwise two transactions could wait for each other."""
     account_id, first, second = account.id, *(listing.id for listing in stays.told(account, 2))
 
-    def take_in() -> None:
+    def upsert_page() -> None:
         with work() as w:
             mine = db.session.get_one(IntegrationAccount, account_id)
             lock(mine)
-            upsert.take_in(w, mine, [FoundListing(external_id, "Again", None, ()) for external_id in ("2", "1")])
+            upsert.store_listings(w, mine, [FoundListing(external_id, "Again", None, ()) for external_id in ("2", "1")])
 
     def hold_the_first() -> None:
         with work():
@@ -139,7 +139,7 @@ def test_a_sync_locks_listings_in_the_common_order_whatever_the_pms_sends(
             db.session.execute(text("SELECT 1 FROM listing WHERE id = :id FOR UPDATE NOWAIT"), {"id": second})
 
     held = threading.Event()
-    assert at_once(lambda do: do(), (hold_the_first,), (lambda: held.wait(20) and take_in(),)) == [None, None]
+    assert at_once(lambda do: do(), (hold_the_first,), (lambda: held.wait(20) and upsert_page(),)) == [None, None]
 
 
 @pytest.mark.parametrize("database", BOTH[1:], indirect=True)
@@ -162,7 +162,7 @@ def test_a_locked_account_does_not_block_changes_of_its_listings(
         with work():
             listing = db.session.get_one(Listing, listing_id)
             lock(listing)
-            listing.has_news = not listing.has_news
+            listing.has_new_copies = not listing.has_new_copies
             db.session.flush()
             counts.refresh([listing_id])
         done.set()

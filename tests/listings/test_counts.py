@@ -83,7 +83,7 @@ def test_a_retried_picture_counts_as_waiting(broken: IntegrationAccount) -> None
 
 
 def test_all_failures_are_retried_only_while_the_switch_is_on(broken: IntegrationAccount, alice: Person) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     before = numbers()
     assert copies.try_all_again(failed_ids()) == 0
     assert numbers() == counted() == before
@@ -110,7 +110,7 @@ def test_listings_are_filtered_by_state(broken: IntegrationAccount, alice: Perso
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == (["1", "3"], ["2"], [])
     copies.try_all_again(failed_ids())
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == (["1", "3"], [], ["2"])
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     assert (shown(COPIED), shown(FAILED), shown(WAITING)) == ([], [], [])
     with pytest.raises(Invalid):
         shown("lost")

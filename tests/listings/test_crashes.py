@@ -40,7 +40,7 @@ def remove(account_id: int) -> None:
 
 
 def switch(workspace_id: int, enabled: bool) -> None:
-    integrations.switch(db.session.get_one(Workspace, workspace_id), "hostaway", enabled=enabled)
+    integrations.switch_image_cdn(db.session.get_one(Workspace, workspace_id), "hostaway", enabled=enabled)
 
 
 def killed_at_each_step(steps: Steps, action: Callable[..., Any], prepare: Callable[[], list[Any]]) -> Iterator[bool]:
@@ -185,7 +185,7 @@ def test_the_switch_killed_at_any_step_is_on_or_off_with_all_its_rows(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, enabled: bool, steps: Steps
 ) -> None:
     def prepare() -> list[Any]:
-        integrations.switch(alice.workspace, "hostaway", enabled=not enabled)
+        integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=not enabled)
         return [alice.workspace.id, enabled]
 
     stays.synced(account)

@@ -18,7 +18,7 @@ from portal.dispatch import recorder
 from portal.listings import integrations, sync
 from portal.listings.models import IntegrationAccount
 from portal.listings.providers import account as accounts
-from portal.listings.providers import hostaway, normal, paging
+from portal.listings.providers import hostaway, normalize, paging
 from portal.listings.providers.base import FoundListing
 from portal.listings.sync import tasks, upsert
 from portal.work import Work, work
@@ -90,13 +90,13 @@ WRONG: dict[str, tuple[PmsReply, str]] = {
 def test_a_page_that_cannot_be_stored_breaks_no_other_sync(
     account: IntegrationAccount, charlie: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def take_in(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
+    def failing_upsert(w: Work, its: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
         if its.id == account.id:
             db.session.execute(text("SELECT no_such_column FROM listing"))
         return kept(w, its, found)
 
-    kept = upsert.take_in
-    monkeypatch.setattr(upsert, "take_in", take_in)
+    kept = upsert.store_listings
+    monkeypatch.setattr(upsert, "store_listings", failing_upsert)
     monkeypatch.setattr(recorder, "AGAIN_AFTER_S", (0,))
     with FakeHostaway() as pms:
         his = stays.connected(charlie.workspace, pms)
@@ -111,7 +111,7 @@ def test_an_unusable_response_ends_the_sync_with_a_sentence_and_removes_nothing(
 ) -> None:
     monkeypatch.setattr(tasks, "RETRY_AFTER_S", (0,))
     monkeypatch.setattr(accounts, "MAX_VALUES", MAX_VALUES)
-    monkeypatch.setattr(accounts, "MAX_ANSWER_BYTES", MAX_BYTES)
+    monkeypatch.setattr(accounts, "MAX_RESPONSE_BYTES", MAX_BYTES)
     stays.synced(account)
     there, seen = stays.objects(), {}
     for case, (said, _) in WRONG.items():
@@ -171,8 +171,8 @@ def test_ten_thousand_pictures_of_one_listing_are_truncated(account: Integration
     answering(pms, as_json(page(listing(1, listingImages=images), listing(2), count=2)))
     stays.synced_only(account)
     assert account.error is None
-    assert len(stays.listings()[0].pictures) == normal.MAX_PICTURES
-    assert len(stays.images()) == normal.MAX_PICTURES + 1
+    assert len(stays.listings()[0].pictures) == normalize.MAX_PICTURES
+    assert len(stays.images()) == normalize.MAX_PICTURES + 1
 
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)

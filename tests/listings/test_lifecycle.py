@@ -172,10 +172,10 @@ def test_a_removed_picture_is_not_served_and_its_copy_is_deleted_later(
     pms.catalogue.listings[2].pictures.pop(0)
     stays.synced(account)
     assert len(stays.shown_urls()) == 3 + 4 * 3 - 2
-    assert removal.forget_superseded() == 0
+    assert removal.drop_superseded_copies() == 0
     assert there.items() <= stays.objects().items()
     long_ago()
-    assert removal.forget_superseded() == 3, "two of the gallery, and the former thumbnail of the second listing"
+    assert removal.drop_superseded_copies() == 3, "two of the gallery, and the former thumbnail of the second listing"
     db.session.rollback()
     assert len([image for image in stays.images() if image.superseded_at]) == 3, "the records stay"
     stays.assert_copied(pms, alice.workspace)
@@ -190,13 +190,13 @@ def test_a_shared_copy_is_kept_as_long_as_another_picture_needs_it(
     first.pictures.pop(1)
     stays.synced(account)
     long_ago()
-    assert removal.forget_superseded() == 1
+    assert removal.drop_superseded_copies() == 1
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
     del first.pictures[1:]
     stays.synced(account)
     long_ago()
-    assert removal.forget_superseded() == 2, "both pictures that shared it"
+    assert removal.drop_superseded_copies() == 2, "both pictures that shared it"
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
 
@@ -208,7 +208,7 @@ def test_a_picture_that_returns_after_its_copy_was_deleted_is_downloaded_again(
     gone = pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     long_ago()
-    removal.forget_superseded()
+    removal.drop_superseded_copies()
     pms.catalogue.listings[1].pictures.append(gone)
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)

@@ -162,7 +162,7 @@ def test_a_run_out_of_time_enqueues_its_successor(
 ) -> None:
     """Imports run in between: they wait in the same queue."""
     monkeypatch.setattr(removal, "CLEAR_FOR_S", 0)
-    monkeypatch.setattr(removal, "CLEARED_TOGETHER", 1)
+    monkeypatch.setattr(removal, "CLEAR_BATCH", 1)
     stays.synced(account)
     removal.remove_account(account)
     removal.clear_leftovers()

@@ -90,7 +90,7 @@ def test_no_count_includes_a_removed_account(alice: Person, alma: IntegrationAcc
         here = alice.workspace
         return (
             activity.counts(here),
-            sum(activity.a_minute(here)),
+            sum(activity.jobs_per_minute(here)),
             activity.has_failed(here),
             len(activity.causes(here)),
             len(activity.page(here).items),

@@ -36,7 +36,7 @@ def test_temporary_failures_are_retried_on_schedule_and_then_have_a_reason(
         stays.synced(account)
         for pause_s in fetch.RETRY_AFTER_S:
             image = stays.images()[0]
-            assert pause_s - 30 < stays.again_in_s(image) <= pause_s
+            assert pause_s - 30 < stays.retry_in_s(image) <= pause_s
             assert image.failure_reason is None
             stays.run_due()
     reasons = {
@@ -70,7 +70,7 @@ def test_a_failure_after_a_success_keeps_serving_the_copy(account: IntegrationAc
         stays.run_due()
         assert [image.key for image in stays.images()] == keys
         assert {image.failure_reason for image in stays.images()} == {"PMS image returns 404"}
-        assert all(stays.again_in_s(image) > 6 * 24 * 3600 for image in stays.images())
+        assert all(stays.retry_in_s(image) > 6 * 24 * 3600 for image in stays.images())
     assert stays.objects() == objects
     stays.run_due()
     assert {image.failure_reason for image in stays.images()} == {None}
@@ -84,11 +84,11 @@ def test_a_copy_that_cannot_be_verified_is_retried_as_often_each_time(
         for pause_s in fetch.RETRY_AFTER_S:
             pms.fail_next(2, 502, below="/pictures/")
             stays.run_due()
-            assert all(pause_s - 30 < stays.again_in_s(image) <= pause_s for image in stays.images())
+            assert all(pause_s - 30 < stays.retry_in_s(image) <= pause_s for image in stays.images())
         pms.fail_next(2, 502, below="/pictures/")
         stays.run_due()
         assert {image.failure_reason for image in stays.images()} == {"PMS image returns 502"}
-        assert all(stays.again_in_s(image) > 6 * 24 * 3600 for image in stays.images())
+        assert all(stays.retry_in_s(image) > 6 * 24 * 3600 for image in stays.images())
 
 
 def test_a_picture_is_retried_on_request(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
@@ -116,12 +116,12 @@ def test_disabled_or_removed_pictures_are_not_retried(
     pms.fail_next(1, 404, below="/pictures/1/2.jpg")
     stays.synced(account)
     failed = stays.images()[1]
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     with pytest.raises(Conflict):
         copies.try_again(failed)
     copies.try_all_again(select(ListingImage.id))
     copies.run()
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     pms.catalogue.listings[1].pictures.pop()
     stays.synced(account)
     with pytest.raises(Conflict):

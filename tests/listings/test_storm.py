@@ -69,7 +69,7 @@ def pms(storm: Storm) -> Iterator[FakeHostaway]:
 def test_a_first_sync_in_a_storm_ends_as_without(
     app: Flask, settings: Settings, alice: Person, pms: FakeHostaway, storm: Storm
 ) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     wanted = storm.listings * 21
     with bucket_behind_a_proxy() as front:

@@ -35,12 +35,12 @@ def test_switching_off_and_on_restores_the_copies_immediately_without_a_download
     stays.synced(account)
     there, downloads = stays.objects(), pms.count("/pictures/")
     before = stays.shown_urls()
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     assert not any(map(stays.is_cdn, stays.shown_urls())), "the PMS's URLs"
     client = alice.app.test_client()
     assert [client.get(f"/cdn/{key}").status_code for key in there] == [200] * len(there)
     stays.synced(account)
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     assert stays.shown_urls() == before
     stays.synced(account)
     assert (pms.count("/pictures/"), stays.objects()) == (downloads, there)
@@ -52,13 +52,13 @@ def test_queued_pictures_are_skipped_while_off_without_failing_and_fetched_when_
     account: IntegrationAccount, alice: Person, pms: FakeHostaway
 ) -> None:
     stays.synced_only(account)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     copies.run()
     pms.catalogue.add(2)
     stays.synced(account)
     assert (pms.count("/pictures/"), stays.objects()) == (0, {})
     assert {(image.failure_reason, image.key, image.attempts) for image in stays.images()} == {(None, None, 0)}
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     stays.synced(account)
     stays.assert_copied(pms, alice.workspace)
 
@@ -68,7 +68,7 @@ def test_a_switch_updates_no_picture(account: IntegrationAccount, alice: Person)
     stays.synced(account)
     with stays.statements() as asked:
         for enabled in (False, True):
-            integrations.switch(alice.workspace, "hostaway", enabled=enabled)
+            integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=enabled)
     assert stays.writes(asked) == []
 
 
@@ -79,7 +79,7 @@ def test_pictures_waiting_while_off_delay_no_other_provider(
     monkeypatch.setattr(selection, "ACCOUNTS", 1)
     monkeypatch.setattr(selection, "PER_ACCOUNT", 3)
     stays.synced_only(account)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     with work():
         other = IntegrationDefinition(workspace_id=alice.workspace.id, provider="GUESTY", enable_images_cdn=True)
         db.session.add(other)
@@ -106,7 +106,7 @@ def test_a_switch_turned_off_between_choice_and_download_is_honoured(
 ) -> None:
     def choose(most: int) -> list[int]:
         chosen = kept(most)
-        integrations.switch(alice.workspace, "hostaway", enabled=False)
+        integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
         return chosen
 
     kept = selection.pick
@@ -115,7 +115,7 @@ def test_a_switch_turned_off_between_choice_and_download_is_honoured(
     assert pms.count("/pictures/") == 0
     assert {(image.failure_reason, image.key, image.attempts) for image in stays.images()} == {(None, None, 0)}
     monkeypatch.undo()
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     copies.run()
     db.session.rollback()
     stays.assert_copied(pms, alice.workspace)
@@ -128,7 +128,7 @@ def test_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
     def off() -> None:
         try:
             stays.until_busy()
-            integrations.switch(alice.workspace, "hostaway", enabled=False)
+            integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
         finally:
             host.closed.set()
 
@@ -139,7 +139,7 @@ def test_a_picture_in_flight_when_the_switch_goes_off_is_not_copied(
         seen = {(i.failure_reason, i.key, i.fetching_until, i.attempts) for i in stays.images()}
         assert seen == {(None, None, None, 0)}
         assert stays.objects() == {}
-        integrations.switch(alice.workspace, "hostaway", enabled=True)
+        integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
         copies.run()
     assert len(stays.objects()) == 6
 
@@ -150,10 +150,10 @@ def test_hidden_copies_send_no_event_until_the_switch_is_on_again(account: Integ
     *some, last = [task for task in tasks._claim(99) if task.listing_id == stays.listings()[0].id]
     results.record([(task, perform(task)) for task in some])
     found = perform(last)
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     results.record([(last, found)])
     assert db.session.query(Delivery).count() == 0
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     stays.let_leases_run_out()
     copies.run()
     assert db.session.query(Delivery).count() == 3, "one event per listing"
@@ -163,7 +163,7 @@ def test_hidden_copies_send_no_event_until_the_switch_is_on_again(account: Integ
 def test_an_account_removed_during_the_switch_is_not_enqueued(
     app: Flask, account: IntegrationAccount, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     account_id, all_of_it = account.id, integrations.accounts
 
     def accounts(definition: IntegrationDefinition) -> list[IntegrationAccount]:
@@ -177,6 +177,6 @@ def test_an_account_removed_during_the_switch_is_not_enqueued(
             removal.remove_account(db.session.get_one(IntegrationAccount, account_id))
 
     monkeypatch.setattr(integrations, "accounts", accounts)
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     db.session.rollback()
     assert db.session.scalar(select(IntegrationAccount.next_at).where(IntegrationAccount.id == account_id)) is None

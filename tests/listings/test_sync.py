@@ -22,7 +22,7 @@ from tests.listings.fakes.feed import FakeFeed
 
 @pytest.mark.parametrize("database", MATRIX, indirect=True)
 def test_a_sync_stores_listings_and_their_pictures(alice: Person, pms: FakeHostaway) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
     stays.synced(account)
     assert [listing.name for listing in stays.listings()] == [each.name for each in pms.catalogue.listings.values()]
@@ -105,8 +105,8 @@ def test_a_sync_queues_pictures_up_to_the_limit_minus_those_waiting(
     monkeypatch.setattr(hostaway.Hostaway, "uploads_per_sync", 10)
     stays.synced_only(account)
     assert (account.uploads, due()) == (15, 10)
-    integrations.switch(account.definition.workspace, "hostaway", enabled=False)
-    integrations.switch(account.definition.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(account.definition.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(account.definition.workspace, "hostaway", enabled=True)
     pms.catalogue.add(4)
     stays.synced_only(account)
     assert (account.uploads, due()) == (20, 10), "the limit is shown as long as it applies"
@@ -131,7 +131,7 @@ def test_refetched_pictures_count_like_new_ones(
 
 
 def test_a_response_stored_in_parts_is_requested_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "MAX_ON_A_PAGE", 2)
+    monkeypatch.setattr(paging, "MAX_LISTINGS_PER_PAGE", 2)
     with FakeFeed(listings=7, pictures=1) as feed:
         account = integrations.connect(alice.workspace, "GENERIC", feed.credentials)
         for times in (1, 2):

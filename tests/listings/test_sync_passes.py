@@ -20,7 +20,7 @@ from portal.listings import integrations, removal, sync
 from portal.listings.models import IntegrationAccount, SyncPage
 from portal.listings.providers import hostaway
 from portal.listings.sync import passes, tasks
-from portal.listings.sync.passes import Pass, is_whole
+from portal.listings.sync.passes import Pass, is_complete
 from portal.work import work
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
@@ -231,7 +231,7 @@ def test_the_first_page_of_the_next_pass_does_not_count_as_a_repetition(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     (task,) = tasks._claim(1)
-    found = tasks._ask(task)
+    found = tasks._perform(task)
     with work():
         account.passes = 1
     tasks._record([(task, found)])
@@ -253,12 +253,12 @@ def test_a_sync_ends_however_many_pages_there_are(
 
 def read(*pages: str, total: int | None = None) -> Pass:
     """A pass over these pages; each letter is a listing."""
-    given = "".join(pages)
-    return Pass(frozenset(map(ord, given)), len(given), total, len(pages))
+    returned = "".join(pages)
+    return Pass(frozenset(map(ord, returned)), len(returned), total, len(pages))
 
 
 FIRST, TWO_DRAFTS = None, 2  # how many the PMS withheld before
-WHOLE = {
+COMPLETE = {
     "each listing once": (0, read("ab", "cd", total=4)),
     "more than the PMS counts": (0, read("ab", "cd", total=3)),
     "each listing once, of a PMS that doesn't count": (0, read("ab", "cd")),
@@ -272,7 +272,7 @@ WHOLE = {
     "the same in two passes, with as many fewer": (TWO_DRAFTS, read("ab", "a", total=5), read("bc", "c", total=5)),
     "twice fewer than the PMS counts, at first": (FIRST, read("ab", "c", total=5), read("ca", "b", total=5)),
 }
-NOT_WHOLE = {
+INCOMPLETE = {
     "one twice in place of another": (0, read("ab", "bc", total=4)),
     "one twice, of a PMS that doesn't count": (0, read("ab", "bc")),
     "fewer than the PMS counts": (0, read("ab", "c", total=4)),
@@ -288,6 +288,6 @@ NOT_WHOLE = {
 
 
 def test_a_sync_is_complete_depending_on_what_its_passes_saw() -> None:
-    cases = [*WHOLE.items(), *NOT_WHOLE.items()]
-    seen = {case for case, (withheld, *its) in cases if is_whole(its, withheld)}
-    assert seen == set(WHOLE)
+    cases = [*COMPLETE.items(), *INCOMPLETE.items()]
+    seen = {case for case, (withheld, *its) in cases if is_complete(its, withheld)}
+    assert seen == set(COMPLETE)

@@ -43,7 +43,7 @@ def synced(account: IntegrationAccount) -> None:
 
 @pytest.mark.parametrize("database", BOTH, indirect=True)
 def test_everything_is_copied_once_and_afterwards_only_changes(alice: Person, pms: FakeHostaway) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=True)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=True)
     account = integrations.connect(alice.workspace, "hostaway", pms.credentials)
 
     synced(account)

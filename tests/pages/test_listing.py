@@ -118,7 +118,7 @@ def test_a_listing_without_pictures_says_so(alice: Person) -> None:
 
 
 def test_while_the_switch_is_off_the_pms_urls_are_shown(alice: Person, listing: Listing) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     page = alice.browser().get(path_of(listing)).text
     assert page.count(">Off</span>") == 4 and "The Image CDN is off" in page and "Try again" not in page
     with work():

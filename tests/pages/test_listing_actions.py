@@ -29,7 +29,7 @@ def test_an_editor_retries_a_failed_picture(bob: Person, listing: Listing) -> No
 
 
 def test_a_picture_that_cannot_be_retried_says_why(alice: Person, listing: Listing) -> None:
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     path = f"{path_of(listing)}/pictures/{image_of(listing, 2).uuid}/try-again"
     answer = alice.browser().post(path, headers=HTMX)
     assert answer.status_code == 409 and "switched off" in answer.headers["HX-Trigger"]

@@ -103,7 +103,7 @@ def test_the_chips_count_listings_whose_switch_is_on(alice: Person, listing: Lis
     browser = alice.browser()
     page = browser.get("/listings").text
     assert "All <b>1</b>" in page and "Failed <b>1</b>" in page and "Waiting <b>1</b>" in page
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     page = browser.get("/listings").text
     assert "All <b>1</b>" in page and "Failed <b>0</b>" in page and "Waiting <b>0</b>" in page
 
@@ -138,7 +138,7 @@ def test_polling_gets_304_until_something_changes_and_is_quick_meanwhile(alice: 
     assert browser.get("/listings", headers=tag).status_code == 304
     stays.failed(listing)
     assert browser.get("/listings", headers=tag).status_code == 200
-    integrations.switch(alice.workspace, "hostaway", enabled=False)
+    integrations.switch_image_cdn(alice.workspace, "hostaway", enabled=False)
     assert 'hx-trigger="slow-tick from:body"' in browser.get("/listings", headers=HTMX).text
 
 

@@ -77,7 +77,7 @@ class Yard:
 
     def log(self) -> str:
         """The output of all programs."""
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
 
     def known(self, queue: str = "network") -> set[Any]:
         """The registered workers, as readyz sees them."""
@@ -188,9 +188,10 @@ def _busy(valkey: Server) -> Iterator[Yard]:
 
 
 @pytest.fixture
-def busy(_busy: Yard) -> Yard:
+def busy(_busy: Yard) -> Iterator[Yard]:
     """A yard with a pool of two workers, which may have run jobs of other tests before."""
-    return at_work(_busy, "-m", "tests.workers.entry", "pool", "network", "network")
+    with at_work(_busy, "-m", "tests.workers.entry", "pool", "network", "network") as yard:
+        yield yard
 
 
 @pytest.fixture(scope="package")
@@ -200,20 +201,28 @@ def _mortal() -> Iterator[Yard]:
 
 
 @pytest.fixture
-def mortal(_mortal: Yard) -> Yard:
+def mortal(_mortal: Yard) -> Iterator[Yard]:
     """A yard with one worker, and with a private Valkey that may be killed."""
-    return at_work(_mortal, "-m", "tests.workers.entry", "network")
+    with at_work(_mortal, "-m", "tests.workers.entry", "network") as yard:
+        yield yard
 
 
-def at_work(yard: Yard, *command: str) -> Yard:
-    """The yard with a running program, the last test's if it left one, and an empty file of notes."""
+@contextmanager
+def at_work(yard: Yard, *command: str) -> Iterator[Yard]:
+    """The yard with a running program, the last test's if it left one, and an empty file of notes.
+
+    A failing test is reported with what the program wrote meanwhile, and leaves no job that holds a worker.
+    """
     yard.notes_file = yard.directory / f"notes-{next(_numbers)}"
+    before = len(yard.log())
     if not yard.programs or yard.programs[-1].poll() is not None:
         yard.worker(*DEAF, *command)
     count = command.count("network")
     until(lambda: len(yard.known()) >= count or yard.programs[-1].poll() is not None)
     assert yard.programs[-1].poll() is None, yard.log()
-    return yard
+    yield yard
+    yard.open_gate()
+    print(yard.log()[before:])
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ TOO_MANY = (
 class FakeHostaway(FakePms):
     """Has one account. `tokens` maps issued tokens to the time from which they are valid."""
 
-    good_after_s = 1.0  # pause before a new token is accepted
+    valid_after_s = 1.0  # pause before a new token is accepted
 
     def __init__(self, *, listings: int = 3, pictures: int = 4, port: int = 0) -> None:
         super().__init__(listings=listings, pictures=pictures, port=port)
@@ -52,7 +52,7 @@ class FakeHostaway(FakePms):
         if (form.get("grant_type"), form.get("scope")) != ("client_credentials", "general"):
             return as_json({"error": "unsupported_grant_type"}, 400)
         token = secrets.token_urlsafe(600)
-        self.tokens[token] = time.time() + self.good_after_s
+        self.tokens[token] = time.time() + self.valid_after_s
         return as_json({"token_type": "Bearer", "expires_in": LIVES_S, "access_token": token})
 
     def _page(self, query: dict[str, str]) -> PmsReply:

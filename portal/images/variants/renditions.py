@@ -44,7 +44,7 @@ def find_image(key: str) -> Image:
     return image
 
 
-def is_named(key: str) -> bool:
+def is_referenced(key: str) -> bool:
     """Return whether a row refers to this object of the CDN bucket; a dropped object may remain there for a while."""
     images = exists().where(or_(Image.large_key == key, Image.thumb_key == key))
     found = bool(db.session.scalar(select(or_(images, exists().where(Rendition.key == key)))))

@@ -21,7 +21,7 @@ from portal.remote.large import LargeBodies
 
 MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB are skipped"
 USUAL_BYTES = 12 * 1024 * 1024  # larger downloads are limited in number, as they are held in memory
-MAX_LARGE, LARGE_PATIENCE_S = 4, 5
+MAX_LARGE, LARGE_WAIT_S = 4, 5
 DEADLINE_S = 30  # for one picture, redirects included
 RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # after 429, 5xx, timeouts and S3 errors
 MAX_ATTEMPTS = 15  # interruptions included
@@ -35,15 +35,15 @@ class Target:
     image_id: int
     type: str
     position: int
-    held: str | None  # the key of its copy, if it has one
+    current_key: str | None  # the key of its copy, if it has one
 
     def key(self, prefix: str, image_hash: str, extension: str) -> str:
         """Return the key of the copy (Image CDN contract, "Image Storage Structure").
 
         A copy keeps its key when the picture moves in the gallery: tests/contracts/README.md, "Keys and deduplication".
         """
-        if self.held and self.held.endswith(f"_{image_hash}.{extension}"):
-            return self.held
+        if self.current_key and self.current_key.endswith(f"_{image_hash}.{extension}"):
+            return self.current_key
         if self.type == GALLERY:
             return f"{prefix}gallery/{self.position}_{image_hash}.{extension}"
         return f"{prefix}thumbnail_{image_hash}.{extension}"
@@ -58,19 +58,19 @@ class Task:
     prefix: str
     url: str
     targets: tuple[Target, ...]
-    stored: frozenset[str]  # keys named by this listing's rows: their objects exist
+    stored_keys: frozenset[str]  # keys named by this listing's rows: their objects exist
     condition: dict[str, str]  # If-None-Match …, if there is a copy already
-    copy: "Copy | None"  # of this URL under the other type, already stored under its first key
+    existing_copy: "Copy | None"  # of this URL under the other type, already stored under its first key
     attempts: int
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A downloaded picture: `keys` by image id, and in `put` the objects that are new in the bucket."""
+    """A downloaded picture: `keys` by image id, and in `new_keys` the objects that are new in the bucket."""
 
     image_hash: str
     keys: dict[int, str]
-    put: tuple[str, ...]
+    new_keys: tuple[str, ...]
     original_bytes: int
     delivered_bytes: int
     picture: Picture
@@ -85,11 +85,11 @@ class FetchResult:
     copy: Copy | None = None
     is_unchanged: bool = False
     reason: str = ""
-    again_in_s: float | None = None
-    is_ours: bool = False  # not the PMS's fault: the attempt doesn't count
+    retry_in_s: float | None = None
+    is_our_fault: bool = False  # not the PMS's fault: the attempt doesn't count
 
 
-_large = LargeBodies(MAX_LARGE, LARGE_PATIENCE_S)
+_large = LargeBodies(MAX_LARGE, LARGE_WAIT_S)
 
 
 def perform(task: Task) -> FetchResult:
@@ -101,17 +101,17 @@ def perform(task: Task) -> FetchResult:
     if task.attempts > MAX_ATTEMPTS:
         return FetchResult(reason="The download was interrupted each time")
     try:
-        return _copy_again(task, task.copy) if task.copy else _fetch(task)
+        return _reuse(task, task.existing_copy) if task.existing_copy else _fetch(task)
     except remote.Unreachable as error:
-        return _later(task, _reason(error), error.retry_after_s)
+        return _retry_later(task, _reason(error), error.retry_after_s)
     except remote.Refused as error:
         return FetchResult(reason=_reason(error))
     except TooMany as busy:
-        return FetchResult(again_in_s=busy.retry_after_s, is_ours=True)
+        return FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except Invalid as refused:
         return FetchResult(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
     except StorageFailed:
-        return _later(task, "S3 upload fails")
+        return _retry_later(task, "S3 upload fails")
 
 
 def _fetch(task: Task) -> FetchResult:
@@ -129,8 +129,8 @@ def _fetch(task: Task) -> FetchResult:
 
 def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
     if fetched.status == 304:
-        is_whole = all(storage.cdn.head(target.held or "") for target in task.targets)
-        return FetchResult(is_unchanged=True) if is_whole else _fetch(replace(task, condition={}))
+        is_intact = all(storage.cdn.head(target.current_key or "") for target in task.targets)
+        return FetchResult(is_unchanged=True) if is_intact else _fetch(replace(task, condition={}))
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
         raise Invalid(f"The Image CDN supports {', '.join(map(extension_of, TYPES))}.")
@@ -138,41 +138,41 @@ def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
     published = strip_metadata(fetched.data, picture.type)
     if published is None:  # a film, or an unusual box order: never publish a location
         raise Invalid("Its metadata can't be separated from its pixels.")
-    keys, put = _put(task, image_hash, published, picture.type)
+    keys, new_keys = _put(task, image_hash, published, picture.type)
     sizes = (len(fetched.data), len(published))
-    etag, last_modified = _validator(fetched.etag, 300), _validator(fetched.last_modified, 100)
-    return FetchResult(Copy(image_hash, keys, put, *sizes, picture, etag, last_modified))
+    etag, last_modified = _usable_validator(fetched.etag, 300), _usable_validator(fetched.last_modified, 100)
+    return FetchResult(Copy(image_hash, keys, new_keys, *sizes, picture, etag, last_modified))
 
 
-def _validator(validator: str | None, most: int) -> str | None:
+def _usable_validator(validator: str | None, max_length: int) -> str | None:
     """Return a validator for later conditional requests, or None if it can't be stored or sent unchanged."""
-    is_usable = validator and len(validator) <= most and validator.isascii() and validator.isprintable()
+    is_usable = validator and len(validator) <= max_length and validator.isascii() and validator.isprintable()
     return validator if is_usable else None
 
 
-def _copy_again(task: Task, copy: Copy) -> FetchResult:
+def _reuse(task: Task, copy: Copy) -> FetchResult:
     """Store a picture that this listing already has under another key, without downloading it again."""
     (key,) = copy.keys.values()
     data = storage.cdn.get(key)
     if data is None:
         return _fetch(task)
-    keys, put = _put(task, copy.image_hash, data, copy.picture.type)
-    return FetchResult(replace(copy, keys=keys, put=put))
+    keys, new_keys = _put(task, copy.image_hash, data, copy.picture.type)
+    return FetchResult(replace(copy, keys=keys, new_keys=new_keys))
 
 
 def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[str, ...]]:
     """Store the bytes under each key that has no object yet; return all keys by image id, and the new ones."""
     keys = {target.image_id: target.key(task.prefix, image_hash, extension_of(type)) for target in task.targets}
-    new = tuple(key for key in keys.values() if key not in task.stored or not storage.cdn.head(key))
+    new = tuple(key for key in keys.values() if key not in task.stored_keys or not storage.cdn.head(key))
     for key in new:
         storage.cdn.put(key, data, type)
     return keys, new
 
 
-def _later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:
+def _retry_later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:
     if task.attempts > len(RETRY_AFTER_S):
         return FetchResult(reason=reason)  # Image CDN contract: "If all retries fail, the failure is logged"
-    return FetchResult(reason=reason, again_in_s=max(RETRY_AFTER_S[task.attempts - 1], retry_after_s or 0))
+    return FetchResult(reason=reason, retry_in_s=max(RETRY_AFTER_S[task.attempts - 1], retry_after_s or 0))
 
 
 def _reason(error: Problem) -> str:

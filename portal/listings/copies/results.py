@@ -28,32 +28,32 @@ def record(results: Results[Task, FetchResult]) -> None:
         _record_listing(listing_id, outcomes)
 
 
-def tell(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
+def emit_when_complete(w: Work, listing: Listing, images: Sequence[ListingImage]) -> None:
     """Emit `listing.images.updated` once a listing's new pictures are all processed. Call it under the listing's lock.
 
     While the Image CDN is off, new copies are invisible; the event follows when it is on again.
     """
-    is_on = listing.account.definition.enable_images_cdn
-    if is_on and listing.has_news and not any(image.next_at and not image.key for image in images):
-        listing.has_news, listing.copied_at = False, now()
+    is_cdn_on = listing.account.definition.enable_images_cdn
+    if is_cdn_on and listing.has_new_copies and not any(image.next_at and not image.key for image in images):
+        listing.has_new_copies, listing.copied_at = False, now()
         data = {"listingID": str(listing.uuid), "externalID": listing.external_id}
         events.emit(w, listing.workspace_id, events.LISTING_IMAGES_UPDATED, data)
 
 
 def _record_listing(listing_id: int, outcomes: Sequence[tuple[Task, FetchResult]]) -> None:
     with work() as w:
-        put = [key for _, result in outcomes if result.copy for key in result.copy.put]
+        new_keys = [key for _, result in outcomes if result.copy for key in result.copy.new_keys]
         listing = db.session.get(Listing, listing_id, options=[WITH_ACCOUNT])
         if listing is None or not lock(listing):
-            return w.drop(storage.cdn, *put)
+            return w.drop(storage.cdn, *new_keys)
         rows = select(ListingImage).where(ListingImage.listing_id == listing_id).order_by(ListingImage.id)
         images = db.session.scalars(held(rows, ListingImage)).all()
         before = [image.key for image in images]
         for task, result in outcomes:
             _record_images(listing, images, task, _unless_being_deleted(result, before))
         named = {image.key for image in images}
-        w.drop(storage.cdn, *({*before, *put} - named))
-        tell(w, listing, images)
+        w.drop(storage.cdn, *({*before, *new_keys} - named))
+        emit_when_complete(w, listing, images)
         counts.refresh([listing_id])
     return None
 
@@ -62,7 +62,7 @@ def _unless_being_deleted(result: FetchResult, before: Sequence[str | None]) -> 
     """Take a copy's objects off the garbage list; if one is being deleted right now, store the copy again later."""
     named = set(result.copy.keys.values()).difference(before) if result.copy else set()
     if named and _reclaim_from_garbage(list(named)):
-        return FetchResult(again_in_s=LEASE.total_seconds(), is_ours=True)
+        return FetchResult(retry_in_s=LEASE.total_seconds(), is_our_fault=True)
     return result
 
 
@@ -85,12 +85,12 @@ def _record_images(listing: Listing, images: Sequence[ListingImage], task: Task,
     See tests/contracts/README.md, "Switching off".
     """
     target_ids = {target.image_id for target in task.targets}
-    is_on = listing.account.definition.enable_images_cdn
+    is_cdn_on = listing.account.definition.enable_images_cdn
     for image in images:
         if image.id not in target_ids:
             continue
         image.fetching_until = None
-        if is_on:
+        if is_cdn_on:
             _apply(listing, image, result, images)
         else:
             image.attempts, image.next_at = 0, now()  # picked when the Image CDN is on again
@@ -102,12 +102,12 @@ def _apply(listing: Listing, image: ListingImage, result: FetchResult, images: S
     if result.copy:
         before = image.key
         _set_copy(image, result.copy, images)
-        listing.has_news = listing.has_news or image.key != before
+        listing.has_new_copies = listing.has_new_copies or image.key != before
     elif result.is_unchanged:
         _set_verified(image)
-    elif result.again_in_s is not None:
-        image.attempts -= result.is_ours
-        image.next_at = now() + timedelta(seconds=result.again_in_s)
+    elif result.retry_in_s is not None:
+        image.attempts -= result.is_our_fault
+        image.next_at = now() + timedelta(seconds=result.retry_in_s)
     else:
         image.failure_reason, image.attempts = result.reason, 0
         image.next_at = now() + VERIFY_EVERY if image.key else None  # an earlier copy is still served

@@ -1,4 +1,4 @@
-"""Which pictures are copied next: picked by index, although a first sync leaves a hundred thousand waiting.
+"""Which pictures are copied next: picked by index, as a first sync leaves a hundred thousand waiting.
 
 Pictures of a removed account, or of a provider whose Image CDN is off, are never picked. Switching and removing
 therefore write no picture's row: due pictures stay due and are picked when the Image CDN is on again.
@@ -13,18 +13,18 @@ from portal.db import db, now
 from portal.dispatch import Candidate, ConcurrencyLimits
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
 
-# A destination is a host. A thread holds at most 12 MB, except for the few larger pictures.
+# A destination is a host. A thread holds at most 12 MB of a picture, except for the few larger ones.
 LIMITS = ConcurrencyLimits(side_by_side=16, threads=80, per_destination=6, per_workspace=6)
 ACCOUNTS, PER_ACCOUNT = 50, 100  # considered for each pick
 
 
-def pick(most: int) -> list[int]:
-    """Return the ids of the rows to take now, within the limits."""
-    busy = _busy()
-    return LIMITS.pick(_due(busy), busy, most)
+def pick(limit: int) -> list[int]:
+    """Return the ids of the pictures to copy now, within the limits."""
+    in_flight = _in_flight()
+    return LIMITS.pick(_due_pictures(in_flight), in_flight, limit)
 
 
-def _busy() -> list[Candidate]:
+def _in_flight() -> list[Candidate]:
     image = ListingImage
     query = (
         select(image.id, image.host, Listing.workspace_id, image.attempts > 1)
@@ -35,11 +35,11 @@ def _busy() -> list[Candidate]:
     return [Candidate(*row) for row in db.session.execute(query)]
 
 
-def _due(busy: Sequence[Candidate]) -> list[Candidate]:
+def _due_pictures(in_flight: Sequence[Candidate]) -> list[Candidate]:
     """Return the first due pictures of each account."""
-    hosts, workspaces = LIMITS.saturated(busy)
+    hosts, workspaces = LIMITS.saturated(in_flight)
     image, at = ListingImage, now()
-    workspace_of = {row.id: row.workspace_id for row in waiting(at, but_for=workspaces)}
+    workspace_of = {row.id: row.workspace_id for row in due_accounts(at, excluding=workspaces)}
     first = [
         select(
             select(image.id, image.host, image.account_id, (image.attempts > 0).label("is_suspect"))
@@ -57,7 +57,7 @@ def _due(busy: Sequence[Candidate]) -> list[Candidate]:
     return [Candidate(id, host, workspace_of[account_id], is_suspect) for id, host, account_id, is_suspect in rows]
 
 
-def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]]:
+def due_accounts(at: datetime, excluding: Sequence[int] = ()) -> Sequence[Row[int, int]]:
     """Return accounts with due pictures, and their workspaces, without reading each picture.
 
     Each workspace's longest-waiting account comes first, then each one's second, and so on; ties are broken at random,
@@ -68,7 +68,7 @@ def waiting(at: datetime, but_for: Sequence[int] = ()) -> Sequence[Row[int, int]
     accounts = (
         select(account.id, definition.workspace_id, oldest.label("oldest"))
         .join(definition, account.definition_id == definition.id)
-        .where(definition.enable_images_cdn, definition.workspace_id.not_in(but_for))
+        .where(definition.enable_images_cdn, definition.workspace_id.not_in(excluding))
         .subquery()
     )
     rank = func.row_number().over(partition_by=accounts.c.workspace_id, order_by=accounts.c.oldest)

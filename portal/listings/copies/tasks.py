@@ -30,8 +30,8 @@ from portal.pixels.types import type_of
 from portal.work import held, lock, work
 
 LEASE = timedelta(seconds=90)  # after it, a picture whose worker died is due again
-TOGETHER = 500  # pictures reset in one transaction
-BROKEN = FetchResult(reason="Something went wrong on our side", again_in_s=RETRY_AFTER_S[-1])
+RESET_BATCH = 500  # pictures reset in one transaction
+BROKEN = FetchResult(reason="Something went wrong on our side", retry_in_s=RETRY_AFTER_S[-1])
 FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.superseded_at.is_(None))
 """Failed images that may be tried again: only those that the PMS still lists."""
 
@@ -51,14 +51,14 @@ def run() -> int:
 
 def enqueue_missing() -> None:
     """Enqueue the job if pictures are due and it is neither queued nor running."""
-    if selection.waiting(now()):
+    if selection.due_accounts(now()):
         jobs.enqueue_missing([jobs.image_cdn_upload()])
 
 
 def try_again(image: ListingImage) -> None:
     """Copy a picture once more, whatever the earlier result.
 
-    Raises NotFound if it is gone, Conflict if the Image CDN is off or the PMS no longer lists the picture.
+    Raises NotFound if it is gone, and Conflict if the Image CDN is off or the PMS no longer lists the picture.
     """
     with work() as w:
         listing = db.session.get(Listing, image.listing_id, options=[WITH_ACCOUNT], populate_existing=True)
@@ -76,7 +76,7 @@ def try_again(image: ListingImage) -> None:
 def try_all_again(images: Select[int]) -> int:
     """Retry the failed ones among these images (a SELECT of ids) whose Image CDN is on; return their number.
 
-    Runs in transactions of TOGETHER images: there may be 200,000, and other writers should not wait for all.
+    Runs in transactions of RESET_BATCH images: there may be 200,000, and other writers should not wait for all.
     """
     failed = (
         select(ListingImage.id, ListingImage.listing_id)
@@ -86,7 +86,7 @@ def try_all_again(images: Select[int]) -> int:
         .where(ListingImage.id.in_(images), FAILED_IMAGE, IntegrationDefinition.enable_images_cdn)
     )
     rows = db.session.execute(failed.order_by(ListingImage.listing_id)).all()
-    return sum(_reset(rows[n : n + TOGETHER]) for n in range(0, len(rows), TOGETHER))
+    return sum(_reset(rows[n : n + RESET_BATCH]) for n in range(0, len(rows), RESET_BATCH))
 
 
 def _reset(failed: Sequence[Row[int, int]]) -> int:
@@ -102,10 +102,10 @@ def _reset(failed: Sequence[Row[int, int]]) -> int:
     return cast(CursorResult[Any], result).rowcount
 
 
-def _claim(most: int) -> list[Task]:
+def _claim(limit: int) -> list[Task]:
     """Lease due URLs within the limits; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (picked := selection.pick(most)) and picked != before:
+    while (picked := selection.pick(limit)) and picked != before:
         with work():  # if it only unschedules rows, because their listings are gone, pick others
             if tasks := _lease(picked):
                 return tasks
@@ -131,23 +131,23 @@ def _lease(picked: Sequence[int]) -> list[Task]:
     groups: dict[tuple[int, str], list[ListingImage]] = {}
     for row in rows.unique():
         groups.setdefault((row.listing_id, row.url_sha256), []).append(row)
-    listings = _listings(free_ids)
-    return [task for (id, _), images in groups.items() if (task := _started(listings.get(id), images))]
+    facts = _facts_of(free_ids)
+    return [task for (id, _), images in groups.items() if (task := _start_task(facts.get(id), images))]
 
 
 @dataclass
 class _ListingFacts:
-    """What a task needs to know of its listing."""
+    """The data of a listing that its tasks need."""
 
     listing_id: int
     workspace_id: int
     prefix: str
-    is_on: bool
+    is_cdn_on: bool
     keys: set[str] = field(default_factory=set)
 
 
-def _listings(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
-    """Return the listings by id, without those that are gone."""
+def _facts_of(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
+    """Map listing ids to their facts; listings that are gone are absent."""
     ids = sorted(set(listing_ids))
     listings = (
         select(Listing.id, Listing.workspace_id, Workspace.uuid, Listing.uuid, IntegrationDefinition.enable_images_cdn)
@@ -165,7 +165,7 @@ def _listings(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
     return facts
 
 
-def _started(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> Task | None:
+def _start_task(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> Task | None:
     """Lease the due images of one URL; None if the listing is gone, its CDN is off, or another worker has the URL."""
     at = now()
     due = [image for image in images if image.next_at and image.next_at <= at]
@@ -174,7 +174,7 @@ def _started(listing: _ListingFacts | None, images: Sequence[ListingImage]) -> T
         for image in due:
             image.next_at = busy_until if listing else None
         return None
-    if not due or not listing.is_on:
+    if not due or not listing.is_cdn_on:
         return None
     for image in due:
         image.attempts += 1

@@ -3,18 +3,18 @@
 from portal.errors import NotFound
 from portal.listings.providers.base import Provider
 from portal.listings.providers.cloudbeds import Cloudbeds
-from portal.listings.providers.fields import checked
+from portal.listings.providers.fields import validated
 from portal.listings.providers.generic import Generic
 from portal.listings.providers.guesty import Guesty
 from portal.listings.providers.hospitable import Hospitable
 from portal.listings.providers.hostaway import Hostaway
 
-__all__ = ["ALL", "checked", "find"]
+__all__ = ["ALL", "find", "validated"]
 
 ALL: dict[str, Provider] = {
     provider.key: provider for provider in (Hostaway(), Hospitable(), Guesty(), Cloudbeds(), Generic())
 }
-"""By key, in the order of the pages."""
+"""By key, in the order in which pages list them."""
 
 
 def find(text: str) -> Provider:

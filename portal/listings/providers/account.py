@@ -16,11 +16,11 @@ from portal.ratelimit import outbound
 from portal.ratelimit.outbound import Pace
 from portal.remote import Refused, Unreachable
 
-MAX_ANSWER_BYTES = 20 * 1024 * 1024
+MAX_RESPONSE_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one response; 20 MB of `{},{},…` would take 450 MB of memory and seconds to parse
 CALL_DEADLINE_S = 20
 PAGE_DEADLINE_S = 60.0  # for all calls of one page
-LEAST_FOR_A_CALL_S = 5  # of a page's time, reserved for the call while it waits for the rate limit
+MIN_CALL_S = 5  # left for the call itself, after waiting for the rate limit
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
@@ -62,12 +62,12 @@ class HttpAccount:
         Raises Refused (`credentials` if they are invalid; http_error, …) and Unreachable (bad_answer, paced, …).
         """
         url = self._url(path) + (f"?{urlencode(params)}" if params else "")
-        with self._refusing():
+        with self._translating_refusals():
             fetched = remote.fetch(
                 url,
-                max_bytes=MAX_ANSWER_BYTES,
+                max_bytes=MAX_RESPONSE_BYTES,
                 headers=self._sendable({"Accept": "application/json", **(headers or {})}),
-                deadline_s=self._wait_s(),
+                deadline_s=self._wait_for_rate_limit(),
             )
         return self._parsed(fetched.data)
 
@@ -87,34 +87,38 @@ class HttpAccount:
     def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
         """POST a form, to get a token, and return the JSON object of the response. Raises as `get`."""
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        answer = remote.post(self._url(path), urlencode(fields).encode(), headers, deadline_s=self._wait_s())
-        if answer.status in (*_UNAUTHORIZED, HTTPStatus.BAD_REQUEST):  # OAuth: "invalid_client" may come with a 400
-            raise self.refusal()
-        if answer.status in _TRANSIENT or answer.status >= 500:
+        response = remote.post(
+            self._url(path), urlencode(fields).encode(), headers, deadline_s=self._wait_for_rate_limit()
+        )
+        if response.status in (*_UNAUTHORIZED, HTTPStatus.BAD_REQUEST):  # OAuth: "invalid_client" may come with a 400
+            raise self.invalid_credentials()
+        if response.status in _TRANSIENT or response.status >= 500:
             raise Unreachable(
-                f"The server answered {answer.status}.",
+                f"The server answered {response.status}.",
                 code="http_error",
-                details={"status": answer.status},
-                retry_after_s=answer.retry_after_s,
+                details={"status": response.status},
+                retry_after_s=response.retry_after_s,
             )
-        if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
-            raise Refused(f"The server answered {answer.status}.", code="http_error", details={"status": answer.status})
-        return self._object(self._parsed(answer.body))
+        if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            raise Refused(
+                f"The server answered {response.status}.", code="http_error", details={"status": response.status}
+            )
+        return self._object(self._parsed(response.body))
 
     def bearer(self) -> dict[str, str]:
         """Return the Authorization header; wait if the token isn't valid yet, as some become valid a moment later."""
         if self.token is None:
             raise RuntimeError("no token: call sign_in() first")
-        time.sleep(max(0.0, min(self.token.good_from - time.time(), self._left_s())))
+        time.sleep(max(0.0, min(self.token.valid_from - time.time(), self._remaining_s())))
         return {"Authorization": f"Bearer {self.token.secret}"}
 
-    def refusal(self) -> Refused:
+    def invalid_credentials(self) -> Refused:
         """Return the error for invalid credentials."""
         return Refused(f"{self.provider.name} rejected these credentials.", code="credentials")
 
-    def bad_answer(self, why: str = "has an unexpected format") -> Unreachable:
+    def bad_response(self, reason: str = "has an unexpected format") -> Unreachable:
         """Return the error for an unusable response; another attempt may succeed."""
-        return Unreachable(f"{self.provider.name}'s response {why}.", code="bad_answer")
+        return Unreachable(f"{self.provider.name}'s response {reason}.", code="bad_answer")
 
     def _url(self, path: str) -> str:
         """Return the URL of a path or link. Raises Unreachable for a link to another origin than the account's own."""
@@ -124,22 +128,22 @@ class HttpAccount:
         with suppress(Refused):
             if remote.check_url(path).origin == home:
                 return path
-        raise self.bad_answer("links to another host")
+        raise self.bad_response("links to another host")
 
     def _sendable(self, headers: dict[str, str]) -> dict[str, str]:
         """Return the headers. Raises Refused for a value that can't be sent: the HTTP client's error would quote it."""
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
-            raise self.refusal()
+            raise self.invalid_credentials()
         return headers
 
-    def _wait_s(self) -> float:
-        """Wait until the rate limits allow a call, and return the seconds that it may take."""
+    def _wait_for_rate_limit(self) -> float:
+        """Wait until the rate limits allow a call; return how many seconds the call may take."""
         try:
-            outbound.wait(self._paces(), patience_s=max(0.0, self._left_s() - LEAST_FOR_A_CALL_S))
+            outbound.wait(self._paces(), patience_s=max(0.0, self._remaining_s() - MIN_CALL_S))
         except TooMany as busy:
             message = f"The rate limit of {self.provider.name} is used up for now."
             raise Unreachable(message, code="paced", retry_after_s=busy.retry_after_s) from None
-        return min(CALL_DEADLINE_S, self._left_s())
+        return min(CALL_DEADLINE_S, self._remaining_s())
 
     def _paces(self) -> list[Pace]:
         """Return the rate limits, shared wherever a PMS account is connected. Their Redis keys reveal no secret."""
@@ -150,29 +154,29 @@ class HttpAccount:
         }
         return [Pace(limit.calls, limit.seconds, keys[limit.per]) for limit in self.provider.limits]
 
-    def _left_s(self) -> float:
-        left_s = self._ends_at - time.monotonic()
-        if left_s <= 0:
+    def _remaining_s(self) -> float:
+        remaining_s = self._ends_at - time.monotonic()
+        if remaining_s <= 0:
             raise Unreachable("The server took too long to answer.", code="timeout")
-        return left_s
+        return remaining_s
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
+    def _translating_refusals(self) -> Iterator[None]:
         try:
             yield
         except Refused as refused:
             if (refused.details or {}).get("status") in _UNAUTHORIZED:
-                raise self.refusal() from None
+                raise self.invalid_credentials() from None
             raise
 
     def _parsed(self, data: bytes) -> Any:
         if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
-            raise self.bad_answer("contains too many values")
+            raise self.bad_response("contains too many values")
         with suppress(ValueError, RecursionError):
             return json.loads(data)
-        raise self.bad_answer("is not valid JSON")  # not inside: the parser's error holds the whole text
+        raise self.bad_response("is not valid JSON")  # outside the block: the parser's error holds the whole text
 
     def _object(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.bad_answer()
+            raise self.bad_response()
         return value

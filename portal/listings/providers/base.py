@@ -38,18 +38,18 @@ class Page:
     next_cursor: str | None = None
     total: int | None = None
     notes: tuple[str, ...] = field(default=())  # oddities in the data, as sentences for people
-    is_cut: bool = False  # the next page is part of the same response, which was too large for one transaction
+    has_more_parts: bool = False  # the next page is part of the same response, which was too large for one transaction
 
 
 class Token(NamedTuple):
-    """An access token, valid from `good_from` to `good_until`, in seconds since 1970."""
+    """An access token, valid from `valid_from` to `valid_until`, in seconds since 1970."""
 
     secret: str
-    good_from: float
-    good_until: float
+    valid_from: float
+    valid_until: float
 
     def __repr__(self) -> str:
-        return f"Token(…, {self.good_from:.0f} to {self.good_until:.0f})"  # without its secret
+        return f"Token(…, {self.valid_from:.0f} to {self.valid_until:.0f})"  # without its secret
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Field:
     is_secret: bool = False
     is_optional: bool = False
     hint: str = ""
-    wrong: Callable[[str], str | None] | None = None  # returns what is wrong with a value, as a sentence
+    validate: Callable[[str], str | None] | None = None  # returns what is wrong with a value, as a sentence, or None
 
 
 class Limit(NamedTuple):
-    """At most `calls` in `seconds`, per "account" or per "host", that is, for all accounts together."""
+    """At most `calls` in `seconds`, per "account", or per "host" for all accounts of a PMS."""
 
     calls: int
     seconds: int
@@ -85,7 +85,7 @@ class Account(Protocol):
     def find_object(self, path: str, params: Params = None, headers: Headers = None) -> dict[str, Any] | None: ...
     def post_form(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]: ...
     def bearer(self) -> dict[str, str]: ...
-    def bad_answer(self, why: str = ...) -> Unreachable: ...
+    def bad_response(self, reason: str = ...) -> Unreachable: ...
 
 
 class Provider(Protocol):

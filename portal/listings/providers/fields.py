@@ -49,10 +49,10 @@ def header_value(text: str) -> str | None:
     return None if text.isascii() else "Use only unaccented letters, digits and symbols."
 
 
-BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only if it is not the usual one", wrong=base_address)
+BASE_URL = Field("baseUrl", "Address", is_optional=True, hint="Only if it is not the usual one", validate=base_address)
 
 
-def checked(provider: Provider, credentials: Mapping[str, str]) -> dict[str, str]:
+def validated(provider: Provider, credentials: Mapping[str, str]) -> dict[str, str]:
     """Return the credentials, stripped, without blank ones.
 
     Raises Invalid (`fields`), with a sentence in `details` for each missing, unknown or invalid field.
@@ -75,4 +75,4 @@ def _problem(field: Field, text: str) -> str | None:
         return f"At most {MAX_LENGTH:,} characters."
     if not text.isprintable():
         return "Line breaks and control characters are not allowed."
-    return field.wrong(text) if field.wrong else None
+    return field.validate(text) if field.validate else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
-from portal.listings.providers import normal, paging
+from portal.listings.providers import normalize, paging
 from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Provider
 from portal.listings.providers.fields import address, header_name, header_value
 
@@ -33,9 +33,9 @@ class Generic(Provider):
     name = "JSON feed"
     base_url = ""
     fields = (
-        Field("url", "Feed URL", wrong=address),
-        Field("headerName", "Header", is_optional=True, hint="X-Api-Key", wrong=header_name),
-        Field("headerValue", "Value of the header", is_secret=True, is_optional=True, wrong=header_value),
+        Field("url", "Feed URL", validate=address),
+        Field("headerName", "Header", is_optional=True, hint="X-Api-Key", validate=header_name),
+        Field("headerValue", "Value of the header", is_secret=True, is_optional=True, validate=header_value),
         *(
             Field(name, f"Path: {label}", is_optional=True, hint=PATHS[name])
             for name, label in zip(PATHS, _LABELS, strict=True)
@@ -56,23 +56,23 @@ def _page(account: Account, start: str) -> Page:
     paths = {name: credentials.get(name) or usual for name, usual in PATHS.items()}
     name, value = credentials.get("headerName"), credentials.get("headerValue")
     url = _page_url(account, start)
-    answer = account.get(url, None, {name: value} if name and value else None)
-    items = answer if isinstance(answer, list) else _dig(answer, paths["listPath"])
-    found = normal.listings(account, items, lambda item: _listing(item, paths))
-    return Page(found, _next(account, url, _dig(answer, paths["nextPath"])))
+    response = account.get(url, None, {name: value} if name and value else None)
+    items = response if isinstance(response, list) else _dig(response, paths["listPath"])
+    found = normalize.listings(account, items, lambda item: _listing(item, paths))
+    return Page(found, _next(account, url, _dig(response, paths["nextPath"])))
 
 
 def _listing(item: dict[str, Any], paths: dict[str, str]) -> FoundListing:
-    pictures = normal.pictures(
-        normal.picture(entry)
+    pictures = normalize.pictures(
+        normalize.picture(entry)
         if isinstance(entry, str)
-        else normal.picture(_dig(entry, paths["pictureURLPath"]), description=_dig(entry, paths["descriptionPath"]))
-        for entry in normal.as_list(_dig(item, paths["picturesPath"]))
+        else normalize.picture(_dig(entry, paths["pictureURLPath"]), description=_dig(entry, paths["descriptionPath"]))
+        for entry in normalize.as_list(_dig(item, paths["picturesPath"]))
     )
     return FoundListing(
-        normal.as_id(_dig(item, paths["idPath"])),
-        normal.as_text(_dig(item, paths["namePath"])),
-        normal.as_url(_dig(item, paths["thumbnailPath"])) or normal.first(pictures),
+        normalize.as_id(_dig(item, paths["idPath"])),
+        normalize.as_text(_dig(item, paths["namePath"])),
+        normalize.as_url(_dig(item, paths["thumbnailPath"])) or normalize.first_url(pictures),
         pictures,
     )
 
@@ -106,4 +106,4 @@ def _next(account: Account, url: str, value: Any) -> str | None:
     try:
         return urljoin(url, text)
     except ValueError:
-        raise account.bad_answer("has an invalid link to the next page") from None
+        raise account.bad_response("has an invalid link to the next page") from None

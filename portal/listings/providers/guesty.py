@@ -6,7 +6,7 @@ https://open-api-docs.guesty.com
 from collections.abc import Iterator
 from typing import Any
 
-from portal.listings.providers import normal, oauth, paging
+from portal.listings.providers import normalize, oauth, paging
 from portal.listings.providers.base import Account, FoundListing, Limit, Page, Provider, Token
 from portal.listings.providers.fields import BASE_URL
 
@@ -35,22 +35,24 @@ class Guesty(Provider):
 
 def _page(account: Account, skip: int) -> Page:
     params = {"limit": PER_PAGE, "skip": skip, "fields": FIELDS, "sort": ORDER}
-    answer = account.get_object("/v1/listings", params, account.bearer())
-    found = normal.listings(account, answer.get("results"), _listing)
-    total = normal.as_count(answer.get("count"))
-    return Page(found, paging.next_offset(skip, len(answer["results"]), total), total)
+    response = account.get_object("/v1/listings", params, account.bearer())
+    found = normalize.listings(account, response.get("results"), _listing)
+    total = normalize.as_count(response.get("count"))
+    return Page(found, paging.next_offset(skip, len(response["results"]), total), total)
 
 
 def _listing(item: dict[str, Any]) -> FoundListing:
     """Use the original of each picture; the other sizes derive from it."""
-    pictures = normal.pictures(
-        normal.picture(picture.get("original"), description=picture.get("caption"), external_id=picture.get("_id"))
-        for picture in normal.as_objects(item.get("pictures"))
+    pictures = normalize.pictures(
+        normalize.picture(picture.get("original"), description=picture.get("caption"), external_id=picture.get("_id"))
+        for picture in normalize.as_objects(item.get("pictures"))
     )
-    cover = normal.as_object(item.get("picture"))
+    cover = normalize.as_object(item.get("picture"))
     return FoundListing(
-        normal.as_id(item.get("_id")),
-        normal.as_text(item.get("title")) or normal.as_text(item.get("nickname")),
-        normal.as_url(cover.get("thumbnail")) or normal.as_url(cover.get("original")) or normal.first(pictures),
+        normalize.as_id(item.get("_id")),
+        normalize.as_text(item.get("title")) or normalize.as_text(item.get("nickname")),
+        normalize.as_url(cover.get("thumbnail"))
+        or normalize.as_url(cover.get("original"))
+        or normalize.first_url(pictures),
         pictures,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from portal.listings.providers import normal, paging
+from portal.listings.providers import normalize, paging
 from portal.listings.providers.base import Account, Field, FoundListing, Limit, Page, Provider
 from portal.listings.providers.fields import BASE_URL, header_value
 
@@ -21,7 +21,7 @@ class Hospitable(Provider):
     name = "Hospitable"
     base_url = "https://public.api.hospitable.com/v2"
     fields = (
-        Field("accessToken", "Access token", is_secret=True, hint="It needs property:read", wrong=header_value),
+        Field("accessToken", "Access token", is_secret=True, hint="It needs property:read", validate=header_value),
         BASE_URL,
     )
     limits = (Limit(40, 10),)
@@ -34,30 +34,32 @@ class Hospitable(Provider):
 
 
 def _page(account: Account, number: int) -> Page:
-    answer = account.get_object("/properties", {"page": number, "per_page": PER_PAGE}, _auth_headers(account))
+    response = account.get_object("/properties", {"page": number, "per_page": PER_PAGE}, _auth_headers(account))
     notes: set[str] = set()
-    found = normal.listings(account, answer.get("data"), lambda item: _listing(account, item, notes))
-    meta = normal.as_object(answer.get("meta"))
-    next_page = paging.next_page(number, len(answer["data"]), normal.as_count(meta.get("last_page")))
-    return Page(found, next_page, normal.as_count(meta.get("total")), tuple(notes))
+    found = normalize.listings(account, response.get("data"), lambda item: _listing(account, item, notes))
+    meta = normalize.as_object(response.get("meta"))
+    next_page = paging.next_page(number, len(response["data"]), normalize.as_count(meta.get("last_page")))
+    return Page(found, next_page, normalize.as_count(meta.get("total")), tuple(notes))
 
 
 def _listing(account: Account, item: dict[str, Any], notes: set[str]) -> FoundListing | None:
-    external_id = normal.as_id(item.get("id"))
+    external_id = normalize.as_id(item.get("id"))
     if not external_id:
         return None
-    answer = account.find_object(f"/properties/{quote(external_id, safe='')}/images", None, _auth_headers(account))
-    if answer is None:
-        notes.add(normal.GONE)
+    response = account.find_object(f"/properties/{quote(external_id, safe='')}/images", None, _auth_headers(account))
+    if response is None:
+        notes.add(normalize.GONE)
         return None
-    images, disagrees = normal.in_order(normal.as_objects(answer.get("data")), "order")
+    images, disagrees = normalize.in_order(normalize.as_objects(response.get("data")), "order")
     if disagrees:
-        notes.add(normal.DISAGREES)
-    pictures = normal.pictures(normal.picture(image.get("url"), description=image.get("caption")) for image in images)
+        notes.add(normalize.DISAGREES)
+    pictures = normalize.pictures(
+        normalize.picture(image.get("url"), description=image.get("caption")) for image in images
+    )
     return FoundListing(
         external_id,
-        normal.as_text(item.get("public_name")) or normal.as_text(item.get("name")),
-        normal.as_url(item.get("picture")) or normal.first(pictures),
+        normalize.as_text(item.get("public_name")) or normalize.as_text(item.get("name")),
+        normalize.as_url(item.get("picture")) or normalize.first_url(pictures),
         pictures,
     )
 

@@ -16,10 +16,10 @@ def fields(id_label: str, secret_label: str, hint: str = "") -> tuple[Field, Fie
     return Field(CLIENT_ID, id_label, hint=hint), Field(CLIENT_SECRET, secret_label, is_secret=True)
 
 
-def sign_in(account: Account, path: str, *, scope: str, good_after_s: float = 0.0) -> Token:
+def sign_in(account: Account, path: str, *, scope: str, valid_after_s: float = 0.0) -> Token:
     """Request a token, without retries. Raises Refused (`credentials`) and Unreachable."""
-    asked_at = time.time()
-    answer = account.post_form(
+    requested_at = time.time()
+    response = account.post_form(
         path,
         {
             "grant_type": "client_credentials",
@@ -28,15 +28,15 @@ def sign_in(account: Account, path: str, *, scope: str, good_after_s: float = 0.
             "scope": scope,
         },
     )
-    secret, lives_s = answer.get("access_token"), answer.get("expires_in")
+    secret, lifetime_s = response.get("access_token"), response.get("expires_in")
     if (
         not isinstance(secret, str)
         or not 0 < len(secret) <= MAX_LENGTH
         or not (secret.isascii() and secret.isprintable())
     ):
-        raise account.bad_answer("contains no token")
-    if type(lives_s) is not int or not 0 < lives_s < 10 * 365 * 24 * 3600:
-        lives_s = DEFAULT_LIFETIME_S
-    if lives_s < 2 * PAGE_DEADLINE_S:  # expires before a page is read: we would request tokens forever
-        raise account.bad_answer("contains a token that expires too soon")
-    return Token(secret, good_from=time.time() + good_after_s, good_until=asked_at + lives_s)
+        raise account.bad_response("contains no token")
+    if type(lifetime_s) is not int or not 0 < lifetime_s < 10 * 365 * 24 * 3600:
+        lifetime_s = DEFAULT_LIFETIME_S
+    if lifetime_s < 2 * PAGE_DEADLINE_S:  # expires before a page is read: we would request tokens forever
+        raise account.bad_response("contains a token that expires too soon")
+    return Token(secret, valid_from=time.time() + valid_after_s, valid_until=requested_at + lifetime_s)

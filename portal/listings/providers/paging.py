@@ -9,13 +9,13 @@ from portal.db import is_storable
 from portal.listings.providers.base import Account, FoundListing, Page
 from portal.remote import Refused
 
-MAX_ON_A_PAGE = 100  # listings; larger responses are yielded in parts
-MAX_PICTURES_ON_A_PAGE = 5_000  # written in one transaction: 50,000 take 12 s, during which SQLite has no other writer
+MAX_LISTINGS_PER_PAGE = 100  # larger responses are yielded in parts
+MAX_PICTURES_PER_PAGE = 5_000  # written in one transaction: 50,000 take 12 s, during which SQLite has no other writer
 MAX_PAGES = 1_000
 MAX_CURSOR = 500  # characters
-ROOM_FOR_PARTS = 10  # of MAX_CURSOR, reserved for the number of skipped listings
+RESERVED_FOR_PARTS = 10  # of MAX_CURSOR, reserved for the number of skipped listings
 
-Ask = Callable[[str], Page]
+FetchPage = Callable[[str], Page]
 """Fetches the page at a PMS's own cursor; the page's `next_cursor` is the PMS's own too."""
 
 
@@ -41,7 +41,7 @@ class _Cursor:
         return cls(start, int(skipped), int(number), landmark)
 
 
-def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator[Page]:
+def walk(account: Account, cursor: str | None, fetch_page: FetchPage, first: str) -> Iterator[Page]:
     """Yield the pages from a cursor, or else from the PMS's cursor `first`. A page without listings is the last.
 
     Raises Unreachable (`bad_answer`) if pages repeat, and Refused (`cursor`) for an unknown cursor.
@@ -49,41 +49,41 @@ def walk(account: Account, cursor: str | None, ask: Ask, first: str) -> Iterator
     here: _Cursor | None = _read(account, cursor, first) if cursor else _Cursor(first)
     while here:
         account.begin_page()
-        for page, following in _parts(account, here, _fetch(account, here, ask, is_resumed=bool(cursor))):
+        for page, following in _parts(account, here, _fetch(account, here, fetch_page, is_resumed=bool(cursor))):
             yield replace(page, next_cursor=str(following) if following else None)
         here, cursor = following, None
 
 
-def next_offset(offset: int, got: int, total: int | None) -> str | None:
+def next_offset(offset: int, count: int, total: int | None) -> str | None:
     """Return the next offset as text, or None at the end.
 
     Only a total that is exactly reached ends the list. If it is missing or too small, an empty page does.
     """
-    seen = offset + got
-    return str(seen) if got and seen != total else None
+    seen = offset + count
+    return str(seen) if count and seen != total else None
 
 
-def next_page(number: int, got: int, last: int | None) -> str | None:
+def next_page(number: int, count: int, last: int | None) -> str | None:
     """Return the next page number as text, or None at the end. Pages are numbered from 1."""
-    return str(number + 1) if got and number != last else None
+    return str(number + 1) if count and number != last else None
 
 
 def _read(account: Account, cursor: str, first: str) -> _Cursor:
     try:
         here = _Cursor.read(cursor)
     except ValueError:
-        raise _unknown(account) from None
+        raise _unknown_cursor(account) from None
     if first.isdigit() and not (here.start.isascii() and here.start.isdigit()):
-        raise _unknown(account)  # numeric cursors stay numeric
+        raise _unknown_cursor(account)  # numeric cursors stay numeric
     return here
 
 
-def _fetch(account: Account, here: _Cursor, ask: Ask, *, is_resumed: bool) -> Page:
+def _fetch(account: Account, here: _Cursor, fetch_page: FetchPage, *, is_resumed: bool) -> Page:
     try:
-        return ask(here.start)
+        return fetch_page(here.start)
     except Refused as refused:
         if is_resumed and refused.code == "http_error":  # a 400, 404 or 410 for a cursor that the PMS issued
-            raise _unknown(account) from None
+            raise _unknown_cursor(account) from None
         raise
 
 
@@ -95,7 +95,7 @@ def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, 
         end = _end_of_part(page.listings, part.skipped)
         is_last = end >= len(page.listings)
         after = following if is_last else replace(part, skipped=end)
-        yield replace(page, listings=page.listings[part.skipped : end], is_cut=not is_last), after
+        yield replace(page, listings=page.listings[part.skipped : end], has_more_parts=not is_last), after
         if is_last:
             return
         part = replace(part, skipped=end)
@@ -103,8 +103,9 @@ def _parts(account: Account, here: _Cursor, page: Page) -> Iterator[tuple[Page, 
 
 def _end_of_part(listings: Sequence[FoundListing], start: int) -> int:
     """Return the end of the part at `start`: at least one listing, and no more than one transaction should write."""
-    pictures = itertools.accumulate(len(listing.pictures) for listing in listings[start : start + MAX_ON_A_PAGE])
-    return start + max(1, sum(so_far <= MAX_PICTURES_ON_A_PAGE for so_far in pictures))
+    part = listings[start : start + MAX_LISTINGS_PER_PAGE]
+    pictures = itertools.accumulate(len(listing.pictures) for listing in part)
+    return start + max(1, sum(so_far <= MAX_PICTURES_PER_PAGE for so_far in pictures))
 
 
 def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:
@@ -112,15 +113,15 @@ def _following(account: Account, here: _Cursor, page: Page) -> _Cursor | None:
         return None
     fingerprint = _fingerprint(page.listings)
     if fingerprint == here.landmark:
-        raise account.bad_answer("repeats earlier pages")
+        raise account.bad_response("repeats earlier pages")
     if page.next_cursor is None:
         return None
     is_landmark = here.number & (here.number - 1) == 0
     following = _Cursor(page.next_cursor, 0, here.number + 1, fingerprint if is_landmark else here.landmark)
     if following.number > MAX_PAGES:
-        raise account.bad_answer("has too many pages")
-    if len(str(following)) > MAX_CURSOR - ROOM_FOR_PARTS or not is_storable(following.start):
-        raise account.bad_answer("has a next-page cursor that can't be stored")
+        raise account.bad_response("has too many pages")
+    if len(str(following)) > MAX_CURSOR - RESERVED_FOR_PARTS or not is_storable(following.start):
+        raise account.bad_response("has a next-page cursor that can't be stored")
     return following
 
 
@@ -128,5 +129,5 @@ def _fingerprint(listings: Sequence[FoundListing]) -> str:
     return hashlib.sha256("\0".join(listing.external_id for listing in listings).encode()).hexdigest()[:16]
 
 
-def _unknown(account: Account) -> Refused:
+def _unknown_cursor(account: Account) -> Refused:
     return Refused(f"{account.provider.name} no longer accepts the cursor of this sync.", code="cursor")

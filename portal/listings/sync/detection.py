@@ -16,16 +16,16 @@ from portal.listings.models import GALLERY, THUMBNAIL, VERIFY_EVERY, Integration
 from portal.work import Work
 
 KEEP_BYTES = "surrogateescape"  # keeps bytes that aren't UTF-8, so that different escapes stay different names
-SIGNED_WITH = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
-SIGNED_WITH |= {"st", "se", "skt", "ske"}  # Azure's start and expiry times
-MAX_SUPERSEDED = 300  # rows kept of a listing: a PMS may change every URL at each sync
+SIGNATURE_PARAMETERS = {"expires", "signature", "sig", "token", "key-pair-id", "policy"}  # and X-Amz-…, X-Goog-…
+SIGNATURE_PARAMETERS |= {"st", "se", "skt", "ske"}  # Azure's start and expiry times
+MAX_SUPERSEDED = 300  # rows kept per listing: a PMS may change every URL at each sync
 
 
 _Stored = Row[int, int, str, str, str, int, str | None, str | None, datetime | None]
 
 
-class Wanted(NamedTuple):
-    """A picture that the PMS lists now, and that needs a ListingImage."""
+class ListedPicture(NamedTuple):
+    """A picture that the PMS lists now; it needs a ListingImage."""
 
     listing_id: int
     type: str
@@ -55,30 +55,30 @@ def detect(w: Work, listings: Sequence[Listing]) -> int:
     new: list[dict[str, Any]] = []
     changes: dict[str, list[dict[str, Any]]] = {}
     accounts, at = {listing.id: listing.account_id for listing in listings}, now()
-    for picture in (each for listing in listings for each in wanted(listing)):
+    for picture in (each for listing in listings for each in listed_pictures(listing)):
         row = stored.pop(picture.identity, None)
         if row is None:
             new.append(_new_row(picture, accounts[picture.listing_id]))
         elif change := _change(row, picture, at):
             changes.setdefault(" ".join(change), []).append({"id": row.id, **change})
-    gone = [row.id for row in stored.values() if row.superseded_at is None]
-    _forget_oldest(w, list(stored.values()))
+    unlisted = [row.id for row in stored.values() if row.superseded_at is None]
+    _prune_superseded(w, list(stored.values()))
     if due := [*new, *(row for rows in changes.values() for row in rows if row.get("next_at") == at)]:
-        _spread(listings[0].account, due)
+        _schedule_uploads(listings[0].account, due)
     if new:
         db.session.execute(insert(ListingImage), new)
     for same_columns in changes.values():  # at most three sets of columns
         db.session.execute(update(ListingImage), same_columns)
-    if gone:
-        marked = update(ListingImage).where(ListingImage.id.in_(gone))
-        db.session.execute(marked.values(superseded_at=now(), next_at=None))
+    if unlisted:
+        superseded = update(ListingImage).where(ListingImage.id.in_(unlisted))
+        db.session.execute(superseded.values(superseded_at=now(), next_at=None))
     if new or changes:
         w.enqueue(jobs.image_cdn_upload())
     return len(new)
 
 
-def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
-    """Schedule uploads within the provider's budget per sync; the rest is due that many syncs later.
+def _schedule_uploads(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
+    """Schedule uploads within the provider's budget per sync; the rest is due in the intervals of later syncs.
 
     Pictures that were already waiting use up the budget first. See tests/contracts/README.md, "Budget of a sync".
     """
@@ -88,7 +88,7 @@ def _spread(account: IntegrationAccount, due: Sequence[dict[str, Any]]) -> None:
     account.uploads += len(due)
 
 
-def _forget_oldest(w: Work, unlisted: Sequence[_Stored]) -> None:
+def _prune_superseded(w: Work, unlisted: Sequence[_Stored]) -> None:
     """Delete all but the newest MAX_SUPERSEDED superseded images of each listing."""
     by_listing: dict[int, list[_Stored]] = {}
     for row in sorted(unlisted, key=lambda row: row.id, reverse=True):
@@ -101,11 +101,11 @@ def _forget_oldest(w: Work, unlisted: Sequence[_Stored]) -> None:
         w.drop(storage.cdn, *(keys - named))
 
 
-def wanted(listing: Listing) -> Iterator[Wanted]:
+def listed_pictures(listing: Listing) -> Iterator[ListedPicture]:
     """Yield the thumbnail and gallery pictures of a listing, without repeats."""
     seen = set()
-    thumbnail = [Wanted(listing.id, THUMBNAIL, listing.thumbnail_url, 0)] if listing.thumbnail_url else []
-    gallery = (Wanted(listing.id, GALLERY, item["url"], n) for n, item in enumerate(listing.pictures))
+    thumbnail = [ListedPicture(listing.id, THUMBNAIL, listing.thumbnail_url, 0)] if listing.thumbnail_url else []
+    gallery = (ListedPicture(listing.id, GALLERY, item["url"], n) for n, item in enumerate(listing.pictures))
     for picture in (*thumbnail, *gallery):
         if picture.identity not in seen:
             seen.add(picture.identity)
@@ -128,27 +128,27 @@ def _stored(listing_ids: Sequence[int]) -> dict[tuple[int, str, str], _Stored]:
     return {(row.listing_id, row.type, row.url_sha256): row for row in db.session.execute(rows)}
 
 
-def _new_row(wanted: Wanted, account_id: int) -> dict[str, Any]:
+def _new_row(picture: ListedPicture, account_id: int) -> dict[str, Any]:
     return {
         "account_id": account_id,
-        "listing_id": wanted.listing_id,
-        "type": wanted.type,
-        "original_url": wanted.url,
-        "url_sha256": url_sha256(wanted.url),
-        "host": host_of(wanted.url),
-        "position": wanted.position,
+        "listing_id": picture.listing_id,
+        "type": picture.type,
+        "original_url": picture.url,
+        "url_sha256": url_sha256(picture.url),
+        "host": host_of(picture.url),
+        "position": picture.position,
     }
 
 
-def _change(row: _Stored, wanted: Wanted, at: datetime) -> Mapping[str, Any]:
+def _change(row: _Stored, picture: ListedPicture, at: datetime) -> Mapping[str, Any]:
     """Return the changed columns: position, URL, or that the picture is back. `next_at` is `at` if it must be fetched.
 
     A failed picture with a new signature is fetched again, as the old one may have expired.
     """
     change: dict[str, Any] = {}
-    is_re_signed = row.original_url != wanted.url
-    if is_re_signed or row.position != wanted.position:
-        change |= {"original_url": wanted.url, "position": wanted.position}
+    is_re_signed = row.original_url != picture.url
+    if is_re_signed or row.position != picture.position:
+        change |= {"original_url": picture.url, "position": picture.position}
     if row.superseded_at is not None:
         change |= {"superseded_at": None, "next_at": at + VERIFY_EVERY if row.key else at, "attempts": 0}
     if is_re_signed and row.failure_reason:
@@ -163,7 +163,7 @@ def host_of(url: str) -> str:
 def _unsigned(url: str) -> str:
     parts = _parts(url)
     if parts.query:
-        unsigned = [(name, value) for name, value in _parameters(parts.query) if not _signs(name)]
+        unsigned = [(name, value) for name, value in _parameters(parts.query) if not _is_signature_parameter(name)]
         parts = parts._replace(query=urlencode(unsigned, errors=KEEP_BYTES))
     return urlunsplit(parts._replace(fragment=""))
 
@@ -180,5 +180,5 @@ def _parts(url: str) -> SplitResult:
         return SplitResult("", "", url, "", "")
 
 
-def _signs(name: str) -> bool:
-    return name.lower() in SIGNED_WITH or name.lower().startswith(("x-amz-", "x-goog-"))
+def _is_signature_parameter(name: str) -> bool:
+    return name.lower() in SIGNATURE_PARAMETERS or name.lower().startswith(("x-amz-", "x-goog-"))

@@ -1,4 +1,4 @@
-"""Sync jobs: read the listings of due accounts page by page, and store each page in one transaction.
+"""Sync: read the listings of due accounts page by page, and store each page in one transaction.
 
 A due account is a task: one page is fetched and stored, and the account is due again for the next. A killed sync
 therefore continues at its cursor, and many accounts share the workers. After the last page, the list may be read again
@@ -26,13 +26,15 @@ from portal.listings.providers.base import Page, Token
 from portal.listings.sync import transitions
 from portal.work import Work, held, lock, work
 
-LIMITS = ConcurrencyLimits(side_by_side=16, threads=32, per_destination=4, per_workspace=4)  # a place is a PMS's host
+LIMITS = ConcurrencyLimits(
+    side_by_side=16, threads=32, per_destination=4, per_workspace=4
+)  # a destination is a PMS's host
 CANDIDATES = 200
 LEASE = timedelta(seconds=120)  # after it, a page whose worker died is fetched again
 RETRY_AFTER_S = (5, 30, 120)  # pauses before a page is retried; then the sync fails
 MAX_ATTEMPTS = 10  # of a page, interruptions included
-RESPONSES_HELD = 4  # that are partly stored: up to 20 MB each; a worker without one requests it again
-FRESH_S = 120  # a token younger than this is not the reason of a refusal
+MAX_RESPONSES = 4  # partly stored ones held in memory, up to 20 MB each; another worker requests them again
+FRESH_S = 120  # a token younger than this has not expired: the credentials are wrong
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class _Task:
     """An account as plain values, for a thread without database access."""
 
     candidate: Candidate
-    began_at: datetime | None
+    started_at: datetime | None
     provider: str
     credentials: dict[str, str] = field(repr=False)
     token: Token | None
@@ -56,7 +58,7 @@ class _FetchResult:
     page: Page | None = None
     token: Token | None = None
     error: str = ""
-    again_in_s: float | None = None  # with an error: None fails the sync
+    retry_in_s: float | None = None  # with an error: None fails the sync
     is_token_bad: bool = False
     is_cursor_bad: bool = False
     is_paced: bool = False  # delayed by our own rate limit: the attempt doesn't count
@@ -67,7 +69,7 @@ BROKEN = _FetchResult(error="Something went wrong on our side.")
 
 def run() -> int:
     """Fetch due pages side by side until none is left; return their number."""
-    return dispatch.run(_claim, _ask, _record, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
+    return dispatch.run(_claim, _perform, _record, limits=LIMITS, broken=BROKEN, successor=jobs.sync_listings())
 
 
 def enqueue_missing() -> int:
@@ -82,12 +84,12 @@ def restart(w: Work, account: IntegrationAccount) -> None:
     w.enqueue(jobs.sync_listings())
 
 
-def _claim(most: int) -> list[_Task]:
+def _claim(limit: int) -> list[_Task]:
     """Lease due accounts within the limits; attempts are incremented before they are made, so crashes count too."""
-    busy = _candidates(IntegrationAccount.syncing_until > now())
-    hosts, workspaces = LIMITS.saturated(busy)
+    in_flight = _candidates(IntegrationAccount.syncing_until > now())
+    hosts, workspaces = LIMITS.saturated(in_flight)
     is_free = IntegrationAccount.host.not_in(hosts) & IntegrationDefinition.workspace_id.not_in(workspaces)
-    picked = LIMITS.pick(_candidates((IntegrationAccount.next_at <= now()) & is_free), busy, most)
+    picked = LIMITS.pick(_candidates((IntegrationAccount.next_at <= now()) & is_free), in_flight, limit)
     if not picked:
         release()
         return []
@@ -95,7 +97,7 @@ def _claim(most: int) -> list[_Task]:
         due = select(IntegrationAccount).where(IntegrationAccount.id.in_(picked), IntegrationAccount.next_at <= now())
         due = due.options(undefer(IntegrationAccount.credentials), undefer(IntegrationAccount.token))
         free = db.session.scalars(held(due, IntegrationAccount, skip_locked=True))
-        return [task for account in free if (task := _started(account))]
+        return [task for account in free if (task := _start_task(account))]
 
 
 def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
@@ -115,7 +117,7 @@ def _candidates(condition: ColumnElement[bool]) -> list[Candidate]:
     return [Candidate(*row) for row in db.session.execute(query)]
 
 
-def _started(account: IntegrationAccount) -> _Task | None:
+def _start_task(account: IntegrationAccount) -> _Task | None:
     if account.started_at is None:
         account.started_at, account.cursor, account.error, account.note = now(), None, None, None
         account.passes, account.pages, account.found, account.total, account.attempts = 0, 0, 0, None, 0
@@ -144,10 +146,10 @@ def _started(account: IntegrationAccount) -> _Task | None:
     )
 
 
-def _ask(task: _Task) -> _FetchResult:
+def _perform(task: _Task) -> _FetchResult:
     """Fetch a token if there is no valid one, or else a page; never both, so that a token is stored before its use."""
     provider, at = providers.ALL[task.provider], now().timestamp()
-    token = task.token if task.token and task.token.good_until > at + PAGE_DEADLINE_S else None
+    token = task.token if task.token and task.token.valid_until > at + PAGE_DEADLINE_S else None
     account = HttpAccount(provider, task.credentials, token)
     try:
         if token is None and (fresh := provider.sign_in(account)):
@@ -157,33 +159,33 @@ def _ask(task: _Task) -> _FetchResult:
         pause_s = RETRY_AFTER_S[task.attempts - 1] if task.attempts <= len(RETRY_AFTER_S) else None
         if pause_s is not None or error.retry_after_s is not None:
             pause_s = max(pause_s or 0, error.retry_after_s or 0)
-        return _FetchResult(error=error.message, again_in_s=pause_s, is_paced=error.code == "paced")
+        return _FetchResult(error=error.message, retry_in_s=pause_s, is_paced=error.code == "paced")
     except remote.Refused as error:
         is_token_bad = error.code == "credentials"
-        is_stale = is_token_bad and token is not None and token.good_from < at - FRESH_S
+        is_stale = is_token_bad and token is not None and token.valid_from < at - FRESH_S
         return _FetchResult(
             error=error.message,
-            again_in_s=0 if is_stale else None,
+            retry_in_s=0 if is_stale else None,
             is_token_bad=is_token_bad,
             is_cursor_bad=error.code == "cursor",
         )
 
 
-_rest: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]] = OrderedDict()
-_rest_lock = threading.Lock()
+_responses: OrderedDict[tuple[int, datetime | None, int, str | None], Iterator[Page]] = OrderedDict()
+_responses_lock = threading.Lock()
 
 
 def _page(account: HttpAccount, task: _Task) -> Page:
     """Return the next page: from the rest of a response that this worker holds, or else from the PMS."""
-    with _rest_lock:
-        pages = _rest.pop((task.candidate.id, task.began_at, task.passes, task.cursor), None)
+    with _responses_lock:
+        pages = _responses.pop((task.candidate.id, task.started_at, task.passes, task.cursor), None)
     pages = pages or account.provider.pages(account, task.cursor)
     page = next(pages, Page(()))
-    if page.is_cut:
-        with _rest_lock:
-            _rest[task.candidate.id, task.began_at, task.passes, page.next_cursor] = pages
-            if len(_rest) > RESPONSES_HELD:
-                _rest.popitem(last=False)
+    if page.has_more_parts:
+        with _responses_lock:
+            _responses[task.candidate.id, task.started_at, task.passes, page.next_cursor] = pages
+            if len(_responses) > MAX_RESPONSES:
+                _responses.popitem(last=False)
     return page
 
 
@@ -206,18 +208,18 @@ def _apply(w: Work, task: _Task, result: _FetchResult) -> None:
     elif result.token:
         account.token = json.dumps(result.token)
         account.attempts, account.next_at = 0, now()
-    elif result.again_in_s is not None:
+    elif result.retry_in_s is not None:
         account.attempts -= result.is_paced
         account.error = None if result.is_paced else result.error[:300]
-        account.next_at = now() + timedelta(seconds=result.again_in_s)
-    elif result.is_cursor_bad and not account.has_begun_anew:
+        account.next_at = now() + timedelta(seconds=result.retry_in_s)
+    elif result.is_cursor_bad and not account.has_restarted:
         restart(w, account)
-        account.has_begun_anew = True
+        account.has_restarted = True
     else:
         transitions.fail(account, result.error)
 
 
 def _is_current(account: IntegrationAccount, task: _Task) -> bool:
-    state = (task.began_at, task.passes, task.cursor, task.attempts)
+    state = (task.started_at, task.passes, task.cursor, task.attempts)
     is_same = state == (account.started_at, account.passes, account.cursor, account.attempts)
     return is_same and account.removed_at is None

@@ -14,17 +14,17 @@ from portal.listings.sync import passes, upsert
 from portal.listings.sync.passes import Pass
 from portal.work import Work
 
-LONGEST_PAUSE = timedelta(hours=24)  # between syncs that fail
+MAX_PAUSE = timedelta(hours=24)  # after failed syncs
 
 
 def store(w: Work, account: IntegrationAccount, page: Page) -> None:
     """Store a page; the last page ends a pass."""
-    read = passes.add(account, page, upsert.take_in(w, account, page.listings))
+    so_far = passes.record_page(account, page, upsert.store_listings(w, account, page.listings))
     account.note = account.note or (page.notes[0][:300] if page.notes else None)
     account.attempts, account.error, account.cursor = 0, None, page.next_cursor
     account.next_at = now()
     if page.next_cursor is None:
-        _end_pass(w, account, read)
+        _end_pass(w, account, so_far)
     elif account.pages >= passes.MAX_PAGES:
         fail(account, "The PMS's list never ends.")
 
@@ -35,25 +35,25 @@ def fail(account: IntegrationAccount, error: str) -> None:
     account.failures += 1
     account.error = error[:300]
     pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
-    account.next_at = now() + min(pause, LONGEST_PAUSE)
+    account.next_at = now() + min(pause, MAX_PAUSE)
 
 
 def end(account: IntegrationAccount) -> None:
-    """Clear the state of the running sync: its cursor, and the pages that it stored."""
+    """Clear the state of the running sync: its cursor and its SyncPages."""
     account.started_at = account.syncing_until = account.cursor = None
-    account.attempts, account.has_begun_anew = 0, False
+    account.attempts, account.has_restarted = 0, False
     db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
 
 
-def _end_pass(w: Work, account: IntegrationAccount, read: Sequence[Pass]) -> None:
+def _end_pass(w: Work, account: IntegrationAccount, so_far: Sequence[Pass]) -> None:
     """End the sync if it is complete or has used up its passes; otherwise read the list again from its first page."""
-    if passes.is_whole(read, account.withheld):
+    if passes.is_complete(so_far, account.withheld):
         removal.remove_missing(w, account)
         account.synced_at = now()
-    elif passes.may_read_again(read):
+    elif passes.should_read_again(so_far):
         return
     else:
-        account.note = passes.shortfall(account, read)
+        account.note = passes.why_incomplete(account, so_far)
     end(account)
-    account.withheld, account.failures = passes.withheld(read, account.withheld), 0
+    account.withheld, account.failures = passes.withheld(so_far, account.withheld), 0
     account.next_at = now() + timedelta(minutes=config.settings().sync_every_min)

@@ -16,7 +16,7 @@ from portal.listings.sync import detection
 from portal.work import Work, held
 
 
-def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
+def store_listings(w: Work, account: IntegrationAccount, found: Sequence[FoundListing]) -> list[int]:
     """Store the listings of a page and, if the Image CDN is on, schedule their pictures; return the listings' ids.
 
     Takes a fixed number of statements. Call it under the account's lock.
@@ -41,12 +41,12 @@ def take_in(w: Work, account: IntegrationAccount, found: Sequence[FoundListing])
         stored = _stored(account, list(by_id))
     if account.definition.enable_images_cdn:
         changed = {change["id"] for change in changes}
-        wanting = [row.id for row in stored.values() if not row.is_detected or row.id in changed]
-        _detect(w, wanting)
+        undetected = [row.id for row in stored.values() if not row.is_detected or row.id in changed]
+        _detect_pictures(w, undetected)
     return [row.id for row in stored.values()]
 
 
-def _detect(w: Work, listing_ids: Sequence[int]) -> None:
+def _detect_pictures(w: Work, listing_ids: Sequence[int]) -> None:
     if not listing_ids:
         return
     query = select(Listing).where(Listing.id.in_(listing_ids)).options(WITH_ACCOUNT)
@@ -54,9 +54,9 @@ def _detect(w: Work, listing_ids: Sequence[int]) -> None:
     listings = db.session.scalars(rows.execution_options(populate_existing=True)).all()
     detection.detect(w, listings)
     for listing in listings:
-        if listing.has_news:  # the PMS may no longer list the last waiting picture
+        if listing.has_new_copies:  # the PMS may no longer list the last waiting picture
             images = select(ListingImage).where(ListingImage.listing_id == listing.id)
-            results.tell(w, listing, db.session.scalars(images).all())
+            results.emit_when_complete(w, listing, db.session.scalars(images).all())
     db.session.execute(update(Listing).where(Listing.id.in_(listing_ids)).values(is_detected=True))
     counts.refresh(listing_ids)
 
@@ -72,12 +72,12 @@ def _values(listing: FoundListing) -> dict[str, Any]:
         "external_id": listing.external_id,
         "name": listing.name,
         "thumbnail_url": listing.thumbnail_url,
-        "pictures": [_object(picture) for picture in listing.pictures],
+        "pictures": [_as_json(picture) for picture in listing.pictures],
     }
     return content | {"content_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
-def _object(picture: Picture) -> dict[str, str]:
+def _as_json(picture: Picture) -> dict[str, str]:
     """Return a picture as the API returns it: always `url` and `description`, other fields if the PMS has them."""
     more = {"id": picture.external_id, "room": picture.room}
     return {"url": picture.url, "description": picture.description} | {k: v for k, v in more.items() if v}

@@ -1,17 +1,17 @@
-"""What people type to connect an account, checked before any connection is opened."""
+"""What people type to connect an account, validated before any connection is opened."""
 
 from __future__ import annotations
 
 import pytest
 
 from portal.errors import Invalid, NotFound
-from portal.listings.providers import ALL, checked, find
+from portal.listings.providers import ALL, find, validated
 from tests.listings.fakes.known import Known, key_of
 
 
 def problems(key: str, **typed: str) -> dict[str, str]:
     with pytest.raises(Invalid) as raised:
-        checked(ALL[key], typed)
+        validated(ALL[key], typed)
     assert raised.value.code == "fields"
     return raised.value.details
 
@@ -39,12 +39,12 @@ def test_each_provider_is_registered_under_its_key() -> None:
 
 def test_the_fakes_credentials_are_valid(known: Known) -> None:
     with known.make() as pms:
-        assert checked(ALL[key_of(pms)], pms.credentials) == pms.credentials
+        assert validated(ALL[key_of(pms)], pms.credentials) == pms.credentials
 
 
 def test_white_space_and_blank_fields_are_dropped() -> None:
     typed = {"clientId": " 12345\n", "clientSecret": "\ts3cret ", "baseUrl": "  "}
-    assert checked(ALL["HOSTAWAY"], typed) == {"clientId": "12345", "clientSecret": "s3cret"}
+    assert validated(ALL["HOSTAWAY"], typed) == {"clientId": "12345", "clientSecret": "s3cret"}
 
 
 def test_every_invalid_field_is_reported_together() -> None:
@@ -59,7 +59,7 @@ def test_every_invalid_field_is_reported_together() -> None:
 
 def test_no_problem_repeats_the_value() -> None:
     with pytest.raises(Invalid) as raised:
-        checked(ALL["HOSTAWAY"], {"clientId": "secret\nvalue", "clientSecret": "secret\0value", "baseUrl": "secret"})
+        validated(ALL["HOSTAWAY"], {"clientId": "secret\nvalue", "clientSecret": "secret\0value", "baseUrl": "secret"})
     assert "secret" not in raised.value.message + repr(raised.value.details)
 
 

@@ -12,7 +12,7 @@ from portal.demo.pms.server import PmsReply, as_json
 from portal.listings.providers import ALL
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
-from portal.listings.providers.normal import DISAGREES, GONE
+from portal.listings.providers.normalize import DISAGREES, GONE
 from portal.remote import Unreachable
 from tests.listings.fakes.cloudbeds import FakeCloudbeds
 from tests.listings.fakes.guesty import FakeGuesty
@@ -44,7 +44,7 @@ def test_guestys_token_is_valid_immediately_and_for_a_day() -> None:
     with FakeGuesty() as pms:
         token = ALL["GUESTY"].sign_in(HttpAccount(ALL["GUESTY"], pms.credentials))
         assert token
-        assert token.good_from <= time.time() < token.good_until - 86_390
+        assert token.valid_from <= time.time() < token.valid_until - 86_390
 
 
 def test_a_token_that_expires_before_a_page_is_read_is_not_used() -> None:

@@ -14,7 +14,7 @@ from portal.demo.pms.server import PmsReply, as_json
 from portal.listings import providers
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
-from portal.listings.providers.normal import DISAGREES
+from portal.listings.providers.normalize import DISAGREES
 from portal.remote import Refused, Unreachable
 from tests.listings.fakes.known import account_of
 
@@ -37,12 +37,12 @@ def test_a_token_is_awaited_until_it_is_valid(pms: FakeHostaway) -> None:
     account = HttpAccount(HOSTAWAY, pms.credentials)
     account.token = HOSTAWAY.sign_in(account)
     assert account.token
-    hasty = HttpAccount(HOSTAWAY, pms.credentials, account.token._replace(good_from=0))
+    hasty = HttpAccount(HOSTAWAY, pms.credentials, account.token._replace(valid_from=0))
     with pytest.raises(Refused):
         all_of(hasty)
     assert len(all_of(account)[0].listings) == 3
     assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings", 403)) == (1, 1)
-    assert account.token.good_until - time.time() > 180 * 24 * 3600
+    assert account.token.valid_until - time.time() > 180 * 24 * 3600
 
 
 def test_one_token_serves_many_pages(pms: FakeHostaway) -> None:
@@ -86,7 +86,7 @@ def test_a_token_without_a_lifetime_is_valid_for_an_hour(pms: FakeHostaway, live
     pms.fail_next(1, as_json({"access_token": "x", "expires_in": lives_s}))
     token = HOSTAWAY.sign_in(HttpAccount(HOSTAWAY, pms.credentials))
     assert token
-    assert 3590 < token.good_until - time.time() <= 3600
+    assert 3590 < token.valid_until - time.time() <= 3600
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, Refused), (302, Refused)])

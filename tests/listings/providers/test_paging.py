@@ -21,11 +21,11 @@ def page(*ids: object, then: str | None) -> Page:
     return Page(tuple(FoundListing(str(one), "", None, ()) for one in ids), then)
 
 
-def steps(ask: Callable[[str], Page], cursor: str | None = None) -> tuple[int, str]:
+def steps(fetch_page: Callable[[str], Page], cursor: str | None = None) -> tuple[int, str]:
     """Walk to the end; return the number of pages, and why it ended."""
     count = 0
     try:
-        for _ in paging.walk(ACCOUNT, cursor, ask, "0"):
+        for _ in paging.walk(ACCOUNT, cursor, fetch_page, "0"):
             count += 1
     except Unreachable as error:
         return count, error.message
@@ -34,11 +34,11 @@ def steps(ask: Callable[[str], Page], cursor: str | None = None) -> tuple[int, s
 
 @given(before=st.integers(0, 40), around=st.integers(1, 40))
 def test_circular_pages_are_detected_soon(before: int, around: int) -> None:
-    def ask(start: str) -> Page:
+    def fetch_page(start: str) -> Page:
         place = int(start)
         return page(place if place < before else before + (place - before) % around, then=str(place + 1))
 
-    count, why = steps(ask)
+    count, why = steps(fetch_page)
     assert "repeats earlier pages" in why
     assert count <= 3 * max(before, around) + around + 2
 
@@ -67,11 +67,11 @@ def test_a_page_without_listings_is_the_last() -> None:
 def test_a_large_page_comes_in_parts_and_can_be_resumed_from_each(count: int) -> None:
     asked: list[str] = []
 
-    def ask(start: str) -> Page:
+    def fetch_page(start: str) -> Page:
         asked.append(start)
         return page(*range(count), then="1" if count else None) if start == "0" else page("last", then=None)
 
-    pages = list(paging.walk(ACCOUNT, None, ask, "0"))
+    pages = list(paging.walk(ACCOUNT, None, fetch_page, "0"))
     assert [one.external_id for part in pages for one in part.listings] == [
         *map(str, range(count)),
         *(["last"] if count else []),
@@ -79,7 +79,7 @@ def test_a_large_page_comes_in_parts_and_can_be_resumed_from_each(count: int) ->
     assert max(len(part.listings) for part in pages) <= 100
     assert asked == (["0", "1"] if count else ["0"])
     for place, part in enumerate(pages[:-1]):
-        assert list(paging.walk(ACCOUNT, part.next_cursor, ask, "0")) == pages[place + 1 :]
+        assert list(paging.walk(ACCOUNT, part.next_cursor, fetch_page, "0")) == pages[place + 1 :]
 
 
 @given(st.text(max_size=60) | st.from_regex(r"-?\d{1,4}:-?\d{1,4}:[0-9a-f]{0,16}:.{0,9}", fullmatch=True))
@@ -111,14 +111,14 @@ def test_only_a_total_that_is_exactly_reached_ends_a_list(offset: int, got: int,
 def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
     """Each part is one transaction, which blocks other writers."""
 
-    def ask(_: str) -> Page:
+    def fetch_page(_: str) -> Page:
         return Page(tuple(FoundListing(str(n), "", None, pictures) for n in range(30)), None)
 
     pictures = tuple(Picture(f"https://img.example/{n}.jpg") for n in range(500))
-    parts = list(paging.walk(ACCOUNT, None, ask, "0"))
+    parts = list(paging.walk(ACCOUNT, None, fetch_page, "0"))
     assert [len(part.listings) for part in parts] == [10, 10, 10]
     pictures *= 20
-    assert [len(part.listings) for part in paging.walk(ACCOUNT, None, ask, "0")] == [1] * 30
+    assert [len(part.listings) for part in paging.walk(ACCOUNT, None, fetch_page, "0")] == [1] * 30
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_page_with_many_pictures_comes_in_parts_too() -> None:
 def test_a_parts_cursor_can_be_stored_too(length: int) -> None:
     """The appended number of listings makes it longer than the page's cursor."""
 
-    def ask(start: str) -> Page:
+    def fetch_page(start: str) -> Page:
         return page(*range(9_000), then=None) if start else page("first", then="x" * length)
 
     with suppress(Unreachable):  # the link itself is too long
-        for each in paging.walk(ACCOUNT, None, ask, ""):
+        for each in paging.walk(ACCOUNT, None, fetch_page, ""):
             assert len(each.next_cursor or "") <= paging.MAX_CURSOR

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from portal.db import is_storable
 from portal.demo.pms.server import as_json
-from portal.listings.providers import ALL, normal
+from portal.listings.providers import ALL, normalize
 from portal.listings.providers.base import Page
 from portal.remote import Refused, Unreachable
 from tests.listings.fakes.known import KNOWN, account_of
@@ -135,7 +135,7 @@ def test_arbitrary_json_raises_nothing_but_problems(key: str, examples: int) -> 
     ],
 )
 def test_an_id_is_the_whole_id_or_none(value: Any, id_: str) -> None:
-    assert normal.as_id(value) == id_
+    assert normalize.as_id(value) == id_
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_an_id_is_the_whole_id_or_none(value: Any, id_: str) -> None:
     ],
 )
 def test_a_text_is_reduced_to_what_every_database_stores(value: Any, text: str) -> None:
-    assert normal.as_text(value) == text
+    assert normalize.as_text(value) == text

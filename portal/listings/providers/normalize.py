@@ -1,4 +1,4 @@
-"""Normalization of PMS data into the common shape. Unusable values are left out; none of them raises.
+"""Normalization of PMS data into the common shape. Unusable values are dropped without an error.
 
 All adapters share these rules; only the field names differ.
 """
@@ -14,7 +14,7 @@ from portal.listings.providers.base import Account, FoundListing, Picture
 
 MAX_URL, MAX_NAME, MAX_ID, MAX_DESCRIPTION = 2048, 300, 120, 2000  # characters
 MAX_PICTURES = 500
-MAX_ENTRIES = 10 * MAX_PICTURES  # of one listing that are read: unusable ones take time too
+MAX_ENTRIES = 10 * MAX_PICTURES  # read per listing: unusable ones take time too
 DISAGREES = "The numbers of some pictures disagree with the order they are listed in. The numbers are used."
 GONE = "A listing was removed during the sync."
 
@@ -34,11 +34,11 @@ def as_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def as_text(value: Any, most: int = MAX_NAME) -> str:
-    """Return a string that every database can store, truncated to `most`; '' for anything else."""
+def as_text(value: Any, max_length: int = MAX_NAME) -> str:
+    """Return a string that every database can store, truncated to `max_length`; '' for anything else."""
     if not isinstance(value, str):
         return ""
-    return value.replace("\0", "").encode(errors="ignore").decode().strip()[:most].rstrip()
+    return value.replace("\0", "").encode(errors="ignore").decode().strip()[:max_length].rstrip()
 
 
 def as_id(value: Any) -> str:
@@ -91,7 +91,7 @@ def picture(url: Any, *, description: Any = "", external_id: Any = "", room: str
     return Picture(address, as_text(description, MAX_DESCRIPTION), as_id(external_id), room)
 
 
-def first(pictures: tuple[Picture, ...]) -> str | None:
+def first_url(pictures: tuple[Picture, ...]) -> str | None:
     """Return the URL of the first picture, for listings without a thumbnail of their own."""
     return pictures[0].url if pictures else None
 
@@ -109,7 +109,7 @@ def listings(
         if listing and listing.external_id:
             first.setdefault(listing.external_id, listing)
     if not isinstance(items, list) or (items and not first):
-        raise account.bad_answer()
+        raise account.bad_response()
     return tuple(first.values())
 
 
