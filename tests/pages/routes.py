@@ -26,7 +26,6 @@ PUBLIC = {
     "session.sign_out",
     *("guides.index", "guides.operate", "guides.integrate", "guides.extend"),
 }
-HTMX = {"HX-Request": "true"}
 
 
 @dataclass(frozen=True)

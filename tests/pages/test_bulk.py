@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests import factories
 from tests.factories import Person
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
-
-
-@pytest.fixture
-def photos(home: Property) -> list[Image]:
-    return [factories.photo_in(home, factories.jpeg(60, 40), name=f"{n}.jpg") for n in range(4)]
-
-
-def names(home: Property) -> str:
-    db.session.rollback()
-    return "".join(image.file_name[0] for image in gallery.images(home))
-
-
-def gallery_url(home: Property) -> str:
-    return f"/properties/{home.uuid}/photos"
+from tests.pages.conftest import FRAGMENT, gallery_url, names
 
 
 def test_deleted_photos_are_restored_by_undo(alice: Person, home: Property, photos: list[Image]) -> None:

@@ -14,8 +14,7 @@ from portal.pages import errors
 from portal.pages.errors import ERROR_TEXTS
 from portal.work import work
 from tests.factories import SAME_ORIGIN, Person
-
-HTMX = {"HX-Request": "true"}
+from tests.pages.conftest import HTMX
 
 
 def test_an_unknown_address_is_404(app: Flask) -> None:

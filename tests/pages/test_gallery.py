@@ -16,8 +16,7 @@ from portal.images.models import FAILED, PENDING, Image, Property
 from portal.work import work
 from tests import factories
 from tests.factories import Person
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+from tests.pages.conftest import FRAGMENT, gallery_url
 
 SHOT = re.compile(r'<a class="shot" href="([^"]+)"')
 
@@ -26,10 +25,6 @@ SHOT = re.compile(r'<a class="shot" href="([^"]+)"')
 def image(home: Property) -> Image:
     """A photo that is still being processed."""
     return factories.photo_in(home, name="hall.jpg")
-
-
-def gallery_url(home: Property) -> str:
-    return f"/properties/{home.uuid}/photos"
 
 
 def test_the_sheet_shows_the_photos_in_order(alice: Person, home: Property) -> None:

@@ -15,8 +15,7 @@ from portal.images.models import Property
 from tests import factories
 from tests.factories import Person
 from tests.outside import Outside, Reply, Seen, outside
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+from tests.pages.conftest import FRAGMENT, gallery_url
 
 
 @pytest.fixture
@@ -28,10 +27,6 @@ def world() -> Iterator[Outside]:
 
     with outside(answer) as host:
         yield host
-
-
-def gallery_url(home: Property) -> str:
-    return f"/properties/{home.uuid}/photos"
 
 
 def start(person: Person, home: Property, links: str, headers: dict[str, str] | None = None):  # type: ignore[no-untyped-def]

@@ -8,20 +8,8 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.images.order import reorder
-from tests import factories
 from tests.factories import Person
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
-
-
-@pytest.fixture
-def photos(home: Property) -> list[Image]:
-    return [factories.photo_in(home, factories.jpeg(60, 40), name=f"{n}.jpg") for n in range(4)]
-
-
-def names(home: Property) -> str:
-    db.session.rollback()
-    return "".join(image.file_name[0] for image in gallery.images(home))
+from tests.pages.conftest import FRAGMENT, names
 
 
 def move(person: Person, home: Property, headers: dict[str, str] | None = None, **fields: object):  # type: ignore[no-untyped-def]
