@@ -66,7 +66,7 @@ class BentWorker:
         self._queue = queues[0].name
 
     def work(self, **_: Any) -> None:
-        on_stop(serving.leave)
+        on_stop(serving.exit_process)
         die_with_parent(getattr(multiprocessing.parent_process(), "pid", 0))
         serving.serve(self._queue, self._queue)
 
