@@ -18,7 +18,7 @@ from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
 from portal.images import retention
 from portal.infra import jobs, storage
-from portal.infra.storage import Bucket, Stored
+from portal.infra.storage import Bucket, ObjectMetadata
 from portal.installation import owns_buckets
 from portal.listings import catalogue
 from portal.work import BUCKETS, best_effort, for_update, work
@@ -158,6 +158,6 @@ def _known_garbage(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     return set(db.session.scalars(known))
 
 
-def _batches(items: Iterator[Stored]) -> Iterator[list[Stored]]:
+def _batches(items: Iterator[ObjectMetadata]) -> Iterator[list[ObjectMetadata]]:
     while batch := list(islice(items, BATCH)):
         yield batch

@@ -99,6 +99,6 @@ def _is_importable(url: str) -> bool:
     """Return whether an import accepts a URL: one invalid URL of a PMS must not stop the others."""
     try:
         remote.check_url(url)
-    except remote.Refused:
+    except remote.RequestRefused:
         return False
     return True

@@ -140,6 +140,8 @@ MATRIX = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 """Where it doesn't differ: on PostgreSQL in the slow tier."""
 KILLED = ["sqlite", pytest.param("postgresql", marks=pytest.mark.storm)]
 """Tests that kill at many steps: on PostgreSQL in the storm tier."""
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
+on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture(

@@ -67,8 +67,8 @@ class TestInstallation:
         said = "\n".join(running.said)
         for word in (
             "Frontage is ready",
-            "Sign in, once, at",
-            "API key, told once",
+            "Sign in (link works once)",
+            "API key (shown once)",
             str(running.directory),
             "Ctrl+C",
         ):
@@ -132,7 +132,7 @@ class TestInstallation:
             (pid, *_) = sorted(pid for pid, args in descendants(running.process.pid).items() if part in args)
             os.kill(pid, signal.SIGKILL)
         until(lambda: running.is_ready() and len(descendants(running.process.pid)) >= PROCESSES)
-        assert running.has_said("again in")
+        assert running.has_said("restarts in")
 
     def test_sigterm_stops_it_and_leaves_nothing(self, running: Installation) -> None:
         started = descendants(running.process.pid)

@@ -95,10 +95,10 @@ def test_a_part_that_runs_once_is_reaped_and_not_restarted() -> None:
     (child,) = supervisor.children
     pid = child.process.pid
     until(lambda: not lives(pid))
-    child.look()
+    child.restart_if_dead()
     with pytest.raises(ProcessLookupError):  # a zombie would still take a signal
         os.kill(pid, 0)
-    child.look()
+    child.restart_if_dead()
     assert child.process.pid == pid
 
 

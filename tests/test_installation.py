@@ -30,13 +30,11 @@ from portal.listings.models import IntegrationAccount
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets, collect_orphans
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import MATRIX, on_both
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 from tests.listings import stays
 from workers import sweep
-
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from portal.listings.providers.base import FoundListing, Picture
 from portal.listings.sync import upsert
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH, KILLED, MATRIX
+from tests.conftest import KILLED, on_both, on_each
 from tests.crashes import Steps, dies_at
 from tests.factories import Person
 from tests.images.test_import_order import arrive
@@ -34,9 +34,6 @@ from tests.listings.conftest import pms
 from tests.outside import Reply, outside
 
 __all__ = ["pms"]
-
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
-on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture
@@ -142,7 +139,7 @@ def test_pictures_that_the_pms_added_are_imported_the_second_time(listing: Listi
     assert asked(home) == [*before, new]
 
 
-@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@on_each
 def test_of_two_concurrent_calls_one_imports(listing: Listing, at_once: Callable[..., list[Any]]) -> None:
     found = at_once(create, *[(listing.id,)] * 2)
     assert found == [found[0]] * 2, found

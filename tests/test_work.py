@@ -16,19 +16,16 @@ from portal.infra import jobs, storage
 from portal.inventory import RENDITION
 from portal.work import lock, work
 from tests import factories
-from tests.conftest import BOTH, MATRIX, Buckets
+from tests.conftest import Buckets, on_both, on_each
 from tests.factories import Person
 from tests.processes import until
-
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
-matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 class Broken(Exception):
     """A failure in the middle of a change."""
 
 
-@matrix
+@on_each
 def test_a_change_commits_its_rows_then_drops_objects_and_enqueues_jobs(home: Property, buckets: Buckets) -> None:
     storage.cdn.put("derived/old.webp", b"old", "image/webp")
     with work() as w:
@@ -70,7 +67,7 @@ def test_a_commit_that_the_database_refuses_rolls_back_the_objects_too(alice: Pe
     assert buckets.listing() == set()
 
 
-@matrix
+@on_each
 def test_changes_outside_of_work_are_refused(home: Property) -> None:
     home.name = "Birch House"
     with pytest.raises(AssertionError, match="outside work"), work():
@@ -78,13 +75,13 @@ def test_changes_outside_of_work_are_refused(home: Property) -> None:
     db.session.rollback()
 
 
-@matrix
+@on_each
 def test_nested_work_is_refused(app: Any) -> None:
     with pytest.raises(AssertionError, match="inside work"), work(), work():
         pass
 
 
-@matrix
+@on_each
 def test_a_row_that_is_gone_cannot_be_locked(home: Property) -> None:
     with work():
         db.session.execute(Property.__table__.delete())
@@ -116,7 +113,7 @@ def test_ten_threads_that_read_then_write_lose_no_count(home: Property, at_once:
     assert db.session.scalar(select(Property.gallery_version).execution_options(populate_existing=True)) == 100
 
 
-@matrix
+@on_each
 def test_a_job_that_cannot_be_enqueued_does_not_fail_the_change(
     home: Property, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@ import sys
 
 from portal.infra import jobs
 from portal.infra.processes import on_stop
-from workers.serving import USAGE, get_ready, leave, refuse, serve
+from workers.serving import USAGE, exit_process, preload, refuse, serve
 
 # A worker of several queues pops with BLPOP: if it is killed before it has stored the job's id, the job is lost.
 ONE_QUEUE = "A worker takes exactly one queue. Start one process for each queue, or run `python -m workers.pool`."
@@ -16,8 +16,8 @@ def main(arguments: list[str]) -> None:
         refuse(ONE_QUEUE)
     if not arguments or arguments[0] not in jobs.QUEUES:
         refuse(USAGE)
-    on_stop(leave)
-    get_ready()
+    on_stop(exit_process)
+    preload()
     serve(arguments[0], name=arguments[0])
 
 

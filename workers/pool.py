@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 from portal.embedded.backoff import Backoff
 from portal.infra import jobs
 from portal.infra.processes import STOP_SIGNALS, die_with_parent, on_stop
-from workers.serving import get_ready, leave, refuse, serve
+from workers.serving import exit_process, preload, refuse, serve
 
 USAGE = f"Usage: python -m workers.pool QUEUE …, where each QUEUE is one of {', '.join(jobs.QUEUES)}."
 
-LOOK_EVERY_S = 0.1
-LONGEST_PAUSE_S = 2.0  # short: a fork is cheap, and a killed worker's job must resume within 15 s
+POLL_INTERVAL_S = 0.1
+MAX_PAUSE_S = 2.0  # short: a fork is cheap, and a killed worker's job must resume within 15 s
 
 log = logging.getLogger("workers.pool")
 
@@ -31,7 +31,7 @@ class Pool:
 
     def __init__(self, queues: list[str]) -> None:
         self._queues = {f"{queue}-{queues[:n].count(queue) + 1}": queue for n, queue in enumerate(queues)}
-        self._pauses = {name: Backoff(LONGEST_PAUSE_S) for name in self._queues}
+        self._pauses = {name: Backoff(MAX_PAUSE_S) for name in self._queues}
         self._running: dict[int, str] = {}
         self._due = dict.fromkeys(self._queues, 0.0)  # when to start the workers that aren't running
         self._is_stopping = False
@@ -43,7 +43,7 @@ class Pool:
             self._reap()
             for name in [name for name, at in self._due.items() if at <= time.monotonic()]:
                 self._start(name)
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def _reap(self) -> None:
         while self._running:
@@ -78,7 +78,7 @@ class Pool:
     def _become_worker(self, name: str, parent_pid: int) -> NoReturn:
         status = 1
         try:
-            on_stop(leave)
+            on_stop(exit_process)
             die_with_parent(parent_pid)
             serve(self._queues[name], name)
             status = 0
@@ -111,8 +111,8 @@ def main(arguments: list[str]) -> None:
     """Check the arguments, import everything, then fork the workers."""
     if not arguments or not set(arguments) <= set(jobs.QUEUES):
         refuse(USAGE)
-    on_stop(leave)
-    get_ready()
+    on_stop(exit_process)
+    preload()
     Pool(arguments).run()
 
 

@@ -45,7 +45,7 @@ def tidy() -> None:
         removal.drop_superseded_copies,
         orphans.find,
         orphans.enqueue_missing,
-        delivery.forget,
+        delivery.delete_expired,
         idempotency.delete_expired,
     )
 

@@ -1,7 +1,7 @@
 """RQ's worker, tuned: the job of a killed worker resumes within seconds, and only jobs of `portal.infra.jobs` run.
 
 Measured: with RQ's defaults a killed worker's job resumes after 806 to 812 s, with these after 6.3 to 11.5 s, and two
-runs never overlap. The classes override undocumented methods of RQ, so pyproject.toml pins it to the version in TRIED.
+runs never overlap. The classes override undocumented methods of RQ, so pyproject.toml pins it to TESTED_RQ_VERSION.
 """
 
 import logging
@@ -32,8 +32,8 @@ from portal.pixels.sandbox import limit_this_process
 from workers import app
 from workers.schedule import Clock
 
-TRIED = "2.12.0"
-"""The version of RQ that these classes were written for and tested with."""
+TESTED_RQ_VERSION = "2.12.0"
+"""The RQ version that these classes were written for and tested with."""
 
 MONITORING_INTERVAL_S = 2  # between a worker's heartbeats for its job …
 HEARTBEAT_TTL_S = 3 * MONITORING_INTERVAL_S  # … after which the job counts as abandoned
@@ -55,7 +55,7 @@ class OutOfTime(BaseException):
     """A job has exceeded its time limit. Not an Exception, so that code which catches decoder errors lets it pass."""
 
 
-class FirmDeathPenalty(UnixSignalDeathPenalty):
+class UncatchableDeathPenalty(UnixSignalDeathPenalty):
     """Raises OutOfTime instead of RQ's exception, which a job could mistake for a fault of a photo or a bucket."""
 
     def handle_death_penalty(self, signum: int, frame: Any) -> None:
@@ -106,7 +106,7 @@ class PromptQueue(Queue):
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_LOCK_S))
 
 
-class BetweenQueueAndWorker(IntermediateQueue):
+class RequeueingIntermediateQueue(IntermediateQueue):
     """Holds a job while a worker takes it: for milliseconds, unless the worker dies.
 
     RQ fails a job that it finds here, even if the job is in its queue again, and then it would run twice.
@@ -147,7 +147,7 @@ class TunedWorker(Worker):
 
     job_class = AllowedJob
     queue_class = PromptQueue
-    death_penalty_class = FirmDeathPenalty
+    death_penalty_class = UncatchableDeathPenalty
     max_connection_wait_time = 2.0  # seconds between two attempts to reconnect to Redis
 
     def __init__(self, queue: str, connection: Redis) -> None:
@@ -161,7 +161,7 @@ class TunedWorker(Worker):
             maintenance_interval=MAINTENANCE_INTERVAL_S,
         )
         self.queue = self.queues[0]
-        self.between = BetweenQueueAndWorker(self.queue.key, connection)
+        self.intermediate_queue = RequeueingIntermediateQueue(self.queue.key, connection)
         self.clock = Clock() if queue == jobs.SCHEDULE else None
 
     @property
@@ -188,7 +188,7 @@ class TunedWorker(Worker):
         RQ leaves the removal to the work-horse; if that dies, the job would be run twice.
         """
         execution = super().prepare_execution(job)
-        self.between.remove(job.id)
+        self.intermediate_queue.remove(job.id)
         return execution
 
     def get_heartbeat_ttl(self, job: Job) -> int:
@@ -216,7 +216,7 @@ class TunedWorker(Worker):
         if self.queue.acquire_maintenance_lock():
             clean_registries(self.queue)
             worker_registration.clean_worker_registry(self.queue)
-            self.between.cleanup(self, self.queue)
+            self.intermediate_queue.cleanup(self, self.queue)
             self._enqueue_due_retries()
             self.queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
         if self.clock:

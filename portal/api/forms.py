@@ -62,7 +62,7 @@ class UpdateBody(PropertyFields):
 TEXTS = {field.alias for field in UpdateBody.model_fields.values()}
 
 
-class Sent(NamedTuple):
+class RequestBody(NamedTuple):
     """A request body: values by name, uploaded photos, and a function that returns a digest of the whole."""
 
     values: dict[str, Any]
@@ -70,20 +70,20 @@ class Sent(NamedTuple):
     digest: Callable[[], bytes]
 
 
-def read_on(blueprint: APIBlueprint) -> None:
+def read_bodies_of(blueprint: APIBlueprint) -> None:
     """Read the body of each PUT before the view runs, and close its files after the response."""
     blueprint.before_request(_read)
     blueprint.teardown_request(_close)
 
 
-def sent() -> Sent:
+def request_body() -> RequestBody:
     """Return the body of this request."""
-    return cast(Sent, g.sent)
+    return cast(RequestBody, g.request_body)
 
 
 def change(added_by: str) -> Change:
     """Return the requested change. Raises Invalid with the first invalid field in `details`, and BadRequest."""
-    values, photos, _ = sent()
+    values, photos, _ = request_body()
     try:
         body = UpdateBody.model_validate(_parsed(values))
     except ValidationError as error:
@@ -119,9 +119,9 @@ def _read() -> None:
         if misplaced := next((file.field for file in form.files if file.field in TEXTS), None):
             raise BadRequest(f"{misplaced} must be a text field, not a file.")
         photos = [file for file in form.files if file.field in IMAGES]
-        g.sent = Sent(form.fields.to_dict(), photos, form.digest)
+        g.request_body = RequestBody(form.fields.to_dict(), photos, form.digest)
     elif request.is_json:
-        g.sent = Sent(bodies.json_object(), [], request.get_data)
+        g.request_body = RequestBody(bodies.json_object(), [], request.get_data)
     else:
         raise UnsupportedMediaType("Send multipart/form-data, or application/json if there are no files.")
 

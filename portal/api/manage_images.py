@@ -17,7 +17,7 @@ from portal.errors import NotFound
 from portal.images import edit, gallery, keys, properties
 from portal.images.models import Property
 
-LONGEST = timedelta(minutes=10)  # twenty photos, queued behind twenty others
+UPDATE_LEASE = timedelta(minutes=10)  # twenty photos, queued behind twenty others
 UPDATED = "Property updated successfully"  # verbatim from the contract, "Response"
 
 
@@ -77,7 +77,7 @@ blueprint = manage_images_blueprint(
     ),
     FAILURES,
 )
-forms.read_on(blueprint)
+forms.read_bodies_of(blueprint)
 
 
 @blueprint.get("/<id>", responses={200: ManagedPropertyAnswer})
@@ -87,7 +87,7 @@ def show(path: PropertyPath) -> Response:
 
 
 @blueprint.put("/<id>", responses={200: ManagedPropertyAnswer, 500: UpdateFailed})
-@partial(idempotent, body=lambda: forms.sent().digest(), lease=LONGEST)
+@partial(idempotent, body=lambda: forms.request_body().digest(), lease=UPDATE_LEASE)
 def update(path: PropertyPath) -> Response:
     """Delete, rotate, upload and reorder images, in this order, and update other fields, all or nothing."""
     property = _find(path)

@@ -20,21 +20,21 @@ from portal.db import db
 from portal.demo import first_run
 from portal.demo.first_run import FirstRun
 from portal.embedded.process import CannotStart, Part
-from portal.embedded.servers import http_answers, listen, seaweedfs, valkey, write_privately
+from portal.embedded.servers import http_answers, seaweedfs, try_bind, valkey, write_privately
 from portal.embedded.supervisor import Supervisor
 from portal.errors import StorageFailed
 from portal.infra import jobs, storage
 from portal.infra.processes import on_stop
 
 ROOT = Path(__file__).resolve().parents[2]
-SAME_SIGNAL_S = 1.0
-STOP_WITHIN_S = 10  # a photo takes one second; the sweep restarts what was interrupted
+DEBOUNCE_S = 1.0
+STOP_TIMEOUT_S = 10  # a photo takes one second; the sweep restarts what was interrupted
 
 
 def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     """Run until SIGINT or SIGTERM. Exits with 2 if it refuses to start, with 1 if a part can't start."""
     os.umask(0o077)  # data files are private to this user
-    interrupt = _interrupter()
+    interrupt = _interrupt_handler()
     on_stop(interrupt)
     signal.signal(signal.SIGALRM, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
@@ -52,7 +52,7 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
                 print("\nStopping …", flush=True)
             finally:
                 _stop(supervisor)
-    except (config.WrongSetting, Refused) as wrong:
+    except (config.WrongSetting, StartupRefused) as wrong:
         _exit(2, str(wrong))
     except CannotStart as failed:
         _exit(1, str(failed))
@@ -61,31 +61,31 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     sys.exit(0)
 
 
-def _interrupter() -> Callable[..., None]:
+def _interrupt_handler() -> Callable[..., None]:
     """Return a handler that raises KeyboardInterrupt. A repeated signal, as some wrappers send it, counts once.
 
     Python drops exceptions in destructors and weakref callbacks, so an alarm raises it again until it is handled.
     """
-    last = -SAME_SIGNAL_S
+    last = -DEBOUNCE_S
 
     def interrupt(number: int, _: Any) -> None:
         nonlocal last
         if number != signal.SIGALRM:
             before, last = last, time.monotonic()
-            if last - before < SAME_SIGNAL_S:
+            if last - before < DEBOUNCE_S:
                 return
-        signal.setitimer(signal.ITIMER_REAL, SAME_SIGNAL_S)
+        signal.setitimer(signal.ITIMER_REAL, DEBOUNCE_S)
         raise KeyboardInterrupt
 
     return interrupt
 
 
-class Refused(Exception):
-    """Nothing was started; the message is the reason."""
+class StartupRefused(Exception):
+    """The data directory or the port can't be used, so nothing was started. The message is for the operator."""
 
 
 def _run(supervisor: Supervisor, settings: Settings, create_app: Callable[[Settings], Flask], began: float) -> None:
-    _go_direct()
+    _bypass_proxies()
     servers = _embedded_servers(settings.data_dir)
     supervisor.start(*servers)
     _write_addresses(settings.data_dir, servers)
@@ -108,7 +108,7 @@ def _embedded_servers(data_dir: Path, env: Mapping[str, str] = os.environ) -> li
     return parts
 
 
-def _go_direct() -> None:
+def _bypass_proxies() -> None:
     """Exclude our own servers from any HTTP proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
@@ -169,39 +169,43 @@ def _part(name: str, settings: Settings, *arguments: str, env: dict[str, str] | 
 
 def _stop(supervisor: Supervisor) -> None:
     """Stop the processes that use the servers, then the servers."""
-    supervisor.stop(("web", "demo", "workers"), STOP_WITHIN_S)
-    supervisor.stop(("",), STOP_WITHIN_S / 2)
+    supervisor.stop(("web", "demo", "workers"), STOP_TIMEOUT_S)
+    supervisor.stop(("",), STOP_TIMEOUT_S / 2)
 
 
 def _lock(data_dir: Path) -> IO[str]:
-    """Lock the data directory until the file is closed. Raises Refused if another process holds it."""
+    """Lock the data directory until the file is closed. Raises StartupRefused if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     file = open(data_dir / "lock", "w")  # noqa: SIM115 (the caller's `with`)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise Refused(f"Frontage is already running with the data in {data_dir}. Stop it, or set DATA_DIR.") from None
+        raise StartupRefused(
+            f"Frontage is already running with the data in {data_dir}. Stop it, or set DATA_DIR."
+        ) from None
     return file
 
 
 def _demand_port(settings: Settings) -> None:
     try:
-        listen(settings.port, settings.host)
+        try_bind(settings.port, settings.host)
     except OSError as error:
         address = f"port {settings.port} of {settings.host}"
         if error.errno == errno.EADDRINUSE:
-            raise Refused(f"Another program is listening on {address}. Set PORT, for example PORT=8080.") from None
-        raise Refused(f"Frontage can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
+            raise StartupRefused(
+                f"Another program is listening on {address}. Set PORT, for example PORT=8080."
+            ) from None
+        raise StartupRefused(f"Frontage can't listen on {address}: {error.strerror}. Set HOST and PORT.") from None
 
 
 def _welcome(settings: Settings, first: FirstRun | None, took_s: float) -> None:
     """Print what people need to know: the address, and on the first run how to sign in."""
     lines = [("Frontage is ready", f"{settings.public_url}   ({took_s:.1f} s)")]
     if first:
-        lines += [("Sign in, once, at", first.sign_in_url), ("API key, told once", first.api_key)]
+        lines += [("Sign in (link works once)", first.sign_in_url), ("API key (shown once)", first.api_key)]
     lines += [("Your data", str(settings.data_dir)), ("Stop", "Ctrl+C")]
-    print("\n" + "\n".join(f"    {name:<20}{value}" for name, value in lines) + "\n", flush=True)
+    print("\n" + "\n".join(f"    {name:<27}{value}" for name, value in lines) + "\n", flush=True)
 
 
 def _exit(status: int, sentence: str) -> NoReturn:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from portal.infra.processes import tied_to_us
 
-READY_WITHIN_S = 30  # SeaweedFS takes 0.7 s, on a busy machine ten times that
+READY_TIMEOUT_S = 30  # SeaweedFS takes 0.7 s, on a busy machine ten times that
 
 
 class CannotStart(Exception):
@@ -19,7 +19,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """How to start a part, also again after a crash."""
+    """How to start one of the child processes, again after a crash too."""
 
     name: str
     command: list[str]
@@ -28,7 +28,7 @@ class Part:
     env: dict[str, str] = field(default_factory=dict, repr=False)
     directory: Path | None = None
     runs_once: bool = False
-    is_worth_showing: Callable[[str], bool] = lambda line: True
+    is_shown: Callable[[str], bool] = lambda line: True
 
 
 @dataclass
@@ -72,12 +72,12 @@ def spawn(part: Part, output: int = subprocess.DEVNULL) -> subprocess.Popen[byte
 
 def wait_until_ready(part: Part, process: subprocess.Popen[bytes]) -> None:
     """Wait until the part is ready. Raises CannotStart if it exits or takes too long."""
-    deadline = time.monotonic() + READY_WITHIN_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while not part.is_ready():
         if process.poll() is not None:
             raise CannotStart(f"{part.name} exited during startup with status {process.returncode}.")
         if time.monotonic() > deadline:
-            raise CannotStart(f"{part.name} did not answer within {READY_WITHIN_S} s.")
+            raise CannotStart(f"{part.name} did not answer within {READY_TIMEOUT_S} s.")
         time.sleep(0.05)
 
 

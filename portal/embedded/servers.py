@@ -16,8 +16,8 @@ from redis import Redis, RedisError
 
 from portal.embedded.process import CannotStart, Part, Server, start
 
-LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes on Linux, 103 on macOS
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our 127.0.0.1 is not reachable through a proxy
+MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 107 bytes on Linux, 103 on macOS
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our 127.0.0.1 is not reachable through a proxy
 S3_MEMORY = "384MiB"  # measured: 230 MB after bursts, without it gigabytes; 256 MiB: half its CPU in GC
 S3_PORTS = range(18000, 22700, 10)  # these ports, and those 10,000 above, are below the ephemeral range
 
@@ -49,17 +49,17 @@ def valkey(directory: Path) -> Part:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = directory / "valkey.sock"
     password = secrets.token_urlsafe(32)
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-        listen, url = (
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        address, url = (
             ["port 0", "unixsocket valkey.sock", "unixsocketperm 700"],
             f"unix://{quote(str(path))}?db=0",
         )
     else:
         port = _free_port()
-        listen = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}"]
+        address = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}"]
         url = f"redis://:{password}@127.0.0.1:{port}/0"
     durability = ["appendonly yes", "appendfsync everysec", 'save ""', "maxmemory-policy noeviction"]
-    write_privately(directory / "valkey.conf", "\n".join([*listen, *durability, ""]))
+    write_privately(directory / "valkey.conf", "\n".join([*address, *durability, ""]))
     return Part(
         "Valkey",
         [_valkey_binary(), "valkey.conf"],
@@ -67,7 +67,7 @@ def valkey(directory: Path) -> Part:
         is_ready=lambda: _valkey_answers(url),
         directory=directory,
         # "#" marks a warning; hide those about kernel settings and about a requested shutdown.
-        is_worth_showing=lambda line: " # " in line and not re.search("WARNING|bye bye|shutdown", line),
+        is_shown=lambda line: " # " in line and not re.search("WARNING|bye bye|shutdown", line),
     )
 
 
@@ -98,11 +98,11 @@ def seaweedfs(directory: Path, port: int | None = None) -> Part:
         is_ready=lambda: http_answers(f"{url}/healthz") and http_answers(f"http://127.0.0.1:{port + 2}/healthz"),
         env={"GOMEMLIMIT": S3_MEMORY} | {f"WEED_JWT_{name}_KEY": secrets.token_urlsafe(32) for name in jwt_keys},
         directory=directory,
-        is_worth_showing=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
+        is_shown=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
     )
 
 
-def listen(port: int, host: str = "127.0.0.1") -> None:
+def try_bind(port: int, host: str = "127.0.0.1") -> None:
     """Check that a server could listen on this port now. Raises OSError if not."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +112,7 @@ def listen(port: int, host: str = "127.0.0.1") -> None:
 def http_answers(url: str) -> bool:
     """Return whether a GET succeeds."""
     try:
-        with _direct.open(url, timeout=3):
+        with _opener.open(url, timeout=3):
             return True
     except OSError:
         return False
@@ -164,7 +164,7 @@ def _s3_port(directory: Path) -> int:
 
 def _is_free(port: int) -> bool:
     try:
-        listen(port)
+        try_bind(port)
     except OSError:
         return False
     return True

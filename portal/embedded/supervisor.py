@@ -10,8 +10,8 @@ from typing import IO
 from portal.embedded.backoff import Backoff
 from portal.embedded.process import Part, end, spawn, wait_until_ready
 
-LOOK_EVERY_S = 0.2
-LAST_LINES = 15  # hidden log lines, printed if a part can't be started
+POLL_INTERVAL_S = 0.2
+KEPT_LINES = 15  # hidden log lines, printed if a part can't be started
 
 
 class Child:
@@ -20,7 +20,7 @@ class Child:
     def __init__(self, part: Part, log: "Log") -> None:
         self.part, self._log = part, log
         self._backoff = Backoff()
-        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
         self.start()
 
     def start(self) -> None:
@@ -29,18 +29,18 @@ class Child:
         self.process = spawn(self.part, output=subprocess.PIPE)
         threading.Thread(target=self._forward, args=(self.process.stdout,), daemon=True).start()
 
-    def look(self) -> None:
-        """Restart it if it died, after a pause that doubles while it keeps dying; reap parts that run once."""
+    def restart_if_dead(self) -> None:
+        """Restart the part if it exited, after a pause that doubles with each exit; reap parts that run once."""
         if self.process.poll() is None or self.part.runs_once:
             return
         if self._start_at is None:
             pause_s = self._backoff.died()
             self._start_at = time.monotonic() + pause_s
-            self._log.line(self.part.name, f"ended ({self.process.returncode}); again in {pause_s:g} s")
+            self._log.line(self.part.name, f"exited with status {self.process.returncode}; restarts in {pause_s:g} s")
         elif time.monotonic() >= self._start_at:
             self.start()
 
-    def last_words(self) -> None:
+    def print_hidden_lines(self) -> None:
         """Print the last log lines that were hidden."""
         for line in self._last:
             self._log.line(self.part.name, line)
@@ -48,7 +48,7 @@ class Child:
     def _forward(self, output: IO[bytes]) -> None:
         for raw in output:
             line = raw.decode(errors="replace").rstrip()
-            if self.part.is_worth_showing(line):
+            if self.part.is_shown(line):
                 name, tab, text = line.partition("\t")  # pool workers prefix their own names
                 self._log.line(*(name, text) if tab else (self.part.name, line))
             else:
@@ -57,7 +57,7 @@ class Child:
 
 
 class Log:
-    """Prints one line at a time, with the name of its part."""
+    """Prints log lines one at a time, each after the name of its part."""
 
     def __init__(self, width: int = 10) -> None:
         self._width = width
@@ -84,22 +84,22 @@ class Supervisor:
             try:
                 wait_until_ready(child.part, child.process)
             except Exception:
-                child.last_words()
+                child.print_hidden_lines()
                 raise
 
     def watch(self) -> None:
         """Keep the children running until an exception, such as a signal's, ends it."""
         while True:
             for child in self.children:
-                child.look()
-            time.sleep(LOOK_EVERY_S)
+                child.restart_if_dead()
+            time.sleep(POLL_INTERVAL_S)
 
     def stop(self, names: tuple[str, ...], timeout_s: float) -> None:
         """End the children whose names start with one of these, all concurrently, and by force after the timeout."""
-        leaving = [child for child in self.children if child.part.name.startswith(names)]
-        self.children = [child for child in self.children if child not in leaving]
-        for child in leaving:
+        stopping = [child for child in self.children if child.part.name.startswith(names)]
+        self.children = [child for child in self.children if child not in stopping]
+        for child in stopping:
             child.process.terminate()
         deadline = time.monotonic() + timeout_s
-        for child in reversed(leaving):
+        for child in reversed(stopping):
             end(child.process, max(0.1, deadline - time.monotonic()))

@@ -25,19 +25,19 @@ class EncryptedText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else _box(config.settings().secret_key).encrypt(value.encode()).decode()
+        return None if value is None else _fernet(config.settings().secret_key).encrypt(value.encode()).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
         try:
-            return _box(config.settings().secret_key).decrypt(value.encode()).decode()
+            return _fernet(config.settings().secret_key).decrypt(value.encode()).decode()
         except InvalidToken:
             log.warning("decryption failed: has SECRET_KEY changed?")
             return None
 
 
 @lru_cache(maxsize=2)
-def _box(secret_key: str) -> Fernet:
+def _fernet(secret_key: str) -> Fernet:
     key = HKDF(SHA256(), length=32, salt=None, info=b"frontage: sealed columns").derive(secret_key.encode())
     return Fernet(base64.urlsafe_b64encode(key))

@@ -34,7 +34,7 @@ PRESIGN_LIFETIME_S = 3600  # the Property Images API leaves it open
 
 
 @dataclass(frozen=True)
-class Stored:
+class ObjectMetadata:
     """An object's metadata. The ETag is opaque: with encryption or multipart uploads it is not an MD5."""
 
     key: str
@@ -45,7 +45,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Read(Stored):
+class ObjectContent(ObjectMetadata):
     """An object with its bytes; None if there are more than the caller wanted."""
 
     data: bytes | None = None
@@ -73,7 +73,7 @@ class Bucket:
         found = self.read(key)
         return found.data if found else None
 
-    def read(self, key: str, *, most_bytes: int | None = None) -> Read | None:
+    def read(self, key: str, *, most_bytes: int | None = None) -> ObjectContent | None:
         """Return an object's metadata and bytes from one request, so that they match; None if it doesn't exist.
 
         The bytes of an object larger than `most_bytes` are not read.
@@ -86,15 +86,19 @@ class Bucket:
                     data = body.read() if is_small else None
         except _Absent:
             return None
-        return Read(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"), data)
+        return ObjectContent(
+            key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"), data
+        )
 
-    def head(self, key: str) -> Stored | None:
+    def head(self, key: str) -> ObjectMetadata | None:
         try:
             with _translated():
                 found = self._client.head_object(Bucket=self.name, Key=key)
         except _Absent:
             return None
-        return Stored(key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"))
+        return ObjectMetadata(
+            key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType")
+        )
 
     def delete(self, *keys: str) -> set[str]:
         """Delete objects, MAX_KEYS per call; return the keys that could not be deleted. A missing one is no error."""
@@ -110,13 +114,13 @@ class Bucket:
                 log.warning("deletion refused: bucket=%s objects=%d reasons=%s", self.name, len(kept), reasons)
         return kept
 
-    def list(self, prefix: str = "") -> Iterator[Stored]:
+    def list(self, prefix: str = "") -> Iterator[ObjectMetadata]:
         """Yield every object, except the one at OWNER_KEY."""
         with _translated():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     if item["Key"] != OWNER_KEY:
-                        yield Stored(item["Key"], item["Size"], item["ETag"], item["LastModified"])
+                        yield ObjectMetadata(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 
     def presign_put(self, key: str, *, content_type: str, size_bytes: int) -> str:
         """Return a URL that accepts a PUT of exactly this key, type and size, for PRESIGN_LIFETIME_S."""

@@ -8,6 +8,7 @@ from portal.pages import (
     bulk,
     compression,
     errors,
+    filters,
     gallery,
     guides,
     imports,
@@ -26,7 +27,6 @@ from portal.pages import (
     upload_form,
     uploads,
     webhooks,
-    words,
 )
 
 
@@ -48,5 +48,5 @@ def init_app(app: Flask) -> None:
     )
     for module in (*with_blueprint, listings, pictures, previews, integrations):
         app.register_blueprint(module.blueprint)
-    for module in (security, compression, assets, guides, jobs, rq, words, errors):
+    for module in (security, compression, assets, guides, jobs, rq, filters, errors):
         module.init_app(app)

@@ -42,7 +42,7 @@ def versioned(version: str, name: str) -> Response:
 
 def _text(name: str) -> Response:
     """Return a text file, compressed if the client accepts it. Each form has a separate ETag."""
-    is_compressed = compression.is_welcome()
+    is_compressed = compression.client_accepts_gzip()
     response = Response(_forms(_version(), name)[is_compressed], mimetype=TEXTS[PurePath(name).suffix])
     response.vary.add("Accept-Encoding")
     if is_compressed:
@@ -63,7 +63,7 @@ def _forms(_version: str, name: str) -> tuple[bytes, bytes]:
         data = minified(data.decode()).encode()
     elif name.startswith("css/"):
         data = stylesheet(Path(path)).encode()
-    return data, compression.pack(data, 9)
+    return data, compression.gzipped(data, 9)
 
 
 def minified(module: str) -> str:

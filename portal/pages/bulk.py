@@ -9,12 +9,12 @@ from htmx_flask import make_response
 from portal.errors import NotFound
 from portal.images import deletion, properties
 from portal.pages import rotation
+from portal.pages.filters import photo_count
+from portal.pages.gallery_view import find_gallery_view, only
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet, only
-from portal.pages.words import photos
 
-TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
+QUARTER_TURNS = {"rotate": 1, "rotate-left": 3}  # a button's value → clockwise quarter turns
 
 blueprint = Blueprint("bulk", __name__)
 
@@ -27,16 +27,16 @@ def bulk(uuid: UUID) -> ResponseReturnValue:
     chosen = request.form.getlist("photo")
     if request.form.get("do") == "describe":
         return _describe(uuid, chosen)
-    if quarter_turns := TURNS.get(request.form.get("do", "")):
-        return rotation.turned(uuid, chosen, quarter_turns)
+    if quarter_turns := QUARTER_TURNS.get(request.form.get("do", "")):
+        return rotation.rotate_photos(uuid, chosen, quarter_turns)
     if request.form.get("do") != "delete":
-        return redirect(find_sheet(uuid).address(), 303)
+        return redirect(find_gallery_view(uuid).address(), 303)
     deleted, token = deletion.delete(property, chosen, undoable=True)
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(f"{sheet.url}?undo={token}" if token else sheet.url, 303)
-    toast = {"text": f"Deleted {photos(deleted)}."} | ({"undo": f"{sheet.url}/undo/{token}"} if token else {})
-    answer = render_template("gallery/_counts.html", sheet=sheet, own=bool(deleted))
+        return redirect(f"{view.url}?undo={token}" if token else view.url, 303)
+    toast = {"text": f"Deleted {photo_count(deleted)}."} | ({"undo": f"{view.url}/undo/{token}"} if token else {})
+    answer = render_template("gallery/_counts.html", view=view, own=bool(deleted))
     return make_response(answer, trigger={"toast": toast})
 
 
@@ -51,17 +51,17 @@ def undo(uuid: UUID, token: UUID) -> ResponseReturnValue:
         if not request.htmx:
             raise
         return make_response(late.message, 404, trigger={"toast": {"text": late.message}})
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(sheet.url, 303)
-    toast = {"text": f"Restored {photos(found)}.", "life": 4000}
-    return make_response(render_template("gallery/_sheet_reloaded.html", sheet=sheet), trigger={"toast": toast})
+        return redirect(view.url, 303)
+    toast = {"text": f"Restored {photo_count(found)}.", "life": 4000}
+    return make_response(render_template("gallery/_gallery_reloaded.html", view=view), trigger={"toast": toast})
 
 
 def _describe(uuid: UUID, chosen: list[str]) -> ResponseReturnValue:
     """Open the first selected photo; the inspector then steps through the others."""
-    sheet = find_sheet(uuid)
-    mine = [image for image in sheet.images if str(image.uuid) in chosen]
+    view = find_gallery_view(uuid)
+    mine = [image for image in view.images if str(image.uuid) in chosen]
     if not mine:
-        return redirect(sheet.address(), 303)
-    return redirect(f"{sheet.url}?only={only(mine)}&photo={mine[0].uuid}", 303)
+        return redirect(view.address(), 303)
+    return redirect(f"{view.url}?only={only(mine)}&photo={mine[0].uuid}", 303)

@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from portal.pages.security import is_page
 
 LEVEL = 6
-LEAST_BYTES = 1000  # less fits into one packet anyway
+MIN_BYTES = 1000  # less fits into one packet anyway
 SAME_SITE = {"same-origin", "none"}  # Sec-Fetch-Site of requests that no other site triggered
 
 
@@ -26,15 +26,15 @@ def compress(response: Response) -> Response:
         return response
     response.vary.add("Accept-Encoding")
     is_same_site = request.headers.get("Sec-Fetch-Site") in SAME_SITE
-    if is_same_site and is_welcome() and len(data := response.get_data()) >= LEAST_BYTES:
-        response.set_data(pack(data, LEVEL))
+    if is_same_site and client_accepts_gzip() and len(data := response.get_data()) >= MIN_BYTES:
+        response.set_data(gzipped(data, LEVEL))
         response.content_encoding = "gzip"
     return response
 
 
-def is_welcome() -> bool:
+def client_accepts_gzip() -> bool:
     return request.accept_encodings["gzip"] > 0
 
 
-def pack(data: bytes, level: int) -> bytes:
+def gzipped(data: bytes, level: int) -> bytes:
     return gzip.compress(data, level, mtime=0)  # without a timestamp: the same bytes each time

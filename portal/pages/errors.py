@@ -22,28 +22,34 @@ from portal.pages.session import ask_to_sign_in
 log = logging.getLogger(__name__)
 
 
-class Words(NamedTuple):
+class ErrorText(NamedTuple):
     title: str
     text: str
 
 
-WORDS = {
-    400: Words("The request could not be read", "Nothing was changed. Go back, reload the page and try again."),
-    403: Words(
+ERROR_TEXTS = {
+    400: ErrorText("The request could not be read", "Nothing was changed. Go back, reload the page and try again."),
+    403: ErrorText(
         "You don’t have permission", "Nothing was changed. Ask an admin of your workspace to do it, or for permission."
     ),
-    404: Words("Page not found", "It may have been deleted, or the address is wrong. Everything else is where it was."),
-    405: Words("That doesn’t work here", "Nothing was changed. Go back and use the buttons on the page."),
-    409: Words("Somebody else was faster", "Nothing was changed. Reload the page, then try again."),
-    413: Words("That is too large", "Nothing was changed. Upload photos on their property’s page, up to 10 MB each."),
-    415: Words("That type of content is not supported", "Nothing was changed. Go back, reload the page and try again."),
-    422: Words("Something needs correcting", "Nothing was changed. Go back, correct it and try again."),
-    429: Words("Too many attempts", "Nothing was changed."),
-    500: Words(
+    404: ErrorText(
+        "Page not found", "It may have been deleted, or the address is wrong. Everything else is where it was."
+    ),
+    405: ErrorText("That doesn’t work here", "Nothing was changed. Go back and use the buttons on the page."),
+    409: ErrorText("Somebody else was faster", "Nothing was changed. Reload the page, then try again."),
+    413: ErrorText(
+        "That is too large", "Nothing was changed. Upload photos on their property’s page, up to 10 MB each."
+    ),
+    415: ErrorText(
+        "That type of content is not supported", "Nothing was changed. Go back, reload the page and try again."
+    ),
+    422: ErrorText("Something needs correcting", "Nothing was changed. Go back, correct it and try again."),
+    429: ErrorText("Too many attempts", "Nothing was changed."),
+    500: ErrorText(
         "Something went wrong on our side",
         "Everything saved so far is safe. Try again; if it happens again, tell your admin.",
     ),
-    503: Words("Frontage is partly unavailable", "Everything saved so far is safe. Try again in a minute."),
+    503: ErrorText("Frontage is partly unavailable", "Everything saved so far is safe. Try again in a minute."),
 }
 
 
@@ -92,7 +98,7 @@ def _unavailable(error: Exception) -> Response:
 
 def _answer(status: int, message: str | None = None) -> Response:
     """Return an error page, or for htmx a toast that leaves the page as it is. Must not query the database."""
-    words = WORDS.get(status) or (WORDS[400] if status < 500 else WORDS[500])
+    words = ERROR_TEXTS.get(status) or (ERROR_TEXTS[400] if status < 500 else ERROR_TEXTS[500])
     text = f"{message} {words.text}" if message and status == 429 else message or words.text
     if request.htmx:
         sentence = Response(text, status, mimetype="text/plain")

@@ -10,9 +10,9 @@ from portal.db import now
 from portal.errors import Invalid, NotFound
 from portal.images import gallery, imports, keys, properties, variants
 from portal.images.models import Image, Property
+from portal.pages.gallery_view import find_gallery_view, render_tile
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet, render_tile
 
 LARGEST_PX = 1280  # in the grid; the viewer may use the largest rendition
 
@@ -39,34 +39,34 @@ def srcset(image: Image, largest_px: int = LARGEST_PX) -> str:
 @signed_in
 def photos(uuid: UUID) -> str:
     """Return the page; for htmx, the opened photo or the filtered grid."""
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     name = request.args.get("photo")
-    opened = gallery.find(sheet.property, name) if name else None
+    opened = gallery.find(view.property, name) if name else None
     if request.headers.get("HX-Request-Type") != "partial":
         undo = request.args.get("undo", type=UUID)
-        return render_template("gallery/photos.html", sheet=sheet, image=opened, undo=undo)
-    return render_template("gallery/_photo.html" if opened else "gallery/_sheet.html", sheet=sheet, image=opened)
+        return render_template("gallery/photos.html", view=view, image=opened, undo=undo)
+    return render_template("gallery/_photo.html" if opened else "gallery/_gallery.html", view=view, image=opened)
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/<uuid:photo>")
 @signed_in
 def describe(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     """Save a description. Return the photo's tile and, if requested, the next photo; or the form with its error."""
-    sheet = find_sheet(uuid)
-    before = gallery.find(sheet.property, str(photo))
-    next_one = sheet.next_to_describe(before) if request.form.get("then") == "next" else None
+    view = find_gallery_view(uuid)
+    before = gallery.find(view.property, str(photo))
+    next_one = view.next_to_describe(before) if request.form.get("then") == "next" else None
     # Browsers submit line breaks as CRLF, but count them as one character.
     text = request.form.get("alt", "").replace("\r\n", "\n")
     try:
-        image = gallery.describe(sheet.property, str(photo), text)
+        image = gallery.describe(view.property, str(photo), text)
     except Invalid as error:
         return _describe_again(uuid, before, text, error)
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(sheet.address(next_one) if next_one else f"{sheet.address()}#p-{photo}", 303)
+        return redirect(view.address(next_one) if next_one else f"{view.address()}#p-{photo}", 303)
     if next_one:
-        event = {"photo:next": {"address": sheet.address(next_one)}}
-        answer = render_tile(uuid, image, own=True) + render_template("gallery/_next.html", sheet=sheet, image=next_one)
+        event = {"photo:next": {"address": view.address(next_one)}}
+        answer = render_tile(uuid, image, own=True) + render_template("gallery/_next.html", view=view, image=next_one)
         return make_response(answer, trigger=event)
     return make_response(render_tile(uuid, image, own=True), trigger={"photo:saved": {"id": f"p-{photo}"}})
 
@@ -77,7 +77,7 @@ def try_again(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     image = gallery.find(properties.find(current_user().workspace, str(uuid)), str(photo))
     variants.try_again(image)
     if not request.htmx:
-        return redirect(f"{find_sheet(uuid).address()}#p-{photo}", 303)
+        return redirect(f"{find_gallery_view(uuid).address()}#p-{photo}", 303)
     return render_tile(uuid, image)
 
 
@@ -88,19 +88,19 @@ def progress(uuid: UUID) -> ResponseReturnValue:
 
     The page sends the tiles that it shows as processing, so that none of them is left behind.
     """
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     seen = request.headers.get("HX-PTag", "")
-    asked = set(request.args.getlist("waiting")) - {str(image.uuid) for image in sheet.waiting}
-    moved = [image for image in sheet.shown if str(image.uuid) in asked]
-    if not moved and seen == sheet.tag:
+    no_longer_waiting = set(request.args.getlist("waiting")) - {str(image.uuid) for image in view.waiting}
+    finished = [image for image in view.shown if str(image.uuid) in no_longer_waiting]
+    if not finished and seen == view.state_tag:
         return Response(status=304)
     events: dict[str, object] = {}
-    if seen and seen.split(".")[0] != str(sheet.property.gallery_version):
+    if seen and seen.split(".")[0] != str(view.property.gallery_version):
         events["photos:changed"] = {}  # maybe by somebody else: the page reloads the grid
-    if ended := _ended(sheet.property):
+    if ended := _ended(view.property):
         events["imports:ended"] = {"text": ended}
-    answer = make_response(render_template("gallery/_progress.html", sheet=sheet, moved=moved), trigger=events)
-    answer.headers["HX-PTag"] = sheet.tag
+    answer = make_response(render_template("gallery/_progress.html", view=view, finished=finished), trigger=events)
+    answer.headers["HX-PTag"] = view.state_tag
     return answer
 
 
@@ -120,6 +120,6 @@ def _ended(property: Property) -> str:
 
 
 def _describe_again(uuid: UUID, image: Image, text: str, error: Invalid) -> ResponseReturnValue:
-    more = {"sheet": find_sheet(uuid), "image": image, "text": text, "wrong": error.message}
+    more = {"view": find_gallery_view(uuid), "image": image, "text": text, "wrong": error.message}
     is_fragment = bool(request.htmx)
     return render_template("gallery/_inspector.html" if is_fragment else "gallery/photos.html", **more), 422

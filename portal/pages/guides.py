@@ -1,4 +1,4 @@
-"""The guides under /guides: Markdown files of templates/guides, rendered once at start, for everybody to read."""
+"""The guides under /guides: the Markdown files in templates/guides, rendered once at start, and public."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from portal.errors import Unauthorized
 from portal.pages.session import current_user
 
 NAMES = ("operate", "integrate", "extend")
-FILE_OF_A_GUIDE = re.compile(rf"({'|'.join(NAMES)})\.md(#.*)?")
+GUIDE_LINK = re.compile(rf"({'|'.join(NAMES)})\.md(#.*)?")
 
 blueprint = Blueprint("guides", __name__, url_prefix="/guides")
 
@@ -44,10 +44,10 @@ def init_app(app: Flask) -> None:
 
 
 def read(path: Path) -> Guide:
-    """Render a Markdown file that begins with its title and one paragraph that says what it is about."""
+    """Render a Markdown file that begins with its title and a paragraph of introduction."""
     tokens = MARKDOWN.parse(path.read_text(encoding="utf-8"))
     title, lead, rest = tokens[1], tokens[4], tokens[6:]
-    sections = _name_parts(rest)
+    sections = _label_blocks(rest)
     for inline in (lead, *rest):
         _link_to_pages(inline)
     return Guide(path.stem, title.content, _html([lead]), sections, _html(rest))
@@ -56,13 +56,13 @@ def read(path: Path) -> Guide:
 @blueprint.get("")
 def index() -> str:
     """List the guides."""
-    _look_who_reads()
+    _load_user()
     return render_template("guides/index.html", guides=_guides())
 
 
 def show(name: str) -> str:
     """Show one guide."""
-    _look_who_reads()
+    _load_user()
     return render_template("guides/guide.html", guide=_guides()[name], guides=_guides())
 
 
@@ -74,14 +74,14 @@ def _guides() -> dict[str, Guide]:
     return cast(dict[str, Guide], current_app.extensions["frontage"]["guides"])
 
 
-def _look_who_reads() -> None:
-    """Find out whose navigation to show: nobody's for people who are signed out, or while the database is away."""
+def _load_user() -> None:
+    """Load the user for the navigation, if somebody is signed in and the database is available."""
     with suppress(Unauthorized, SQLAlchemyError):
         current_user()
 
 
-def _name_parts(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
-    """Give headings their ids, and tables and code what they are called by; return the sections."""
+def _label_blocks(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
+    """Set ids of headings, and ids and labels of tables and code blocks; return the sections."""
     sections: list[tuple[str, str]] = []
     title = ""
     for index, token in enumerate(tokens):
@@ -96,7 +96,7 @@ def _name_parts(tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
 
 
 def slug(title: str) -> str:
-    """Return the id of a heading, as code hosts make it: links work there and here."""
+    """Return the id of a heading, in the format of code hosts, so that links work there too."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
@@ -107,7 +107,7 @@ def _plain(inline: Token) -> str:
 def _link_to_pages(inline: Token) -> None:
     """Point links to another guide's file at its page."""
     for child in inline.children or ():
-        if child.type == "link_open" and (other := FILE_OF_A_GUIDE.fullmatch(str(child.attrGet("href")))):
+        if child.type == "link_open" and (other := GUIDE_LINK.fullmatch(str(child.attrGet("href")))):
             child.attrSet("href", f"/guides/{other[1]}{other[2] or ''}")
 
 
@@ -116,7 +116,7 @@ def _html(tokens: Sequence[Token]) -> Markup:
 
 
 def _table_open(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    """Let a wide table scroll within itself, by keyboard too."""
+    """Open a wrapper in which a wide table scrolls, by keyboard too."""
     return Markup('<div class="scroll" role="group" tabindex="0" aria-label="Table: {}">\n<table>\n').format(
         tokens[index].meta["label"]
     )
@@ -127,7 +127,7 @@ def _table_close(*_: object) -> str:
 
 
 def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    """Give code a button that copies it; app.js does."""
+    """Render a code block with a copy button, which app.js handles."""
     token = tokens[index]
     return Markup(
         '<div class="code">'

@@ -9,9 +9,9 @@ from htmx_flask import make_response
 from portal.errors import Invalid, OverQuota
 from portal.images import imports, properties
 from portal.images.imports.lifecycle import MAX_URLS
+from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet
 
 blueprint = Blueprint("imports", __name__)
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("imports", __name__)
 @signed_in
 def form(uuid: UUID) -> str:
     """Return the gallery with the dialog open, for browsers without JavaScript."""
-    return render_template("gallery/photos.html", sheet=find_sheet(uuid), importing=True)
+    return render_template("gallery/photos.html", view=find_gallery_view(uuid), importing=True)
 
 
 @blueprint.post("/properties/<uuid:uuid>/photos/import")
@@ -37,7 +37,7 @@ def start(uuid: UUID) -> ResponseReturnValue:
         is_fragment = bool(request.htmx)
         template = "gallery/_import.html" if is_fragment else "gallery/photos.html"
         more = {"links": text, "wrong_links": _message(error, [number for number, _ in lines])}
-        return render_template(template, sheet=find_sheet(uuid), importing=True, **more), 422
+        return render_template(template, view=find_gallery_view(uuid), importing=True, **more), 422
     return _with_progress(uuid, {"import:started": {"links": len(lines)}})
 
 
@@ -51,10 +51,10 @@ def try_again(uuid: UUID, job: UUID) -> ResponseReturnValue:
 
 
 def _with_progress(uuid: UUID, events: dict[str, object]) -> ResponseReturnValue:
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(sheet.address(), 303)
-    answer = render_template("gallery/_counts.html", sheet=sheet, go_on=True)
+        return redirect(view.address(), 303)
+    answer = render_template("gallery/_counts.html", view=view, keep_polling=True)
     return make_response(answer, trigger=events)
 
 

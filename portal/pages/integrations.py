@@ -33,7 +33,7 @@ def connect_form(provider: str) -> str:
 def connect(provider: str) -> ResponseReturnValue:
     """Connect an account and redirect to the page that shows its first sync."""
     known = providers.find(provider)
-    credentials = {name: text for name, text in _typed(known).items() if text}
+    credentials = {name: text for name, text in _submitted(known).items() if text}
     try:
         integrations.connect(current_user().workspace, known.key, credentials, name=request.form.get("name", ""))
     except (Invalid, Conflict) as error:
@@ -55,7 +55,7 @@ def edit(uuid: UUID) -> ResponseReturnValue:
     account = _find(uuid)
     known, before = _provider(account), integrations.settings_of(account)
     removed = {field.name: "" for field in known.fields if f"remove-{field.name}" in request.form}
-    changed = {name: text for name, text in _typed(known).items() if text != before.get(name, "")} | removed
+    changed = {name: text for name, text in _submitted(known).items() if text != before.get(name, "")} | removed
     try:
         integrations.change(account, name=request.form.get("name"), credentials=changed or None)
     except (Invalid, Conflict) as error:
@@ -92,7 +92,7 @@ def _to(provider: Provider) -> ResponseReturnValue:
     return redirect(f"/listings?provider={provider.key.lower()}", 303)
 
 
-def _typed(provider: Provider) -> dict[str, str]:
+def _submitted(provider: Provider) -> dict[str, str]:
     form = request.form
     return {field.name: form[field.name].strip() for field in provider.fields if field.name in form}
 

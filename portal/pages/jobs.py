@@ -21,7 +21,7 @@ from portal.pages.htmx import request
 from portal.pages.rq import is_operator
 from portal.pages.session import current_user, signed_in
 
-DOING = {
+JOB_LABELS = {
     "sweep": "Looking for lost jobs",
     "tidy": "Tidying up",
     "run_imports": "Fetching links",
@@ -69,8 +69,8 @@ def has_failed_jobs() -> bool:
 def overview() -> ResponseReturnValue:
     """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
-        return live.fragment(render_template("jobs/_live.html", **_seen()))
-    return render_template("jobs/overview.html", **_seen())
+        return live.fragment(render_template("jobs/_live.html", **_page_data()))
+    return render_template("jobs/overview.html", **_page_data())
 
 
 @blueprint.post("/jobs/<uuid:uuid>/run-again")
@@ -94,7 +94,7 @@ def retry_failed() -> ResponseReturnValue:
     return _back()
 
 
-def _seen() -> dict[str, object]:
+def _page_data() -> dict[str, object]:
     """Return the page's data, in a number of statements that does not depend on the number of jobs."""
     workspace, here = current_user().workspace, _filters()
     page = activity.page(workspace, limit=PAGE, **here)
@@ -150,8 +150,8 @@ def _workers(workspace: Workspace) -> list[WorkerRow] | None:
 def _doing(worker: jobs.Worker, names: dict[int | str, str]) -> str | None:
     if worker.job is None:
         return None
-    if worker.job in DOING:
-        return DOING[worker.job]
+    if worker.job in JOB_LABELS:
+        return JOB_LABELS[worker.job]
     name = names.get(worker.args[0]) if worker.args else None
     return f"Converting {name}" if name else "Busy"
 
@@ -170,5 +170,5 @@ def _url(here: Filters, after: str | None) -> str:
 def _back() -> ResponseReturnValue:
     """Return the live part for htmx, otherwise redirect to the page of the button."""
     if request.htmx:
-        return render_template("jobs/_live.html", **_seen())
+        return render_template("jobs/_live.html", **_page_data())
     return redirect(url_of(**_filters()), 303)

@@ -66,7 +66,7 @@ class Card:
         return passes.progress(self.accounts)
 
     @property
-    def is_moving(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a sync is running or pictures are being copied."""
         return (self.is_on and self.counts.waiting > 0) or any(map(integrations.is_syncing, self.accounts))
 
@@ -79,8 +79,8 @@ blueprint.add_app_template_test(integrations.is_syncing, "syncing")
 def overview() -> ResponseReturnValue:
     """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
-        return live.fragment(render_template("listings/_live.html", **_seen()))
-    return render_template("listings/overview.html", **_seen())
+        return live.fragment(render_template("listings/_live.html", **_page_data()))
+    return render_template("listings/overview.html", **_page_data())
 
 
 @blueprint.post("/integrations/<provider>/switch")
@@ -117,7 +117,7 @@ def sync_all() -> ResponseReturnValue:
     return _back()
 
 
-def _seen() -> dict[str, object]:
+def _page_data() -> dict[str, object]:
     """Return the page's data, in a number of statements that does not depend on the number of listings."""
     workspace, here = current_user().workspace, _filters()
     cards = _cards(workspace)
@@ -179,4 +179,4 @@ def _back(message: str = "") -> Response:
     if not request.htmx:
         return make_response(redirect(url_of(**_filters()), 303))
     toast = {"toast": {"text": message}} if message else None
-    return make_response(render_template("listings/_live.html", **_seen()), trigger=toast)
+    return make_response(render_template("listings/_live.html", **_page_data()), trigger=toast)

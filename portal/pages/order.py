@@ -9,11 +9,11 @@ from htmx_flask import make_response
 from portal.errors import Conflict
 from portal.images import order, properties
 from portal.images.models import Property
+from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet
 
-LAST = 10**6
+LAST_POSITION = 10**6
 
 blueprint = Blueprint("order", __name__)
 
@@ -32,12 +32,12 @@ def move(uuid: UUID) -> ResponseReturnValue:
     except Conflict as conflict:
         if not request.htmx:
             raise
-        current = render_template("gallery/_sheet_reloaded.html", sheet=find_sheet(uuid))
+        current = render_template("gallery/_gallery_reloaded.html", view=find_gallery_view(uuid))
         return make_response(current, 409, trigger={"toast": {"text": conflict.message}})
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(f"{sheet.address()}#p-{request.form['id']}", 303)
-    return render_template("gallery/_saved.html", sheet=sheet)
+        return redirect(f"{view.address()}#p-{request.form['id']}", 303)
+    return render_template("gallery/_saved.html", view=view)
 
 
 def _move(property: Property, photo: str) -> None:
@@ -45,5 +45,7 @@ def _move(property: Property, photo: str) -> None:
         return order.make_cover(property, photo)
     position = request.form.get("position", "")
     if position:
-        return order.move_to(property, photo, int(position) - 1 if position.isdecimal() and len(position) < 7 else LAST)
+        return order.move_to(
+            property, photo, int(position) - 1 if position.isdecimal() and len(position) < 7 else LAST_POSITION
+        )
     return order.move(property, photo, request.form.get("after") or None)

@@ -30,7 +30,7 @@ blueprint.add_app_template_global(cdn_url)
 def one(uuid: UUID) -> ResponseReturnValue:
     """Return the page; for htmx, its live part, or 304 if it has not changed."""
     if request.htmx:
-        return live.fragment(render_template("listings/_listing.html", **_seen(_find(uuid))))
+        return live.fragment(render_template("listings/_listing.html", **_page_data(_find(uuid))))
     return _page(_find(uuid))
 
 
@@ -69,10 +69,10 @@ def _find(uuid: UUID) -> Listing:
 
 
 def _page(listing: Listing, wrong: str = "") -> str:
-    return render_template("listings/listing.html", wrong=wrong, **_seen(listing))
+    return render_template("listings/listing.html", wrong=wrong, **_page_data(listing))
 
 
-def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, object]:
+def _page_data(listing: Listing, tried: ListingImage | None = None) -> dict[str, object]:
     """Return the page's data, in a fixed number of statements. `tried`, a retried picture, decides the focus."""
     state = request.values.get("state") or None
     demand_known("state", state, STATES)
@@ -94,7 +94,7 @@ def _seen(listing: Listing, tried: ListingImage | None = None) -> dict[str, obje
         "copied": copied,
         "original_bytes": sum(image.original_bytes or 0 for image in copied),
         "delivered_bytes": sum(image.delivered_bytes or 0 for image in copied),
-        "is_moving": counts[WAITING] > 0,
+        "is_busy": counts[WAITING] > 0,
         "has_failed": counts[FAILED] > 0,
         "state": state,
         "here": _url(listing, state),
@@ -114,5 +114,5 @@ def _url(listing: Listing, state: str | None = None) -> str:
 def _back(listing: Listing, tried: ListingImage | None = None) -> ResponseReturnValue:
     """Return the live part with its new focus for htmx, otherwise redirect to the page of the button."""
     if request.htmx:
-        return render_template("listings/_listing.html", is_answer=True, **_seen(listing, tried))
+        return render_template("listings/_listing.html", is_answer=True, **_page_data(listing, tried))
     return redirect(_url(listing, request.form.get("state")), 303)

@@ -14,10 +14,10 @@ from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
 from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
-from portal.pixels.refused import TOO_SLOW, Refused
+from portal.pixels.rejection import TOO_SLOW, RejectedFile
 
 WIDTH_PX = 200  # 66 CSS px on a screen with 3 device pixels per CSS px
-CACHED = 1000  # thumbnails of a few kB each, per process
+CACHE_SIZE = 1000  # thumbnails of a few kB each, per process
 WAIT_S = 10
 IMMUTABLE = "private, max-age=31536000, immutable"  # a copy never changes, and its hash is in the URL
 
@@ -37,17 +37,17 @@ def preview(uuid: UUID, image_uuid: UUID) -> Response:
     release()  # don't hold a connection while resizing
     if key is None:
         raise NotFound("There is no copy yet.", code="image_not_found")
-    small = _small(key)
-    if small is None:
+    thumbnail = _thumbnail(key)
+    if thumbnail is None:
         raise Invalid("This picture can't be opened.")
-    return Response(small, mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
+    return Response(thumbnail, mimetype="image/webp", headers={"Cache-Control": IMMUTABLE})
 
 
-@lru_cache(maxsize=CACHED)
-def _small(key: str) -> bytes | None:
+@lru_cache(maxsize=CACHE_SIZE)
+def _thumbnail(key: str) -> bytes | None:
     """Return a thumbnail of a copy, made in a sandboxed child process, or None if it can never be opened.
 
-    Raises NotFound, TooMany, and Refused if it took too long.
+    Raises NotFound, TooMany, and RejectedFile if it took too long.
     """
     slots = rendering.slots()
     if not slots.acquire(timeout=WAIT_S):  # before the file is read, so waiting requests hold no memory
@@ -57,8 +57,8 @@ def _small(key: str) -> bytes | None:
         if data is None:
             raise NotFound("There is no such photo.", code="image_not_found")
         return rendering.derived(data, inspect(data), RenditionRecipe(WIDTH_PX, "image/webp")).data
-    except Refused as refused:
-        if refused.code == TOO_SLOW:
+    except RejectedFile as rejected:
+        if rejected.code == TOO_SLOW:
             raise
         return None
     finally:

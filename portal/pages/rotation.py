@@ -7,11 +7,11 @@ from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
 from portal.images import edit, properties
+from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet
 
-TURNS = {"1": 1, "2": 2, "3": 3}
+QUARTER_TURNS = {"1": 1, "2": 2, "3": 3}
 
 blueprint = Blueprint("rotation", __name__)
 
@@ -20,13 +20,13 @@ blueprint = Blueprint("rotation", __name__)
 @signed_in
 def rotate(uuid: UUID) -> ResponseReturnValue:
     """Rotate each `photo` clockwise by `turns` quarter turns."""
-    quarter_turns = TURNS.get(request.form.get("turns", "1"))
+    quarter_turns = QUARTER_TURNS.get(request.form.get("turns", "1"))
     if quarter_turns is None:
         raise Invalid("A photo can be rotated by 1, 2 or 3 quarter turns clockwise.", code="rotation")
-    return turned(uuid, request.form.getlist("photo"), quarter_turns)
+    return rotate_photos(uuid, request.form.getlist("photo"), quarter_turns)
 
 
-def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnValue:
+def rotate_photos(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnValue:
     """Rotate the selected photos, all or none, and return their tiles. A Problem's message is prefixed accordingly."""
     property = properties.find(current_user().workspace, str(uuid))
     try:
@@ -34,8 +34,8 @@ def turned(uuid: UUID, chosen: list[str], quarter_turns: int) -> ResponseReturnV
     except Problem as problem:
         problem.message = f"No photo was rotated. {problem.message}"
         raise
-    sheet = find_sheet(uuid)
-    images = [image for image in sheet.shown if str(image.uuid) in chosen]
+    view = find_gallery_view(uuid)
+    images = [image for image in view.shown if str(image.uuid) in chosen]
     if not request.htmx:
-        return redirect(f"{sheet.address()}#p-{images[0].uuid}" if images else sheet.address(), 303)
-    return render_template("gallery/_tiles_changed.html", sheet=sheet, images=images, own=True)
+        return redirect(f"{view.address()}#p-{images[0].uuid}" if images else view.address(), 303)
+    return render_template("gallery/_tiles_changed.html", view=view, images=images, own=True)

@@ -10,7 +10,7 @@ from portal import config
 from portal.errors import Forbidden
 from portal.infra import storage
 
-OTHERS = ("/api/", "/images/", "/cdn/", "/healthz", "/readyz", "/static/")  # paths that are not pages
+NON_PAGE_PREFIXES = ("/api/", "/images/", "/cdn/", "/healthz", "/readyz", "/static/")  # paths that are not pages
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 YEAR_S = 365 * 24 * 3600
 
@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
 
 def is_page() -> bool:
     """Return whether the request is for a page or fragment, not for an API, a photo or a static file."""
-    return not request.path.startswith(OTHERS)
+    return not request.path.startswith(NON_PAGE_PREFIXES)
 
 
 def refuse_other_sites() -> None:

@@ -65,7 +65,7 @@ def demand_admin() -> None:
 
 def ask_to_sign_in(error: Unauthorized) -> Response:
     """Redirect to the sign-in page, which redirects back afterwards."""
-    url = f"/sign-in?next={quote(_here(), safe='/')}"
+    url = f"/sign-in?next={quote(_current_path(), safe='/')}"
     if request.htmx:
         return make_response(Response(error.message, 401), redirect=url, reswap="none")
     return redirect(url, 303)
@@ -76,7 +76,7 @@ def cookie_name() -> str:
     return "__Host-frontage" if config.settings().https else "frontage"
 
 
-def own_path(text: str) -> str:
+def local_path(text: str) -> str:
     """Return `text` if it is a path on this site, otherwise the first page, so `next` can't redirect elsewhere.
 
     Browsers treat backslashes as slashes and ignore tabs and line breaks, so these are rejected.
@@ -92,7 +92,7 @@ def link_url(token: str) -> str:
     return f"{config.settings().public_url}/sign-in/link?token={token}"
 
 
-def begin(answer: Response, token: str) -> Response:
+def start_session(answer: Response, token: str) -> Response:
     """Set the cookie of a new session and end the browser's previous one, against session fixation."""
     old = request.cookies.get(cookie_name())
     if old:
@@ -105,7 +105,7 @@ def begin(answer: Response, token: str) -> Response:
 
 @blueprint.get("/sign-in")
 def sign_in_page() -> ResponseReturnValue:
-    next_path = own_path(request.args.get("next", ""))
+    next_path = local_path(request.args.get("next", ""))
     try:
         current_user()
     except Unauthorized:
@@ -115,14 +115,14 @@ def sign_in_page() -> ResponseReturnValue:
 
 @blueprint.post("/sign-in")
 def sign_in() -> ResponseReturnValue:
-    _count_guess()
+    _count_attempt()
     inbound.count(PER_ACCOUNT, f"account {_email().lower()[:254]}")
-    next_path = own_path(request.form.get("next", ""))
+    next_path = local_path(request.form.get("next", ""))
     try:
         token = access.sign_in(_email(), request.form.get("password", ""))
     except Unauthorized as error:
         return render_template("session/sign_in.html", next=next_path, email=_email(), wrong=error.message), 422
-    return begin(redirect(next_path, 303), token)
+    return start_session(redirect(next_path, 303), token)
 
 
 @blueprint.get("/sign-in/link")
@@ -133,12 +133,12 @@ def link_page() -> str:
 
 @blueprint.post("/sign-in/link")
 def sign_in_by_link() -> ResponseReturnValue:
-    _count_guess()
+    _count_attempt()
     try:
         token = access.sign_in_by_link(request.form.get("token", ""))
     except Unauthorized as error:
         return render_template("session/link.html", token="", wrong=error.message), 422
-    return begin(redirect(HOME, 303), token)
+    return start_session(redirect(HOME, 303), token)
 
 
 @blueprint.post("/sign-out")
@@ -152,7 +152,7 @@ def sign_out() -> ResponseReturnValue:
     return answer
 
 
-def _count_guess() -> None:
+def _count_attempt() -> None:
     inbound.count(PER_ADDRESS, f"{request.endpoint} {inbound.client_address()}")
 
 
@@ -160,12 +160,12 @@ def _email() -> str:
     return request.form.get("email", "").strip()
 
 
-def _here() -> str:
+def _current_path() -> str:
     """Return the path of the page in the browser, not of a fragment or a form's action."""
     if request.method == "GET" and not request.htmx:
-        return own_path(request.full_path.removesuffix("?"))
+        return local_path(request.full_path.removesuffix("?"))
     try:
         seen = urlsplit(request.htmx.current_url or request.referrer or "")
     except ValueError:
-        return own_path("")
-    return own_path(f"{seen.path}?{seen.query}" if seen.query else seen.path)
+        return local_path("")
+    return local_path(f"{seen.path}?{seen.query}" if seen.query else seen.path)

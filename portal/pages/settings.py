@@ -93,7 +93,7 @@ def set_password() -> ResponseReturnValue:
     except Invalid as error:
         return render_template("settings/you.html", tab="you", wrong=error.message), 422
     answer = make_response(render_template("settings/you.html", tab="you", is_set=True))
-    return session.begin(answer, access.sign_in(user.email, password))
+    return session.start_session(answer, access.sign_in(user.email, password))
 
 
 def _plan_and_keys(**more: Any) -> str:

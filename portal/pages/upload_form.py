@@ -15,8 +15,8 @@ from portal.images.models import Property
 from portal.infra import multipart
 from portal.infra.statuses import status_of
 from portal.pages.errors import headers_of
+from portal.pages.gallery_view import find_gallery_view
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet
 
 blueprint = Blueprint("upload_form", __name__)
 
@@ -31,18 +31,18 @@ def form(uuid: UUID) -> ResponseReturnValue:
 @signed_in
 def upload(uuid: UUID) -> ResponseReturnValue:
     """Add all files or none. On an error, return the form with the reason."""
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if request.mimetype != multipart.MULTIPART:
         raise UnsupportedMediaType
     try:
-        _add(sheet.property)
+        _add(view.property)
     except multipart.FileTooLarge:
         return _form(uuid, f"No photo was added. A photo can be up to {config.settings().max_file_mb} MB.", 413)
     except RequestEntityTooLarge:
         return _form(uuid, "No photo was added. The upload is too large: add fewer photos at a time.", 413)
     except (Invalid, OverQuota, Conflict, TooMany, StorageFailed) as problem:
         return _form(uuid, f"No photo was added. {problem.message}", status_of(problem), headers_of(problem))
-    return redirect(sheet.url, 303)
+    return redirect(view.url, 303)
 
 
 def _add(property: Property) -> None:
@@ -66,5 +66,7 @@ def _form(
     uuid: UUID, wrong: str | None = None, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> ResponseReturnValue:
     most = config.settings().max_file_mb
-    page = render_template("gallery/upload.html", sheet=find_sheet(uuid), wrong=wrong, most=most, files=MAX_FILE_COUNT)
+    page = render_template(
+        "gallery/upload.html", view=find_gallery_view(uuid), wrong=wrong, most=most, files=MAX_FILE_COUNT
+    )
     return page, status, headers or {}

@@ -11,15 +11,15 @@ from portal.images import properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import AnnouncedFile, UploadedFile, cancellation
 from portal.infra.statuses import status_of
+from portal.pages.gallery_view import find_gallery_view, render_tile
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
-from portal.pages.sheet import find_sheet, render_tile
 from portal.pixels.types import type_of
 
 ALIASES = {"image/heif": "image/heic", "image/jpg": "image/jpeg"}  # other names that browsers use
 
 # The title and the text of a tile, by error code. Other codes show the problem's message.
-WORDS = {
+ERROR_TEXTS = {
     "content_type_not_allowed": ("Unsupported file type", "Use JPEG, PNG, WebP or HEIC."),
     "too_large": ("Over 10 MB", "Save a smaller copy and add that."),
     "empty": ("The file is empty", "Export it again and add the new file."),
@@ -71,11 +71,11 @@ def confirm(uuid: UUID) -> ResponseReturnValue:
 def cancel(uuid: UUID) -> ResponseReturnValue:
     """Cancel an upload, even one that is being confirmed or has just become a photo."""
     file_name = cancellation.cancel(_find(uuid), request.form.get("key", ""))
-    sheet = find_sheet(uuid)
+    view = find_gallery_view(uuid)
     if not request.htmx:
-        return redirect(sheet.url, 303)
+        return redirect(view.url, 303)
     toast = {"toast": {"text": f"Cancelled {file_name}.", "life": 4000}} if file_name else None
-    return make_response(render_template("gallery/_counts.html", sheet=sheet), trigger=toast)
+    return make_response(render_template("gallery/_counts.html", view=view), trigger=toast)
 
 
 def _find(uuid: UUID) -> Property:
@@ -90,7 +90,7 @@ def _announced(body: dict[str, object]) -> AnnouncedFile:
 
 
 def _refusal(problem: Problem) -> ResponseReturnValue:
-    title, text = WORDS.get(problem.code, ("Could not add the photo", problem.message))
+    title, text = ERROR_TEXTS.get(problem.code, ("Could not add the photo", problem.message))
     if isinstance(problem, OverQuota):
         most = problem.details["max"]
         title, text = "Photo limit reached", f"Your plan allows {most} photos per property."

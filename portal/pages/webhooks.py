@@ -43,7 +43,7 @@ def table() -> ResponseReturnValue:
 @admin_only
 def create() -> ResponseReturnValue:
     """Create a webhook. Its secret is shown in this response only."""
-    typed = _typed()
+    typed = _submitted()
     try:
         made = endpoints.create(current_user().workspace, typed["url"], typed["events"])
     except Invalid as error:
@@ -57,14 +57,14 @@ def one(uuid: UUID) -> ResponseReturnValue:
     """Return the page of a webhook; for htmx, the live part: its status and deliveries."""
     endpoint = _find(uuid)
     if request.htmx:
-        return live.fragment(render_template("settings/_webhook_live.html", **_seen(endpoint)))
+        return live.fragment(render_template("settings/_webhook_live.html", **_page_data(endpoint)))
     return _page(endpoint)
 
 
 @blueprint.post("/<uuid:uuid>")
 @admin_only
 def update(uuid: UUID) -> ResponseReturnValue:
-    endpoint, typed = _find(uuid), _typed()
+    endpoint, typed = _find(uuid), _submitted()
     try:
         endpoints.update(endpoint, url=typed["url"], wanted=typed["events"])
     except Invalid as error:
@@ -135,10 +135,10 @@ def _all(**more: Any) -> str:
 
 def _page(endpoint: Endpoint, **more: Any) -> str:
     known = events.EVENTS
-    return render_template("settings/webhook.html", tab="webhooks", known=known, **_seen(endpoint), **more)
+    return render_template("settings/webhook.html", tab="webhooks", known=known, **_page_data(endpoint), **more)
 
 
-def _seen(endpoint: Endpoint) -> dict[str, Any]:
+def _page_data(endpoint: Endpoint) -> dict[str, Any]:
     """Return the live part's data, in a fixed number of statements."""
     state, after = request.values.get("state") or None, request.values.get("after") or None
     page = activity.log(endpoint, state=state, after=after, limit=PAGE)
@@ -166,10 +166,10 @@ def _back(endpoint: Endpoint) -> ResponseReturnValue:
         return redirect(_url(endpoint, request.form.get("state"), request.form.get("after")), 303)
     if (request.htmx.target or "").endswith("webhook-rows"):
         return render_template("settings/_webhook_rows.html", rows=_rows())
-    return render_template("settings/_webhook_live.html", **_seen(endpoint))
+    return render_template("settings/_webhook_live.html", **_page_data(endpoint))
 
 
-def _typed() -> dict[str, Any]:
+def _submitted() -> dict[str, Any]:
     return {"url": request.form.get("url", "").strip(), "events": request.form.getlist("events")}
 
 

@@ -3,29 +3,29 @@
 import zlib
 from collections.abc import Iterator
 
-from portal.pixels.refused import MAX_PARTS, too_many_parts, truncated
+from portal.pixels.rejection import MAX_PARTS, too_many_parts, truncated
 
 MAX_GIF_BLOCKS = 1_000_000  # a block has at most 255 bytes, so 50 MB have 200,000
 
-_PNG_MAKES_PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"}
+_PNG_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"}
 _PNG_COLOURS = {b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"cICP", b"mDCV", b"cLLI", b"bKGD", b"pHYs"}
 _PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
-_PNG_SHOWN = _PNG_MAKES_PIXELS | _PNG_COLOURS | _PNG_FRAMES
-_WEBP_SHOWN = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+_PNG_VISIBLE = _PNG_PIXEL_CHUNKS | _PNG_COLOURS | _PNG_FRAMES
+_WEBP_VISIBLE = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
 _WEBP_HAS_EXIF, _WEBP_HAS_XMP = 0x08, 0x04  # flags of VP8X
 _GIF_FRAME_SETTINGS, _GIF_APPLICATION = 0xF9, 0xFF  # the former is the graphic control extension
-_GIF_SHOWN = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # application extensions: loop count, colour profile
+_GIF_VISIBLE = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}  # application extensions: loop count, colour profile
 
 
 def split_png(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the chunks that make the pixels, the EXIF); raise `Refused` if the PNG is truncated.
+    """Return (the chunks that make the pixels, the EXIF); raise `RejectedFile` if the PNG is truncated.
 
     So no decoder gets text that unpacks to gigabytes, or an APNG's further frames.
     """
     whole = memoryview(data)
     kept, exif = [whole[:8]], b""
     for name, start, end in _png_chunks(data):
-        if name in _PNG_MAKES_PIXELS:
+        if name in _PNG_PIXEL_CHUNKS:
             kept.append(whole[start:end])
         elif name == b"eXIf":
             exif = data[start + 8 : end - 4]
@@ -37,7 +37,7 @@ def strip_png(data: bytes, tags: bytes) -> bytes:
     whole = memoryview(data)
     kept: list[bytes | memoryview] = [whole[:8]]
     for name, start, end in _png_chunks(data):
-        if name in _PNG_SHOWN:
+        if name in _PNG_VISIBLE:
             kept.append(whole[start:end])
         elif name == b"eXIf" and tags:
             kept.append(len(tags).to_bytes(4) + name + tags + zlib.crc32(name + tags).to_bytes(4))
@@ -61,7 +61,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_webp(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the WebP, its EXIF); raise `Refused` if it is truncated."""
+    """Return (the WebP, its EXIF); raise `RejectedFile` if it is truncated."""
     exif = b""
     for name, start, end in _webp_chunks(data):
         if name == b"EXIF":
@@ -75,7 +75,7 @@ def strip_webp(data: bytes, tags: bytes) -> bytes:
     kept: list[bytes | memoryview] = []
     flags = _WEBP_HAS_EXIF | _WEBP_HAS_XMP
     for name, start, end in _webp_chunks(data):
-        if name in _WEBP_SHOWN:
+        if name in _WEBP_VISIBLE:
             kept.append(whole[start:end])
         elif name == b"EXIF" and tags:
             kept.append(name + len(tags).to_bytes(4, "little") + tags)
@@ -101,7 +101,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def split_gif(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the GIF without comments before its first frame, no EXIF); raise `Refused` if it is truncated."""
+    """Return (the GIF without comments before its first frame, no EXIF); raise `RejectedFile` if it is truncated."""
     at = _gif_start(data)
     kept, start, inside = [data[:at]], at, False
     for _ in range(MAX_PARTS):
@@ -127,7 +127,7 @@ def strip_gif(data: bytes) -> bytes:
     kept = [whole[:begin]]
     for start, end in _gif_parts(data):
         is_frame = data[start] == ord(",") or data[start + 1] == _GIF_FRAME_SETTINGS
-        if is_frame or (data[start + 1] == _GIF_APPLICATION and data[start + 3 : start + 14] in _GIF_SHOWN):
+        if is_frame or (data[start + 1] == _GIF_APPLICATION and data[start + 3 : start + 14] in _GIF_VISIBLE):
             kept.append(whole[start:end])
     return b"".join([*kept, b";"])
 

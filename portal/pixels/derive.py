@@ -45,7 +45,7 @@ class RenditionRecipe:
 
 
 def derive(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived:
-    """Derive pictures from the bytes of one and the result of its `inspect`; raise `Refused`.
+    """Derive pictures from the bytes of one and the result of its `inspect`; raise `RejectedFile`.
 
     Call it in a process with limits.
     """

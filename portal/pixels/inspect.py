@@ -6,20 +6,20 @@ from portal.errors import TooMany
 from portal.pixels import exif, jpeg, sandbox
 from portal.pixels.opening import opened, split
 from portal.pixels.picture import Picture
-from portal.pixels.refused import Refused, truncated
+from portal.pixels.rejection import RejectedFile, truncated
 from portal.pixels.sniff import sniff
 
-__all__ = ["Refused", "inspect"]
+__all__ = ["RejectedFile", "inspect"]
 
-_UPRIGHT = {"image/heic", "image/tiff"}  # their decoders apply the orientation
+_ROTATED_BY_DECODER = {"image/heic", "image/tiff"}  # their decoders apply the orientation
 
-DECODES_AT_ONCE = 2
+MAX_CONCURRENT_DECODES = 2
 WAIT_FOR_DECODE_S = 5
-_decodes = threading.BoundedSemaphore(DECODES_AT_ONCE)
+_decodes = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
 
 
 def inspect(data: bytes) -> Picture:
-    """Return the type, size and orientation of a picture; raise `Refused` if it may not be opened.
+    """Return the type, size and orientation of a picture; raise `RejectedFile` if it may not be opened.
 
     The caller decides which types it accepts. Only a JPEG without an end marker is decoded, in a sandboxed child: a
     lost marker is accepted, lost pixels are refused (`truncated`). Raises TooMany if too many such photos wait.
@@ -27,15 +27,15 @@ def inspect(data: bytes) -> Picture:
     type_ = sniff(data)
     pixels, tags = split(data, type_)
     image = opened(pixels, type_)
-    if type_ == "image/jpeg" and jpeg.is_unfinished(pixels) and not _has_all_pixels(pixels):
+    if type_ == "image/jpeg" and jpeg.lacks_end_marker(pixels) and not _has_all_pixels(pixels):
         raise truncated()
-    orientation = 1 if type_ in _UPRIGHT else exif.orientation(tags or image.info.get("exif", b""))
+    orientation = 1 if type_ in _ROTATED_BY_DECODER else exif.orientation(tags or image.info.get("exif", b""))
     width, height = image.size if orientation < 5 else image.size[::-1]
     return Picture(type_, width, height, orientation)
 
 
 def _has_all_pixels(pixels: bytes) -> bool:
-    """Decode in a child, at most DECODES_AT_ONCE at a time, so that memory and CPU are left for other requests."""
+    """Decode in a child, at most MAX_CONCURRENT_DECODES at a time: other requests need memory and CPU too."""
     if not _decodes.acquire(timeout=WAIT_FOR_DECODE_S):
         raise TooMany("Too many unusual photos are being checked. Try again in a moment.", retry_after_s=5)
     try:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from portal.pixels.refused import MAX_PARTS, Refused, damaged, too_many_parts, truncated
+from portal.pixels.rejection import MAX_PARTS, RejectedFile, damaged, too_many_parts, truncated
 
 MAX_TABLE_BYTES = 1024 * 1024  # of items or extents; 50 megapixels in tiles of 512 px take 8 kB
 
-_WHOLE = {b"ftyp", b"hdlr", b"pitm", b"iinf", b"iref", b"iprp", b"iloc", b"dinf", b"grpl"}
-_HEADS = {b"meta", b"mdat", b"idat"}  # their contents are examined separately
-_FILM = b"moov"
+_KEPT_BOXES = {b"ftyp", b"hdlr", b"pitm", b"iinf", b"iref", b"iprp", b"iloc", b"dinf", b"grpl"}
+_KEPT_HEADERS = {b"meta", b"mdat", b"idat"}  # their contents are examined separately
+_VIDEO = b"moov"
 _FILE, _IDAT = 0, 1  # what an item's offsets are relative to
 # Types of metadata items → (the beginning, the filler) that replace their bytes: EXIF without tags, empty XML.
 _METADATA = {
@@ -33,7 +33,7 @@ class _Extent(NamedTuple):
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Return (the HEIC or AVIF, no EXIF: its boxes have the orientation); raise `Refused` if it is truncated."""
+    """Return (the HEIC or AVIF, no EXIF: its boxes have the orientation); raise `RejectedFile` if it is truncated."""
     seen = set[bytes]()
     for box in _boxes(data, 0, len(data)):
         seen.add(box.type)
@@ -46,24 +46,24 @@ def strip(data: bytes) -> bytes | None:
     """Return the file with everything overwritten that is no part of a picture; None if we can't tell the two apart.
 
     Nothing is moved, since items refer to offsets in the file: EXIF and XMP remain as empty items. Not supported, and
-    so None: films, items in other files or made of other items, and inconsistent boxes.
+    so None: videos, items in other files or made of other items, and inconsistent boxes.
     """
-    top = _whole_boxes(data)
+    top = _top_level_boxes(data)
     try:
         meta = _only(b"meta", top)
         inside = list(_boxes(data, meta.body + 4, meta.end))
         types = _types(data, _only(b"iinf", inside))
         extents = list(_extents(data, _only(b"iloc", inside), inside))
-    except Refused:
+    except RejectedFile:
         return None
-    size_bytes = max(box.end for box in top if box.type in _WHOLE | _HEADS)
+    size_bytes = max(box.end for box in top if box.type in _KEPT_BOXES | _KEPT_HEADERS)
     does_fit = all(extent.end <= size_bytes for extent in extents)
-    if any(box.type == _FILM for box in top) or not does_fit:
+    if any(box.type == _VIDEO for box in top) or not does_fit:
         return None
     result = bytearray(size_bytes)
     _blank_metadata(result, types, extents)
     for box in (*top, *inside):
-        _keep(result, data, box)
+        _copy_box(result, data, box)
     for extent in extents:
         if types.get(extent.item) not in {None, *_METADATA}:
             result[extent.start : extent.end] = data[extent.start : extent.end]
@@ -71,38 +71,38 @@ def strip(data: bytes) -> bytes | None:
 
 
 def _blank_metadata(result: bytearray, types: dict[int, bytes], extents: Sequence[_Extent]) -> None:
-    begun = set[int]()
+    started = set[int]()
     for item, start, end in extents:
         head, filler = _METADATA.get(types.get(item, b""), (b"", b"\0"))
-        if item in begun or len(head) > end - start:
+        if item in started or len(head) > end - start:
             head = b""
         result[start:end] = head + filler * (end - start - len(head))
-        begun.add(item)
+        started.add(item)
 
 
-def _keep(result: bytearray, data: bytes, box: _Box) -> None:
+def _copy_box(result: bytearray, data: bytes, box: _Box) -> None:
     """Copy a box or its header to the result; one that holds no part of a picture becomes a `free` box."""
     if box.end > len(result):
         return
-    end = box.end if box.type in _WHOLE else box.body + 4 * (box.type == b"meta")
+    end = box.end if box.type in _KEPT_BOXES else box.body + 4 * (box.type == b"meta")
     result[box.start : end] = data[box.start : end]
-    if box.type not in _WHOLE | _HEADS:
+    if box.type not in _KEPT_BOXES | _KEPT_HEADERS:
         result[box.start + 4 : box.start + 8] = b"free"
 
 
-def _whole_boxes(data: bytes) -> list[_Box]:
+def _top_level_boxes(data: bytes) -> list[_Box]:
     """Return the outermost boxes up to the first invalid one: anything may follow a picture."""
     found = []
     try:
         for box in _boxes(data, 0, len(data)):
             found.append(box)
-    except Refused:
+    except RejectedFile:
         pass
     return found
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two offsets; raise `Refused` at one that doesn't fit."""
+    """Yield the boxes between two offsets; raise `RejectedFile` at one that doesn't fit."""
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             return
@@ -125,7 +125,7 @@ def _only(type: bytes, boxes: Sequence[_Box]) -> _Box:
     return found[0]
 
 
-class _Numbers:
+class _NumberReader:
     """Reads the numbers in a box, one after the other."""
 
     def __init__(self, data: bytes, box: _Box) -> None:
@@ -142,11 +142,11 @@ class _Numbers:
 
 def _types(data: bytes, iinf: _Box) -> dict[int, bytes]:
     """Return each item's type by its id."""
-    numbers = _Numbers(data, iinf)
+    numbers = _NumberReader(data, iinf)
     numbers.next(2 if numbers.next(4) >> 24 == 0 else 4)  # the count, which is not needed
     types = {}
     for box in _boxes(data, numbers.at, iinf.end):
-        numbers = _Numbers(data, box)
+        numbers = _NumberReader(data, box)
         version = numbers.next(4) >> 24
         if version not in (2, 3):
             raise damaged()
@@ -156,9 +156,9 @@ def _types(data: bytes, iinf: _Box) -> dict[int, bytes]:
 
 
 def _extents(data: bytes, iloc: _Box, inside: Sequence[_Box]) -> Iterator[_Extent]:
-    """Yield the extents of each item; raise `Refused` if together they exceed twice the file's size."""
+    """Yield the extents of each item; raise `RejectedFile` if together they exceed twice the file's size."""
     idat = next((box.body for box in inside if box.type == b"idat"), len(data))
-    numbers, left_bytes = _Numbers(data, iloc), 2 * len(data)
+    numbers, left_bytes = _NumberReader(data, iloc), 2 * len(data)
     version = numbers.next(4) >> 24
     sizes = numbers.next(2)
     offset_bytes, length_bytes, base_bytes, index_bytes = (sizes >> shift & 15 for shift in (12, 8, 4, 0))

@@ -8,7 +8,7 @@ import pi_heif
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (registers them)
 
 from portal.pixels import containers, isobmff, jpeg
-from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX, Refused, refusing, too_many_pixels
+from portal.pixels.rejection import MAX_PIXELS, MAX_SIDE_PX, RejectedFile, decoder_errors_as_rejections, too_many_pixels
 
 _MIN_LIBHEIF = (1, 22)  # older versions read out of bounds in crafted grids: CVE-2026-32740
 _FORMATS = {
@@ -33,14 +33,14 @@ _UNREADABLE_MODES = {"F", "I"}  # values without a defined range: measurements, 
 
 
 def split(data: bytes, type_: str) -> tuple[bytes, bytes]:
-    """Return (the parts that make the pixels, the EXIF); raise `Refused` if truncated or made of too many parts."""
+    """Return (the parts that make the pixels, the EXIF); raise RejectedFile if truncated or in too many parts."""
     parts = _SPLITS.get(type_)
     return parts(data) if parts else (data, b"")
 
 
 def opened(pixels: bytes, type_: str) -> Image.Image:
-    """Open a picture by its header, without decoding; raise `Refused` beyond the limits in `refused`."""
-    with refusing():
+    """Open a picture by its header, without decoding; raise `RejectedFile` beyond the limits in `rejection`."""
+    with decoder_errors_as_rejections():
         try:
             image = Image.open(BytesIO(pixels), formats=[_FORMATS[type_]])
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -48,7 +48,7 @@ def opened(pixels: bytes, type_: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE_PX:
         raise too_many_pixels()
     if image.mode in _UNREADABLE_MODES:
-        raise Refused("unsupported_type", "The file holds measurements rather than a photo.")
+        raise RejectedFile("unsupported_type", "The file holds measurements rather than a photo.")
     return image
 
 

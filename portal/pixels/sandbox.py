@@ -1,4 +1,4 @@
-"""Run decoders in child processes: a crash, a bomb or a slow file costs only a child, and is reported as `Refused`."""
+"""Run decoders in child processes: a crash, a bomb or a slow file costs only a child; the caller gets RejectedFile."""
 
 import atexit
 import os
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from portal.pixels.forkserver import STATUS, limit_this_process
-from portal.pixels.refused import Refused, damaged, too_large_to_open, too_slow_to_open
+from portal.pixels.rejection import RejectedFile, damaged, too_large_to_open, too_slow_to_open
 
 __all__ = ["LARGE_PAGES", "limit_this_process", "run"]
 
@@ -31,7 +31,7 @@ def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: i
     """Run a top-level function in a child with limits; return its result or raise its exception.
 
     `memory_bytes` is in addition to what a child inherits, `timeout_s` is wall-clock time. If the child dies, raises
-    `Refused` with the reason too_slow_to_open, too_large_to_open or damaged. Thread-safe.
+    `RejectedFile` with the reason too_slow_to_open, too_large_to_open or damaged. Thread-safe.
     """
     limits = pickle.dumps((sys.path, cpu_s, memory_bytes, timeout_s))
     work = pickle.dumps((function, args), protocol=5)
@@ -110,7 +110,7 @@ def _forget_forkserver() -> None:
     _forkserver, _lock = None, threading.Lock()
 
 
-def _cause_of_death(report: int) -> Refused:
+def _cause_of_death(report: int) -> RejectedFile:
     ready, _, _ = select.select([report], [], [], _GRACE_S)
     ended = os.read(report, STATUS.size) if ready else b""
     status = STATUS.unpack(ended)[0] if ended else 0

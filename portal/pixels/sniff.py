@@ -1,6 +1,6 @@
 """Detect a file's type from its first bytes, never from its name or a stated type."""
 
-from portal.pixels.refused import Refused
+from portal.pixels.rejection import RejectedFile
 
 _MAGIC = {
     b"\xff\xd8\xff": "image/jpeg",
@@ -16,9 +16,9 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def sniff(data: bytes) -> str:
-    """Return the media type of `data`; raise `Refused` if it is empty or of no supported type."""
+    """Return the media type of `data`; raise `RejectedFile` if it is empty or of no supported type."""
     if not data:
-        raise Refused("empty", "The file is empty.")
+        raise RejectedFile("empty", "The file is empty.")
     for magic, type_ in _MAGIC.items():
         if data.startswith(magic):
             return type_
@@ -26,7 +26,7 @@ def sniff(data: bytes) -> str:
         return "image/webp"
     if data[4:8] == b"ftyp":
         return _branded(data)
-    raise Refused("not_an_image", "The file is not an image of a supported type.")
+    raise RejectedFile("not_an_image", "The file is not an image of a supported type.")
 
 
 def _branded(data: bytes) -> str:
@@ -38,4 +38,4 @@ def _branded(data: bytes) -> str:
             return "image/avif"
         if brand in _HEIC_BRANDS:
             return "image/heic"
-    raise Refused("unsupported_type", "This type of file is not supported.")
+    raise RejectedFile("unsupported_type", "This type of file is not supported.")

@@ -35,7 +35,7 @@ class Memory(MemoryStorage):
         return Count(self.incr(key, expiry), self.get_expiry(key))
 
 
-class RedisElseMemory(RedisStorage):
+class RedisWithMemoryFallback(RedisStorage):
     """Counts in Redis, or in memory while it is down. Memory starts at 0, so a limit may be used twice at worst."""
 
     STORAGE_SCHEME = ["frontage-redis"]  # noqa: RUF012 (as its parent's)
@@ -47,19 +47,19 @@ class RedisElseMemory(RedisStorage):
 
     def count(self, key: str, expiry: int) -> Count:
         """Count in one round trip; the library would take a second for the count and a third for the window's end."""
-        return self._either(self._count_in_redis, self.memory.count, key, expiry)
+        return self._with_fallback(self._count_in_redis, self.memory.count, key, expiry)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        return self._either(super().acquire_entry, self.memory.acquire_entry, key, limit, expiry, amount)
+        return self._with_fallback(super().acquire_entry, self.memory.acquire_entry, key, limit, expiry, amount)
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        return self._either(super().get_moving_window, self.memory.get_moving_window, key, limit, expiry)
+        return self._with_fallback(super().get_moving_window, self.memory.get_moving_window, key, limit, expiry)
 
     def _count_in_redis(self, key: str, expiry: int) -> Count:
         calls, left_ms = self._script([self.prefixed_key(key)], [expiry])
         return Count(calls, time.time() + max(left_ms, 0) / 1000)
 
-    def _either(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def _with_fallback(self, redis: Callable[P, R], memory: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             with breaker.call():
                 return redis(*args, **kwargs)
@@ -67,6 +67,6 @@ class RedisElseMemory(RedisStorage):
             return memory(*args, **kwargs)
 
 
-def counters(redis_url: str | None) -> RedisElseMemory | Memory:
+def counters(redis_url: str | None) -> RedisWithMemoryFallback | Memory:
     """Return the counters: in Redis if there is an address, else in memory."""
-    return RedisElseMemory(redis_url) if redis_url else Memory()
+    return RedisWithMemoryFallback(redis_url) if redis_url else Memory()

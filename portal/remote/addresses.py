@@ -6,7 +6,7 @@ import socket
 import threading
 
 from portal.config import settings
-from portal.remote.problems import Refused, Unreachable
+from portal.remote.problems import RequestRefused, Unreachable
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -70,14 +70,14 @@ def may_reach(address: IpAddress, port: int) -> bool:
 def resolve(host: str, port: int, *, timeout_s: float) -> list[IpAddress]:
     """Resolve a host once, so that the addresses checked are the ones connected to.
 
-    Raises Refused (`blocked_address`) if any address is not allowed, and Unreachable.
+    Raises RequestRefused (`blocked_address`) if any address is not allowed, and Unreachable.
     """
     try:
         addresses = [ipaddress.ip_address(host)]
     except ValueError:
         addresses = _look_up(host, port, timeout_s)
     if not addresses or not all(may_reach(address, port) for address in addresses):
-        raise Refused("This host has no public address.", code="blocked_address")
+        raise RequestRefused("This host has no public address.", code="blocked_address")
     return addresses
 
 
@@ -94,11 +94,11 @@ def _look_up(host: str, port: int, timeout_s: float) -> list[IpAddress]:
 
     threading.Thread(target=ask, name="look-up", daemon=True).start()
     try:
-        answer = answers.get(timeout=timeout_s)
+        received = answers.get(timeout=timeout_s)
     except queue.Empty:
         raise Unreachable("Looking up the host took too long.", code="timeout") from None
-    if isinstance(answer, socket.gaierror) and answer.errno in _NO_SUCH_NAME:
+    if isinstance(received, socket.gaierror) and received.errno in _NO_SUCH_NAME:
         return []
-    if isinstance(answer, OSError):
-        raise Unreachable("The host could not be looked up.") from answer
-    return [ipaddress.ip_address(text) for text in answer]
+    if isinstance(received, OSError):
+        raise Unreachable("The host could not be looked up.") from received
+    return [ipaddress.ip_address(text) for text in received]

@@ -19,11 +19,11 @@ import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from portal.remote.addresses import IpAddress, resolve
-from portal.remote.problems import Refused, Unreachable
+from portal.remote.problems import RequestRefused, Unreachable
 from portal.remote.urls import Url
 
-MAX_HEAD_BYTES = 256 * 1024  # status line and headers; real ones take less than 20 kB
-MAX_TRIED = 4  # addresses of one host
+MAX_HEADER_BYTES = 256 * 1024  # status line and headers; real ones take less than 20 kB
+MAX_ADDRESSES = 4  # tried per host
 READ_BYTES = 64 * 1024
 WRITE_BYTES = 16 * 1024
 
@@ -45,21 +45,21 @@ class Deadline:
 
 
 @cache
-def trusted() -> ssl.SSLContext:
-    """Return the trusted authorities: the system's (or SSL_CERT_FILE's) and Mozilla's."""
+def tls_context() -> ssl.SSLContext:
+    """Return a TLS context that trusts the system's certificate authorities (or SSL_CERT_FILE's) and Mozilla's."""
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context
 
 
-class Reply:
+class StreamedResponse:
     """Status and headers of a response; the body is read later."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, meter: "_Meter") -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, reader: "_LimitedReader") -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
-        self._meter = meter
+        self._reader = reader
 
     @property
     def is_encoded(self) -> bool:
@@ -70,21 +70,23 @@ class Reply:
 
     def body(self, max_bytes: int) -> Iterator[bytes]:
         """Yield the body in pieces, up to `max_bytes` + 1 bytes. Raises Unreachable (`truncated`)."""
-        self._meter.left_bytes = max_bytes + max_bytes // 4 + MAX_HEAD_BYTES  # plus the framing of chunks
+        self._reader.left_bytes = max_bytes + max_bytes // 4 + MAX_HEADER_BYTES  # plus the framing of chunks
         left = max_bytes + 1
-        with _coarse_errors("truncated"):
+        with _safe_errors("truncated"):
             while left and (piece := self._response.read(min(left, READ_BYTES), decode_content=False)):
                 left -= len(piece)
                 yield piece
 
 
 @contextmanager
-def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline) -> Iterator[Reply]:
-    """Send a request and yield the reply once its headers have arrived. Raises Refused, Unreachable."""
+def stream(
+    method: str, url: Url, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+) -> Iterator[StreamedResponse]:
+    """Send a request and yield the response once its headers have arrived. Raises RequestRefused, Unreachable."""
     addresses = resolve(url.host, url.port, timeout_s=deadline.left_s())
     connection = _connection(url, addresses, deadline)
     with closing(connection):
-        with _coarse_errors("unreachable"):
+        with _safe_errors("unreachable"):
             connection.request(
                 method,
                 url.target,
@@ -102,17 +104,17 @@ def ask(method: str, url: Url, headers: Mapping[str, str], body: bytes | None, d
             )
             response = connection.getresponse()
         with closing(response):  # it owns the connection's socket
-            yield Reply(response, connection.meter)
+            yield StreamedResponse(response, connection.reader)
 
 
-class _Meter(io.RawIOBase):
+class _LimitedReader(io.RawIOBase):
     """Reads from a socket within a deadline and a byte limit, whatever lengths the server declares."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._deadline = deadline
-        self.left_bytes = MAX_HEAD_BYTES
+        self.left_bytes = MAX_HEADER_BYTES
 
     def readable(self) -> bool:
         return True
@@ -122,7 +124,7 @@ class _Meter(io.RawIOBase):
         count = self._raw.readinto(buffer)
         self.left_bytes -= count or 0
         if self.left_bytes < 0:
-            raise Refused("The response is too large.", code="too_large")
+            raise RequestRefused("The response is too large.", code="too_large")
         return count
 
     def close(self) -> None:
@@ -130,15 +132,15 @@ class _Meter(io.RawIOBase):
         super().close()
 
 
-class _Pinned(urllib3.connection.HTTPConnection):
+class _PinnedConnection(urllib3.connection.HTTPConnection):
     """A connection to the addresses that were checked, even if the name now resolves to others."""
 
     addresses: list[IpAddress]
     deadline: Deadline
-    meter: _Meter
+    reader: _LimitedReader
 
     def _new_conn(self) -> socket.socket:
-        candidates = self.addresses[:MAX_TRIED]
+        candidates = self.addresses[:MAX_ADDRESSES]
         for left, address in zip(range(len(candidates), 0, -1), candidates, strict=True):
             try:
                 sock = socket.create_connection((str(address), self.port), self.deadline.left_s() / left)
@@ -162,27 +164,28 @@ class _Pinned(urllib3.connection.HTTPConnection):
     ) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(sock, debuglevel, method, url)
         response.fp.close()
-        self.meter = _Meter(sock, self.deadline)
-        response.fp = io.BufferedReader(self.meter)
+        self.reader = _LimitedReader(sock, self.deadline)
+        response.fp = io.BufferedReader(self.reader)
         return response
 
 
-class _PinnedTls(_Pinned, urllib3.connection.HTTPSConnection):
-    """The same with TLS: SNI and the certificate use the name, not the address."""
+class _PinnedTlsConnection(_PinnedConnection, urllib3.connection.HTTPSConnection):
+    """A pinned connection with TLS: SNI and the certificate check use the name, not the address."""
 
 
-def _connection(url: Url, addresses: list[IpAddress], deadline: Deadline) -> _Pinned:
-    connection = (
-        _PinnedTls(url.host, url.port, ssl_context=trusted()) if url.scheme == "https" else _Pinned(url.host, url.port)
-    )
+def _connection(url: Url, addresses: list[IpAddress], deadline: Deadline) -> _PinnedConnection:
+    if url.scheme == "https":
+        connection: _PinnedConnection = _PinnedTlsConnection(url.host, url.port, ssl_context=tls_context())
+    else:
+        connection = _PinnedConnection(url.host, url.port)
     connection.addresses, connection.deadline = addresses, deadline
     connection.timeout = deadline.left_s()
     return connection
 
 
 @contextmanager
-def _coarse_errors(code: str) -> Iterator[None]:
-    """Translate errors into coarse ones. The libraries' own errors reveal addresses, so they are not chained."""
+def _safe_errors(code: str) -> Iterator[None]:
+    """Translate errors into ones that reveal nothing. The libraries' errors contain addresses, so none is chained."""
     try:
         yield
     except (TimeoutError, urllib3.exceptions.TimeoutError):
@@ -190,7 +193,7 @@ def _coarse_errors(code: str) -> Iterator[None]:
     except (ssl.SSLError, urllib3.exceptions.SSLError):
         if code == "truncated":
             raise Unreachable("The response was truncated.", code=code) from None
-        raise Refused("The server's certificate or encryption can't be trusted.", code="tls") from None
+        raise RequestRefused("The server's certificate or encryption can't be trusted.", code="tls") from None
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
         if code == "truncated":
             raise Unreachable("The response was truncated.", code=code) from None

@@ -7,11 +7,11 @@ from threading import BoundedSemaphore
 from portal.errors import TooMany
 
 
-class LargeBodies:
-    """Admits at most `at_once` bodies that are larger than usual."""
+class LargeDownloads:
+    """Admits at most `max_concurrent` downloads that are larger than usual."""
 
-    def __init__(self, at_once: int, patience_s: int) -> None:
-        self._slots, self._patience_s = BoundedSemaphore(at_once), patience_s
+    def __init__(self, max_concurrent: int, patience_s: int) -> None:
+        self._slots, self._patience_s = BoundedSemaphore(max_concurrent), patience_s
 
     @contextmanager
     def admitting(self) -> Iterator[Callable[[], None]]:

@@ -10,7 +10,7 @@ from typing import Any
 from portal.errors import Problem
 
 
-class Refused(Problem):
+class RequestRefused(Problem):
     """Final: another attempt would fail too.
 
     Codes for the URL itself: invalid_url, scheme, host, port; for what it led to: blocked_address, redirect,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from portal.config import settings
 from portal.remote.addresses import NOT_PUBLIC, PORTS, IpAddress, is_public, may_reach
-from portal.remote.problems import Refused
+from portal.remote.problems import RequestRefused
 
 MAX_LENGTH = 8_192  # signed links of storage services have up to 3,000 characters
 
@@ -45,19 +45,21 @@ class Url:
 def check_url(text: str) -> Url:
     """Parse a URL strictly, without resolving its host: whether that is public is checked when connecting.
 
-    Raises Refused with the code invalid_url, scheme, host or port.
+    Raises RequestRefused with the code invalid_url, scheme, host or port.
     """
     if len(text) > MAX_LENGTH or not is_plain(text):
-        raise Refused("The address is too long, or has spaces, control characters or backslashes.", code="invalid_url")
+        raise RequestRefused(
+            "The address is too long, or has spaces, control characters or backslashes.", code="invalid_url"
+        )
     if text.partition(":")[0].lower() not in ("http", "https"):
-        raise Refused("The address must start with https:// or http://.", code="scheme")
+        raise RequestRefused("The address must start with https:// or http://.", code="scheme")
     parts = _URL.fullmatch(text)
     if not parts or "@" in parts[2]:
-        raise Refused("Invalid address. It should look like https://example.com/photo.jpg.", code="invalid_url")
+        raise RequestRefused("Invalid address. It should look like https://example.com/photo.jpg.", code="invalid_url")
     scheme, authority, target = parts[1].lower(), parts[2], parts[3]
     pieces = _AUTHORITY.fullmatch(authority)
     if not pieces:
-        raise Refused("A host name may have only letters a-z, digits, dots and hyphens (or xn--…).", code="host")
+        raise RequestRefused("A host name may have only letters a-z, digits, dots and hyphens (or xn--…).", code="host")
     address, host = _host(pieces[1].lower())
     port = _port(pieces[2], scheme, address)
     target = target if target.startswith("/") else f"/{target}"
@@ -70,8 +72,8 @@ def is_plain(text: str) -> bool:
 
 
 def _host(text: str) -> tuple[IpAddress | None, str]:
-    """Parse a host. Raises Refused for short or hexadecimal IPv4 forms (127.1, 0x7f.1, 2130706433) too."""
-    wrong = Refused("Invalid host name.", code="host")
+    """Parse a host. Raises RequestRefused for short or hexadecimal IPv4 forms (127.1, 0x7f.1, 2130706433) too."""
+    wrong = RequestRefused("Invalid host name.", code="host")
     labels = text.split(".")
     try:
         if text.startswith("["):
@@ -93,13 +95,13 @@ def _port(text: str | None, scheme: str, address: IpAddress | None) -> int:
     if text is None:
         return _default_port(scheme)
     if not re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > 65_535:
-        raise Refused("Invalid port.", code="port")
+        raise RequestRefused("Invalid port.", code="port")
     port = int(text)
     allowed = may_reach(address, port) if address else bool(settings().allowed_private_nets)
     if port not in PORTS and not allowed:
         if address and not is_public(address):  # another port would not help
-            raise Refused(NOT_PUBLIC, code="port")
-        raise Refused("Only ports 80 and 443 are allowed.", code="port")
+            raise RequestRefused(NOT_PUBLIC, code="port")
+        raise RequestRefused("Only ports 80 and 443 are allowed.", code="port")
     return port
 
 

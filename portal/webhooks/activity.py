@@ -10,7 +10,7 @@ from portal.db import MAX_ID, db, is_id
 from portal.errors import Invalid, demand_known
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 
-CALLS = 20
+CALLS_SHOWN = 20
 MAX_PAGE = 100
 
 IS_OPEN = Delivery.state != literal_column(f"'{DELIVERED}'")  # a literal, so that SQLite uses the partial index
@@ -31,11 +31,11 @@ class Call(NamedTuple):
     next_at: datetime | None
 
     @property
-    def is_fine(self) -> bool:
+    def succeeded(self) -> bool:
         return self.state == DELIVERED
 
     @property
-    def is_on_its_way(self) -> bool:
+    def is_in_flight(self) -> bool:
         """Whether the first response is still awaited."""
         return self.state == PENDING and self.took_ms is None
 
@@ -48,10 +48,12 @@ class Page(NamedTuple):
 
 
 def last_calls(endpoints: Sequence[Endpoint]) -> dict[int, list[Call]]:
-    """Map endpoint ids to their last CALLS calls, oldest first, in one indexed statement."""
+    """Map endpoint ids to their last CALLS_SHOWN calls, oldest first, in one indexed statement."""
     columns = (Delivery.state, Delivery.status, Delivery.took_ms, Delivery.last_at, Delivery.next_at)
-    tried = select(Delivery.endpoint_id, *columns).where(Delivery.last_at.is_not(None)).order_by(Delivery.id.desc())
-    each = [tried.where(Delivery.endpoint_id == endpoint.id).limit(CALLS).subquery() for endpoint in endpoints]
+    attempted = select(Delivery.endpoint_id, *columns).where(Delivery.last_at.is_not(None)).order_by(Delivery.id.desc())
+    each = [
+        attempted.where(Delivery.endpoint_id == endpoint.id).limit(CALLS_SHOWN).subquery() for endpoint in endpoints
+    ]
     found: dict[int, list[Call]] = {endpoint.id: [] for endpoint in endpoints}
     for row in db.session.execute(union_all(*map(select, each))) if each else []:
         found[row.endpoint_id].append(Call(*row[1:]))

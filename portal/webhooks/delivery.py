@@ -20,19 +20,19 @@ from portal.webhooks import selection
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import for_update, lock, work
 
-RETRY_AFTER_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
+RETRY_DELAYS_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)  # Standard Webhooks, "Retries"
 JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # upper limit of a receiver's Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # after it, a delivery whose worker died is due again
 MAX_ANSWER_LENGTH = 2_000  # characters of a response, for the page
-KEPT = timedelta(days=30)  # retention of the delivery log
-OFF_AFTER = timedelta(days=5)  # of failures only
+RETENTION = timedelta(days=30)  # of finished deliveries
+DISABLE_AFTER = timedelta(days=5)  # without a successful delivery
 
 
 @dataclass(frozen=True)
-class _Parcel:
-    """A delivery as plain values, to be signed and sent in a thread without database access."""
+class _SendTask:
+    """A delivery to send, as plain values: threads sign and send it without database access."""
 
     candidate: Candidate
     url: str
@@ -51,11 +51,11 @@ class _Outcome:
     retry_after_s: int | None = None
 
     @property
-    def arrived(self) -> bool:
+    def succeeded(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
 
-BROKEN = _Outcome(None, "Something went wrong on our side.", 0)
+INTERNAL_ERROR = _Outcome(None, "Something went wrong on our side.", 0)
 ENDPOINTS = selectinload(Delivery.endpoint)  # loads each endpoint once
 SECRETS = ENDPOINTS.undefer(Endpoint.secret).undefer(Endpoint.old_secret)
 
@@ -67,7 +67,7 @@ def run() -> int:
         _post,
         _record,
         limits=selection.LIMITS,
-        if_perform_raises=BROKEN,
+        if_perform_raises=INTERNAL_ERROR,
         successor=jobs.deliver_webhooks(),
         group_by=lambda _: "all",
     )
@@ -110,91 +110,91 @@ def _reset(delivery: Delivery) -> None:
     delivery.state, delivery.attempts, delivery.next_at = PENDING, 0, now()
 
 
-def forget() -> int:
-    """Delete finished deliveries older than KEPT; return their number."""
-    old = delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < now() - KEPT)
+def delete_expired() -> int:
+    """Delete finished deliveries older than RETENTION; return their number."""
+    old = delete(Delivery).where(Delivery.next_at.is_(None), Delivery.created_at < now() - RETENTION)
     with work():
         return cast(CursorResult[Any], db.session.execute(old)).rowcount
 
 
-def _claim(most: int) -> list[_Parcel]:
+def _claim(limit: int) -> list[_SendTask]:
     """Lease due deliveries, a few per endpoint; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (picked := selection.pick(most, now())) and picked != before:
-        if parcels := _leased(picked):  # none if all were given up, or another worker was first
-            return parcels
-        before = picked
+    while (ids := selection.pick(limit, now())) and ids != before:
+        if tasks := _lease(ids):  # none if all were given up, or another worker was first
+            return tasks
+        before = ids
     release()
     return []
 
 
-def _leased(picked: Sequence[int]) -> list[_Parcel]:
+def _lease(ids: Sequence[int]) -> list[_SendTask]:
     with work():
-        rows = select(Delivery).where(Delivery.id.in_(picked), Delivery.next_at <= now())
-        parcels = []
+        rows = select(Delivery).where(Delivery.id.in_(ids), Delivery.next_at <= now())
+        tasks = []
         for delivery in db.session.scalars(for_update(rows.options(SECRETS), Delivery, skip_locked=True)):
-            if why := _why_undeliverable(delivery):
-                _give_up(delivery, why)
+            if reason := _undeliverable_reason(delivery):
+                _give_up(delivery, reason)
                 continue
             delivery.attempts += 1
             delivery.last_at, delivery.next_at = now(), now() + LEASE
             delivery.sending_until = delivery.next_at
-            parcels.append(_parcel(delivery))
-    return parcels
+            tasks.append(_task(delivery))
+    return tasks
 
 
-def _why_undeliverable(delivery: Delivery) -> str | None:
+def _undeliverable_reason(delivery: Delivery) -> str | None:
     if delivery.endpoint.disabled_at:
         return "The webhook is switched off."
     if not all(delivery.endpoint.secrets):
         return "The webhook's secret can't be read: SECRET_KEY has changed. Rotate the secret."
-    if delivery.attempts > len(RETRY_AFTER_S):
+    if delivery.attempts > len(RETRY_DELAYS_S):
         return "Every attempt was interrupted."
     return None
 
 
-def _parcel(delivery: Delivery) -> _Parcel:
+def _task(delivery: Delivery) -> _SendTask:
     endpoint = delivery.endpoint
     candidate = Candidate(delivery.id, endpoint.id, endpoint.workspace_id, endpoint.failing_since is not None)
-    return _Parcel(candidate, endpoint.url, delivery.message_id, delivery.body, tuple(endpoint.secrets))
+    return _SendTask(candidate, endpoint.url, delivery.message_id, delivery.body, tuple(endpoint.secrets))
 
 
-def _signed(parcel: _Parcel) -> dict[str, str]:
+def _signed(task: _SendTask) -> dict[str, str]:
     """Return signed headers for this attempt: id and body are always the same; there is a signature per secret."""
     at = now()
-    signatures = [Webhook(secret).sign(parcel.message_id, at, parcel.body) for secret in parcel.secrets]
+    signatures = [Webhook(secret).sign(task.message_id, at, task.body) for secret in task.secrets]
     return {
         "Content-Type": "application/json",
-        "webhook-id": parcel.message_id,
+        "webhook-id": task.message_id,
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
 
 
-def _post(parcel: _Parcel) -> _Outcome:
+def _post(task: _SendTask) -> _Outcome:
     began = time.monotonic()
 
     def took_ms() -> int:
         return round((time.monotonic() - began) * 1000)
 
     try:
-        answer = remote.post(parcel.url, parcel.body.encode(), _signed(parcel), deadline_s=DEADLINE_S)
-    except (remote.Refused, remote.Unreachable) as failure:
+        answer = remote.post(task.url, task.body.encode(), _signed(task), deadline_s=DEADLINE_S)
+    except (remote.RequestRefused, remote.Unreachable) as failure:
         return _Outcome(None, failure.message, took_ms())
     text = answer.body.decode("utf-8", "replace").replace("\x00", "\ufffd")[:MAX_ANSWER_LENGTH]
     return _Outcome(answer.status, text, took_ms(), answer.retry_after_s)
 
 
-def _record(results: dispatch.Results[_Parcel, _Outcome]) -> None:
+def _record(results: dispatch.Results[_SendTask, _Outcome]) -> None:
     """Record the outcomes of some attempts, in one transaction."""
-    outcomes = {parcel.candidate.id: outcome for parcel, outcome in results}
+    outcomes = {task.candidate.id: outcome for task, outcome in results}
     with work():
         rows = select(Delivery).where(Delivery.id.in_(outcomes), Delivery.state == PENDING).order_by(Delivery.id)
         for delivery in db.session.scalars(for_update(rows.options(ENDPOINTS), Delivery)):
             outcome = outcomes[delivery.id]
             delivery.status, delivery.answer, delivery.took_ms = outcome.status, outcome.answer, outcome.took_ms
             delivery.sending_until = None
-            if outcome.arrived:
+            if outcome.succeeded:
                 delivery.state, delivery.next_at = DELIVERED, None
                 delivery.endpoint.failing_since = None
             else:
@@ -205,10 +205,10 @@ def _record_failure(delivery: Delivery, outcome: _Outcome) -> None:
     endpoint = delivery.endpoint
     endpoint.failing_since = endpoint.failing_since or now()
     if outcome.status == 410:
-        _switch_off(endpoint, "The receiver answered 410 (Gone).")
-    elif now() - endpoint.failing_since > OFF_AFTER:
-        _switch_off(endpoint, f"All deliveries failed for {OFF_AFTER.days} days.")
-    if endpoint.disabled_at or delivery.attempts > len(RETRY_AFTER_S):
+        _disable(endpoint, "The receiver answered 410 (Gone).")
+    elif now() - endpoint.failing_since > DISABLE_AFTER:
+        _disable(endpoint, f"All deliveries failed for {DISABLE_AFTER.days} days.")
+    if endpoint.disabled_at or delivery.attempts > len(RETRY_DELAYS_S):
         _give_up(delivery)
     else:
         delivery.next_at = _next_at(delivery.attempts, outcome.retry_after_s)
@@ -216,14 +216,14 @@ def _record_failure(delivery: Delivery, outcome: _Outcome) -> None:
 
 def _next_at(attempts: int, retry_after_s: int | None) -> datetime:
     """Return the time of the next attempt: on the schedule with jitter, or later if the receiver asks for it."""
-    pause_s = RETRY_AFTER_S[max(attempts, 1) - 1] * random.uniform(1, 1 + JITTER)
+    pause_s = RETRY_DELAYS_S[max(attempts, 1) - 1] * random.uniform(1, 1 + JITTER)
     return now() + timedelta(seconds=max(pause_s, min(retry_after_s or 0, MAX_RETRY_AFTER_S)))
 
 
-def _give_up(delivery: Delivery, why: str | None = None) -> None:
+def _give_up(delivery: Delivery, reason: str | None = None) -> None:
     delivery.state, delivery.next_at, delivery.sending_until = FAILED, None, None
-    delivery.answer = why or delivery.answer
+    delivery.answer = reason or delivery.answer
 
 
-def _switch_off(endpoint: Endpoint, reason: str) -> None:
+def _disable(endpoint: Endpoint, reason: str) -> None:
     endpoint.disabled_at, endpoint.disabled_reason = endpoint.disabled_at or now(), reason

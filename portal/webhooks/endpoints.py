@@ -112,7 +112,7 @@ def _checked(url: str, wanted: Sequence[str]) -> str:
         raise Invalid(f"A URL can have at most {MAX_URL_LENGTH} characters.", code="url")
     try:
         remote.check_target(url)
-    except remote.Refused as refused:
+    except remote.RequestRefused as refused:
         raise Invalid(refused.message, code="url") from refused
     unknown = [word for word in wanted if word not in events.EVENTS]
     if unknown or not wanted:

@@ -20,10 +20,10 @@ AS_CANDIDATE = (
 )
 
 
-def pick(most: int, at: datetime) -> list[int]:
+def pick(limit: int, at: datetime) -> list[int]:
     """Return the ids of the deliveries to send now, within the limits of all workers together."""
     busy = _busy(at)
-    return LIMITS.pick(_due(at, busy), busy, most)
+    return LIMITS.pick(_due(at, busy), busy, limit)
 
 
 def _busy(at: datetime) -> list[Candidate]:

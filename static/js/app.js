@@ -3,7 +3,7 @@ export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /** Announce a text to screen readers. Clearing the region first makes them read a repeated text again. */
-export function say(text, now = false) {
+export function announce(text, now = false) {
   const region = $(now ? '#live-now' : '#live');
   region.textContent = '';
   setTimeout(() => (region.textContent = text), 40);
@@ -45,7 +45,7 @@ export function toast(text, { link, undo, life = 12000 } = {}) {
   el.onpointerenter = el.onfocusin = hold;
   el.onpointerleave = el.onfocusout = go;
   $('#toasts').append(el);
-  say(text);
+  announce(text);
   go();
 }
 
@@ -115,7 +115,7 @@ const polls = (element) => element?.matches?.('[hx-trigger*="tick"]'); // polls 
 document.addEventListener('toast', (event) => {
   const { text, life, undo } = event.detail;
   if (polls(event.target)) return;
-  toast(text, { life, undo: undo && (() => window.htmx.ajax('POST', undo, { source: '#sheet', target: '#sheet', swap: 'outerMorph' })) });
+  toast(text, { life, undo: undo && (() => window.htmx.ajax('POST', undo, { source: '#gallery', target: '#gallery', swap: 'outerMorph' })) });
 });
 document.addEventListener('htmx:error', (event) => {
   if (event.detail.ctx?.sourceElement?.matches('[hx-trigger*="tick"], .up')) return; // these retry without help

@@ -1,7 +1,7 @@
 // Dragging photos: press and move with a mouse, hold and then move with a finger, so that scrolling never drags.
-import { $, say } from './app.js';
-import { changing } from './fresh.js';
-import { calm, flip, isWhole, position, put, tileOf, tiles } from './grid.js';
+import { $, announce } from './app.js';
+import { changing } from './refresh.js';
+import { reducedMotion, flip, isUnfiltered, position, put, tileOf, tiles } from './grid.js';
 import { saveFrom } from './order.js';
 
 const HOLD_MS = 320;
@@ -12,7 +12,7 @@ let drag;
 document.addEventListener('dragstart', (event) => tileOf(event.target) && event.preventDefault());
 document.addEventListener('pointerdown', (event) => {
   const tile = tileOf(event.target);
-  if (!tile || drag || event.button || !event.isPrimary || !isWhole()) return;
+  if (!tile || drag || event.button || !event.isPrimary || !isUnfiltered()) return;
   if (event.target.closest('.more, .pick, .cap, form')) return;
   const { pointerId: id, clientX: x, clientY: y } = event,
     box = tile.getBoundingClientRect();
@@ -35,7 +35,7 @@ function lift({ clientX, clientY }) {
   drag.dy *= scale;
   drag.hold = null;
   drag.on = true;
-  changing.hands++;
+  changing.heldPhotos++;
   tile.classList.add('lifted');
   document.body.append(ghost);
   document.body.classList.add('dragging');
@@ -85,7 +85,7 @@ function drop(cancel) {
   const { tile, ghost, from, on } = drag;
   drag = null;
   if (!on) return;
-  changing.hands--;
+  changing.heldPhotos--;
   if (cancel) flip(() => put(tile, from - 1));
   land(ghost, tile);
   // Swallow the click that ends a drag, which would open the photo; later clicks count.
@@ -96,7 +96,7 @@ function drop(cancel) {
   addEventListener('click', swallow, { capture: true, once: true });
   setTimeout(() => removeEventListener('click', swallow, true), 60);
   if (cancel) return;
-  say(`Placed at position ${position(tile)} of ${tiles().length}.`);
+  announce(`Placed at position ${position(tile)} of ${tiles().length}.`);
   saveFrom(tile, from);
 }
 
@@ -106,7 +106,7 @@ function land(ghost, tile) {
     tile.classList.remove('lifted');
     if (!$('.ghost')) document.body.classList.remove('dragging');
   };
-  if (calm.matches) return done();
+  if (reducedMotion.matches) return done();
   const { left, top } = tile.getBoundingClientRect();
   const way = [{ transform: ghost.style.transform }, { transform: `translate(${left}px,${top}px) rotate(-1.5deg)` }];
   ghost.animate(way, { duration: 160, easing: 'ease-out' }).finished.finally(done);

@@ -1,5 +1,5 @@
 // Opens a photo in a dialog and gives it an address, so that Back, Forward and reload work.
-import { $, $$, remember, say, typing } from './app.js';
+import { $, $$, remember, announce, typing } from './app.js';
 import { rove, settleTiles, tileOf } from './grid.js';
 
 const dialog = () => $('#photo');
@@ -73,14 +73,14 @@ document.addEventListener('htmx:after:swap', async (event) => {
 document.addEventListener('photo:next', (event) => {
   history.replaceState(history.state, '', event.detail.address);
   opened(true);
-  say('Saved. Next photo.');
+  announce('Saved. Next photo.');
 });
 document.addEventListener('photo:saved', () => {
   dialog().close();
   const note = $('#save');
   note.hidden = false;
   $('span', note).textContent = `Saved ${new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
-  say('Saved');
+  announce('Saved');
 });
 // The close event is asynchronous: another photo may have been opened by now.
 document.addEventListener('close', (event) => event.target === dialog() && !dialog().open && closed(), true);
@@ -113,16 +113,16 @@ document.addEventListener('keydown', (event) => {
 addEventListener('popstate', () => {
   const wanted = new URL(location).searchParams.has('photo');
   if (!wanted && dialog().open) dialog().close();
-  if (wanted && !dialog().open && isThisSheet()) open(location.href);
+  if (wanted && !dialog().open && isThisGallery()) open(location.href);
 });
-document.addEventListener('htmx:before:history:restore', (event) => isThisSheet() && event.preventDefault());
+document.addEventListener('htmx:before:history:restore', (event) => isThisGallery() && event.preventDefault());
 // htmx intercepts every traversal, and by default an intercepted one resets focus and scroll position.
 window.navigation?.addEventListener('navigate', (event) => {
-  if (event.navigationType !== 'traverse' || !event.canIntercept || !isThisSheet(event.destination.url)) return;
+  if (event.navigationType !== 'traverse' || !event.canIntercept || !isThisGallery(event.destination.url)) return;
   event.intercept({ focusReset: 'manual', scroll: 'manual' });
 });
 
-function isThisSheet(url = location) {
+function isThisGallery(url = location) {
   const { pathname, searchParams } = new URL(url);
   return pathname === location.pathname && searchParams.has('f') === ($('#photos').dataset.filter ?? '').startsWith('?f');
 }

@@ -10,35 +10,35 @@ export const idOf = (tile) => tile.id.slice(2);
 export const nameOf = (tile) => boxOf(tile).ariaLabel.replace('Select ', '');
 export const position = (tile) => tiles().indexOf(tile) + 1;
 /** Whether no filter is set; only then can photos be dragged into another order. */
-export const isWhole = () => !photos().dataset.filter;
-export const calm = matchMedia('(prefers-reduced-motion: reduce)');
+export const isUnfiltered = () => !photos().dataset.filter;
+export const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 /* ---------- roving tabindex: Tab reaches one tile, the current one, and its controls ---------- */
 let current;
 const controls = (tile) => $$('a.shot, .pick input, .tools button', tile);
 /** Assign only a different value: even an equal one makes the browser recompute the style of 300 tiles. */
 const set = (element, name, value) => element[name] === value || (element[name] = value);
-const reach = (tile, index) => controls(tile).forEach((control) => set(control, 'tabIndex', index));
+const setTabIndex = (tile, index) => controls(tile).forEach((control) => set(control, 'tabIndex', index));
 
 export function rove(tile, focus = true) {
-  if (current && current !== tile) reach(current, -1);
+  if (current && current !== tile) setTabIndex(current, -1);
   current = tile;
   if (!tile) return;
-  reach(tile, 0);
+  setTabIndex(tile, 0);
   if (focus) {
     linkOf(tile).focus();
     tile.scrollIntoView({ block: 'nearest' });
   }
 }
-export const here = () => current;
+export const currentTile = () => current;
 
 /** Add the drag handle and the menu button. They need scripts, so the server does not send them 300 times. */
-function equip(tile) {
+function addControls(tile) {
   const tools = $('.tools', tile),
     name = nameOf(tile);
   if (!tools.firstChild) tools.append($('#tile-tools').content.cloneNode(true));
   const [grip, more] = tools.children;
-  set(grip, 'hidden', !isWhole());
+  set(grip, 'hidden', !isUnfiltered());
   set(grip, 'ariaLabel', `Move ${name}`);
   set(more, 'ariaLabel', `Actions for ${name}`);
 }
@@ -49,16 +49,16 @@ document.addEventListener('htmx:before:swap', () => {
   focused = tile && { tile, at: position(tile) - 1 };
 });
 
-/** After each swap: equip new tiles, restore the tab stop, and if the focused tile is gone, focus the one in its place. */
+/** After each swap: add controls to new tiles, restore the tab stop, and if the focused tile is gone, focus the one in its place. */
 export function settleTiles() {
   const all = tiles();
   if (focused && !focused.tile.isConnected && document.activeElement === document.body)
     rove(all[Math.min(focused.at, all.length - 1)]);
   focused = null;
   for (const tile of all) {
-    equip(tile);
-    reach(tile, -1);
-    eye.observe(tile);
+    addControls(tile);
+    setTabIndex(tile, -1);
+    viewportObserver.observe(tile);
   }
   rove(all.includes(current) ? current : (tileOf(document.activeElement) ?? all[0]), false);
 }
@@ -87,18 +87,18 @@ export function neighbour(tile, key) {
 }
 
 /* ---------- reordering; tiles near the viewport slide to their new places (FLIP) ---------- */
-const near = new Set();
-const eye = new IntersectionObserver(
-  (entries) => entries.forEach((entry) => near[entry.isIntersecting ? 'add' : 'delete'](entry.target)),
+const nearTiles = new Set();
+const viewportObserver = new IntersectionObserver(
+  (entries) => entries.forEach((entry) => nearTiles[entry.isIntersecting ? 'add' : 'delete'](entry.target)),
   { rootMargin: '40%' },
 );
 
 export function flip(change) {
-  const before = calm.matches ? [] : [...near].map((tile) => [tile, tile.getBoundingClientRect()]);
+  const before = reducedMotion.matches ? [] : [...nearTiles].map((tile) => [tile, tile.getBoundingClientRect()]);
   change();
   for (const [tile, from] of before) {
     if (!tile.isConnected) {
-      near.delete(tile);
+      nearTiles.delete(tile);
       continue;
     }
     const to = tile.getBoundingClientRect(),
@@ -118,14 +118,14 @@ export function put(tile, index) {
   if (others[index]) others[index].before(tile);
   else others.at(-1)?.after(tile);
   if (tile.contains(focused)) focused.focus({ preventScroll: true }); // moving an element drops its focus
-  crown();
+  updateCover();
 }
 
 /** Make the first tile large and the cover, in place of the tile that was. */
-export function crown() {
+export function updateCover() {
   const first = tiles()[0],
     was = $('#photos .tile[data-large]') ?? first;
-  if (!isWhole() || !first) return;
+  if (!isUnfiltered() || !first) return;
   if (first !== was) {
     const [image, other] = [$('img', first), $('img', was)];
     if (image && !image.srcset) image.src = image.src.replace(/w=\d+$/, 'w=1280'); // a tile from far down has a single width

@@ -1,18 +1,18 @@
 // The menu that all tiles share, and the dialog that moves photos to a position.
 import { $, $$ } from './app.js';
-import { isWhole, linkOf, position, tileOf, tiles } from './grid.js';
+import { isUnfiltered, linkOf, position, tileOf, tiles } from './grid.js';
 import { makeCover, move } from './order.js';
-import { clear, picked, remove, turn } from './select.js';
+import { clear, picked, remove, rotate } from './select.js';
 
 const menu = $('#tile-menu'),
-  ask = $('#moveto'),
+  positionDialog = $('#moveto'),
   field = $('#f-place');
 let owner;
 
 document.addEventListener('click', (event) => {
   const button = event.target.closest('.more');
   if (button && tileOf(button)) open(button);
-  if (event.target.closest('[data-action="move-to"]')) askFor(picked());
+  if (event.target.closest('[data-action="move-to"]')) askForPosition(picked());
 });
 
 function open(button) {
@@ -21,7 +21,7 @@ function open(button) {
     all = tiles();
   const off = { cover: owner.hasAttribute('data-cover'), earlier: at === 1, later: at === all.length };
   for (const item of $$('button', menu))
-    item.hidden = off[item.dataset.do] || (!isWhole() && ['earlier', 'later'].includes(item.dataset.do));
+    item.hidden = off[item.dataset.do] || (!isUnfiltered() && ['earlier', 'later'].includes(item.dataset.do));
   menu.showPopover();
   const box = button.getBoundingClientRect(),
     { offsetWidth: width, offsetHeight: height } = menu;
@@ -49,29 +49,29 @@ menu.addEventListener('click', (event) => {
   menu.hidePopover();
   if (what === 'open') linkOf(tile).click();
   if (what === 'cover') makeCover(tile);
-  if (what === 'rotate') turn([tile]);
+  if (what === 'rotate') rotate([tile]);
   if (what === 'earlier') move([tile], position(tile) - 2);
   if (what === 'later') move([tile], position(tile));
-  if (what === 'move') askFor([tile]);
+  if (what === 'move') askForPosition([tile]);
   if (what === 'delete') remove([tile]);
 });
 
 /* ---------- move to position ---------- */
-let asked;
-function askFor(list) {
+let tilesToMove;
+function askForPosition(list) {
   if (!list.length) return;
-  asked = list;
+  tilesToMove = list;
   const most = +$('#chips [data-photo-count]').textContent;
   field.max = most;
   field.value = $('.num', list[0]).dataset.n ? +$('.num', list[0]).dataset.n : position(list[0]);
-  $('.of', ask).textContent = `of ${most}`;
-  ask.returnValue = '';
-  ask.showModal();
+  $('.of', positionDialog).textContent = `of ${most}`;
+  positionDialog.returnValue = '';
+  positionDialog.showModal();
   field.select();
 }
-ask.addEventListener('close', () => {
-  if (ask.returnValue !== 'ok') return;
-  move(asked, field.value - 1);
+positionDialog.addEventListener('close', () => {
+  if (positionDialog.returnValue !== 'ok') return;
+  move(tilesToMove, field.value - 1);
   clear();
 });
 

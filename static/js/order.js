@@ -1,40 +1,40 @@
 // Order and cover: each move is a request that names the preceding photo, so two people can reorder at the same time.
-import { $, say, toast } from './app.js';
-import { calm, flip, idOf, isWhole, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
-import { changing, refresh } from './fresh.js';
+import { $, announce, toast } from './app.js';
+import { reducedMotion, flip, idOf, isUnfiltered, linkOf, nameOf, neighbour, position, put, tileOf, tiles } from './grid.js';
+import { changing, refresh } from './refresh.js';
 
 const form = $('#order');
 const fieldOf = (name) => form.elements[name];
-let safe; // the order stored on the server, while moves are in flight
+let savedOrder; // the order stored on the server, while moves are in flight
 
 function send(tile, place) {
-  if (!changing.count) safe = tiles();
+  if (!changing.requests) savedOrder = tiles();
   const all = tiles();
   fieldOf('id').value = idOf(tile);
   fieldOf('after').value = place ? '' : (all[all.indexOf(tile) - 1]?.id.slice(2) ?? '');
   fieldOf('position').value = place ?? '';
   fieldOf('version').value = $('#photos').dataset.version;
-  changing.count++;
+  changing.requests++;
   form.requestSubmit();
 }
 form.addEventListener('htmx:finally:request', (event) => {
-  changing.count--;
+  changing.requests--;
   const status = event.detail.ctx.response?.status;
   if (status < 300 || status === 409) return;
-  flip(() => safe.forEach((tile, index) => tile.isConnected && put(tile, index))); // not saved: restore the order
+  flip(() => savedOrder.forEach((tile, index) => tile.isConnected && put(tile, index))); // not saved: restore the order
   refresh(true);
 });
 
 /** Move tiles to consecutive positions from `index` (0 is the first), save that, and offer to undo it. */
 export function move(list, index, words) {
-  if (!isWhole()) return moveUnseen(list, index, words);
+  if (!isUnfiltered()) return moveUnseen(list, index, words);
   const all = tiles(),
     before = list.map((tile) => all[all.indexOf(tile) - 1]),
     others = all.filter((tile) => !list.includes(tile));
   const start = Math.max(0, Math.min(others.length, index));
   if (list.every((tile, nth) => all[start + nth] === tile)) return;
   place(list, (tile, nth) => (nth ? list[nth - 1] : others[start - 1]));
-  list[0].scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
+  list[0].scrollIntoView({ block: 'nearest', behavior: reducedMotion.matches ? 'auto' : 'smooth' });
   const count = list.length === 1 ? `Moved to position ${start + 1}.` : `Moved ${list.length} photos.`;
   toast(start || words ? (words ?? count) : `“${nameOf(list[0])}” is now the cover.`, {
     undo: () => place(list, (_, nth) => before[nth]),
@@ -42,14 +42,14 @@ export function move(list, index, words) {
 }
 
 function place(list, anchorOf) {
-  const safeBefore = changing.count ? safe : tiles();
+  const orderBefore = changing.requests ? savedOrder : tiles();
   list
     .filter((tile) => tile.isConnected)
     .forEach((tile, nth) => {
       const anchor = anchorOf(tile, nth);
       flip(() => put(tile, tiles().filter((other) => other !== tile).indexOf(anchor) + 1));
       send(tile);
-      safe = safeBefore;
+      savedOrder = orderBefore;
     });
 }
 
@@ -67,7 +67,7 @@ export function saveFrom(tile, from) {
   const to = position(tile);
   if (to === from) return;
   send(tile);
-  safe = null;
+  savedOrder = null;
   if (to === 1) toast(`“${nameOf(tile)}” is now the cover.`, { undo: () => move([tile], from - 1, 'Moved back.') });
 }
 
@@ -77,23 +77,23 @@ export const isCarrying = () => Boolean(carried);
 
 export function lift(tile) {
   carried = { tile, from: position(tile), order: tiles() };
-  changing.hands++;
+  changing.heldPhotos++;
   tile.classList.add('carry');
   const keys = 'Arrow keys move it, Enter places it, Escape puts it back.';
-  say(`Picked up ${nameOf(tile)}. Position ${carried.from} of ${tiles().length}. ${keys}`, true);
+  announce(`Picked up ${nameOf(tile)}. Position ${carried.from} of ${tiles().length}. ${keys}`, true);
 }
 
 function setDown(keep) {
   const { tile, from, order } = carried;
   carried = null;
-  changing.hands--;
+  changing.heldPhotos--;
   tile.classList.remove('carry');
   if (keep) {
     saveFrom(tile, from);
-    if (safe === null) safe = order;
+    if (savedOrder === null) savedOrder = order;
   } else flip(() => put(tile, from - 1));
   linkOf(tile).focus();
-  say(keep ? `Placed at position ${position(tile)}.` : `Put back at position ${from}.`, true);
+  announce(keep ? `Placed at position ${position(tile)}.` : `Put back at position ${from}.`, true);
 }
 
 /** Handle a key that picks up, moves or puts down a photo. Returns whether it was one. */
@@ -101,14 +101,14 @@ export function carryKey(event) {
   const tile = tileOf(event.target);
   if (!carried) {
     const onGrip = event.target.closest('.grip') && [' ', 'Enter'].includes(event.key);
-    if (!tile || !isWhole() || !(event.key === 'm' || onGrip)) return false;
+    if (!tile || !isUnfiltered() || !(event.key === 'm' || onGrip)) return false;
     lift(tile);
   } else if (/^(Arrow|Home|End)/.test(event.key)) {
     const other = neighbour(carried.tile, event.key);
     if (other) {
       flip(() => put(carried.tile, position(other) - 1));
       carried.tile.scrollIntoView({ block: 'nearest' });
-      say(`Position ${position(carried.tile)} of ${tiles().length}`, true);
+      announce(`Position ${position(carried.tile)} of ${tiles().length}`, true);
     }
   } else if (['Enter', ' ', 'm'].includes(event.key)) setDown(true);
   else if (['Escape', 'Tab'].includes(event.key)) setDown(false);

@@ -1,13 +1,13 @@
 // Selecting photos (one, a range, all), the bulk actions on them, and the keyboard shortcuts of a tile.
-import { $, $$, say, shortcut } from './app.js';
-import { tell } from './fresh.js';
-import { boxOf, crown, flip, here, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
+import { $, $$, announce, shortcut } from './app.js';
+import { sendChange } from './refresh.js';
+import { boxOf, updateCover, flip, currentTile, idOf, linkOf, neighbour, rove, tileOf, tiles } from './grid.js';
 import { carryKey, makeCover } from './order.js';
 
 export const picked = () => tiles().filter((tile) => boxOf(tile).checked);
 /** The tiles that a shortcut on a tile applies to: the selection if the tile is part of it, otherwise the tile alone. */
 const chosenWith = (tile) => (picked().includes(tile) ? picked() : [tile]);
-export const turn = async (...what) => (await import('./turn.js')).turn(...what);
+export const rotate = async (...what) => (await import('./rotate.js')).rotate(...what);
 const mode = () => $('[data-action="select-mode"]');
 let last; // where a Shift+click range starts
 
@@ -15,7 +15,7 @@ function count(speak = true) {
   const number = picked().length;
   for (const place of $$('[data-count]')) place.textContent = number;
   if (!number) last = null;
-  if (speak) say(`${number} selected`);
+  if (speak) announce(`${number} selected`);
 }
 
 export function pick(list, on = true) {
@@ -41,8 +41,8 @@ document.addEventListener('click', (event) => {
     if (!document.body.classList.contains('selecting')) clear();
   } else if (event.target.closest('[data-action="clear"]')) {
     clear();
-    if (here()) linkOf(here()).focus();
-    say('Selection cleared');
+    if (currentTile()) linkOf(currentTile()).focus();
+    announce('Selection cleared');
   } else if (event.target.closest('.pick input') && tile) {
     const all = tiles();
     if (event.shiftKey && all.includes(last)) {
@@ -78,7 +78,7 @@ document.addEventListener('keydown', (event) => {
   if (!shortcut(event) || carryKey(event)) return;
   if (event.key === 'Escape' && picked().length + document.body.classList.contains('selecting')) {
     clear();
-    return say('Selection cleared');
+    return announce('Selection cleared');
   }
   const tile = tileOf(event.target);
   if (!tile || event.target.closest('.tools, .cap, form')) return;
@@ -99,7 +99,7 @@ document.addEventListener('keydown', (event) => {
     event.preventDefault();
     linkOf(tile).click();
   } else if (event.key === 'c') makeCover(tile);
-  else if (event.key.toLowerCase() === 'r') turn(chosenWith(tile), event.shiftKey ? -1 : 1);
+  else if (event.key.toLowerCase() === 'r') rotate(chosenWith(tile), event.shiftKey ? -1 : 1);
   else if (event.key === 'Delete' || event.key === 'Backspace') remove(chosenWith(tile));
 });
 
@@ -111,27 +111,27 @@ export function remove(list) {
   const other = next ?? all.findLast((tile) => !list.includes(tile));
   flip(() => {
     list.forEach((tile) => tile.remove());
-    crown();
+    updateCover();
   });
   setMode(false);
   count(false);
   rove(other);
   if (!other) $('#main').focus({ preventScroll: true });
-  tell($('#bulk').action, [['do', 'delete'], ...list.map((tile) => ['photo', idOf(tile)])]);
+  sendChange($('#bulk').action, [['do', 'delete'], ...list.map((tile) => ['photo', idOf(tile)])]);
 }
 
 document.addEventListener('submit', (event) => {
   if (event.target.id === 'bulk') {
     event.preventDefault();
     if (event.submitter.value === 'delete') remove(picked());
-    else if (event.submitter.value === 'rotate') turn(picked());
+    else if (event.submitter.value === 'rotate') rotate(picked());
     else describe(picked());
   } else if (event.target.id === 'bulk-one') {
     event.preventDefault();
     const tile = document.getElementById(`p-${event.target.elements.photo.value}`),
       way = { rotate: 1, 'rotate-left': -1 }[event.submitter.value];
     $('#photo').close();
-    if (tile) way ? turn([tile], way) : remove([tile]);
+    if (tile) way ? rotate([tile], way) : remove([tile]);
   }
 });
 

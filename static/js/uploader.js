@@ -1,16 +1,16 @@
 // Uploads photos straight to the bucket: presign, PUT with progress, confirm; the response is the photo's tile.
-import { $, say, shortcut, toast } from './app.js';
-import { tell } from './fresh.js';
+import { $, announce, shortcut, toast } from './app.js';
+import { sendChange } from './refresh.js';
 import { drawTray } from './tray.js';
 
-const LANES = 3; // concurrent uploads
-const TRIES = 4; // the first, and three automatic retries
+const MAX_CONCURRENT = 3; // concurrent uploads
+const MAX_ATTEMPTS = 4; // the first, and three automatic retries
 const STALLED_MS = 30_000; // without progress for this long, an upload starts over
 const uploads = []; // of this visit, in the order they were added
 const grid = () => $('#photos');
 const running = () => uploads.filter((u) => u.state === 'up').length;
 
-class Refused extends Error {
+class UploadRejected extends Error {
   constructor({ title, text, error }) {
     super(text);
     Object.assign(this, { title, code: error });
@@ -28,7 +28,7 @@ export function add(files) {
     uploads.push(u);
     show(u, 'q', 'Waiting');
   }
-  if (files.length) say(files.length === 1 ? 'Uploading 1 photo' : `Uploading ${files.length} photos`);
+  if (files.length) announce(files.length === 1 ? 'Uploading 1 photo' : `Uploading ${files.length} photos`);
   pump();
 }
 
@@ -49,12 +49,12 @@ document.addEventListener('paste', (event) => {
 });
 let depth = 0;
 const carriesFiles = (event) => event.dataTransfer?.types.includes('Files');
-const veil = (on) => document.body.classList.toggle('dropping', on);
+const showDropTarget = (on) => document.body.classList.toggle('dropping', on);
 addEventListener('dragenter', (event) => {
   if (carriesFiles(event)) {
     event.preventDefault();
     depth++;
-    veil(true);
+    showDropTarget(true);
   }
 });
 addEventListener('dragover', (event) => {
@@ -64,13 +64,13 @@ addEventListener('dragover', (event) => {
   }
 });
 addEventListener('dragleave', (event) => {
-  if (carriesFiles(event) && !--depth) veil(false);
+  if (carriesFiles(event) && !--depth) showDropTarget(false);
 });
 addEventListener('drop', (event) => {
   if (carriesFiles(event)) {
     event.preventDefault();
     depth = 0;
-    veil(false);
+    showDropTarget(false);
     add([...event.dataTransfer.files]);
   }
 });
@@ -119,7 +119,7 @@ function show(u, state, words) {
 function cancel(u) {
   u.stop?.();
   u.li.remove();
-  if (u.sent) tell(u.grant.cancel, [['key', u.grant.key]]); // its confirm may be in flight or done
+  if (u.sent) sendChange(u.grant.cancel, [['key', u.grant.key]]); // its confirm may be in flight or done
   finish(u, 'gone');
 }
 function again(u) {
@@ -140,8 +140,8 @@ function finish(u, state) {
 function pump() {
   if (!navigator.onLine) return;
   for (const u of uploads) {
-    if (running() >= LANES) return;
-    if (u.state === 'q' && !u.resting) run(u);
+    if (running() >= MAX_CONCURRENT) return;
+    if (u.state === 'q' && !u.isBackingOff) run(u);
   }
 }
 
@@ -152,36 +152,36 @@ async function run(u) {
     if (!u.sent) await put(u);
     u.sent = true;
     show(u, 'sent', 'Uploaded');
-    pump(); // the lane is free
+    pump(); // a slot is free
     await u.before?.settled; // confirm in the order they were added, which becomes the gallery's order
     if (u.state === 'gone') return;
     show(u, 'proc', 'Checking');
     await confirm(u);
     if (u.state !== 'gone') finish(u, 'done');
   } catch (problem) {
-    if (u.state !== 'gone') await stumble(u, problem);
+    if (u.state !== 'gone') await handleFailure(u, problem);
   }
 }
 
 /** Retry with growing delays where that may help; otherwise show what happened and what to do. */
-async function stumble(u, problem) {
+async function handleFailure(u, problem) {
   const at = Math.round((100 * u.loaded) / (u.file.size || 1));
   if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: presign again
   if (!u.sent) u.loaded = 0;
-  const refused = problem instanceof Refused && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
-  if (!navigator.onLine && !refused) return show(u, 'q', 'Offline, will continue');
-  if (!refused && ++u.tries < TRIES) {
-    u.resting = true;
-    show(u, 'q', `Trying again, ${u.tries + 1} of ${TRIES}`);
+  const isFinal = problem instanceof UploadRejected && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
+  if (!navigator.onLine && !isFinal) return show(u, 'q', 'Offline, will continue');
+  if (!isFinal && ++u.tries < MAX_ATTEMPTS) {
+    u.isBackingOff = true;
+    show(u, 'q', `Trying again, ${u.tries + 1} of ${MAX_ATTEMPTS}`);
     await wait(600 * 2 ** u.tries + Math.random() * 400);
-    u.resting = false;
+    u.isBackingOff = false;
     return pump();
   }
-  u.retriable = !refused || [401, 402, 429].includes(problem.status);
+  u.retriable = !isFinal || [401, 402, 429].includes(problem.status);
   u.note = problem.title ? `${problem.title}. ${problem.message}` : `Connection dropped at ${at}%. Nothing was lost.`;
   show(u, 'err', problem.title || 'Connection dropped');
   u.settle(); // lets later uploads confirm
-  say(`${u.file.name}: ${u.note}`, true);
+  announce(`${u.file.name}: ${u.note}`, true);
   pump();
 }
 
@@ -193,16 +193,16 @@ async function presign(file) {
   });
   return response.ok
     ? response.json()
-    : refuse(response.status, await response.text(), response.headers.get('HX-Redirect'));
+    : throwRejection(response.status, await response.text(), response.headers.get('HX-Redirect'));
 }
 
-/** Throw what an error response means: a Refused with the server's message, or an Error that is worth a retry. */
-function refuse(status, body, signIn) {
+/** Throw what an error response means: a UploadRejected with the server's message, or an Error that is worth a retry. */
+function throwRejection(status, body, signIn) {
   if (status === 401) {
     toast('You are signed out. Your uploads are paused: sign in, then try them again.', {
       link: { text: 'Sign in', href: signIn || '/sign-in' },
     });
-    throw Object.assign(new Refused({ title: 'Signed out', text: 'Sign in again, then try again.' }), { status });
+    throw Object.assign(new UploadRejected({ title: 'Signed out', text: 'Sign in again, then try again.' }), { status });
   }
   let words;
   try {
@@ -210,7 +210,7 @@ function refuse(status, body, signIn) {
   } catch {
     throw Object.assign(new Error(`status ${status}`), { status });
   }
-  throw Object.assign(new Refused(words), { status });
+  throw Object.assign(new UploadRejected(words), { status });
 }
 
 function put(u) {
@@ -246,7 +246,7 @@ function confirm(u) {
     u.li.addEventListener('htmx:after:request', (event) => (answer = event.detail.ctx), { once: true });
     u.li.addEventListener(
       'htmx:before:swap',
-      (event) => event.detail.ctx.response.status < 300 && land(u, event.detail.tasks),
+      (event) => event.detail.ctx.response.status < 300 && showPreview(u, event.detail.tasks),
       { once: true },
     );
     window.htmx
@@ -256,7 +256,7 @@ function confirm(u) {
         if (!status) return fail(new Error('network'));
         if (status < 300) return done();
         try {
-          refuse(status, answer.text, answer.response.headers.get('HX-Redirect'));
+          throwRejection(status, answer.text, answer.response.headers.get('HX-Redirect'));
         } catch (problem) {
           fail(problem);
         }
@@ -265,8 +265,8 @@ function confirm(u) {
 }
 
 /** Show the preview behind the photo until that has loaded, so nothing flickers. */
-function land(u, tasks) {
-  u.landed = true;
+function showPreview(u, tasks) {
+  u.isReplaced = true;
   const shot = tasks.map((task) => task.fragment?.querySelector?.('.tile .shot')).find(Boolean);
   if (shot && u.preview) shot.style.background = `center / cover url("${u.preview}")`;
 }
@@ -281,20 +281,20 @@ addEventListener('offline', () => toast('You are offline. Uploads continue when 
 const busy = () => uploads.some((u) => ['q', 'up', 'sent', 'proc'].includes(u.state));
 addEventListener('beforeunload', (event) => busy() && event.preventDefault());
 document.addEventListener('htmx:after:swap', () => {
-  for (const u of uploads) if (!u.landed && u.state !== 'gone' && !u.li.isConnected) $('.add', grid()).before(u.li);
+  for (const u of uploads) if (!u.isReplaced && u.state !== 'gone' && !u.li.isConnected) $('.add', grid()).before(u.li);
 });
 
 let drawing,
-  told = 0;
+  announced = 0;
 /** Draw the uploads card and announce progress, at most once per frame. */
 function draw() {
   drawing ??= requestAnimationFrame(() => {
     drawing = null;
     const { share, active, failed } = drawTray(uploads, { again, cancel });
     const quarter = Math.floor(share * 4);
-    if (active && quarter > told && quarter < 4) say(`${quarter * 25}% uploaded`);
-    told = active ? Math.max(told, quarter) : 0;
-    if (!active && draw.was) say(failed ? `Done. ${failed} failed to upload.` : 'All photos are uploaded.');
+    if (active && quarter > announced && quarter < 4) announce(`${quarter * 25}% uploaded`);
+    announced = active ? Math.max(announced, quarter) : 0;
+    if (!active && draw.was) announce(failed ? `Done. ${failed} failed to upload.` : 'All photos are uploaded.');
     draw.was = active;
   });
 }

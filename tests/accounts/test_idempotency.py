@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from portal.accounts import idempotency
 from portal.accounts.idempotency import Answer, Claim, claim, release, store_answer
@@ -17,11 +16,11 @@ from portal.errors import Conflict, Invalid
 from portal.images.models import Property
 from portal.work import before_last_commit, work
 from tests import factories
-from tests.conftest import BOTH, MATRIX
+from tests.accounts.conftest import grow_old
+from tests.conftest import BOTH, on_each
 from tests.factories import Person
 
 both = pytest.mark.parametrize("database", BOTH, indirect=True)
-matrix = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 def claimed(person: Person, key: str = "k", fingerprint: str = "f") -> Claim:
@@ -38,20 +37,13 @@ def answered(person: Person, key: str = "k", fingerprint: str = "f") -> Answer:
     return answer
 
 
-def grow_old(**columns: timedelta) -> None:
-    """Age every record."""
-    with work():
-        for name, age in columns.items():
-            db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
-
-
-@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@on_each
 def test_an_answer_is_replayed(alice: Person) -> None:
     answer = answered(alice)
     assert claim(alice.workspace, "k", "f") == answer
 
 
-@matrix
+@on_each
 def test_another_request_under_the_same_key_is_invalid(alice: Person) -> None:
     answered(alice)
     with pytest.raises(Invalid) as raised:
@@ -59,20 +51,20 @@ def test_another_request_under_the_same_key_is_invalid(alice: Person) -> None:
     assert raised.value.code == "idempotency_key_reused"
 
 
-@matrix
+@on_each
 def test_a_key_whose_request_is_still_running_is_a_conflict(alice: Person) -> None:
     claimed(alice)
     with pytest.raises(Conflict):
         claim(alice.workspace, "k", "f")
 
 
-@matrix
+@on_each
 def test_a_released_key_is_free(alice: Person) -> None:
     release(claimed(alice))
     claimed(alice, fingerprint="another")
 
 
-@matrix
+@on_each
 def test_an_answer_survives_a_late_release(alice: Person) -> None:
     mine = claimed(alice)
     with work():
@@ -107,7 +99,7 @@ def test_a_run_that_lost_its_lease_has_no_effect(alice: Person) -> None:
     assert found.body == "mine"
 
 
-@matrix
+@on_each
 def test_an_answer_is_kept_for_a_day(alice: Person) -> None:
     answered(alice)
     grow_old(answered_at=timedelta(hours=23, minutes=59))
@@ -116,7 +108,7 @@ def test_an_answer_is_kept_for_a_day(alice: Person) -> None:
     claimed(alice, fingerprint="another")
 
 
-@matrix
+@on_each
 def test_the_sweep_deletes_expired_answers(alice: Person) -> None:
     answered(alice, "old")
     grow_old(claimed_at=timedelta(hours=24, minutes=2), answered_at=timedelta(hours=24, minutes=2))
@@ -125,7 +117,7 @@ def test_the_sweep_deletes_expired_answers(alice: Person) -> None:
     assert [record.key for record in db.session.query(IdempotencyRecord)] == ["new"]
 
 
-@matrix
+@on_each
 def test_keys_are_scoped_to_a_workspace(alice: Person, charlie: Person) -> None:
     answered(alice)
     claimed(charlie, fingerprint="another")

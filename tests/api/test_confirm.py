@@ -15,10 +15,9 @@ from portal.images.models import Image, Property
 from portal.images.uploads import UploadedFile
 from portal.infra import jobs
 from tests import factories
+from tests.api.world import ABSENT
 from tests.buckets import Buckets
 from tests.factories import Person
-
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
 def body_of(arrived: UploadedFile, **changes: Any) -> dict[str, Any]:

@@ -23,11 +23,6 @@ def delete(person: Person, home: Property, ids: Any, way: str = "DELETE", **head
     return person.api(way, path, json={"imageIds": ids}, headers=headers)
 
 
-@pytest.fixture
-def three(home: Property) -> list[str]:
-    return [str(factories.photo_in(home, factories.jpeg(32, 24)).uuid) for _ in range(3)]
-
-
 def ids_in(home: Property) -> list[str]:
     db.session.rollback()
     return [str(image.uuid) for image in gallery.images(home)]

@@ -12,7 +12,6 @@ from uuid import uuid4
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import update
 
 from portal import config
 from portal.accounts import access
@@ -22,6 +21,7 @@ from portal.images.models import Image, Property, Upload
 from portal.infra import storage
 from portal.work import work
 from tests import factories
+from tests.accounts.conftest import grow_old
 from tests.conftest import BOTH
 from tests.factories import Person
 
@@ -42,13 +42,6 @@ def presign(person: Person, home: Property) -> Any:
 def homes() -> int:
     db.session.rollback()
     return db.session.query(Property).count()
-
-
-def grow_old(**columns: timedelta) -> None:
-    """Move these times of every record this far into the past."""
-    with work():
-        for name, age in columns.items():
-            db.session.execute(update(IdempotencyRecord).values({name: now() - age}))
 
 
 def test_a_repeated_request_gets_the_same_response_and_no_second_effect(alice: Person) -> None:

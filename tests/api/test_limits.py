@@ -15,7 +15,7 @@ from portal.accounts.models import IdempotencyRecord
 from portal.db import db
 from portal.images.models import Property, Upload
 from portal.infra import jobs
-from tests.api.test_isolation import ABSENT, ROUTES
+from tests.api.world import ABSENT, ROUTES
 from tests.factories import Person
 
 FILE = {"fileName": "a.jpg", "contentType": "image/jpeg", "sizeBytes": 9}

@@ -7,9 +7,8 @@ import pytest
 from portal.images import gallery, keys
 from portal.images.models import Property
 from tests import factories
+from tests.api.world import ABSENT
 from tests.factories import Person
-
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
 def test_the_list_is_in_display_order(alice: Person, home: Property) -> None:

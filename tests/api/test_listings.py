@@ -14,13 +14,13 @@ from portal.listings import copies, integrations
 from portal.listings.models import IntegrationAccount
 from portal.work import work
 from tests import factories
+from tests.api.world import ABSENT
 from tests.conftest import BOTH, MATRIX
 from tests.factories import Person
 from tests.listings import stays
 
 PATH = "/api/v1/listings"
 STATES = ("copied", "failed", "waiting")
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 FIELDS = ["id", "externalID", "name", "provider", "accountID", "thumbnailURL", "pictures", "createdAt", "updatedAt"]
 
 

@@ -12,9 +12,9 @@ from portal.accounts.plans import PLANS, Plan
 from portal.db import db
 from portal.images.models import Property, Upload
 from tests import factories
+from tests.api.world import ABSENT
 from tests.factories import Person
 
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ROOM = {"fileName": "living-room.jpg", "contentType": "image/jpeg", "sizeBytes": 2048576}
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from portal.images.models import Property
 from tests import factories
+from tests.api.world import ABSENT
 from tests.buckets import Buckets
 from tests.factories import Person
 
-ABSENT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ALDER = {
     "name": "Alder Cottage",
     "address": "4 Mill Lane",

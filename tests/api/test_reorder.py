@@ -29,11 +29,6 @@ def order_of(person: Person, home: Property) -> list[str]:
     return [each["id"] for each in listed(person, home).json["data"]]
 
 
-@pytest.fixture
-def three(home: Property) -> list[str]:
-    return [str(factories.photo_in(home, factories.jpeg(32, 24)).uuid) for _ in range(3)]
-
-
 def test_the_first_id_has_order_0_the_second_1(alice: Person, home: Property, three: list[str]) -> None:
     a, b, c = three
     response = reorder(alice, home, [c, a, b])

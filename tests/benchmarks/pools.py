@@ -66,14 +66,14 @@ class BentWorker:
         self._queue = queues[0].name
 
     def work(self, **_: Any) -> None:
-        on_stop(serving.leave)
+        on_stop(serving.exit_process)
         die_with_parent(getattr(multiprocessing.parent_process(), "pid", 0))
         serving.serve(self._queue, self._queue)
 
 
 def run_rqs(worker_class: Any, queues: list[str]) -> None:
     """Do what WorkerPool.start() does, for several pools."""
-    serving.get_ready()
+    serving.preload()
     redis = Redis.from_url(os.environ["REDIS_URL"])
     more = (worker_class, JSONSerializer, worker.AllowedJob, worker.PromptQueue)
     pools = [WorkerPool([queue], redis, queues.count(queue), *more) for queue in dict.fromkeys(queues)]
@@ -84,7 +84,7 @@ def run_rqs(worker_class: Any, queues: list[str]) -> None:
     while any(each.status != each.Status.STOPPED or not each.all_workers_have_stopped() for each in pools):
         for each in pools:
             each.check_workers()
-        time.sleep(pool.LOOK_EVERY_S)
+        time.sleep(pool.POLL_INTERVAL_S)
 
 
 WAYS: dict[str, tuple[Any, list[Any]]] = {  # how to run it, and the code of ours that it takes

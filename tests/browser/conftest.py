@@ -37,11 +37,16 @@ QUIET = (
 USUAL = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
 
 
+def path_of_chromium() -> str | None:
+    """Return $CHROMIUM, or the one on the PATH; the headless shell takes half the CPU of the whole browser."""
+    on_path = filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome")))
+    return os.environ.get("CHROMIUM") or next(on_path, None)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """$CHROMIUM, or the one on the PATH; the headless shell takes half the CPU of the whole browser."""
-    on_path = filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome")))
-    path = os.environ.get("CHROMIUM") or next(on_path, None)
+    """The browser that all tests of a process share."""
+    path = path_of_chromium()
     if not path:
         pytest.skip("needs Chromium: set CHROMIUM, or have it on the PATH")
     with sync_api.sync_playwright() as playwright:
@@ -151,7 +156,7 @@ def hurried(page: Any) -> None:
 
 
 @pytest.fixture
-def sheet(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
+def editor(page: Any, alice: Person, sign_in: Callable[[Any, Person], None]) -> Callable[..., Any]:
     """Open a property's gallery, or a page below it, as Alice; in the tab `on`, if given."""
 
     def open_sheet(home: Property, below: str = "", on: Any = None) -> Any:

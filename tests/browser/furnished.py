@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from portal.db import db, now
 from portal.demo import first_run
 from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
-from portal.infra import jobs
+from portal.infra import jobs, storage
 from portal.listings.catalogue import COPIED, WAITING
 from portal.webhooks import endpoints, events
 from portal.webhooks.models import Endpoint
@@ -78,11 +79,20 @@ def called(user: User) -> Endpoint:
 def synced(workspace: Workspace) -> None:
     """Two accounts of a PMS: one syncing, with copies in all states, and one that was refused."""
     account, other = rows.account_of(workspace, "Alma by the sea"), rows.account_of(workspace, "Hostaway")
-    rows.listing_of(account, *[COPIED] * 21, name="Heron House 1")
-    rows.listing_of(account, *[COPIED] * 19, *[FAILED] * 2, name="Heron House 2")
-    rows.listing_of(account, *[COPIED] * 9, BUSY, *[WAITING] * 11, name="Osprey Loft, third floor, with a round window")
+    copied = [
+        rows.listing_of(account, *[COPIED] * 21, name="Heron House 1"),
+        rows.listing_of(account, *[COPIED] * 19, *[FAILED] * 2, name="Heron House 2"),
+        rows.listing_of(
+            account, *[COPIED] * 9, BUSY, *[WAITING] * 11, name="Osprey Loft, third floor, with a round window"
+        ),
+    ]
     rows.listing_of(account, *[WAITING] * 21, name="Curlew Barn")
-    with work():
+    with work() as w:
+        for number, listing in enumerate(copied):  # the pictures of the list
+            first, data = rows.images(listing)[0], factories.jpeg(300, 200, (70 + 40 * number, 110, 130))
+            assert first.key
+            first.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            w.put(storage.cdn, first.key, data, "image/jpeg")
         account.started_at, account.next_at = now(), now() + timedelta(hours=1)
         account.pages, account.found, account.total = 3, 300, 1200
         other.error, other.failures = "Hostaway rejected these credentials.", 1

@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 TIMEOUT_MS = 20_000  # for any wait in a page
 STEP_MS = 50
-# No more often: a changed sheet is fetched 250 ms after the last update.
+# No more often: a changed gallery is fetched 250 ms after the last update.
 OFTEN = "setInterval(() => ['tick', 'slow-tick'].forEach((name) => document.body?.dispatchEvent(new Event(name))), 400)"
 
-Sheet = Callable[..., Any]
+Editor = Callable[..., Any]
 SHOWN = "[...document.querySelectorAll('#photos .tile')].map(tile => tile.id.slice(2))"
 ANNOUNCED = "document.querySelector('#live-now').textContent"
 

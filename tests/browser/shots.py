@@ -4,7 +4,6 @@ Each is taken 1440, 834 and 390 px wide, light and dark, of the demo property an
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -29,8 +28,9 @@ from portal.config import Settings
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images import gallery
 from portal.infra import storage
+from portal.pages import guides
 from tests.browser import connected, furnished
-from tests.browser.conftest import QUIET
+from tests.browser.conftest import QUIET, path_of_chromium
 from tests.browser.pages import until
 
 IN_SIGHT = "(image) => image.getBoundingClientRect().top < innerHeight"
@@ -211,10 +211,9 @@ def make_webhook(page: Any) -> None:
 
 def main(out: Path, wanted: set[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with installation() as (_, url), sync_playwright() as playwright:
         user, home, empty, broken = furnished.homes()
-        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        browser = playwright.chromium.launch(executable_path=path_of_chromium(), args=list(QUIET))
         album = Album(browser, url, out, wanted)
         album.sign_in(user)
         photos, first = f"/properties/{home.uuid}/photos", gallery.images(home)[3]
@@ -244,12 +243,12 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("properties", "/properties")
         album.take("property-new", "/properties/new")
         album.take("property-edit", f"/properties/{home.uuid}/edit")
+        album.take("listings-none", "/listings")
         failing = furnished.called(user)
         furnished.synced(user.workspace)
         furnished.staffed()
         album.take("jobs", "/jobs")
         album.take("jobs-failed", "/jobs?state=failed")
-        album.take("listings-none", "/listings")
         listing = f"/listings/{connected.listings(user).uuid}"
         album.take("listings", "/listings", see_pictures)
         album.take("listings-integration", "/listings?provider=guesty", see_pictures)
@@ -268,6 +267,10 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("settings-people", "/settings/people")
         album.take("settings-you", "/settings/you")
         album.take("error-404", "/nowhere")
+        album.take("guides", "/guides")
+        for guide in guides.NAMES:
+            album.take(f"guides-{guide}", f"/guides/{guide}", full=True)
+        album.take("guides-signed-out", "/guides/integrate", signed_in=False)
         browser.close()
 
 

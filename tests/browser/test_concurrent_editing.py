@@ -10,20 +10,20 @@ import pytest
 from portal.images import deletion, gallery, order
 from portal.images.models import Image, Property
 from tests import factories
-from tests.browser.pages import SHOWN, Sheet, centre, go_on, shown, stored, until
+from tests.browser.pages import SHOWN, Editor, centre, go_on, shown, stored, until
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.mark.slow
 def test_the_sheet_polls_slowly_and_each_second_while_something_is_processing(
-    tab: Callable[..., Any], sheet: Sheet, home: Property, photos: list[Image]
+    tab: Callable[..., Any], editor: Editor, home: Property, photos: list[Image]
 ) -> None:
     page = tab()
     asked: list[str] = []
     page.on("request", lambda request: "/progress" in request.url and asked.append(request.url))
     page.clock.install(time=0)
-    sheet(home, on=page)
+    editor(home, on=page)
     with page.expect_response("**/progress*"):
         page.clock.pause_at(60_000)
     asked.clear()
@@ -40,9 +40,9 @@ def test_the_sheet_polls_slowly_and_each_second_while_something_is_processing(
 
 
 def test_a_change_in_another_window_appears_by_itself_but_never_while_dragging(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     order.move(home, str(photos[6].uuid), after=None)
     until(page, f"{SHOWN}[0] === '{photos[6].uuid}'")
     page.mouse.move(*centre(page, 1))
@@ -58,9 +58,9 @@ def test_a_change_in_another_window_appears_by_itself_but_never_while_dragging(
 
 
 def test_a_conflict_shows_the_current_gallery_and_keeps_focus_and_selection(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str], complaints: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.locator("#photos .pick input").nth(5).check()
     page.locator("#photos a.shot").nth(2).focus()
     page.keyboard.press("m")
@@ -86,9 +86,9 @@ def test_a_conflict_shows_the_current_gallery_and_keeps_focus_and_selection(
 
 @pytest.mark.slow
 def test_the_focus_stays_on_controls_that_the_page_added_to_a_tile(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.locator(f"#p-{photos[2].uuid} .more").focus()
     order.move(home, str(photos[6].uuid), after=None)
     gallery.describe(home, str(photos[2].uuid), "A hall")
@@ -99,9 +99,9 @@ def test_the_focus_stays_on_controls_that_the_page_added_to_a_tile(
 
 
 def test_typed_text_stays_when_the_sheet_is_redrawn(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.locator("#photos a.shot").nth(2).click()
     page.locator("#photo textarea").fill("A kitchen with")
     order.move(home, str(photos[6].uuid), after=None)

@@ -11,7 +11,7 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import FAILED, Image, Property
 from portal.work import work
-from tests.browser.pages import Sheet, until
+from tests.browser.pages import Editor, until
 from tests.factories import Person
 
 AT = "[...document.querySelectorAll('#photos .tile')].indexOf(document.activeElement.closest('.tile'))"
@@ -22,8 +22,8 @@ def described(image: Image) -> str | None:
     return gallery.find(image.property, str(image.uuid)).alt_text
 
 
-def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_a_photo_is_described(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     tile = page.locator(f"#p-{photos[2].uuid}")
     tile.get_by_text("Add a description").click()
     page.locator("#photo textarea").fill("Kitchen with an oak island")
@@ -39,8 +39,8 @@ def test_a_photo_is_described(sheet: Sheet, home: Property, photos: list[Image])
 
 
 @pytest.mark.parametrize("way", ["Escape", pytest.param("Close", marks=pytest.mark.slow)])
-def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, photos: list[Image], way: str) -> None:
-    page = sheet(home)
+def test_leaving_a_photo_saves_what_was_typed(editor: Editor, home: Property, photos: list[Image], way: str) -> None:
+    page = editor(home)
     page.locator(f"#p-{photos[2].uuid}").get_by_text("Add a description").click()
     page.locator("#photo textarea").fill("Balcony with herbs")
     page.keyboard.press("Escape") if way == "Escape" else page.locator("#photo [data-close]").click()
@@ -53,8 +53,8 @@ def test_leaving_a_photo_saves_what_was_typed(sheet: Sheet, home: Property, phot
 
 
 @pytest.mark.slow
-def test_a_photo_has_an_address_and_can_open_in_a_new_tab(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_a_photo_has_an_address_and_can_open_in_a_new_tab(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     with page.context.expect_page() as opened:
         page.locator(f"#p-{photos[2].uuid} a.shot").click(modifiers=["ControlOrMeta"])
     other = opened.value
@@ -70,9 +70,9 @@ def test_a_photo_has_an_address_and_can_open_in_a_new_tab(sheet: Sheet, home: Pr
 
 @pytest.mark.slow
 def test_a_description_that_is_too_long_stays_in_the_form(
-    sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
+    editor: Editor, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.locator(f"#p-{photos[0].uuid} a.shot").click()
     field = page.locator("#photo textarea")
     field.fill("x" * 501)
@@ -87,8 +87,8 @@ def test_a_description_that_is_too_long_stays_in_the_form(
     complaints.clear()  # a 422 response
 
 
-def test_arrow_keys_follow_the_geometry_of_the_grid(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_arrow_keys_follow_the_geometry_of_the_grid(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     page.locator("#photos a.shot").first.focus()
     walk = [
         ("ArrowRight", 1),  # the first photo spans two columns and two rows
@@ -105,8 +105,10 @@ def test_arrow_keys_follow_the_geometry_of_the_grid(sheet: Sheet, home: Property
     assert page.locator("#photos a.shot[tabindex='0']").count() == 1
 
 
-def test_a_photo_is_opened_described_and_closed_by_keyboard(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_a_photo_is_opened_described_and_closed_by_keyboard(
+    editor: Editor, home: Property, photos: list[Image]
+) -> None:
+    page = editor(home)
     dialog = page.locator("#photo")
     page.locator("#photos a.shot").first.focus()
     page.keyboard.press("Enter")
@@ -136,11 +138,16 @@ def test_a_photo_is_opened_described_and_closed_by_keyboard(sheet: Sheet, home: 
 
 @pytest.mark.slow
 def test_back_closes_the_photo_and_goes_on_to_the_page_before(
-    page: Any, sheet: Sheet, alice: Person, sign_in: Callable[[Any, Person], None], home: Property, photos: list[Image]
+    page: Any,
+    editor: Editor,
+    alice: Person,
+    sign_in: Callable[[Any, Person], None],
+    home: Property,
+    photos: list[Image],
 ) -> None:
     sign_in(page, alice)
     page.goto("/properties")
-    sheet(home)
+    editor(home)
     page.locator("#photos a.shot").nth(1).click()
     page.locator("#photo").wait_for()
     page.get_by_role("link", name="Next photo").click()
@@ -158,11 +165,11 @@ def test_back_closes_the_photo_and_goes_on_to_the_page_before(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried", "worker")
-def test_a_failed_photo_says_why_and_can_be_retried(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_a_failed_photo_says_why_and_can_be_retried(editor: Editor, home: Property, photos: list[Image]) -> None:
     with work():
         image = db.session.get_one(Image, photos[1].id)
         image.variants, image.failure_reason = FAILED, "The file ends too early: a part of it is missing."
-    page = sheet(home)
+    page = editor(home)
     tile = page.locator(f"#p-{photos[1].uuid}")
     assert "a part of it is missing" in tile.inner_text()
     tile.get_by_role("button", name="Try again").click()
@@ -171,9 +178,9 @@ def test_a_failed_photo_says_why_and_can_be_retried(sheet: Sheet, home: Property
 
 
 @pytest.mark.slow
-def test_the_filter_shows_photos_without_a_description(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_the_filter_shows_photos_without_a_description(editor: Editor, home: Property, photos: list[Image]) -> None:
     gallery.describe(home, str(photos[0].uuid), "A hall")
-    page = sheet(home)
+    page = editor(home)
     page.get_by_role("link", name="No description 6").click()
     page.wait_for_url("**?f=alt")
     page.locator("#photos[data-filter]").wait_for()
@@ -201,8 +208,8 @@ def test_everything_but_the_upload_works_without_javascript(
 
 
 @pytest.mark.slow
-def test_the_theme_is_remembered_and_drawn_by_the_server(sheet: Sheet, home: Property) -> None:
-    page = sheet(home)
+def test_the_theme_is_remembered_and_drawn_by_the_server(editor: Editor, home: Property) -> None:
+    page = editor(home)
     page.get_by_role("button", name="Switch between light and dark").click()
     page.reload()
     assert page.locator("html").get_attribute("data-theme") == "dark"

@@ -14,7 +14,7 @@ from portal.images import gallery
 from portal.images.imports import fetch
 from portal.images.models import Property
 from tests import factories
-from tests.browser.pages import Sheet
+from tests.browser.pages import Editor
 from tests.outside import Outside, Reply, Seen, outside
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -63,9 +63,9 @@ def paste(page: Any, *links: str) -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_photos_arrive_and_the_progress_survives_a_reload(
-    sheet: Sheet, home: Property, world: Outside, importer: threading.Event
+    editor: Editor, home: Property, world: Outside, importer: threading.Event
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     polls: list[str] = []
     page.on("request", lambda request: "/progress" in request.url and polls.append(request.url))
     paste(page, *[f"{world.url}/{n}.jpg" for n in range(4)], f"{world.url}/late.jpg")
@@ -90,8 +90,8 @@ def test_photos_arrive_and_the_progress_survives_a_reload(
     assert page.locator("#tray").count() == 1
 
 
-def test_an_invalid_line_is_named_and_the_text_stays(sheet: Sheet, home: Property, complaints: list[str]) -> None:
-    page = sheet(home)
+def test_an_invalid_line_is_named_and_the_text_stays(editor: Editor, home: Property, complaints: list[str]) -> None:
+    page = editor(home)
     paste(page, "https://example.com/a.jpg", "no link at all")
     page.locator("#import .wrong", has_text="Line 2").wait_for()
     field = page.get_by_label("Links to photos")
@@ -101,8 +101,8 @@ def test_an_invalid_line_is_named_and_the_text_stays(sheet: Sheet, home: Propert
 
 
 @pytest.mark.slow
-def test_a_hidden_import_continues(sheet: Sheet, home: Property, world: Outside, importer: threading.Event) -> None:
-    page = sheet(home)
+def test_a_hidden_import_continues(editor: Editor, home: Property, world: Outside, importer: threading.Event) -> None:
+    page = editor(home)
     paste(page, f"{world.url}/1.jpg")
     page.get_by_role("button", name="Hide this import, it continues").click()
     page.locator("#imports .card").wait_for(state="detached")
@@ -114,9 +114,9 @@ def test_a_hidden_import_continues(sheet: Sheet, home: Property, world: Outside,
 
 
 @pytest.mark.slow
-def test_the_import_dialog_opened_by_its_address_works_too(sheet: Sheet, home: Property, worker: None) -> None:
+def test_the_import_dialog_opened_by_its_address_works_too(editor: Editor, home: Property, worker: None) -> None:
     image = factories.photo_in(home)
-    page = sheet(home, "/import")
+    page = editor(home, "/import")
     assert page.locator("#import").evaluate("box => box.matches(':modal')")
     assert page.url.endswith("/photos")
     page.locator("#import").get_by_role("link", name="Close").click()

@@ -52,10 +52,10 @@ def test_a_page_of_312_photos_stays_small(alice: Person, many: Property) -> None
 
 @pytest.mark.slow
 def test_one_of_312_photos_is_moved_by_keyboard(
-    sheet: Callable[[Property], Any], many: Property, complaints: list[str]
+    editor: Callable[[Property], Any], many: Property, complaints: list[str]
 ) -> None:
     """tests.benchmarks.pages measures how quick that is."""
-    page = sheet(many)
+    page = editor(many)
     page.locator("#photos a.shot").nth(1).focus()
     for key in ("m", "ArrowDown", "ArrowDown", "ArrowRight", "Enter", "ArrowUp", " ", "Escape"):
         page.keyboard.press(key)

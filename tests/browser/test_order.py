@@ -9,7 +9,7 @@ import pytest
 
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.pages import ANNOUNCED, Sheet, becomes_stored, centre, go_on, shows, until
+from tests.browser.pages import ANNOUNCED, Editor, becomes_stored, centre, go_on, shows, until
 from tests.factories import Person
 
 
@@ -17,8 +17,10 @@ def cover(page: Any) -> str:
     return str(page.locator("#photos [data-cover]").get_attribute("id"))
 
 
-def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
-    page = sheet(home)
+def test_a_photo_is_dragged_by_mouse(
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = editor(home)
     page.mouse.move(*centre(page, 1))
     page.mouse.down()
     page.mouse.move(*centre(page, 4), steps=8)
@@ -40,9 +42,9 @@ def test_a_photo_is_dragged_by_mouse(sheet: Sheet, home: Property, photos: list[
 
 @pytest.mark.slow
 def test_dragging_to_the_first_position_sets_the_cover_and_undo_reverts_it(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.mouse.move(*centre(page, 3))
     page.mouse.down()
     page.mouse.move(*centre(page, 0), steps=8)
@@ -93,8 +95,10 @@ def test_a_photo_is_dragged_by_touch_and_scrolling_is_no_drag(
     assert shows(page, names, "0234156")
 
 
-def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]) -> None:
-    page = sheet(home)
+def test_a_photo_is_moved_by_keyboard(
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
+) -> None:
+    page = editor(home)
     page.locator("#photos a.shot").nth(1).focus()
     page.keyboard.press("m")
     until(page, f"{ANNOUNCED}.startsWith('Picked up')")
@@ -128,9 +132,9 @@ def test_a_photo_is_moved_by_keyboard(sheet: Sheet, home: Property, photos: list
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_rapid_moves_are_all_saved_in_order(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     for _ in range(4):
         page.locator("#photos a.shot").first.focus()
         page.keyboard.press("m")
@@ -144,9 +148,9 @@ def test_rapid_moves_are_all_saved_in_order(
 
 @pytest.mark.slow
 def test_a_photo_is_moved_to_a_position_and_by_one(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
 
     def choose(nth: int, what: str) -> None:
         page.locator("#photos .tile").nth(nth).hover()
@@ -171,9 +175,9 @@ def test_a_photo_is_moved_to_a_position_and_by_one(
 
 @pytest.mark.slow
 def test_several_photos_are_moved_together_and_back(
-    sheet: Sheet, home: Property, photos: list[Image], names: dict[str, str]
+    editor: Editor, home: Property, photos: list[Image], names: dict[str, str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     for nth in (1, 3):
         page.locator("#photos .pick input").nth(nth).check()
     page.get_by_role("button", name="Move to…").click()

@@ -13,7 +13,7 @@ from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.infra import storage
 from tests import factories
-from tests.browser.pages import Sheet, becomes, finished
+from tests.browser.pages import Editor, becomes, finished
 from tests.factories import Person
 
 
@@ -43,8 +43,8 @@ def is_drawn(page: Any, nth: int, width: int, height: int) -> None:
     )
 
 
-def test_r_rotates_immediately_and_then_permanently(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_r_rotates_immediately_and_then_permanently(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     tile = page.locator("#photos .tile").nth(1)
     tile.locator("a.shot").focus()
     for _ in range(3):
@@ -59,8 +59,8 @@ def test_r_rotates_immediately_and_then_permanently(sheet: Sheet, home: Property
 
 
 @pytest.mark.slow
-def test_many_photos_rotate_together_and_back(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_many_photos_rotate_together_and_back(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(0).click()
     boxes.nth(4).click(modifiers=["Shift"])
@@ -75,11 +75,11 @@ def test_many_photos_rotate_together_and_back(sheet: Sheet, home: Property, phot
 
 @pytest.mark.slow
 def test_after_a_refusal_undo_reverts_exactly_the_photos_that_were_rotated(
-    sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
+    editor: Editor, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
     """Four photos per request: the second request is refused as a whole."""
     storage.uploads.delete(photos[5].original_key)
-    page = sheet(home)
+    page = editor(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(0).click()
     boxes.nth(5).click(modifiers=["Shift"])
@@ -98,8 +98,8 @@ def test_after_a_refusal_undo_reverts_exactly_the_photos_that_were_rotated(
 
 
 @pytest.mark.slow
-def test_the_menu_and_the_opened_photo_rotate_too(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_the_menu_and_the_opened_photo_rotate_too(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     page.locator("#photos .tile").nth(2).hover()
     page.locator("#photos .more").nth(2).click()
     page.get_by_role("menuitem", name="Rotate right").click()

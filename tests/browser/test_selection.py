@@ -10,7 +10,7 @@ import pytest
 from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
-from tests.browser.pages import Sheet, becomes_stored, stored
+from tests.browser.pages import Editor, becomes_stored, stored
 from tests.factories import Person
 
 
@@ -23,8 +23,8 @@ def focused(page: Any) -> Any:
     return page.evaluate("document.activeElement.closest('.tile')?.id.slice(2)")
 
 
-def test_a_range_is_selected_deleted_and_restored(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_a_range_is_selected_deleted_and_restored(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     boxes = page.locator("#photos .pick input")
     boxes.nth(1).click()
     boxes.nth(4).click(modifiers=["Shift"])
@@ -43,8 +43,8 @@ def test_a_range_is_selected_deleted_and_restored(sheet: Sheet, home: Property, 
     page.locator(".toast", has_text="Restored 4 photos.").wait_for()
 
 
-def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_the_keyboard_selects_deletes_and_clears(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     page.locator("#photos a.shot").nth(1).focus()
     page.keyboard.press("Space")
     assert picked(page) == "1"
@@ -67,9 +67,9 @@ def test_the_keyboard_selects_deletes_and_clears(sheet: Sheet, home: Property, p
 
 @pytest.mark.slow
 def test_photos_that_cannot_be_deleted_reappear(
-    sheet: Sheet, home: Property, photos: list[Image], complaints: list[str]
+    editor: Editor, home: Property, photos: list[Image], complaints: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     page.route("**/photos/bulk", lambda route: route.fulfill(status=503, body=""))
     page.locator("#photos a.shot").nth(2).focus()
     page.keyboard.press("Delete")
@@ -79,8 +79,8 @@ def test_photos_that_cannot_be_deleted_reappear(
 
 
 @pytest.mark.slow
-def test_in_select_mode_a_tap_selects(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_in_select_mode_a_tap_selects(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     page.get_by_role("button", name="Select", exact=True).click()
     page.locator("#photos a.shot").nth(2).click()
     page.locator("#photos a.shot").nth(5).click()
@@ -92,10 +92,12 @@ def test_in_select_mode_a_tap_selects(sheet: Sheet, home: Property, photos: list
 
 
 @pytest.mark.slow
-def test_photos_without_a_description_are_described_in_a_row(sheet: Sheet, home: Property, photos: list[Image]) -> None:
+def test_photos_without_a_description_are_described_in_a_row(
+    editor: Editor, home: Property, photos: list[Image]
+) -> None:
     for image in photos[3:]:
         gallery.describe(home, str(image.uuid), "A hall")
-    page = sheet(home, "?f=alt")
+    page = editor(home, "?f=alt")
     page.locator("#photos a.shot").first.click()
     for number, image in enumerate(photos[:3]):
         page.locator(f"#photo .viewer[data-tile='p-{image.uuid}']").wait_for()
@@ -108,8 +110,8 @@ def test_photos_without_a_description_are_described_in_a_row(sheet: Sheet, home:
 
 
 @pytest.mark.slow
-def test_selected_photos_are_described_in_a_row(sheet: Sheet, home: Property, photos: list[Image]) -> None:
-    page = sheet(home)
+def test_selected_photos_are_described_in_a_row(editor: Editor, home: Property, photos: list[Image]) -> None:
+    page = editor(home)
     for nth in (5, 2):
         page.locator("#photos .pick input").nth(nth).check()
     page.locator(".bulk").get_by_role("button", name="Describe").click()

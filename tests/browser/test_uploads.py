@@ -16,7 +16,7 @@ from portal.images.models import Property
 from portal.images.uploads import MAX_SIZE_BYTES
 from portal.work import work
 from tests import factories
-from tests.browser.pages import Sheet, becomes, finished, go_on, hurry
+from tests.browser.pages import Editor, becomes, finished, go_on, hurry
 from tests.conftest import Buckets
 from tests.factories import Person
 
@@ -65,9 +65,9 @@ def names(home: Property) -> list[str]:
     ],
 )
 def test_uploaded_photos_become_finished_tiles(
-    sheet: Sheet, home: Property, photo: Callable[[str], bytes], tmp_path: Path, files: list[str]
+    editor: Editor, home: Property, photo: Callable[[str], bytes], tmp_path: Path, files: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     for name in files:
         (tmp_path / name).write_bytes(photo(name))
     add(page, *[tmp_path / name for name in files])
@@ -82,8 +82,8 @@ def test_uploaded_photos_become_finished_tiles(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_a_preview_appears_before_the_first_response(sheet: Sheet, home: Property) -> None:
-    page = sheet(home)
+def test_a_preview_appears_before_the_first_response(editor: Editor, home: Property) -> None:
+    page = editor(home)
     held: list[Any] = []
     page.route("**/uploads", lambda route: held.append(route))
     add(page, jpeg("hall.jpg"))
@@ -96,9 +96,9 @@ def test_a_preview_appears_before_the_first_response(sheet: Sheet, home: Propert
 
 @pytest.mark.usefixtures("worker")
 def test_an_upload_recovers_from_a_broken_connection_by_itself(
-    sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
+    editor: Editor, own_tab: Any, home: Property, complaints: list[str]
 ) -> None:
-    page = sheet(home, on=own_tab)
+    page = editor(home, on=own_tab)
     page.clock.install()
     broken: list[str] = []
 
@@ -122,9 +122,9 @@ def test_an_upload_recovers_from_a_broken_connection_by_itself(
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_permanent_failure_says_so_and_can_be_retried(
-    sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]
+    editor: Editor, own_tab: Any, home: Property, complaints: list[str]
 ) -> None:
-    page = sheet(home, on=own_tab)
+    page = editor(home, on=own_tab)
     page.clock.install()
     page.route("**/frontage-uploads/**", lambda route: route.abort("connectionreset"))
     add(page, jpeg("hall.jpg"))
@@ -147,9 +147,9 @@ def test_a_permanent_failure_says_so_and_can_be_retried(
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_each_refusal_has_its_message_and_stops_no_other_file(
-    sheet: Sheet, home: Property, tmp_path: Path, complaints: list[str]
+    editor: Editor, home: Property, tmp_path: Path, complaints: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     files = {
         "plan.pdf": b"%PDF-1.7",
         "wide.jpg": b"\xff" * (MAX_SIZE_BYTES + 1),
@@ -175,13 +175,13 @@ def test_each_refusal_has_its_message_and_stops_no_other_file(
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_full_plan_says_so(
-    sheet: Sheet, alice: Person, home: Property, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+    editor: Editor, alice: Person, home: Property, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PLANS, "small", Plan("small", "Small", images_per_property=3, imports_per_month=3))
     with work():
         db.session.get_one(Workspace, alice.workspace.id).plan_name = "small"
     finished(home, "0.jpg", "1.jpg")
-    page = sheet(home)
+    page = editor(home)
     add(page, jpeg("last.jpg"))
     page.locator("#photos .tile:not(.up)").nth(2).wait_for()
     add(page, jpeg("one too many.jpg"))
@@ -189,8 +189,8 @@ def test_a_full_plan_says_so(
     complaints.clear()  # a 402 response
 
 
-def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None:
-    page = sheet(home)
+def test_a_cancelled_upload_leaves_nothing(editor: Editor, home: Property) -> None:
+    page = editor(home)
     page.route("**/frontage-uploads/**", lambda _: None)  # never answered
     add(page, jpeg("hall.jpg"))
     page.get_by_role("button", name="Cancel hall.jpg").click()
@@ -200,9 +200,11 @@ def test_a_cancelled_upload_leaves_nothing(sheet: Sheet, home: Property) -> None
     page.unroute_all(behavior="ignoreErrors")
 
 
-def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(sheet: Sheet, home: Property, buckets: Buckets) -> None:
+def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(
+    editor: Editor, home: Property, buckets: Buckets
+) -> None:
     """The server has confirmed it, and the page doesn't know yet."""
-    page = sheet(home)
+    page = editor(home)
     held: list[Any] = []
     page.route("**/uploads/confirm", lambda route: held.append((route, route.fetch())))
     add(page, jpeg("hall.jpg"))
@@ -220,9 +222,9 @@ def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(sheet: Sheet, ho
 
 @pytest.mark.slow
 def test_a_confirm_after_the_cancel_adds_nothing(
-    sheet: Sheet, home: Property, buckets: Buckets, complaints: list[str]
+    editor: Editor, home: Property, buckets: Buckets, complaints: list[str]
 ) -> None:
-    page = sheet(home)
+    page = editor(home)
     held: list[Any] = []
     page.route("**/uploads/confirm", lambda route: route.continue_() if held else held.append(route))
     add(page, jpeg("hall.jpg"), jpeg("bath.jpg"))
@@ -241,8 +243,8 @@ def test_a_confirm_after_the_cancel_adds_nothing(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_uploads_wait_while_offline(sheet: Sheet, own_tab: Any, home: Property, complaints: list[str]) -> None:
-    page = sheet(home, on=own_tab)
+def test_uploads_wait_while_offline(editor: Editor, own_tab: Any, home: Property, complaints: list[str]) -> None:
+    page = editor(home, on=own_tab)
     page.context.set_offline(True)
     add(page, jpeg("hall.jpg"))
     page.get_by_text("You are offline").first.wait_for()
@@ -252,8 +254,8 @@ def test_uploads_wait_while_offline(sheet: Sheet, own_tab: Any, home: Property, 
     complaints.clear()  # from a poll meanwhile
 
 
-def test_files_can_be_dropped_and_pasted(sheet: Sheet, home: Property) -> None:
-    page = sheet(home)
+def test_files_can_be_dropped_and_pasted(editor: Editor, home: Property) -> None:
+    page = editor(home)
     data = list(factories.jpeg(60, 40))
     page.evaluate(
         """bytes => {

@@ -65,8 +65,8 @@ def test_the_run_command_opens_a_gallery_with_the_reader_signed_in(clone: Path) 
     port, directory = free_port(), scratch("readme-")
     try:
         with typed(command("run"), clone, PORT=str(port), DATA_DIR=str(directory)) as (shell, said):
-            until(lambda: "Sign in, once, at" in said() or shell.poll() is not None, within_s=400)
-            link = re.search(r"Sign in, once, at +(\S+)", said())
+            until(lambda: "Sign in (link works once)" in said() or shell.poll() is not None, within_s=400)
+            link = re.search(r"Sign in \(link works once\) +(\S+)", said())
             assert link, said()[-5000:]
             with requests.Session() as browser:
                 browser.headers.update({"Accept": "text/html", "Sec-Fetch-Site": "same-origin"})

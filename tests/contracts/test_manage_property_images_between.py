@@ -8,25 +8,15 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-import pytest
 import requests
 from flask import Flask
 from PIL import Image as Pillow
 
 from portal.images import order
-from portal.images.models import Property
 from portal.infra import storage
-from portal.webhooks import endpoints
 from tests import factories
 from tests.contracts.manage import Manager, Photo, done, events, failed, stored
-from tests.factories import Person
 from tests.pixels.files import drawn, halves
-
-
-@pytest.fixture
-def manager(live: str, alice: Person, home: Property) -> Manager:
-    endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
-    return Manager(live, alice, home)
 
 
 def test_ids_are_numbers_here_and_uuids_in_the_property_images_api(manager: Manager) -> None:

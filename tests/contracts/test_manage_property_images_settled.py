@@ -10,21 +10,13 @@ import requests
 from PIL import Image as Pillow
 
 from portal.accounts.plans import PLANS
-from portal.images.models import Property
 from portal.infra import storage
-from portal.webhooks import endpoints
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
 from tests.contracts.manage import Manager, Photo, done, events, failed, smaller, stored
 from tests.factories import Person
 from tests.pixels.files import drawn, halves
-
-
-@pytest.fixture
-def manager(live: str, alice: Person, home: Property) -> Manager:
-    endpoints.create(alice.workspace, "https://example.com/hook", ["property.updated"])
-    return Manager(live, alice, home)
 
 
 def meta(*images: Any, **changes: Any) -> list[Any]:

@@ -227,7 +227,7 @@ def test_the_next_best_rendition_is_served_while_one_is_being_made(
     image = factories.photo_in(home, factories.jpeg(2400, 1600))
     work_off()
     monkeypatch.setattr(renditions, "WAIT_FOR_RENDITION_S", 0.05)
-    with renditions._single_flight((image.id, image.version, 640, "image/webp")):
+    with renditions.single_flight((image.id, image.version, 640, "image/webp")):
         response = get(client, path(image, 640), WEBP_ONLY)
         assert pixels(response).width == 2048, "the large variant, since 640 is being made"
         assert get(client, path(image, 640), ANYTHING).content_type == "image/jpeg", (

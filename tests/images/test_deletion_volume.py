@@ -21,7 +21,7 @@ from portal.images.models import Property
 from portal.infra import storage
 from tests import factories
 from tests.buckets import Buckets
-from tests.conftest import BOTH, KILLED
+from tests.conftest import KILLED, on_both
 from tests.crashes import Steps, dies_at
 from tests.factories import Person
 from tests.faults import Request, bucket_behind_a_proxy
@@ -29,7 +29,6 @@ from tests.images.galleries import rows_without_pixels
 from tests.listings.stays import statements
 
 NEVER = 10**6
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
 
 
 def delete(home: Property, uuids: list[str]) -> None:

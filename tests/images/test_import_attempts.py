@@ -14,7 +14,7 @@ from portal.images import imports
 from portal.images.imports import fetch
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
-from portal.remote.large import LargeBodies
+from portal.remote.large import LargeDownloads
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
@@ -76,7 +76,7 @@ def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
     with outside(lambda _: Reply(body=factories.jpeg()[:-2])) as host:
         job = imports.start(home, urls(host, 1))
         with ExitStack() as taken:
-            for _ in range(inspecting.DECODES_AT_ONCE):
+            for _ in range(inspecting.MAX_CONCURRENT_DECODES):
                 assert inspecting._decodes.acquire(timeout=10)
                 taken.callback(inspecting._decodes.release)
             fetch.run()
@@ -97,7 +97,7 @@ def test_a_file_that_the_bucket_briefly_refuses_is_downloaded_once(home: Propert
 
 def test_large_pictures_are_fetched_a_few_at_a_time(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "USUAL_BYTES", 1000)
-    monkeypatch.setattr(fetch, "_large", LargeBodies(at_once=1, patience_s=5))
+    monkeypatch.setattr(fetch, "_large", LargeDownloads(max_concurrent=1, patience_s=5))
     with outside(lambda _: Reply(body=factories.jpeg())) as host:
         job = imports.start(home, urls(host, 6))
         fetch.run()

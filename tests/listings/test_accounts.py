@@ -17,12 +17,10 @@ from portal.listings import catalogue, integrations, removal, sync
 from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.sync import tasks
 from portal.work import work
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import on_both, on_each
 from tests.factories import Person
 from tests.listings import stays
 
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
-on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 FEED = {"url": "https://feed.example/a.json", "headerName": "X-Api-Key", "headerValue": "secret"}
 
 
@@ -79,7 +77,7 @@ def test_an_empty_change_changes_nothing(account: IntegrationAccount, pms: FakeH
     assert (account.name, kept(account)) == ("Hostaway", pms.credentials)
 
 
-@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@on_each
 @pytest.mark.parametrize("is_under_way", [False, True], ids=["before", "after the next sync began"])
 def test_answers_to_the_old_credentials_are_discarded(
     account: IntegrationAccount, pms: FakeHostaway, is_under_way: bool

@@ -22,16 +22,13 @@ from portal.listings.models import WITH_REMOVED, IntegrationAccount, Listing, Sy
 from portal.work import work
 from tests import factories
 from tests.buckets import collect_orphans
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import on_both, on_each
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
 from tests.listings import stays
 from tests.outside import Reply, outside
 
 AT_ONCE = timedelta(seconds=-60)
-
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
-on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 def left() -> tuple[int, int]:

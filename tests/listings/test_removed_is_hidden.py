@@ -22,14 +22,12 @@ from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import BOTH, on_each
 from tests.factories import Person
 from tests.listings import rows, stays
 from tests.outside import Reply, outside
 
 ABOUT_LISTINGS = ("/listings", "/api/v1/listings", "/api/v1/integration-definition", "/jobs", "/cdn")
-
-on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @pytest.fixture

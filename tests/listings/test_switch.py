@@ -22,13 +22,10 @@ from portal.webhooks import endpoints, events
 from portal.webhooks.models import Delivery
 from portal.work import work
 from tests import factories
-from tests.conftest import BOTH, MATRIX
+from tests.conftest import BOTH, on_both, on_each
 from tests.factories import Person
 from tests.listings import stays
 from tests.outside import Reply, outside
-
-on_both = pytest.mark.parametrize("database", BOTH, indirect=True)
-on_each = pytest.mark.parametrize("database", MATRIX, indirect=True)
 
 
 @on_each
@@ -103,7 +100,7 @@ def test_pictures_waiting_while_off_delay_no_other_provider(
     assert pms.count("/pictures/") == 0
 
 
-@pytest.mark.parametrize("database", MATRIX, indirect=True)
+@on_each
 def test_a_switch_turned_off_between_choice_and_download_is_honoured(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

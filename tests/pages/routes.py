@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 from portal.accounts import access
 from portal.images import deletion, imports
 from portal.images.models import Image, Property
-from portal.pages.security import OTHERS
+from portal.pages.security import NON_PAGE_PREFIXES
 from portal.webhooks import endpoints
 from tests.factories import Person, photo_in
 from tests.listings import stays
@@ -26,7 +26,6 @@ PUBLIC = {
     "session.sign_out",
     *("guides.index", "guides.operate", "guides.integrate", "guides.extend"),
 }
-HTMX = {"HX-Request": "true"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Route:
 
 def of(app: Flask) -> list[Route]:
     """Return every route of the pages, GET first."""
-    rules = [rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(OTHERS)]
+    rules = [rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(NON_PAGE_PREFIXES)]
     found = [Route(rule, method) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
     return sorted(found, key=str)
 

@@ -11,11 +11,10 @@ from flask import Flask
 from portal.accounts import access
 from portal.errors import Conflict, Invalid, NotFound, OverQuota, StorageFailed, TooMany
 from portal.pages import errors
-from portal.pages.errors import WORDS
+from portal.pages.errors import ERROR_TEXTS
 from portal.work import work
 from tests.factories import SAME_ORIGIN, Person
-
-HTMX = {"HX-Request": "true"}
+from tests.pages.conftest import HTMX
 
 
 def test_an_unknown_address_is_404(app: Flask) -> None:
@@ -37,16 +36,16 @@ def test_an_unsupported_method_lists_the_supported_ones(alice: Person) -> None:
 
 def test_a_form_that_is_too_large(alice: Person) -> None:
     answer = alice.browser().post("/properties/new", data={"name": "x" * 2_000_000})
-    assert answer.status_code == 413 and WORDS[413].title in answer.text
+    assert answer.status_code == 413 and ERROR_TEXTS[413].title in answer.text
 
 
 def test_every_status_has_its_message(app: Flask, subtests: pytest.Subtests) -> None:
-    for status in WORDS:
+    for status in ERROR_TEXTS:
         with subtests.test(status=status):
             with app.test_request_context("/"):
                 answer = errors._answer(status)
             assert answer.status_code == status
-            assert WORDS[status].title in answer.get_data(as_text=True)
+            assert ERROR_TEXTS[status].title in answer.get_data(as_text=True)
 
 
 PROBLEMS = [

@@ -16,7 +16,8 @@ from portal.images.models import Property
 from tests.buckets import Buckets
 from tests.factories import Person, home_of, photo_in
 from tests.pages import routes
-from tests.pages.routes import HTMX, Things
+from tests.pages.conftest import HTMX
+from tests.pages.routes import Things
 
 ADMINS = {
     *("settings.create_key", "settings.revoke_key", "settings.add_person", "settings.link_person"),

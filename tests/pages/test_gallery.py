@@ -1,4 +1,4 @@
-"""The gallery editor: the sheet, one photo, its description, and polling."""
+"""The gallery editor: the page, one photo, its description, and polling."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from portal.images.models import FAILED, PENDING, Image, Property
 from portal.work import work
 from tests import factories
 from tests.factories import Person
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+from tests.pages.conftest import FRAGMENT, gallery_url
 
 SHOT = re.compile(r'<a class="shot" href="([^"]+)"')
 
@@ -28,32 +27,28 @@ def image(home: Property) -> Image:
     return factories.photo_in(home, name="hall.jpg")
 
 
-def sheet_of(home: Property) -> str:
-    return f"/properties/{home.uuid}/photos"
-
-
 def test_the_sheet_shows_the_photos_in_order(alice: Person, home: Property) -> None:
     images = [factories.photo_in(home, name=f"{n}.jpg") for n in range(3)]
-    page = alice.browser().get(sheet_of(home)).text
+    page = alice.browser().get(gallery_url(home)).text
     places = [page.index(f'id="p-{image.uuid}"') for image in images]
     assert places == sorted(places)
     assert "<b>3</b> of 20 photos" in page
 
 
 def test_a_photo_can_be_opened_by_its_address(alice: Person, home: Property, image: Image) -> None:
-    page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
+    page = alice.browser().get(f"{gallery_url(home)}?photo={image.uuid}").text
     assert '<dialog class="dialog dialog-l" id="photo" aria-labelledby="photo-t" hx-sync="this:replace" open>' in page
     assert "hall.jpg" in page
 
 
 def test_a_link_to_a_photo_works_wherever_the_sheet_is_drawn(alice: Person, home: Property, image: Image) -> None:
-    """Without the path on the sheet's page; with it where another address shows the sheet."""
-    browser, there = alice.browser(), f"{sheet_of(home)}?photo={image.uuid}"
+    """Without the path on the gallery's page; with it where another URL shows the gallery."""
+    browser, there = alice.browser(), f"{gallery_url(home)}?photo={image.uuid}"
     pages = {
-        sheet_of(home): browser.get(sheet_of(home)),
-        f"{sheet_of(home)}?f=alt": browser.get(f"{sheet_of(home)}?f=alt"),
-        f"{sheet_of(home)}/import": browser.get(f"{sheet_of(home)}/import"),
-        f"{sheet_of(home)}/{image.uuid}": browser.post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "x" * 501}),
+        gallery_url(home): browser.get(gallery_url(home)),
+        f"{gallery_url(home)}?f=alt": browser.get(f"{gallery_url(home)}?f=alt"),
+        f"{gallery_url(home)}/import": browser.get(f"{gallery_url(home)}/import"),
+        f"{gallery_url(home)}/{image.uuid}": browser.post(f"{gallery_url(home)}/{image.uuid}", data={"alt": "x" * 501}),
     }
     for path, page in pages.items():
         (link,) = SHOT.findall(page.text)
@@ -64,28 +59,28 @@ def test_an_unknown_photo_is_404(alice: Person, home: Property) -> None:
     other = factories.photo_in(factories.home_of(alice.workspace, "Elm House"))
     browser = alice.browser()
     for uuid in ("nonsense", "00000000-0000-4000-8000-000000000000", other.uuid):
-        assert browser.get(f"{sheet_of(home)}?photo={uuid}").status_code == 404
+        assert browser.get(f"{gallery_url(home)}?photo={uuid}").status_code == 404
 
 
 def test_htmx_gets_the_region_and_not_the_page(alice: Person, home: Property, image: Image) -> None:
     browser = alice.browser()
-    sheet = browser.get(f"{sheet_of(home)}?f=alt", headers=FRAGMENT).text
-    photo = browser.get(f"{sheet_of(home)}?photo={image.uuid}", headers=FRAGMENT).text
-    assert 'id="sheet"' in sheet
-    assert "<html" not in sheet
+    fragment = browser.get(f"{gallery_url(home)}?f=alt", headers=FRAGMENT).text
+    photo = browser.get(f"{gallery_url(home)}?photo={image.uuid}", headers=FRAGMENT).text
+    assert 'id="gallery"' in fragment
+    assert "<html" not in fragment
     assert photo.startswith('<div class="viewer"')
 
 
 def test_the_filter_hides_described_photos(alice: Person, home: Property, image: Image) -> None:
     described = factories.photo_in(home, name="described.jpg")
     gallery.describe(home, str(described.uuid), "A hall")
-    page = alice.browser().get(f"{sheet_of(home)}?f=alt").text
+    page = alice.browser().get(f"{gallery_url(home)}?f=alt").text
     assert f"p-{image.uuid}" in page
     assert f'id="p-{described.uuid}"' not in page
 
 
 def test_describing_returns_the_tile_and_the_counts(alice: Person, home: Property, image: Image) -> None:
-    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "A hall"}, headers=FRAGMENT)
+    answer = alice.browser().post(f"{gallery_url(home)}/{image.uuid}", data={"alt": "A hall"}, headers=FRAGMENT)
     assert answer.status_code == 200
     assert answer.text.lstrip().startswith(f'<li class="tile" id="p-{image.uuid}"')
     assert '<hx-partial hx-target="#chips"' in answer.text
@@ -94,14 +89,14 @@ def test_describing_returns_the_tile_and_the_counts(alice: Person, home: Propert
 
 
 def test_describing_without_htmx_redirects_to_the_photo(alice: Person, home: Property, image: Image) -> None:
-    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}?f=alt", data={"alt": "A hall"})
+    answer = alice.browser().post(f"{gallery_url(home)}/{image.uuid}?f=alt", data={"alt": "A hall"})
     assert answer.status_code == 303
-    assert answer.location == f"{sheet_of(home)}?f=alt#p-{image.uuid}"
+    assert answer.location == f"{gallery_url(home)}?f=alt#p-{image.uuid}"
 
 
 def test_a_line_break_counts_as_one_character_as_in_the_browser(alice: Person, home: Property, image: Image) -> None:
     text = "x" * 498 + "\r\n" + "y"
-    answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": text}, headers=FRAGMENT)
+    answer = alice.browser().post(f"{gallery_url(home)}/{image.uuid}", data={"alt": text}, headers=FRAGMENT)
     assert answer.status_code == 200
 
 
@@ -110,7 +105,7 @@ def test_a_description_that_is_too_long_comes_back_as_typed(
 ) -> None:
     for headers in ({}, FRAGMENT):
         with subtests.test(headers=headers):
-            answer = alice.browser().post(f"{sheet_of(home)}/{image.uuid}", data={"alt": "x" * 501}, headers=headers)
+            answer = alice.browser().post(f"{gallery_url(home)}/{image.uuid}", data={"alt": "x" * 501}, headers=headers)
             assert answer.status_code == 422
             assert "x" * 501 in answer.text
             assert 'aria-invalid="true"' in answer.text
@@ -120,7 +115,7 @@ def test_a_description_that_is_too_long_comes_back_as_typed(
 def test_what_people_write_is_escaped(alice: Person, image: Image) -> None:
     home = properties.update(image.property, {"name": "<script>alert(1)</script>"})
     gallery.describe(home, str(image.uuid), '"><img src=x onerror=alert(1)>')
-    page = alice.browser().get(f"{sheet_of(home)}?photo={image.uuid}").text
+    page = alice.browser().get(f"{gallery_url(home)}?photo={image.uuid}").text
     assert "<script>alert" not in page
     assert "<img src=x" not in page
 
@@ -128,7 +123,7 @@ def test_what_people_write_is_escaped(alice: Person, image: Image) -> None:
 def test_polling_gets_304_until_something_changes(
     alice: Person, home: Property, image: Image, work_off: Callable[[], int]
 ) -> None:
-    browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
+    browser, url = alice.browser(), f"{gallery_url(home)}/progress?waiting={image.uuid}"
     first = browser.get(url, headers=FRAGMENT)
     assert first.status_code == 200
     assert 'hx-trigger="tick from' in first.text
@@ -146,14 +141,14 @@ def test_a_tile_finished_between_two_polls_is_still_delivered(
 ) -> None:
     work_off()
     factories.photo_in(home)
-    browser, url = alice.browser(), f"{sheet_of(home)}/progress"
+    browser, url = alice.browser(), f"{gallery_url(home)}/progress"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]  # another response told the page this state already
     answer = browser.get(f"{url}?waiting={image.uuid}", headers=FRAGMENT | {"HX-PTag": tag})
     assert f'<hx-partial hx-target="#p-{image.uuid}"' in answer.text
 
 
 def test_polling_delivers_other_peoples_changes(alice: Person, home: Property, image: Image) -> None:
-    browser, url = alice.browser(), f"{sheet_of(home)}/progress?waiting={image.uuid}"
+    browser, url = alice.browser(), f"{gallery_url(home)}/progress?waiting={image.uuid}"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
     factories.photo_in(home)
     answer = browser.get(url, headers=FRAGMENT | {"HX-PTag": tag})
@@ -165,15 +160,15 @@ def test_a_failed_photo_is_retried(alice: Person, home: Property, image: Image) 
     with work():
         image.variants, image.failure_reason, image.pending_since = FAILED, "The file is damaged.", None
     browser = alice.browser()
-    assert "The file is damaged." in browser.get(sheet_of(home)).text
-    answer = browser.post(f"{sheet_of(home)}/{image.uuid}/try-again", headers=FRAGMENT)
+    assert "The file is damaged." in browser.get(gallery_url(home)).text
+    answer = browser.post(f"{gallery_url(home)}/{image.uuid}/try-again", headers=FRAGMENT)
     assert 'data-s="proc"' in answer.text
     db.session.rollback()
     assert gallery.find(home, str(image.uuid)).variants == PENDING
 
 
 def test_the_number_of_statements_does_not_grow_with_the_photos(alice: Person, home: Property, image: Image) -> None:
-    browser, address = alice.browser(), sheet_of(home)
+    browser, address = alice.browser(), gallery_url(home)
     counts = []
     for _ in range(2):
         asked: list[str] = []

@@ -27,7 +27,7 @@ from portal.images import gallery, uploads
 from portal.images.models import Property
 from portal.images.uploads import presigning
 from portal.pages import guides
-from portal.pixels.refused import MAX_PIXELS, MAX_SIDE_PX
+from portal.pixels.rejection import MAX_PIXELS, MAX_SIDE_PX
 from portal.webhooks import endpoints
 from tests import factories
 from tests.factories import Person

@@ -15,8 +15,7 @@ from portal.images.models import Property
 from tests import factories
 from tests.factories import Person
 from tests.outside import Outside, Reply, Seen, outside
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+from tests.pages.conftest import FRAGMENT, gallery_url
 
 
 @pytest.fixture
@@ -30,12 +29,8 @@ def world() -> Iterator[Outside]:
         yield host
 
 
-def sheet_of(home: Property) -> str:
-    return f"/properties/{home.uuid}/photos"
-
-
 def start(person: Person, home: Property, links: str, headers: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
-    return person.browser().post(f"{sheet_of(home)}/import", data={"links": links}, headers=headers or {})
+    return person.browser().post(f"{gallery_url(home)}/import", data={"links": links}, headers=headers or {})
 
 
 def test_links_are_accepted_and_shown_as_running(alice: Person, home: Property, world: Outside) -> None:
@@ -45,14 +40,14 @@ def test_links_are_accepted_and_shown_as_running(alice: Person, home: Property, 
     assert json.loads(answer.headers["HX-Trigger"]) == {"import:started": {"links": 2}}
     assert "Importing 2 photos" in answer.text
     assert 'hx-trigger="tick from' in answer.text
-    assert "Importing 2 photos" in alice.browser().get(sheet_of(home)).text  # and after a reload
+    assert "Importing 2 photos" in alice.browser().get(gallery_url(home)).text  # and after a reload
 
 
 def test_without_htmx_an_import_redirects_to_the_gallery(alice: Person, home: Property, world: Outside) -> None:
     assert '<dialog class="dialog dialog-s" id="import" aria-labelledby="import-t" open>' in (
-        alice.browser().get(f"{sheet_of(home)}/import").text
+        alice.browser().get(f"{gallery_url(home)}/import").text
     )
-    assert start(alice, home, f"{world.url}/photo/1.jpg").location == sheet_of(home)
+    assert start(alice, home, f"{world.url}/photo/1.jpg").location == gallery_url(home)
 
 
 WRONG = [
@@ -87,7 +82,7 @@ def test_links_over_quota_are_refused_in_place(alice: Person, home: Property, mo
 def test_polling_shows_the_result_and_the_failed_links(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg\n{world.url}/none.jpg", FRAGMENT)
     (job,) = imports.recent(home, fetch.LEASE)
-    browser, url = alice.browser(), f"{sheet_of(home)}/progress?importing={job.uuid}"
+    browser, url = alice.browser(), f"{gallery_url(home)}/progress?importing={job.uuid}"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
     assert browser.get(url, headers=FRAGMENT | {"HX-PTag": tag}).status_code == 304
     fetch.run()
@@ -103,7 +98,7 @@ def test_failed_links_are_retried(alice: Person, home: Property, world: Outside)
     start(alice, home, f"{world.url}/none.jpg", FRAGMENT)
     fetch.run()
     (job,) = imports.recent(home, fetch.LEASE)
-    answer = alice.browser().post(f"{sheet_of(home)}/imports/{job.uuid}/try-again", headers=FRAGMENT)
+    answer = alice.browser().post(f"{gallery_url(home)}/imports/{job.uuid}/try-again", headers=FRAGMENT)
     assert "Importing 1 photo" in answer.text
     db.session.rollback()
     assert imports.find(home, str(job.uuid)).completed_at is None
@@ -114,6 +109,6 @@ def test_a_hidden_import_is_not_drawn_but_still_announced(alice: Person, home: P
     (job,) = imports.recent(home, fetch.LEASE)
     browser = alice.browser()
     browser.set_cookie("imports", str(job.id))
-    page = browser.get(sheet_of(home)).text
+    page = browser.get(gallery_url(home)).text
     assert "Importing" not in page
     assert f'name="importing" value="{job.uuid}"' in page

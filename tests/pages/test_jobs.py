@@ -24,8 +24,7 @@ from portal.webhooks.models import Delivery
 from portal.work import work
 from tests.factories import Person, home_of, photo_in
 from tests.listings import rows
-
-HTMX = {"HX-Request": "true"}
+from tests.pages.conftest import HTMX
 
 
 def failed(home: Property, name: str = "hall.jpg", reason: str = "The file is damaged.") -> Image:

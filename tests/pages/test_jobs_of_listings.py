@@ -18,8 +18,8 @@ from tests.conftest import MATRIX
 from tests.factories import Person
 from tests.listings import rows
 from tests.listings.rows import BUSY, NOT_FOUND
+from tests.pages.conftest import HTMX
 
-HTMX = {"HX-Request": "true"}
 REFUSED = "Hostaway rejected these credentials."
 
 

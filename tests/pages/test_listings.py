@@ -12,30 +12,17 @@ import pytest
 from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.listings import copies, integrations, sync
-from portal.listings.models import IntegrationAccount, IntegrationDefinition, Listing
+from portal.listings.models import IntegrationDefinition, Listing
 from portal.pages import listings as listings_page
 from portal.pages.listings import PAGE
 from portal.work import work
 from tests.factories import Person, jpeg
 from tests.listings import stays
+from tests.pages.conftest import HTMX
 
-HTMX = {"HX-Request": "true"}
 HTML_BUDGET = 12 * 1024  # bytes, gzipped
 Statements = Callable[..., int]
 SWITCH = "/listings/integrations/hostaway/switch"
-
-
-@pytest.fixture
-def listing(alice: Person) -> Listing:
-    """Four pictures: the thumbnail and the first wait, one is copied, one failed."""
-    listing = stays.listed(alice.workspace, pictures=3)
-    stays.copied(listing, jpeg(), position=1)
-    stays.failed(listing, position=2)
-    return listing
-
-
-def account_of(listing: Listing) -> IntegrationAccount:
-    return db.session.get_one(IntegrationAccount, listing.account_id)
 
 
 def definition() -> IntegrationDefinition:
@@ -175,7 +162,7 @@ def test_a_provider_that_is_not_connected_has_no_switch(alice: Person) -> None:
 
 
 def test_a_sync_shows_its_progress(alice: Person, bob: Person, listing: Listing) -> None:
-    account = account_of(listing)
+    account = stays.account_of(listing)
     browser = bob.browser()
     answer = browser.post(f"/listings/accounts/{account.uuid}/sync", data={"provider": "hostaway"}, headers=HTMX)
     assert "Starts in a moment" in answer.text
@@ -203,7 +190,7 @@ def test_the_limit_of_uploads_per_sync_is_shown_when_exceeded(alice: Person, lis
 
 
 def test_errors_are_shown_on_the_card_and_at_the_account(alice: Person, listing: Listing) -> None:
-    account = account_of(listing)
+    account = stays.account_of(listing)
     with work():
         account.name, account.error, account.failures = "Sea <Stays>", "The server answered 500.", 1
         account.synced_at, account.next_at = None, now() + timedelta(minutes=29, seconds=30)
@@ -221,7 +208,7 @@ def test_errors_are_shown_on_the_card_and_at_the_account(alice: Person, listing:
 
 
 def test_all_or_only_the_shown_accounts_can_be_synced(alice: Person, listing: Listing) -> None:
-    account = account_of(listing)
+    account = stays.account_of(listing)
     browser = alice.browser()
     for data, location in (({}, "/listings"), ({"provider": "hostaway"}, "/listings?provider=hostaway")):
         with work():
@@ -250,11 +237,11 @@ def test_charlie_sees_and_changes_nothing(alice: Person, charlie: Person, listin
     for path in ("/listings", "/listings?q=heron", "/listings?state=failed", "/listings?provider=hostaway"):
         page = browser.get(path).text
         assert "Heron" not in page.replace("heron", "") and "No PMS connected yet" in page
-    before = account_of(listing).next_at
+    before = stays.account_of(listing).next_at
     assert browser.post(SWITCH, data={"on": "0"}).status_code == 404
     browser.post("/listings/sync")
     db.session.expire_all()
-    assert (definition().enable_images_cdn, account_of(listing).next_at) == (True, before)
+    assert (definition().enable_images_cdn, stays.account_of(listing).next_at) == (True, before)
     stays.listed(charlie.workspace, "Corvid Nest")
     browser.post(SWITCH, data={"on": "0"})
     db.session.rollback()

@@ -8,20 +8,8 @@ from portal.db import db
 from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.images.order import reorder
-from tests import factories
 from tests.factories import Person
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
-
-
-@pytest.fixture
-def photos(home: Property) -> list[Image]:
-    return [factories.photo_in(home, factories.jpeg(60, 40), name=f"{n}.jpg") for n in range(4)]
-
-
-def names(home: Property) -> str:
-    db.session.rollback()
-    return "".join(image.file_name[0] for image in gallery.images(home))
+from tests.pages.conftest import FRAGMENT, names
 
 
 def move(person: Person, home: Property, headers: dict[str, str] | None = None, **fields: object):  # type: ignore[no-untyped-def]
@@ -87,7 +75,7 @@ def test_moving_a_deleted_photo_returns_the_current_gallery(alice: Person, home:
     for fields in ({"id": gone}, {"id": photos[0].uuid, "after": gone}, {"id": gone, "position": "2"}, {}):
         answer = move(alice, home, **fields)
         assert answer.status_code == 409
-        assert answer.text.lstrip().startswith('<section class="sheet" id="sheet"')
+        assert answer.text.lstrip().startswith('<section class="gallery" id="gallery"')
         assert "That photo no longer exists" in answer.headers["HX-Trigger"]
     assert move(alice, home, {"Accept": "text/html"}, id=gone).status_code == 409
     assert names(home) == "0123"

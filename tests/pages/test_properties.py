@@ -10,8 +10,8 @@ from portal.images import gallery, keys, properties
 from portal.images.models import Property
 from tests.buckets import Buckets
 from tests.factories import Person, home_of, photo_in
+from tests.pages.conftest import HTMX
 
-HTMX = {"HX-Request": "true"}
 FORM = {
     "name": "Beck House",
     "address": "1 Lane",

@@ -18,8 +18,7 @@ from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
 from tests.faults import bucket_behind_a_proxy
-
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+from tests.pages.conftest import FRAGMENT
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from portal.accounts import access
 from portal.accounts.models import Session
 from portal.config import Settings
 from portal.db import db
-from portal.pages.session import own_path
+from portal.pages.session import local_path
 from tests.factories import Person
 
 PASSWORD = "correct horse battery"
@@ -74,7 +74,7 @@ def test_signing_in_returns_to_the_requested_page(client: FlaskClient) -> None:
 def test_next_never_leads_to_another_site(client: FlaskClient, subtests: pytest.Subtests) -> None:
     for path in ABROAD:
         with subtests.test(path=path):
-            assert own_path(path) == "/properties"
+            assert local_path(path) == "/properties"
             assert sign_in(client, next=path).location == "/properties"
 
 

@@ -14,8 +14,8 @@ from portal.errors import Unauthorized
 from portal.images import imports
 from portal.images.models import Property
 from tests.factories import Person, photo_in
+from tests.pages.conftest import HTMX
 
-HTMX = {"HX-Request": "true"}
 SECRET = re.compile(r'<code id="secret">([^<]+)</code>')
 KEY = {"name": "Booking engine", "scopes": ["images:read"]}
 

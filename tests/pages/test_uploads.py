@@ -16,7 +16,7 @@ from portal.images.uploads import MAX_SIZE_BYTES
 from tests import factories
 from tests.buckets import Buckets
 from tests.factories import Person
-from tests.pages.routes import HTMX
+from tests.pages.conftest import HTMX
 
 
 def presign(person: Person, home: Property, **file: Any) -> TestResponse:

@@ -15,8 +15,8 @@ from portal.webhooks.models import Delivery, Endpoint
 from portal.work import work
 from tests.factories import Person
 from tests.outside import Reply, outside
+from tests.pages.conftest import HTMX
 
-HTMX = {"HX-Request": "true"}
 SECRET = re.compile(r'<code id="secret">([^<]+)</code>')
 HOOK = {"url": "https://example.com/hooks", "events": ["property.updated"]}
 

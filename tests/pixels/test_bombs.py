@@ -1,4 +1,4 @@
-"""Small files that would cost much: refused by what their first bytes say."""
+"""Small files that would cost much: rejected by what their first bytes say."""
 
 import struct
 import tracemalloc
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from portal.pixels.inspect import Refused, inspect
+from portal.pixels.inspect import RejectedFile, inspect
 from portal.pixels.picture import Picture
 from portal.pixels.sandbox import run
 from tests.pixels.files import (
@@ -26,15 +26,15 @@ MB = 1024 * 1024
 
 
 def reason_within(data: bytes, *, cpu_s: float, memory_bytes: int = 1024 * MB) -> str:
-    """Return why it is refused, or its type, within these limits; exceeding them gives another reason."""
+    """Return why it is rejected, or its type, within these limits; exceeding them gives another reason."""
     return reason_or_type(lambda: run(inspect, data, cpu_s=cpu_s, memory_bytes=memory_bytes, timeout_s=100))
 
 
 def reason_or_type(look: Callable[[], Picture]) -> str:
     try:
         return look().type
-    except Refused as refused:
-        return refused.code
+    except RejectedFile as rejected:
+        return rejected.code
 
 
 def webp_of(width: int, height: int) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from portal.errors import Invalid
-from portal.pixels.inspect import Refused, inspect
+from portal.pixels.inspect import RejectedFile, inspect
 from portal.pixels.picture import Picture
 from tests.pixels.files import (
     corpus,
@@ -18,10 +18,10 @@ from tests.pixels.files import (
 
 
 def reason(data: bytes) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         inspect(data)
-    assert refused.value.message.endswith(".")
-    return refused.value.code
+    assert rejected.value.message.endswith(".")
+    return rejected.value.code
 
 
 def test_a_jpeg_is_recognised() -> None:
@@ -151,9 +151,9 @@ def test_scientific_measurements_are_not_photos() -> None:
 
 
 def test_a_refusal_can_be_shown_to_the_caller() -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as rejected:
         inspect(b"%PDF")
-    assert "not an image" in str(refused.value)
+    assert "not an image" in str(rejected.value)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])

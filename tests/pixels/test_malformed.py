@@ -1,4 +1,4 @@
-"""Files that broke other software: each is rendered or refused with a type, soon."""
+"""Files that broke other software: each is rendered or rejected with a type, soon."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from portal.pixels.inspect import Refused, inspect
+from portal.pixels.inspect import RejectedFile, inspect
 from portal.pixels.render import Rendered, render
 from portal.pixels.sandbox import run
 from tests.pixels.files import CORPUS, LIMITS, corpus, photo
@@ -35,8 +35,8 @@ def outcome(data: bytes) -> str:
     try:
         result = run(render, data, inspect(data), **LIMITS | {"timeout_s": 100})
         said = "rendered" if isinstance(result, Rendered) else "something else"
-    except Refused as refused:
-        said = refused.code
+    except RejectedFile as rejected:
+        said = rejected.code
     assert said in {"rendered", *REASONS}
     return said
 
@@ -48,9 +48,9 @@ def test_files_that_broke_pillow_are_rendered_or_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("path", corpus("pngsuite/png_PngSuite_x*.png"))
 def test_corrupt_pngs_are_refused(path: Path) -> None:
-    refused = {"not_an_image", "damaged", "truncated"}
+    rejected = {"not_an_image", "damaged", "truncated"}
     # In xcsn only a checksum is wrong, and the pixels are right: decoders show it.
-    assert outcome(path.read_bytes()) in ({"rendered"} if "xcsn" in path.name else refused)
+    assert outcome(path.read_bytes()) in ({"rendered"} if "xcsn" in path.name else rejected)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_fifty_megapixels_fit_into_memory(format_: str, peak_mb: int, tmp_path: 
 
 AUDITED = """
 import io, sys
-from portal.pixels.inspect import inspect, Refused
+from portal.pixels.inspect import inspect, RejectedFile
 from portal.pixels.render import render
 events = []
 sys.addaudithook(lambda name, _: events.append(name))
@@ -129,7 +129,7 @@ for path in sys.argv[1:]:
     data = open(path, "rb").read()
     try:
         render(data, inspect(data))
-    except Refused:
+    except RejectedFile:
         pass
 calls = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
 print(calls & set(events))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from portal.pixels.inspect import Refused, inspect
+from portal.pixels.inspect import RejectedFile, inspect
 from portal.pixels.picture import Picture
 from portal.pixels.render import Rendition, render, resize
 from tests.pixels.files import CORPUS, corpus, decoded, difference, drawn, halves, photo
@@ -165,14 +165,14 @@ def test_no_script_survives_in_renditions() -> None:
 def test_broken_pixels_are_refused() -> None:
     data = bytearray(drawn("PNG", Image.effect_noise((200, 200), 50)))
     data[2000:3000] = bytes(1000)
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         render(bytes(data), inspect(bytes(data)))
 
 
 def test_a_file_other_than_the_inspected_one_is_refused() -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         render(drawn("JPEG"), Picture("image/jpeg", 10, 10))
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         render(drawn("PNG"), Picture("image/jpeg", 64, 32))
 
 

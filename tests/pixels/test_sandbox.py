@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from portal.pixels import sandbox
-from portal.pixels.inspect import Refused, inspect
+from portal.pixels.inspect import RejectedFile, inspect
 from portal.pixels.render import render, resize
 from portal.pixels.sandbox import limit_this_process, run
 from tests.pixels.files import LIMITS, drawn, halves, png
@@ -35,7 +35,7 @@ def crash(number: int) -> None:
 
 
 def refuse() -> None:
-    raise Refused("too_many_scans", "The picture is drawn in too many passes.")
+    raise RejectedFile("too_many_scans", "The picture is drawn in too many passes.")
 
 
 def fail() -> None:
@@ -90,44 +90,44 @@ def test_large_arguments_and_results_pass_through() -> None:
 
 
 def test_an_exception_is_raised_in_the_caller() -> None:
-    with pytest.raises(Refused, match="too many passes") as refused:
+    with pytest.raises(RejectedFile, match="too many passes") as rejected:
         run(refuse, **QUICK)
-    assert refused.value.code == "too_many_scans"
+    assert rejected.value.code == "too_many_scans"
     with pytest.raises(LookupError, match="a bug"):
         run(fail, **QUICK)
 
 
 def test_cpu_time_is_limited() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(burn, cpu_s=1, memory_bytes=256 * MB, timeout_s=20)
-    assert refused.value.code == "too_slow_to_open"
+    assert rejected.value.code == "too_slow_to_open"
 
 
 def test_wall_clock_time_is_limited() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(time.sleep, 10_000, cpu_s=5, memory_bytes=256 * MB, timeout_s=0.3)
-    assert refused.value.code == "too_slow_to_open"
+    assert rejected.value.code == "too_slow_to_open"
 
 
 def test_memory_is_limited_on_top_of_the_childs_baseline() -> None:
     assert run(hold, 50 * MB, **QUICK) == 50 * MB
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(hold, 300 * MB, **QUICK)
-    assert refused.value.code == "too_large_to_open"
+    assert rejected.value.code == "too_large_to_open"
 
 
 def test_a_picture_that_needs_too_much_memory_is_refused() -> None:
     data = png(7000, 7000)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(render, data, inspect(data), cpu_s=10, memory_bytes=100 * MB, timeout_s=10)
-    assert refused.value.code == "too_large_to_open"
+    assert rejected.value.code == "too_large_to_open"
 
 
 def test_a_process_can_limit_itself() -> None:
     assert run(limit_and_hold, 10 * MB, **LIMITS) == 10 * MB
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(limit_and_hold, 100 * MB, **LIMITS)
-    assert refused.value.code == "too_large_to_open"
+    assert rejected.value.code == "too_large_to_open"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_a_process_can_limit_itself() -> None:
     [(signal.SIGSEGV, "damaged"), (signal.SIGABRT, "damaged"), (signal.SIGKILL, "too_large_to_open")],
 )
 def test_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(crash, number, **QUICK)
-    assert refused.value.code == code
+    assert rejected.value.code == code
     assert run(len, b"four", **QUICK) == 4
 
 
@@ -155,7 +155,7 @@ def test_many_threads_may_call_concurrently() -> None:
         calls = [pool.submit(run, render, data, picture, **LIMITS) for _ in range(12)]
         crashes = [pool.submit(run, crash, signal.SIGSEGV, **QUICK) for _ in range(4)]
         assert all(call.result() == expected for call in calls)
-        assert all(isinstance(call.exception(), Refused) for call in crashes)
+        assert all(isinstance(call.exception(), RejectedFile) for call in crashes)
     assert_the_fork_server_alone_is_left()
 
 
@@ -164,7 +164,7 @@ def test_no_zombie_and_no_descriptor_is_left() -> None:
     open_before = psutil.Process().num_fds()
     for _ in range(20):
         run(len, b"", **QUICK)
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         run(crash, signal.SIGSEGV, **QUICK)
     assert psutil.Process().num_fds() == open_before
     assert_the_fork_server_alone_is_left()

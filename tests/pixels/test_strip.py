@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, ImageSequence
 
 from portal.pixels.inspect import inspect
-from portal.pixels.refused import Refused
+from portal.pixels.rejection import RejectedFile
 from portal.pixels.sniff import sniff
 from portal.pixels.strip import strip_metadata
 from tests.pixels.files import corpus, drawn, halves
@@ -160,7 +160,7 @@ def test_files_that_broke_pillow_are_cleaned_or_refused(path: Path) -> None:
     data = path.read_bytes()
     try:
         type = inspect(data).type
-    except Refused:
+    except RejectedFile:
         return
     result = strip_metadata(data, type)
     if type in {"image/bmp", "image/tiff"}:
@@ -201,7 +201,7 @@ def test_a_file_with_any_change_is_cleaned_or_refused(examples: int) -> None:
             changed[at : at + removed] = put
         try:
             result = strip_metadata(bytes(changed), type)
-        except Refused:
+        except RejectedFile:
             return
         assert result is None or len(result) <= len(changed) + 2
 

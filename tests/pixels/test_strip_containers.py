@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from portal.pixels import containers
-from portal.pixels.refused import Refused
+from portal.pixels.rejection import RejectedFile
 from portal.pixels.sandbox import run
 from portal.pixels.strip import strip_metadata
 from tests.pixels.files import LIMITS, chunk, decoded, drawn, halves, jpeg_with, png
@@ -114,7 +114,7 @@ def test_a_webp_loses_unknown_chunks() -> None:
 
 
 def test_a_webp_whose_first_chunk_is_empty_is_refused() -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         strip_metadata(b"RIFF\x0c\0\0\0WEBPVP8X\0\0\0\0", "image/webp")
 
 
@@ -131,15 +131,15 @@ def test_a_gif_keeps_its_frames_and_timing() -> None:
 def test_a_truncated_gif_is_refused(left: int) -> None:
     data = drawn("GIF")
     assert len(data) > 100
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedFile):
         strip_metadata(data[:left], "image/gif")
 
 
 def test_a_gif_of_countless_tiny_blocks_is_refused_soon() -> None:
     pieces = b",\0\0\0\0@\0 \0\0\x08" + b"\x01a" * 2 * containers.MAX_GIF_BLOCKS + b"\0;"
     data = drawn("GIF")[:13].replace(b"\x87", b"\x07", 1) + pieces
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFile) as rejected:
         run(strip_metadata, data, "image/gif", cpu_s=2, memory_bytes=LIMITS["memory_bytes"], timeout_s=100)
-    with pytest.raises(Refused) as refused_here:
+    with pytest.raises(RejectedFile) as rejected_here:
         strip_metadata(data, "image/gif")
-    assert refused.value.code == refused_here.value.code != "too_slow_to_open"
+    assert rejected.value.code == rejected_here.value.code != "too_slow_to_open"

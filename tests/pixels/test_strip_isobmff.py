@@ -100,9 +100,9 @@ def test_bytes_outside_of_pictures_become_zeros() -> None:
 
 
 def test_an_image_sequence_is_refused() -> None:
-    film = drawn("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 32), "lime")])
-    assert inspect(film).type == "image/avif"
-    assert strip(film) is None
+    video = drawn("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 32), "lime")])
+    assert inspect(video).type == "image/avif"
+    assert strip(video) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from portal import config
-from portal.remote import Refused, check_url
+from portal.remote import RequestRefused, check_url
 from portal.remote.addresses import is_public, may_reach
 from tests.remote.vectors import BLOCKED, PRIVATE_IPV4, PRIVATE_IPV6, PUBLIC, REFUSED
 
@@ -44,14 +44,14 @@ def test_an_address_is_normalised_to_one_spelling(text: str, url: str) -> None:
 
 @pytest.mark.parametrize(("text", "code"), REFUSED, ids=lambda value: ascii(value)[:60])
 def test_an_ambiguous_address_is_refused(text: str, code: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         check_url(text)
     assert refused.value.code == code
 
 
 def test_no_refusal_repeats_the_input() -> None:
     for text, _ in REFUSED:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestRefused) as refused:
             check_url(text)
         assert refused.value.details is None
         assert len(text) < 12 or text not in refused.value.message
@@ -94,5 +94,5 @@ def test_an_operators_allowed_networks_may_be_reached_at_any_port(nothing_allowe
     assert check_url("http://10.1.2.3:8080/").port == 8080
     assert check_url("http://pms.internal:8080/").port == 8080  # judged when it is resolved
     for url in ("http://10.2.0.1:8080/", "http://1.1.1.1:22/"):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             check_url(url)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from portal.remote import Refused, Unreachable, connection, fetch
+from portal.remote import RequestRefused, Unreachable, connection, fetch
 from tests.remote.conftest import Serve
 
 
@@ -59,7 +59,7 @@ def test_a_conditional_request_may_be_answered_with_not_modified(serve: Serve) -
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451, 201, 204, 206, 300, 304, 305, 999])
 def test_a_final_status_is_refused(serve: Serve, status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         fetch(serve(answer(status, b"secret banner")).url, max_bytes=100)
     assert (refused.value.code, refused.value.details) == ("http_error", {"status": status})
     assert "banner" not in refused.value.message
@@ -152,14 +152,14 @@ def test_headers_go_to_no_other_origin(serve: Serve) -> None:
 
 def test_an_endless_redirect_is_abandoned_after_four_requests(serve: Serve) -> None:
     server = serve(answer(301, Location="/"))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         fetch(server.url, max_bytes=10)
     assert (refused.value.code, len(server.heads)) == ("redirect", 4)
 
 
 @pytest.mark.parametrize("reply", [answer(302), answer(302, Location=""), answer(302, Location="\xff\xfe")])
 def test_an_invalid_redirect_is_refused(serve: Serve, reply: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         fetch(serve(reply).url, max_bytes=10)
     assert refused.value.code == "redirect"
 
@@ -174,7 +174,7 @@ def test_neither_proxy_nor_netrc_nor_cookie_is_used(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
     server = serve(answer(302, Location="/", Set_Cookie="sweet=1; Path=/"))
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         fetch(server.url, max_bytes=10)
     assert proxy.heads == []
     assert not [head for head in server.heads if b"cookie" in head.lower() or b"authorization" in head.lower()]
@@ -195,8 +195,8 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    connection.trusted.cache_clear()
-    monkeypatch.setattr(connection, "trusted", connection.trusted.__wrapped__)
+    connection.tls_context.cache_clear()
+    monkeypatch.setattr(connection, "tls_context", connection.tls_context.__wrapped__)
     return authority
 
 
@@ -210,7 +210,7 @@ def test_encryption_needs_a_certificate_of_that_host(
     if code is None:
         assert fetch(server.url, max_bytes=10).data == b"sealed"
         return
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         fetch(server.url, max_bytes=10)
     assert refused.value.code == code
     assert server.heads == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.remote import Refused, Unreachable, post
+from portal.remote import RequestRefused, Unreachable, post
 from tests.remote.conftest import Script, Serve
 from tests.remote.test_fetch import answer
 from tests.remote.test_hostile_servers import drip, flood
@@ -38,7 +38,7 @@ def test_every_status_is_a_result_and_no_redirect_is_followed(serve: Serve, stat
     ids=["large", "endless", "dripping", "short", "packed"],
 )
 def test_the_status_counts_whatever_the_body_does(serve: Serve, script: Script | bytes, most: int) -> None:
-    said = post(serve(script).url, b"{}", {}, deadline_s=1, max_answer_bytes=1000)
+    said = post(serve(script).url, b"{}", {}, deadline_s=1, max_response_bytes=1000)
     assert said.status == 200 and len(said.body) <= most
 
 
@@ -49,6 +49,6 @@ def test_a_silent_receiver_can_be_retried(serve: Serve) -> None:
 
 
 def test_a_private_receiver_is_refused(nothing_allowed: None) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         post("http://127.0.0.1/hook", b"{}", {})
     assert refused.value.code == "blocked_address"

@@ -127,7 +127,7 @@ def test_old_deliveries_are_deleted_and_waiting_ones_kept(alice: Person) -> None
     with work():
         db.session.execute(update(Delivery).values(created_at=now() - timedelta(days=31)))
         db.session.execute(update(Delivery).where(Delivery.id == done.id).values(state="delivered", next_at=None))
-    assert delivery.forget() == 1
+    assert delivery.delete_expired() == 1
     assert [one.id for one in sent()] == [waiting.id]
 
 

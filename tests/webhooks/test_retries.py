@@ -54,7 +54,7 @@ def test_failures_follow_the_schedule_and_then_end(alice: Person, monkeypatch: p
     with outside(lambda _: Reply(503)) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
         clock, pauses = Clock(monkeypatch), []
-        for _ in range(len(delivery.RETRY_AFTER_S)):
+        for _ in range(len(delivery.RETRY_DELAYS_S)):
             delivery.run()
             (one,) = sent()
             pauses.append(clock.pause_s(one.next_at))
@@ -111,8 +111,8 @@ def test_days_of_failure_disable_an_endpoint(alice: Person) -> None:
 def test_a_delivery_whose_worker_died_is_sent_again_with_the_same_id(alice: Person) -> None:
     with outside(ok) as receiver:
         endpoints.send_test(listening(alice, receiver.url))
-        (parcel,) = delivery._claim(10)
-        delivery._post(parcel)
+        (task,) = delivery._claim(10)
+        delivery._post(task)
         assert delivery.run() == 0, "its lease still holds"
         make_due()
         assert delivery.run() == 1

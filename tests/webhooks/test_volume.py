@@ -120,7 +120,7 @@ def send_all(work_off: Callable[[], int], there: Receivers, monkeypatch: pytest.
 def wait_is_right(one: Delivery) -> bool:
     assert one.next_at and one.last_at
     pause_s = (one.next_at - one.last_at).total_seconds()
-    least_s = delivery.RETRY_AFTER_S[one.attempts - 1]
+    least_s = delivery.RETRY_DELAYS_S[one.attempts - 1]
     if one.status == 503:
         least_s = max(least_s, RETRY_AFTER_S)
     return pause_s >= least_s

@@ -21,7 +21,7 @@ def hurry() -> None:
     worker.MAINTENANCE_LOCK_S = 5
     worker.STUCK_AFTER = timedelta(seconds=1)
     TunedWorker.max_connection_wait_time = 0.1
-    backoff.FIRST_S = pool.LONGEST_PAUSE_S = 0.1
+    backoff.FIRST_PAUSE_S = pool.MAX_PAUSE_S = 0.1
     schedule.SCHEDULE[0].every = timedelta(seconds=1)
 
 

@@ -18,7 +18,7 @@ from portal.infra import jobs, storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.remote.large import LargeBodies
+from portal.remote.large import LargeDownloads
 from portal.work import for_update, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
@@ -55,7 +55,7 @@ class _FetchResult:
 
 
 INTERNAL_ERROR = _FetchResult(code="internal", message="Something went wrong on our side.")
-_large = LargeBodies(MAX_LARGE_DOWNLOADS, LARGE_WAIT_S)
+_large = LargeDownloads(MAX_LARGE_DOWNLOADS, LARGE_WAIT_S)
 
 
 def run() -> int:
@@ -117,7 +117,7 @@ def _fetch(task: _Task) -> _FetchResult:
         return _FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except StorageFailed:
         return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=True)
-    except (remote.Refused, Invalid) as error:
+    except (remote.RequestRefused, Invalid) as error:
         return _FetchResult(code=error.code, message=error.message)
     if picture.type not in uploads.TYPES:
         return _FetchResult(

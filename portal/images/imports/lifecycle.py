@@ -204,7 +204,7 @@ def _host(url: str, index: int) -> str:
         raise Invalid(message, code="invalid_url", details={"index": index})
     try:
         return remote.check_url(url).authority[:255]
-    except remote.Refused as refused:
+    except remote.RequestRefused as refused:
         raise Invalid(refused.message, code="invalid_url", details={"index": index}) from refused
 
 

@@ -99,12 +99,12 @@ def photo_slots() -> FairSemaphore:
 
 
 def in_sandbox(function: Callable[..., T], *args: object) -> T:
-    """Run a function in a sandboxed child process. The caller must hold a rendering slot. Raises Refused."""
+    """Run a function in a sandboxed child process. The caller must hold a rendering slot. Raises RejectedFile."""
     return run(function, *args, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, timeout_s=TIMEOUT_S)
 
 
 def derived(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived:
-    """Derive pictures in a sandboxed child. The caller must hold a rendering slot. Raises Refused."""
+    """Derive pictures in a sandboxed child. The caller must hold a rendering slot. Raises RejectedFile."""
     made: Derived = in_sandbox(derive, source, picture, recipe)
     return made
 

@@ -18,7 +18,7 @@ from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.pixels.strip import strip_metadata
 from portal.pixels.types import extension_of
-from portal.remote.large import LargeBodies
+from portal.remote.large import LargeDownloads
 
 MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB are skipped"
 USUAL_BYTES = 12 * 1024 * 1024  # larger downloads are limited in number, as they are held in memory
@@ -90,7 +90,7 @@ class FetchResult:
     is_our_fault: bool = False  # not the PMS's fault: the attempt doesn't count
 
 
-_large = LargeBodies(MAX_LARGE, LARGE_WAIT_S)
+_large = LargeDownloads(MAX_LARGE, LARGE_WAIT_S)
 
 
 def perform(task: Task) -> FetchResult:
@@ -105,7 +105,7 @@ def perform(task: Task) -> FetchResult:
         return _reuse(task, task.existing_copy) if task.existing_copy else _fetch(task)
     except remote.Unreachable as error:
         return _retry_later(task, _reason(error), error.retry_after_s)
-    except remote.Refused as error:
+    except remote.RequestRefused as error:
         return FetchResult(reason=_reason(error))
     except TooMany as busy:
         return FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
@@ -128,7 +128,7 @@ def _fetch(task: Task) -> FetchResult:
         return _store(task, fetched)
 
 
-def _store(task: Task, fetched: remote.Fetched) -> FetchResult:
+def _store(task: Task, fetched: remote.GetResponse) -> FetchResult:
     if fetched.status == 304:
         is_intact = all(storage.cdn.head(target.current_key or "") for target in task.targets)
         return FetchResult(is_unchanged=True) if is_intact else _fetch(replace(task, condition={}))

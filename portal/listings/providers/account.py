@@ -14,7 +14,7 @@ from portal.errors import TooMany
 from portal.listings.providers.base import Headers, Params, Provider, Token
 from portal.ratelimit import outbound
 from portal.ratelimit.outbound import Pace
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 
 MAX_RESPONSE_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one response; 20 MB of `{},{},…` would take 450 MB of memory and seconds to parse
@@ -59,7 +59,7 @@ class HttpAccount:
     def get(self, path: str, params: Params = None, headers: Headers = None) -> Any:
         """GET JSON from a path below the base URL, or from an absolute URL of the same origin.
 
-        Raises Refused (`credentials` if they are invalid; http_error, …) and Unreachable (bad_answer, paced, …).
+        Raises RequestRefused (`credentials` if they are invalid; http_error, …) and Unreachable (bad_answer, paced, …).
         """
         url = self._url(path) + (f"?{urlencode(params)}" if params else "")
         with self._translating_refusals():
@@ -79,7 +79,7 @@ class HttpAccount:
         """GET a JSON object, or return None if it is gone: a listed item may have been deleted. Raises as `get`."""
         try:
             return self.get_object(path, params, headers)
-        except Refused as refused:
+        except RequestRefused as refused:
             if (refused.details or {}).get("status") in _GONE:
                 return None
             raise
@@ -100,7 +100,7 @@ class HttpAccount:
                 retry_after_s=response.retry_after_s,
             )
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
-            raise Refused(
+            raise RequestRefused(
                 f"The server answered {response.status}.", code="http_error", details={"status": response.status}
             )
         return self._object(self._parsed(response.body))
@@ -112,9 +112,9 @@ class HttpAccount:
         time.sleep(max(0.0, min(self.token.valid_from - time.time(), self._remaining_s())))
         return {"Authorization": f"Bearer {self.token.secret}"}
 
-    def invalid_credentials(self) -> Refused:
+    def invalid_credentials(self) -> RequestRefused:
         """Return the error for invalid credentials."""
-        return Refused(f"{self.provider.name} rejected these credentials.", code="credentials")
+        return RequestRefused(f"{self.provider.name} rejected these credentials.", code="credentials")
 
     def bad_response(self, reason: str = "has an unexpected format") -> Unreachable:
         """Return the error for an unusable response; another attempt may succeed."""
@@ -125,13 +125,13 @@ class HttpAccount:
         if path.startswith("/"):
             return self.base_url + path
         home = remote.check_url(self.base_url).origin
-        with suppress(Refused):
+        with suppress(RequestRefused):
             if remote.check_url(path).origin == home:
                 return path
         raise self.bad_response("links to another host")
 
     def _sendable(self, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers. Raises Refused for a value that can't be sent: the HTTP client's error would quote it."""
+        """Return the headers. Raises RequestRefused for an invalid value, which the HTTP client's error would quote."""
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise self.invalid_credentials()
         return headers
@@ -164,7 +164,7 @@ class HttpAccount:
     def _translating_refusals(self) -> Iterator[None]:
         try:
             yield
-        except Refused as refused:
+        except RequestRefused as refused:
             if (refused.details or {}).get("status") in _UNAUTHORIZED:
                 raise self.invalid_credentials() from None
             raise

@@ -107,7 +107,7 @@ class Provider(Protocol):
 
         Request a unique order if the PMS has one; otherwise pages overlap, and the list is read several times.
 
-        Raises remote.Unreachable (try again) and remote.Refused (final; `credentials` if they or the token are invalid,
-        `cursor` if the PMS no longer accepts it and the sync must start over).
+        Raises remote.Unreachable (try again) and remote.RequestRefused (final; `credentials` if they or the token are
+        invalid, `cursor` if the PMS no longer accepts it and the sync must start over).
         """
         ...

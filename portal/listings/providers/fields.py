@@ -28,7 +28,7 @@ def address(text: str) -> str | None:
     """Return what is wrong with an address to call, or None."""
     try:
         remote.check_target(text)
-    except remote.Refused as refused:
+    except remote.RequestRefused as refused:
         return refused.message
     return None
 

@@ -17,7 +17,7 @@ def fields(id_label: str, secret_label: str, hint: str = "") -> tuple[Field, Fie
 
 
 def sign_in(account: Account, path: str, *, scope: str, valid_after_s: float = 0.0) -> Token:
-    """Request a token, without retries. Raises Refused (`credentials`) and Unreachable."""
+    """Request a token, without retries. Raises RequestRefused (`credentials`) and Unreachable."""
     requested_at = time.time()
     response = account.post_form(
         path,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from portal.db import is_storable
 from portal.listings.providers.base import Account, FoundListing, Page
-from portal.remote import Refused
+from portal.remote import RequestRefused
 
 MAX_LISTINGS_PER_PAGE = 100  # larger responses are yielded in parts
 MAX_PICTURES_PER_PAGE = 5_000  # written in one transaction: 50,000 take 12 s, during which SQLite has no other writer
@@ -44,7 +44,7 @@ class _Cursor:
 def walk(account: Account, cursor: str | None, fetch_page: FetchPage, first: str) -> Iterator[Page]:
     """Yield the pages from a cursor, or else from the PMS's cursor `first`. A page without listings is the last.
 
-    Raises Unreachable (`bad_answer`) if pages repeat, and Refused (`cursor`) for an unknown cursor.
+    Raises Unreachable (`bad_answer`) if pages repeat, and RequestRefused (`cursor`) for an unknown cursor.
     """
     here: _Cursor | None = _read(account, cursor, first) if cursor else _Cursor(first)
     while here:
@@ -81,7 +81,7 @@ def _read(account: Account, cursor: str, first: str) -> _Cursor:
 def _fetch(account: Account, here: _Cursor, fetch_page: FetchPage, *, is_resumed: bool) -> Page:
     try:
         return fetch_page(here.start)
-    except Refused as refused:
+    except RequestRefused as refused:
         if is_resumed and refused.code == "http_error":  # a 400, 404 or 410 for a cursor that the PMS issued
             raise _unknown_cursor(account) from None
         raise
@@ -129,5 +129,5 @@ def _fingerprint(listings: Sequence[FoundListing]) -> str:
     return hashlib.sha256("\0".join(listing.external_id for listing in listings).encode()).hexdigest()[:16]
 
 
-def _unknown_cursor(account: Account) -> Refused:
-    return Refused(f"{account.provider.name} no longer accepts the cursor of this sync.", code="cursor")
+def _unknown_cursor(account: Account) -> RequestRefused:
+    return RequestRefused(f"{account.provider.name} no longer accepts the cursor of this sync.", code="cursor")

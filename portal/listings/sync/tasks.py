@@ -161,7 +161,7 @@ def _perform(task: _Task) -> _FetchResult:
         if pause_s is not None or error.retry_after_s is not None:
             pause_s = max(pause_s or 0, error.retry_after_s or 0)
         return _FetchResult(error=error.message, retry_in_s=pause_s, is_paced=error.code == "paced")
-    except remote.Refused as error:
+    except remote.RequestRefused as error:
         is_token_bad = error.code == "credentials"
         is_stale = is_token_bad and token is not None and token.valid_from < at - FRESH_S
         return _FetchResult(

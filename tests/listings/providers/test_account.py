@@ -15,7 +15,7 @@ from portal.errors import Problem
 from portal.listings.providers import ALL, account
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Token
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 from tests.listings.fakes.feed import FakeFeed
 from tests.listings.fakes.known import TOKEN, Known, account_of
 from tests.outside import Reply, outside
@@ -84,7 +84,7 @@ def test_a_secret_that_cannot_be_sent_is_refused_and_not_repeated(known: Known) 
             mine = HttpAccount(
                 mine.provider, pms.credentials | {secret: odd}, Token(odd, 0, 2e9) if mine.token else None
             )
-            with pytest.raises(Refused) as raised:
+            with pytest.raises(RequestRefused) as raised:
                 list(mine.provider.pages(mine, None))
             assert raised.value.code == "credentials", repr(odd)
             assert not [text for text in said_of(raised.value) if odd in text or repr(odd)[1:-1] in text]
@@ -135,7 +135,7 @@ def test_a_response_has_at_most_twenty_megabytes() -> None:
             if is_valid:
                 assert mine.get(host.url) == []
                 continue
-            with pytest.raises(Refused) as raised:
+            with pytest.raises(RequestRefused) as raised:
                 mine.get(host.url)
             assert raised.value.code == "too_large"
 
@@ -166,7 +166,7 @@ def test_the_default_address_is_the_providers() -> None:
 def test_no_adapter_connects_to_a_private_address(known: Known, nothing_allowed: None) -> None:
     with known.make() as pms:
         mine = account_of(pms)
-        with pytest.raises(Refused) as raised:
+        with pytest.raises(RequestRefused) as raised:
             list(mine.provider.pages(mine, None))
         assert raised.value.code in ("blocked_address", "port")
         assert pms.count() == 0

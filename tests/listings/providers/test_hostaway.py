@@ -15,7 +15,7 @@ from portal.listings import providers
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
 from portal.listings.providers.normalize import DISAGREES
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 from tests.listings.fakes.known import account_of
 
 HOSTAWAY = providers.find("hostaway")
@@ -38,7 +38,7 @@ def test_a_token_is_awaited_until_it_is_valid(pms: FakeHostaway) -> None:
     account.token = HOSTAWAY.sign_in(account)
     assert account.token
     hasty = HttpAccount(HOSTAWAY, pms.credentials, account.token._replace(valid_from=0))
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         all_of(hasty)
     assert len(all_of(account)[0].listings) == 3
     assert (pms.count("/v1/accessTokens"), pms.count("/v1/listings", 403)) == (1, 1)
@@ -56,7 +56,7 @@ def test_one_token_serves_many_pages(pms: FakeHostaway) -> None:
 def test_an_expired_token_is_reported_as_invalid_credentials(pms: FakeHostaway) -> None:
     account = account_of(pms)
     pms.tokens.clear()
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(RequestRefused) as raised:
         all_of(account)
     assert raised.value.code == "credentials"
 
@@ -89,7 +89,9 @@ def test_a_token_without_a_lifetime_is_valid_for_an_hour(pms: FakeHostaway, live
     assert 3590 < token.valid_until - time.time() <= 3600
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, Refused), (302, Refused)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, Unreachable), (500, Unreachable), (404, RequestRefused), (302, RequestRefused)]
+)
 def test_sign_in_failures_are_temporary_or_final(pms: FakeHostaway, status: int, kind: type[Exception]) -> None:
     pms.fail_next(1, PmsReply(status, b"", {"Retry-After": "3", "Location": "/elsewhere"}))
     with pytest.raises(kind) as raised:

@@ -14,7 +14,7 @@ from portal.db import is_storable
 from portal.demo.pms.server import as_json
 from portal.listings.providers import ALL, normalize
 from portal.listings.providers.base import Page
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 from tests.listings.fakes.known import KNOWN, account_of
 
 MANY = int(os.environ.get("EXAMPLES", "100"))
@@ -106,7 +106,7 @@ def test_arbitrary_json_raises_nothing_but_problems(key: str, examples: int) -> 
                 for page in islice(account.provider.pages(account, None), 4):
                     assert_in_our_shape(page)
                     found += len(page.listings)
-            except (Refused, Unreachable) as problem:
+            except (RequestRefused, Unreachable) as problem:
                 assert problem.code in ("bad_answer", "invalid_url", "http_error")
 
         hears()

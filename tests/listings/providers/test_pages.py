@@ -12,7 +12,7 @@ from portal.demo.pms.server import FakePms, PmsReply, PmsRequest, as_json
 from portal.errors import Problem
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Page
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 from tests.listings.fakes.feed import FakeFeed
 from tests.listings.fakes.known import KNOWN, Known, account_of
 
@@ -91,9 +91,9 @@ def test_a_cursor_that_the_pms_rejects_has_its_own_code(known: Known) -> None:
         codes = {}
         for status in (400, 404, 410, 422):
             pms.fail_next(1, status)
-            resumed = code_of(Refused, account_of(pms), cursor)
+            resumed = code_of(RequestRefused, account_of(pms), cursor)
             pms.fail_next(1, status)
-            codes[status] = resumed, code_of(Refused, account_of(pms))
+            codes[status] = resumed, code_of(RequestRefused, account_of(pms))
     each = "cursor", "http_error"  # on the first page there is no cursor to blame
     assert codes == dict.fromkeys((400, 404, 410, 422), each)
 
@@ -102,7 +102,7 @@ def test_a_foreign_cursor_has_its_own_code(known: Known) -> None:
     with known.make() as pms:
         assert walked(account_of(pms), "") == walked(account_of(pms))
         for cursor in ("?", "1:0", "1:0:x:/etc/passwd", "a:b:c:d", "1:0::²", "9" * 500):
-            assert code_of((Refused, Unreachable), account_of(pms), cursor) in ("cursor", "bad_answer"), cursor
+            assert code_of((RequestRefused, Unreachable), account_of(pms), cursor) in ("cursor", "bad_answer"), cursor
 
 
 BROKEN = {
@@ -142,7 +142,7 @@ def test_invalid_credentials_are_reported_in_a_sentence(known: Known) -> None:
         name = account_of(pms).provider.name
         for status in (401, 403):
             pms.fail_next(1, status)
-            with pytest.raises(Refused) as raised:
+            with pytest.raises(RequestRefused) as raised:
                 walked(account_of(pms))
             said = raised.value.code, raised.value.message
             assert said == ("credentials", f"{name} rejected these credentials."), status
@@ -152,7 +152,7 @@ def test_credentials_unknown_to_the_fake_are_refused(known: Known) -> None:
     with known.make() as pms:
         secret = next(field.name for field in account_of(pms).provider.fields if field.is_secret)
         account = account_of(pms, **{secret: "another"})
-        with pytest.raises(Refused) as raised:
+        with pytest.raises(RequestRefused) as raised:
             if hasattr(pms, "tokens"):
                 account.provider.sign_in(account)
             walked(account)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from portal.listings.providers import ALL, paging
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import FoundListing, Page, Picture
-from portal.remote import Refused, Unreachable
+from portal.remote import RequestRefused, Unreachable
 
 ACCOUNT = HttpAccount(ALL["HOSTAWAY"], {})
 
@@ -86,7 +86,7 @@ def test_a_large_page_comes_in_parts_and_can_be_resumed_from_each(count: int) ->
 def test_no_cursor_breaks_paging(cursor: str) -> None:
     try:
         pages = list(paging.walk(ACCOUNT, cursor, lambda start: page(int(start), then=None), "0"))
-    except Refused as refused:
+    except RequestRefused as refused:
         assert refused.code == "cursor"
     else:
         assert pages[-1].next_cursor is None

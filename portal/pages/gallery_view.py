@@ -1,4 +1,4 @@
-"""The sheet: the photos that the gallery editor shows under the current filter, and the URLs of its parts."""
+"""What the gallery editor shows: a property's photos under the current filter, and the URLs of the page's parts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ ONLY_CHARACTERS = "0123456789abcdef-."
 
 
 @dataclass
-class Sheet:
-    """A gallery as the page shows it."""
+class GalleryView:
+    """A gallery under the filter and the settings of a request."""
 
     property: Property
     images: list[Image]
@@ -33,11 +33,11 @@ class Sheet:
     def shown(self) -> list[Image]:
         if self.only:
             chosen = set(self.only.split("."))
-            return [image for image in self.images if short(image) in chosen]
+            return [image for image in self.images if short_id(image) in chosen]
         return self.undescribed if self.filter == UNDESCRIBED else self.images
 
     @cached_property
-    def is_whole(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """Whether all photos are shown; only then can they be reordered."""
         return not (self.filter or self.only)
 
@@ -78,7 +78,7 @@ class Sheet:
             return f"?only={self.only}"
         return f"?f={self.filter}" if self.filter else ""
 
-    def around(self, image: Image) -> tuple[Image | None, Image | None]:
+    def neighbours(self, image: Image) -> tuple[Image | None, Image | None]:
         """Return the previous and the next photo among those shown."""
         at = self.shown.index(image) if image in self.shown else -1
         before = self.shown[at - 1] if at > 0 else None
@@ -86,9 +86,9 @@ class Sheet:
 
     def next_to_describe(self, image: Image) -> Image | None:
         """Return the next photo to describe under the current filter; after the last, the first one left."""
-        _, after = self.around(image)
+        _, after = self.neighbours(image)
         left = [other for other in self.shown if other is not image] if self.filter else []
-        return None if self.is_whole else after or next(iter(left), None)
+        return None if self.is_unfiltered else after or next(iter(left), None)
 
     @cached_property
     def imports(self) -> list[tuple[ImportJob, Progress]]:
@@ -97,38 +97,38 @@ class Sheet:
         return [(job, imports.progress(job, job.items)) for job in jobs]
 
     @cached_property
-    def is_moving(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether photos are being processed or links fetched."""
         return bool(self.waiting) or any(job.completed_at is None for job, _ in self.imports)
 
     @cached_property
-    def tag(self) -> str:
+    def state_tag(self) -> str:
         """A tag of the current state, for polling."""
         settled = sum(progress.imported + progress.failed for _, progress in self.imports)
         counts = (len(self.waiting), len(self.failed), len(self.imports), settled, self.hidden_imports)
         return ".".join(map(str, (self.property.gallery_version, *counts)))
 
 
-def find_sheet(uuid: UUID) -> Sheet:
-    """Return the sheet of a property, with the filter and the settings of this request. Raises NotFound."""
+def find_gallery_view(uuid: UUID) -> GalleryView:
+    """Return the view of a property, with the filter and the settings of this request. Raises NotFound."""
     property = properties.find(current_user().workspace, str(uuid))
     filter = UNDESCRIBED if request.args.get("f") == UNDESCRIBED else ""
     only = "".join(c for c in request.args.get("only", "") if c in ONLY_CHARACTERS)  # it is used in a Location header
     hidden = request.cookies.get("imports", default=0, type=int)
     is_small = request.cookies.get("tiles") == "s"
-    return Sheet(property, gallery.images(property), filter, only, is_small, hidden)
+    return GalleryView(property, gallery.images(property), filter, only, is_small, hidden)
 
 
 def render_tile(uuid: UUID, image: Image, *, own: bool = False) -> str:
     """Render a photo's tile and everything that counts photos. `own`: the page itself made the change."""
-    sheet = find_sheet(uuid)
-    return render_template("gallery/_tile_changed.html", sheet=sheet, image=image, own=own)
+    view = find_gallery_view(uuid)
+    return render_template("gallery/_tile_changed.html", view=view, image=image, own=own)
 
 
-def short(image: Image) -> str:
-    """Return a short id of a photo, unique enough within a gallery, for URLs that list many."""
+def short_id(image: Image) -> str:
+    """Return a short_id id of a photo, unique enough within a gallery, for URLs that list many."""
     return image.uuid.hex[:8]
 
 
 def only(images: Iterable[Image]) -> str:
-    return ".".join(short(image) for image in images)
+    return ".".join(short_id(image) for image in images)

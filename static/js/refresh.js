@@ -1,8 +1,8 @@
 // Keeps the gallery up to date with what other people and the workers change, and opens and closes the import dialog.
-import { $, post, say, toast } from './app.js';
+import { $, post, announce, toast } from './app.js';
 
-/** `count`: requests in flight that change something; `hands`: photos being dragged or carried. No refresh during either. */
-export const changing = { count: 0, hands: 0 };
+/** `requests`: those in flight that change something; `heldPhotos`: photos being dragged or carried. No refresh during either. */
+export const changing = { requests: 0, heldPhotos: 0 };
 let wanted = false, // even if the versions are equal
   timer;
 
@@ -14,18 +14,18 @@ export function refresh(always = false) {
 }
 
 function look() {
-  if (changing.count || changing.hands) return refresh();
+  if (changing.requests || changing.heldPhotos) return refresh();
   if (!wanted && $('#photos').dataset.version === $('#tray').dataset.version) return;
   wanted = false;
   const address = location.pathname + ($('#photos').dataset.filter ?? '');
-  window.htmx.ajax('GET', address, { source: '#sheet', target: '#sheet', swap: 'outerMorph' });
+  window.htmx.ajax('GET', address, { source: '#gallery', target: '#gallery', swap: 'outerMorph' });
 }
 
 /** Send a change that the page shows already; if the server refuses it, fetch the gallery as it is. */
-export async function tell(address, fields) {
-  changing.count++;
+export async function sendChange(address, fields) {
+  changing.requests++;
   const answer = await post(address, fields);
-  changing.count--;
+  changing.requests--;
   if (!(answer?.status < 300)) refresh(true);
 }
 
@@ -46,9 +46,9 @@ document.addEventListener('htmx:after:swap', () => {
 });
 document.addEventListener('photos:changed', () => refresh());
 document.addEventListener('htmx:before:swap', (event) => {
-  const intoSheet = event.detail.ctx.target?.id === 'sheet';
-  if (intoSheet && changing.hands) event.preventDefault();
-  if (intoSheet && (changing.hands || changing.count)) refresh(true);
+  const intoGallery = event.detail.ctx.target?.id === 'gallery';
+  if (intoGallery && changing.heldPhotos) event.preventDefault();
+  if (intoGallery && (changing.heldPhotos || changing.requests)) refresh(true);
 });
 
 /* ---------- importing photos from links ---------- */
@@ -63,14 +63,14 @@ document.addEventListener('click', (event) => {
     document.cookie = `imports=${hide.dataset.hide};path=${$('#order').getAttribute('hx-post').split('/order')[0]};max-age=7200;samesite=lax`;
     hide.closest('.card').remove();
     $('#main').focus({ preventScroll: true });
-    say('Hidden');
+    announce('Hidden');
   }
 });
 document.addEventListener('import:started', (event) => {
   box().close();
   $('textarea', box()).value = '';
   const { links } = event.detail;
-  say(links === 1 ? 'Importing 1 photo' : `Importing ${links} photos`);
+  announce(links === 1 ? 'Importing 1 photo' : `Importing ${links} photos`);
 });
 document.addEventListener('imports:ended', (event) => toast(event.detail.text));
 if (box().open) {

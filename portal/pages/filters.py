@@ -7,13 +7,25 @@ from flask import Flask
 
 from portal.db import now
 
-LONGEST_NAME = 24  # characters
+MAX_NAME_LENGTH = 24
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 def init_app(app: Flask) -> None:
-    for filter in (ago, ahead, brief, count, links, moment, photos, plain, quick, size, took):
-        app.add_template_filter(filter)
+    for template_filter in (
+        ago,
+        date,
+        duration,
+        duration_ms,
+        link_count,
+        number,
+        photo_count,
+        short_url,
+        size,
+        time_until,
+        without_decimals,
+    ):
+        app.add_template_filter(template_filter)
 
 
 def ago(at: datetime | None) -> str:
@@ -30,10 +42,10 @@ def ago(at: datetime | None) -> str:
     if seconds < 7 * DAY_S:
         days = seconds // DAY_S
         return "yesterday" if days == 1 else f"{days} days ago"
-    return moment(at)
+    return date(at)
 
 
-def ahead(at: datetime) -> str:
+def time_until(at: datetime) -> str:
     """Format how long until a moment, such as "in 5 min"; "now" if it has passed."""
     seconds = int((at - now()).total_seconds())
     if seconds < 1:
@@ -45,41 +57,41 @@ def ahead(at: datetime) -> str:
     return f"in {seconds // HOUR_S} h"
 
 
-def moment(at: datetime) -> str:
+def date(at: datetime) -> str:
     """Format a date, with the year unless it is the current one."""
     day = f"{at.day} {at:%b}"
     return day if at.year == now().year else f"{day} {at.year}"
 
 
-def brief(url: str) -> str:
+def short_url(url: str) -> str:
     """Shorten a URL to its file name or its host."""
     try:
         parts = urlsplit(url)
         name = parts.path.rpartition("/")[2] or parts.netloc
     except ValueError:  # a PMS may send any text
         name = url
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 11]}…{name[-10:]}"
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 11]}…{name[-10:]}"
 
 
-def count(number: int) -> str:
+def number(value: int) -> str:
     """Format a number with thousands separators: 1,284."""
-    return f"{number:,}"
+    return f"{value:,}"
 
 
-def photos(number: int) -> str:
+def photo_count(number: int) -> str:
     return "1 photo" if number == 1 else f"{number:,} photos"
 
 
-def links(number: int) -> str:
+def link_count(number: int) -> str:
     return "1 link" if number == 1 else f"{number:,} links"
 
 
-def plain(number: object) -> object:
+def without_decimals(number: object) -> object:
     """Format a whole number without decimals: 2, not 2.0. Other values are returned unchanged."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-def took(time: timedelta) -> str:
+def duration(time: timedelta) -> str:
     """Format a duration: 0.4 s, 12 s, 3 min."""
     seconds = max(0.0, time.total_seconds())
     if seconds < 9.95:
@@ -87,9 +99,9 @@ def took(time: timedelta) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / MINUTE_S:.0f} min"
 
 
-def quick(took_ms: int) -> str:
+def duration_ms(took_ms: int) -> str:
     """Format the duration of a call: 84 ms, 1.2 s."""
-    return f"{took_ms} ms" if took_ms < 1000 else took(timedelta(milliseconds=took_ms))
+    return f"{took_ms} ms" if took_ms < 1000 else duration(timedelta(milliseconds=took_ms))
 
 
 def size(size_bytes: int) -> str:
