@@ -113,7 +113,9 @@ def _check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata
         return Checked(expected, CHANGED)
     if damage := _damage_of_metadata(content, expected) or damage_of(content.data, expected):
         return Checked(expected, damage)
-    return _adopted(expected, content) if expected.sha256 is None else Checked(expected, learnt=_learnt(content, expected))
+    return (
+        _adopted(expected, content) if expected.sha256 is None else Checked(expected, learnt=_learnt(content, expected))
+    )
 
 
 def _must_read(found: ObjectMetadata, expected: Facts, policy: Policy) -> bool:
@@ -153,4 +155,6 @@ def _adopted(expected: Facts, content: ObjectContent) -> Checked:
     finally:
         rendering.slots().release()
     learnt = _learnt(content, expected._replace(type=picture.type))
-    return Checked(learnt._replace(etag=None), TYPE) if content.type != picture.type else Checked(expected, learnt=learnt)
+    return (
+        Checked(learnt._replace(etag=None), TYPE) if content.type != picture.type else Checked(expected, learnt=learnt)
+    )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal.audit.models import AuditWalk
+from portal.audit.models import DONE, AuditWalk
 from portal.db import db, now
 from portal.errors import Conflict
 from portal.installation import ROW_ID, Installation
@@ -71,7 +71,7 @@ def leased(options: Options, *, is_scheduled: bool = False) -> Iterator[Lease]:
 
 def finish(walk: AuditWalk, message: str | None = None) -> None:
     """End a walk, inside a change."""
-    walk.phase, walk.finished_at = "done", now()
+    walk.phase, walk.finished_at = DONE, now()
     walk.message = walk.message or message
 
 

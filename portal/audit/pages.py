@@ -62,7 +62,7 @@ def image_uuids(bucket: Bucket, objects: Sequence[Facts]) -> dict[str, UUID]:
     if bucket.role == "cdn":
         renditions = select(Rendition.key, Image.uuid).join(Image, Rendition.image_id == Image.id)
         queries.append(renditions.where(Rendition.key.in_(keys)))
-    return {key: uuid for query in queries for key, uuid in db.session.execute(query)}
+    return {key: uuid for query in queries for key, uuid in db.session.execute(query) if key}
 
 
 def kind_by_key(bucket: Bucket, key: str) -> str:
@@ -97,10 +97,7 @@ def _rows(query: Select[StoredObject], bucket: Bucket, after: str) -> list[Row]:
     query = query.order_by(StoredObject.key).limit(PAGE)
     columns = query.with_only_columns(*FACTS, StoredObject.verified_at, StoredObject.stored_at)
     columns = columns.execution_options(**WITH_REMOVED)
-    rows = [
-        Row(Facts(*row[: len(FACTS)]), row.verified_at or row.stored_at)
-        for row in db.session.execute(columns)
-    ]
+    rows = [Row(Facts(*row[: len(FACTS)]), row.verified_at or row.stored_at) for row in db.session.execute(columns)]
     release()
     return rows
 

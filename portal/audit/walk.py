@@ -37,6 +37,7 @@ WRONG_OBJECTS = (
     "that one older than the bucket? Nothing was repaired."
 )
 
+
 def advance(run: Run) -> bool:
     """Continue a walk until its end or the run's; return whether the walk has ended.
 
@@ -48,12 +49,13 @@ def advance(run: Run) -> bool:
         run.on_progress(walk)
         if walk.phase == DONE:
             return True
-        steps[walk.phase](run, walk)
+        steps[walk.phase](run)
     return False
 
 
-def _compare(run: Run, walk: AuditWalk) -> None:
+def _compare(run: Run) -> None:
     """Compare a page."""
+    walk = db.session.get_one(AuditWalk, run.lease.walk_id)
     bucket = _bucket(walk.bucket)
     after, workspace_id = walk.key, run.lease.options.workspace_id
     if workspace_id is None:
@@ -128,7 +130,13 @@ def _record(walk: AuditWalk, bucket: Bucket, page: Page, checked: Sequence[Check
     }
     uuids = pages.image_uuids(bucket, [each.expected for each in standing.values()])
     found = [
-        {"kind": each.damage, "object": each.expected.kind, "key": key, "image_uuid": uuids.get(key), "reason": each.reason}
+        {
+            "kind": each.damage,
+            "object": each.expected.kind,
+            "key": key,
+            "image_uuid": uuids.get(key),
+            "reason": each.reason,
+        }
         for key, each in standing.items()
     ]
     found += [
