@@ -55,11 +55,11 @@ def repair(run: Run) -> None:
     found = [Found(*row) for row in db.session.execute(waiting)]
     release()
     for each in found:
-        if run.is_over:
-            return
         outcome = _attempt(run, each)
         with run.step():
             _record(each, outcome)
+        if run.is_over:
+            return
     if not found:
         with run.step() as (walk, _):
             walk.phase = ANNOUNCE
