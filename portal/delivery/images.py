@@ -2,30 +2,22 @@
 
 import re
 from collections.abc import Callable
-from hashlib import sha256
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
+from portal.delivery import rules
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images.variants import renditions
 from portal.infra import storage
 from portal.infra.statuses import status_of
-from portal.infra.storage import IMMUTABLE
 from portal.listings import catalogue
 from portal.pixels.types import type_of
 
-UUID = "[0-9a-f-]{36}"
-IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
-LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
-    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
-)
 PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # returns whether a row refers to a key of this shape
-    IMAGE_KEY: renditions.is_referenced,
-    LISTING_KEY: catalogue.is_referenced,
+    rules.IMAGE_KEY: renditions.is_referenced,
+    rules.LISTING_KEY: catalogue.is_referenced,
 }
-MAX_WIDTH_PX = 100_000
-PROVISIONAL = "public, max-age=60"  # a better rendition is being made
 
 blueprint = Blueprint("delivery", __name__)
 
@@ -41,7 +33,11 @@ def image(workspace: str, property: str, file: str) -> Response:
 
 
 def _best(key: str) -> Response:
-    rendition = renditions.best(renditions.find_image(key), _accepts(), _width())
+    rendition = renditions.best(
+        renditions.find_image(key),
+        rules.accepted(request.headers.get("Accept", "")),
+        rules.width(request.args.get("w")),
+    )
     return _answer(rendition.key, rendition.type, varies=True, is_final=rendition.is_final)
 
 
@@ -58,41 +54,21 @@ def stored(key: str) -> Response:
 
 
 def _answer(key: str, type: str, *, varies: bool, is_final: bool = True) -> Response:
-    etag = sha256(key.encode()).hexdigest()[:32]  # keys are never overwritten, so a key identifies its content
-    if request.if_none_match.contains(etag) and storage.cdn.head(key):  # no 304 for a deleted object
+    if request.if_none_match.contains_weak(rules.etag_of(key)) and storage.cdn.head(key):  # no 304 for a deleted object
         response = Response(status=304)
     else:
         data = storage.cdn.get(key)
         if data is None:
             raise NotFound("There is no such photo.")
         response = Response(data, content_type=type)
-    response.set_etag(etag)
-    response.headers["Cache-Control"] = IMMUTABLE if is_final else PROVISIONAL
-    if varies:
-        response.headers["Vary"] = "Accept"
+    response.headers.update(rules.headers(key, varies=varies, is_final=is_final))
     return response
-
-
-def _accepts() -> frozenset[str]:
-    """Return the types that Accept names explicitly: `*/*` doesn't mean that a client can show AVIF."""
-    return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
-
-
-def _width() -> int | None:
-    text = request.args.get("w")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
-        raise Invalid("w must be a width in pixels, such as 640.")
-    return int(text)
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
     """Keep delivered files from ever running as a page, even if one were not an image."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers.update(rules.HARMLESS)
     return response
 
 

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from portal.db import db
 from portal.delivery import images as delivery
+from portal.delivery import rules
 from portal.images import deletion, keys
 from portal.images.models import Property
 from portal.infra import storage
@@ -65,7 +66,7 @@ def test_a_listings_picture_is_served_while_a_row_names_it(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     key, named = f"{LISTING}/{name}", set[str]()
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, named.__contains__)
+    monkeypatch.setitem(delivery.PUBLISHED, rules.LISTING_KEY, named.__contains__)
     storage.cdn.put(key, b"the picture", "text/html")
     assert get(client, f"/cdn/{key}").status_code == 404
     named.add(key)
@@ -93,7 +94,7 @@ NO_NAMES = [
 def test_no_other_name_is_a_listings_picture(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, lambda key: True)
+    monkeypatch.setitem(delivery.PUBLISHED, rules.LISTING_KEY, lambda key: True)
     for key in NO_NAMES:
         with subtests.test(key=key):
             storage.cdn.put(key, b"the picture", "image/jpeg")
