@@ -1,6 +1,5 @@
 """GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: renditions and copies, never originals."""
 
-import re
 from contextlib import suppress
 
 from flask import Blueprint, Response, request
@@ -8,7 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 from portal import inventory
 from portal.db import release
-from portal.delivery import healing, objects
+from portal.delivery import healing, objects, rules
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images.keys import cdn_url
 from portal.images.variants import renditions
@@ -18,14 +17,6 @@ from portal.infra.statuses import status_of
 from portal.infra.storage import IMMUTABLE
 from portal.inventory import Damaged, Facts
 from portal.listings import catalogue
-
-UUID = "[0-9a-f-]{36}"
-IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
-LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
-    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
-)
-MAX_WIDTH_PX = 100_000
-PROVISIONAL = "public, max-age=60"  # a better rendition is being made
 
 blueprint = Blueprint("delivery", __name__)
 
@@ -97,9 +88,9 @@ def stored(key: str) -> Response:
 
 def _published(key: str) -> Facts:
     """Return what is known of a published object. Raises NotFound."""
-    is_copy = LISTING_KEY.fullmatch(key)
-    facts = inventory.find(storage.cdn, key) if is_copy or IMAGE_KEY.fullmatch(key) else None
-    if facts is None or (is_copy and not (facts.replaced_by or catalogue.is_referenced(key))):
+    is_copy = rules.LISTING_KEY.fullmatch(key)
+    facts = inventory.find(storage.cdn, key) if is_copy or rules.IMAGE_KEY.fullmatch(key) else None
+    if facts is None or (is_copy and not catalogue.is_referenced(facts.replaced_by or key)):
         raise NotFound("There is no such photo.")
     release()  # no connection is held while bytes travel
     return facts
@@ -108,35 +99,26 @@ def _published(key: str) -> Facts:
 def _moved(key: str) -> Response:
     response = Response(status=308)
     response.location = cdn_url(key)
-    response.headers["Cache-Control"] = PROVISIONAL
+    response.headers["Cache-Control"] = rules.PROVISIONAL
     return response
 
 
 def _cacheable(response: Response, *, is_final: bool = True) -> Response:
-    response.headers["Cache-Control"] = IMMUTABLE if is_final else PROVISIONAL
+    response.headers["Cache-Control"] = IMMUTABLE if is_final else rules.PROVISIONAL
     return response
 
 
 def _accepts() -> frozenset[str]:
-    """Return the types that Accept names explicitly: `*/*` doesn't mean that a client can show AVIF."""
-    return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
+    return rules.accepted(request.headers.get("Accept", ""))
 
 
 def _width() -> int | None:
-    text = request.args.get("w")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
-        raise Invalid("w must be a width in pixels, such as 640.")
-    return int(text)
+    return rules.width(request.args.get("w"))
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
-    """Keep delivered files from ever running as a page, even if one were not an image."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers.update(rules.HARMLESS)
     return response
 
 

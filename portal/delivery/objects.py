@@ -7,6 +7,7 @@ from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from portal import inventory
+from portal.delivery.rules import etag_of
 from portal.errors import StorageFailed
 from portal.infra.disk_cache import cache
 from portal.infra.storage import Bucket, Opened
@@ -15,11 +16,6 @@ from portal.work import work
 
 SMALL_BYTES = 4 * 1024 * 1024  # up to this size, objects are read whole, compared, and kept in the cache
 CHUNK_BYTES = 256 * 1024
-
-
-def etag_of(key: str) -> str:
-    """Return the ETag of an object. Keys are never overwritten with other bytes, so a key identifies its content."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def answer(bucket: Bucket, facts: Facts) -> Response:
