@@ -11,7 +11,7 @@ from portal import inventory
 from portal.db import db, now, release
 from portal.dispatch import Results
 from portal.infra import jobs, storage
-from portal.inventory import CHANGED, COPY, StoredObject
+from portal.inventory import CHANGED, COPY, MISSING, Facts, StoredObject
 from portal.listings.copies import results, selection, tasks
 from portal.listings.copies.fetch import FetchResult, Task
 from portal.listings.models import WITH_REMOVED, IntegrationAccount, IntegrationDefinition, Listing, ListingImage
@@ -90,13 +90,22 @@ def _download(keys: Sequence[str], end: float) -> dict[int, str]:
         failures.update((target.image_id, result.reason) for task, result in outcomes for target in task.targets)
 
     known = inventory.facts(storage.cdn, keys)
+    release()  # no transaction stays open while objects are read
+    damages = {key: _damage(known.get(key)) for key in keys}
     with work():
-        inventory.mark(storage.cdn, {key: CHANGED for key, facts in known.items() if facts.damage is None})
-        _make_due(keys)
+        inventory.mark(storage.cdn, {key: damage for key, damage in damages.items() if damage})
+        _make_due([key for key, damage in damages.items() if damage])
     while time.monotonic() < end and _is_pending(keys):
         if not tasks.run(pick, record):
             time.sleep(POLL_EVERY_S)
     return failures
+
+
+def _damage(facts: Facts | None) -> str | None:
+    """Return what is wrong with a copy: another process may have repaired it meanwhile."""
+    if facts is None:
+        return MISSING
+    return facts.damage or inventory.damage_of(storage.cdn.get(facts.key), facts)
 
 
 def _make_due(keys: Sequence[str]) -> None:
