@@ -47,7 +47,7 @@ def preview(uuid: UUID, image_uuid: UUID) -> Response:
         thumbnail = _thumbnail(_unchanging(copy))
     except Damaged as damaged:
         repair.schedule(key, damaged.damage)
-        headers = {"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"}
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
         return Response("This picture is being downloaded again.\n", 503, headers, mimetype="text/plain")
     if thumbnail is None:
         raise Invalid("This picture can't be opened.")
