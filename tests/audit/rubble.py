@@ -158,8 +158,3 @@ def store_older(key: str) -> None:
     data = (storage.cdn.get(key) or b"") + b"\0\0"
     storage.cdn.put(key, data, "image/webp")
     set_row((storage.cdn, key), sha256=inventory.digest(data), size_bytes=len(data))
-
-
-def audit_in_process() -> list[tuple[Any, ...]]:
-    """What another walk finds."""
-    return found(walked())
