@@ -93,13 +93,38 @@ def test_a_new_version_takes_the_place_of_a_damaged_copy(
     new_key = images()[1].key
     assert new_key != old_key
     assert facts(old_key).replaced_by == new_key
-    assert storage.cdn.get(old_key), "it is kept under its old address for a while"
+    assert storage.cdn.get(old_key), "it is kept for a while"
+    answer = alice.app.test_client().get(f"/cdn/{old_key}")
+    assert answer.status_code == 308 and answer.location.endswith(f"/cdn/{new_key}")
     assert facts(new_key).damage is None
     pms.catalogue.change_bytes(1, 1)
     stays.run_due()
     assert inventory.facts(storage.cdn, [old_key, new_key or ""]) == {}, "a sound one is dropped, and takes it along"
     assert {old_key, new_key}.isdisjoint(stays.objects())
     stays.assert_copied(pms, alice.workspace)
+
+
+def test_a_version_that_returns_has_its_former_address(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    old_key, before = images()[1].key or "", stays.objects()
+    damage(old_key, "garbage")
+    changed = pms.catalogue.change_bytes(1, 1)
+    repair.repair([old_key])
+    changed.version -= 1
+    stays.run_due()
+    assert images()[1].key == old_key
+    assert stays.objects() == before
+    assert facts(old_key).replaced_by is None
+    assert_sound()
+
+
+def test_what_does_not_fit_into_the_time_is_left_to_a_worker(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    key = images()[1].key or ""
+    damage(key, "garbage")
+    assert repair.repair([key], within_s=0) == {key: repair.NOT_YET}
+    copies.run()
+    assert_sound()
 
 
 def test_a_copy_that_the_pms_refuses_stays_marked_and_is_named(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -216,8 +241,7 @@ def test_no_copy_of_another_workspace_is_touched(
 def test_concurrent_repairs_and_workers_agree(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
-    for _ in range(3):
-        pms.catalogue.add(4)
+    pms.catalogue.add(4)
     stays.synced(account)
     before, keys = stays.objects(), [image.key or "" for image in images()]
     for key in keys:

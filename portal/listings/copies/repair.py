@@ -91,9 +91,10 @@ def _download(keys: Sequence[str], end: float) -> dict[int, str]:
 
     known = inventory.facts(storage.cdn, keys)
     release()  # no transaction stays open while objects are read
-    damages = {key: _damage(known.get(key)) for key in keys}
+    damages = {key: _damage(known.get(key)) if time.monotonic() < end else CHANGED for key in keys}
     with work():
-        inventory.mark(storage.cdn, {key: damage for key, damage in damages.items() if damage})
+        unmarked = {key: damages[key] for key, facts in known.items() if facts.damage is None and damages[key]}
+        inventory.mark(storage.cdn, unmarked)
         _make_due([key for key, damage in damages.items() if damage])
     while time.monotonic() < end and _is_pending(keys):
         if not tasks.run(pick, record):
