@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from portal import inventory
-from portal.db import db
+from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
 from portal.inventory import CHANGED, MISSING, StoredObject
@@ -218,6 +219,25 @@ def test_a_superseded_copy_is_made_good_by_the_same_picture_under_another_url(
     stays.synced(account)
     assert {image.key for image in images() if image.position == 1} == {key}
     assert_sound()
+
+
+def test_dropped_copies_leave_nothing_in_the_inventory(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    """Neither what the PMS no longer lists, nor a replaced copy of a removed account."""
+    stays.synced(account)
+    replaced, superseded = images()[1].key or "", images()[3].key or ""
+    damage(replaced, "garbage")
+    pms.catalogue.change_bytes(1, 1)
+    repair.repair([replaced])
+    pms.catalogue.listings[1].pictures.pop()
+    stays.synced(account)
+    images()[3].superseded_at = now() - removal.SUPERSEDED_KEPT - timedelta(hours=1)
+    db.session.commit()
+    assert removal.drop_superseded_copies() == 1
+    assert inventory.find(storage.cdn, superseded) is None
+    removal.remove_account(account)
+    removal.clear_leftovers()
+    assert db.session.query(StoredObject).count() == 0
+    assert stays.objects() == {}
 
 
 def test_no_copy_of_another_workspace_is_touched(

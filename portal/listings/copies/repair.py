@@ -48,21 +48,28 @@ def schedule(key: str, damage: str = CHANGED) -> None:
 
 def schedule_marked() -> int:
     """Have a worker download the copies that others have marked as damaged; return how many."""
-    count = 0
-    while keys := _marked():
-        with work() as w:
-            _make_due(keys)
-            w.enqueue(jobs.image_cdn_upload())
+    count, last = 0, ""
+    while marked := _marked(after=last):
+        last = marked[-1]
+        idle = set(db.session.scalars(select(ListingImage.key).where(ListingImage.key.in_(marked), _is_idle())))
+        if keys := [key for key in marked if key in idle]:
+            with work() as w:
+                _make_due(keys)
+                w.enqueue(jobs.image_cdn_upload())
         count += len(keys)
     release()
     return count
 
 
-def _marked() -> list[str]:
-    is_object = and_(StoredObject.bucket == storage.cdn.role, StoredObject.key == ListingImage.key)
-    marked = select(StoredObject.key).join(ListingImage, is_object).distinct()
-    marked = marked.where(StoredObject.damage.is_not(None), StoredObject.kind == COPY, _is_idle())
-    return list(db.session.scalars(marked.limit(BATCH)))
+def _marked(after: str) -> list[str]:
+    """Return the next damaged copies by key.
+
+    Not joined with the images, as PostgreSQL could not use their index: the inventory's keys have another collation.
+    """
+    copy = StoredObject
+    marked = select(copy.key).where(copy.damage.is_not(None), copy.bucket == storage.cdn.role, copy.kind == COPY)
+    marked = marked.where(copy.replaced_by.is_(None), copy.key > after)
+    return list(db.session.scalars(marked.order_by(copy.key).limit(BATCH)))
 
 
 def repair(keys: Iterable[str], within_s: float = REPAIR_FOR_S) -> dict[str, str | None]:
