@@ -45,7 +45,7 @@ def images(type: str = GALLERY) -> list[ListingImage]:
     return [image for image in stays.images() if image.type == type]
 
 
-def assert_sound() -> None:
+def assert_intact() -> None:
     """Assert that every copy is what the inventory says, and that nothing is marked."""
     for row in db.session.query(StoredObject):
         stored = inventory.find(storage.cdn, row.key)
@@ -66,7 +66,7 @@ def test_damaged_copies_are_the_same_again_after_a_repair(
     db.session.rollback()
     assert stays.objects() == before
     assert pms.count("/pictures/") - downloads == 3, "the first one has the thumbnail's bytes"
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
 
 
@@ -100,7 +100,7 @@ def test_a_new_version_takes_the_place_of_a_damaged_copy(
     assert facts(new_key).damage is None
     pms.catalogue.change_bytes(1, 1)
     stays.run_due()
-    assert inventory.facts(storage.cdn, [old_key, new_key or ""]) == {}, "a sound one is dropped, and takes it along"
+    assert inventory.facts(storage.cdn, [old_key, new_key or ""]) == {}, "an intact one is dropped, and takes it along"
     assert {old_key, new_key}.isdisjoint(stays.objects())
     stays.assert_copied(pms, alice.workspace)
 
@@ -116,7 +116,7 @@ def test_a_version_that_returns_has_its_former_address(account: IntegrationAccou
     assert images()[1].key == old_key
     assert stays.objects() == before
     assert facts(old_key).replaced_by is None
-    assert_sound()
+    assert_intact()
 
 
 def test_what_does_not_fit_into_the_time_is_left_to_a_worker(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -125,7 +125,7 @@ def test_what_does_not_fit_into_the_time_is_left_to_a_worker(account: Integratio
     damage(key, "garbage")
     assert repair.repair([key], within_s=0) == {key: repair.NOT_YET}
     copies.run()
-    assert_sound()
+    assert_intact()
 
 
 def test_a_copy_that_the_pms_refuses_stays_marked_and_is_named(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -146,7 +146,7 @@ def test_a_copy_that_the_pms_refuses_stays_marked_and_is_named(account: Integrat
     assert pms.count("/pictures/") == asked, "readers who notice it again do not make us download it again"
     assert repair.repair([refused, unavailable]) == {refused: "PMS image returns 404", unavailable: None}
     stays.run_due()
-    assert_sound()
+    assert_intact()
 
 
 def test_what_no_pms_can_give_is_named(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
@@ -182,7 +182,7 @@ def test_a_reader_or_the_audit_has_a_worker_repair_a_copy(
     db.session.commit()
     assert (repair.schedule_marked(), repair.schedule_marked()) == (1, 0)
     assert work_off() == 1
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
 
 
@@ -193,7 +193,7 @@ def test_a_verification_finds_a_damaged_copy(
     stays.synced(account)
     damage(images()[1].key or "", how)
     stays.run_due()
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
     assert pms.count("/pictures/1/2.jpg", 304) == 1
     assert pms.count("/pictures/1/2.jpg", 200) == 2
@@ -208,7 +208,7 @@ def test_a_moved_bucket_with_other_etags_costs_no_download(account: IntegrationA
     assert pms.count("/pictures/", 200) == downloads
 
 
-def test_a_superseded_copy_is_made_good_by_the_same_picture_under_another_url(
+def test_a_superseded_copy_is_repaired_by_the_same_picture_under_another_url(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -218,7 +218,7 @@ def test_a_superseded_copy_is_made_good_by_the_same_picture_under_another_url(
     pms.catalogue.change_url(1, 1)
     stays.synced(account)
     assert {image.key for image in images() if image.position == 1} == {key}
-    assert_sound()
+    assert_intact()
 
 
 def test_dropped_copies_leave_nothing_in_the_inventory(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -274,4 +274,4 @@ def test_concurrent_repairs_and_workers_agree(
     copies.run()
     db.session.rollback()
     assert stays.objects() == before
-    assert_sound()
+    assert_intact()

@@ -138,8 +138,8 @@ def _is_being_fetched() -> ColumnElement[bool]:
 def _is_idle() -> ColumnElement[bool]:
     """Select the pictures that are neither due nor being fetched, and whose last verification didn't fail."""
     image = ListingImage
-    is_sound = and_(image.failure_reason.is_(None), image.attempts == 0, image.superseded_at.is_(None))
-    return and_(is_sound, image.next_at > now(), ~_is_being_fetched())
+    is_verified = and_(image.failure_reason.is_(None), image.attempts == 0, image.superseded_at.is_(None))
+    return and_(is_verified, image.next_at > now(), ~_is_being_fetched())
 
 
 def _is_pending(keys: Sequence[str]) -> bool:
