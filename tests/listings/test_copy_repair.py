@@ -119,6 +119,18 @@ def test_a_version_that_returns_has_its_former_address(account: IntegrationAccou
     assert_intact()
 
 
+def test_a_copy_without_a_hash_is_downloaded_again(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    """One of a release before the inventory, of which the audit found that it can't be opened."""
+    stays.synced(account)
+    key, before = images()[1].key or "", stays.objects()
+    damage(key, "garbage")
+    db.session.query(StoredObject).filter_by(key=key).update({"sha256": None, "etag": None})
+    db.session.commit()
+    assert repair.repair([key]) == {key: None}
+    assert stays.objects() == before
+    assert_intact()
+
+
 def test_what_does_not_fit_into_the_time_is_left_to_a_worker(account: IntegrationAccount, pms: FakeHostaway) -> None:
     stays.synced(account)
     key = images()[1].key or ""

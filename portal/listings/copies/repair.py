@@ -110,10 +110,12 @@ def _download(keys: Sequence[str], end: float) -> dict[int, str]:
 
 
 def _damage(facts: Facts | None) -> str | None:
-    """Return what is wrong with a copy: another process may have repaired it meanwhile."""
+    """Return what is wrong with a copy, or None if another process has repaired it meanwhile."""
     if facts is None:
         return MISSING
-    return facts.damage or inventory.damage_of(storage.cdn.get(facts.key), facts)
+    if facts.damage or facts.sha256 is None:  # without a hash, only the caller can know
+        return facts.damage or CHANGED
+    return inventory.damage_of(storage.cdn.get(facts.key), facts)
 
 
 def _make_due(keys: Sequence[str]) -> None:
