@@ -111,11 +111,13 @@ def _check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata
         return Checked(expected, MISSING)
     if content.data is None:
         return Checked(expected, CHANGED if expected.size_bytes is None else LENGTH)
-    if damage := _damage_of_metadata(content, expected) or damage_of(content.data, expected):
+    if damage := damage_of(content.data, expected):
         return Checked(expected, damage)
-    return (
-        _adopted(expected, content) if expected.sha256 is None else Checked(expected, learnt=_learnt(content, expected))
-    )
+    if expected.sha256 is None:
+        return _adopted(expected, content)
+    if content.type != expected.type:
+        return Checked(expected, TYPE)
+    return Checked(expected, learnt=_learnt(content, expected))
 
 
 def _must_read(found: ObjectMetadata, expected: Facts, policy: Policy) -> bool:
