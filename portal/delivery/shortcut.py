@@ -1,6 +1,6 @@
 """GET /images/… and /cdn/… from the disk cache, before Flask: one SQL statement and one file.
 
-A shortcut for what galleries request most, measured in DECISIONS.md. Whatever it doesn't answer it passes on to the
+A shortcut for what galleries request most; DECISIONS.md has its figures. It passes on whatever it can't answer to the
 views in `images`, which answer everything: other methods, ranges, objects that are not in the cache, renditions still
 to be made, errors. The statement runs for each request, so that a deleted photo is gone immediately.
 """

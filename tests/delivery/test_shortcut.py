@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
@@ -186,6 +187,14 @@ def test_the_bucket_is_not_needed(image: Image, get: Callable[..., Any]) -> None
         assert get(path(image, 640), CHROME).status_code == 200
     finally:
         storage.connect(settings())
+
+
+def test_a_cache_removed_while_running_is_filled_again(image: Image, app: Flask, get: Callable[..., Any]) -> None:
+    shutil.rmtree(settings().data_dir / "cache")
+    url = path(image, 640)
+    assert get(url).status_code == PASSED_ON
+    assert app.test_client().get(url).status_code == 200
+    assert get(url).status_code == 200
 
 
 def test_the_rest_is_passed_on(image: Image, get: Callable[..., Any], subtests: pytest.Subtests) -> None:
