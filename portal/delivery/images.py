@@ -90,7 +90,7 @@ def _published(key: str) -> Facts:
     """Return what is known of a published object. Raises NotFound."""
     is_copy = rules.LISTING_KEY.fullmatch(key)
     facts = inventory.find(storage.cdn, key) if is_copy or rules.IMAGE_KEY.fullmatch(key) else None
-    if facts is None or (is_copy and not (facts.replaced_by or catalogue.is_referenced(key))):
+    if facts is None or (is_copy and not catalogue.is_referenced(facts.replaced_by or key)):
         raise NotFound("There is no such photo.")
     release()  # no connection is held while bytes travel
     return facts
