@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import ColumnElement, and_, bindparam, literal, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.http import parse_etags
 
@@ -132,8 +132,8 @@ def _forms() -> Query:
 
 
 def _published() -> dict[re.Pattern[str], Query]:
-    """Select an object of the CDN bucket, for each shape of key. A listing's copy must be referred to, or replaced."""
-    is_referenced = or_(StoredObject.replaced_by.is_not(None), referring_to(KEY).exists())
+    """Select an object of the CDN bucket, for each shape of key. Of a copy, a listing must name it or its successor."""
+    is_referenced = referring_to(func.coalesce(StoredObject.replaced_by, StoredObject.key)).exists()
     return {
         rules.IMAGE_KEY: select(*OBJECT).where(_is_row_of(KEY)),
         rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), is_referenced),

@@ -155,19 +155,24 @@ def test_a_deleted_photo_is_gone_immediately(image: Image, home: Property, app: 
 
 
 @on_both
-def test_a_copy_of_a_listing_is_answered_until_its_account_is_removed(
+def test_a_copy_of_a_listing_and_its_predecessor_are_answered_until_the_account_is_removed(
     alice: Person, get: Callable[..., Any], view: Callable[..., Any]
 ) -> None:
     account = rows.account_of(alice.workspace)
-    copy = stays.copied(rows.listing_of(account, COPIED), factories.jpeg())
-    url = f"/cdn/{copy.key}"
+    listing = rows.listing_of(account, COPIED)
+    old, new = (stays.copied(listing, factories.jpeg(width)).key or "" for width in (640, 320))
     fill_the_cache()
-    response = get(url)
-    assert (response.status_code, response.content_type) == (200, "image/jpeg")
-    assert compared(response) == compared(view(url))
+    assert get(f"/cdn/{old}").status_code == PASSED_ON, "no row refers to it"
+    with work():
+        inventory.replace(storage.cdn, old, new)
+    for key in (old, new):
+        response = get(f"/cdn/{key}")
+        assert (response.status_code, response.content_type) == (200, "image/jpeg")
+        assert compared(response) == compared(view(f"/cdn/{key}"))
     removal.remove_account(account)
-    assert get(url).status_code == PASSED_ON
-    assert view(url).status_code == 404
+    for key in (old, new):
+        assert get(f"/cdn/{key}").status_code == PASSED_ON
+        assert view(f"/cdn/{key}").status_code == 404
 
 
 def test_a_replaced_object_is_answered_under_its_old_address(
