@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, select, union_all
+from sqlalchemy import ColumnElement, Integer, String, and_, bindparam, literal, not_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.http import parse_etags
 
@@ -31,8 +31,8 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 IMAGE_PATH = re.compile(rf"/(images/{rules.UUID}/{rules.UUID}/{rules.UUID}\.[a-z]+)")
 WIDTH_QUERY = re.compile(r"(?:w=([1-9][0-9]{0,4}))?")  # others are rare, or wrong
 UNUSUAL = ("HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
-KEY: ColumnElement[str] = bindparam("key")
-WIDTH: ColumnElement[int] = bindparam("width")
+KEY: ColumnElement[str] = bindparam("key", type_=String)
+WIDTH: ColumnElement[int] = bindparam("width", type_=Integer)
 
 
 class Hit(NamedTuple):
@@ -132,11 +132,10 @@ def _forms() -> Query:
 
 
 def _published() -> dict[re.Pattern[str], Query]:
-    """Select an object of the CDN bucket, for each shape of key. Of a copy, a listing must name it or its successor."""
-    is_referenced = referring_to(func.coalesce(StoredObject.replaced_by, StoredObject.key)).exists()
+    """Select an object of the CDN bucket, for each shape of key. A listing's copy must be referred to."""
     return {
         rules.IMAGE_KEY: select(*OBJECT).where(_is_row_of(KEY)),
-        rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), is_referenced),
+        rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), referring_to(KEY).exists()),
     }
 
 
