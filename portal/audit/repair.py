@@ -32,7 +32,7 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
     StorageFailed.
     """
     if facts.kind == COPY:
-        copies.schedule(facts.key)
+        copies.schedule(facts.key, damage)
         return Outcome(reason="A worker downloads it again.")
     with single_flight(("repair", facts.key)) as has_slot:
         if not has_slot:
