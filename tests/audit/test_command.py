@@ -28,7 +28,7 @@ from tests.audit.rubble import Gallery
 from tests.buckets import AT_ONCE, Buckets
 from tests.conftest import on_each
 from tests.factories import Person
-from tests.faults import bucket_behind_a_proxy
+from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.galleries import rows_without_pixels
 
 
@@ -115,6 +115,12 @@ def test_a_bucket_that_is_away_is_2_and_the_walk_goes_on_later(
     code, reported = rubble.audit(app)
     assert (code, reported["checked"]) == (1, 8)
     assert db.session.scalars(select(AuditWalk)).one().id == stopped.id
+
+
+def test_a_database_that_is_away_is_2(app: Flask, gallery: Gallery) -> None:
+    with database_failing_at(30):
+        assert rubble.audit(app) == (2, {})
+    assert rubble.audit(app) == (0, {"checked": 8, "findings": [], "left": 0})
 
 
 def test_an_object_that_the_bucket_does_not_deliver_is_missing(app: Flask, gallery: Gallery) -> None:
