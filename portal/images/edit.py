@@ -66,7 +66,8 @@ def apply(property: Property, change: Change) -> None:
 
     Raises Invalid for a contradictory change or, with the code rendering.FAILED, for a file that can't become a photo;
     OriginalLost for an image to rotate whose original is gone or not what was stored; NotFound for an image to rotate
-    or arrange that isn't in the gallery; Conflict if an image was rotated meanwhile; OverQuota, StorageFailed, TooMany. If it raises, nothing has changed.
+    or arrange that isn't in the gallery; Conflict if an image was rotated meanwhile; OverQuota, StorageFailed,
+    TooMany. If it raises, nothing has changed.
     """
     _check_consistency(change)
     values = properties.checked(change.fields)

@@ -10,6 +10,7 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 
+from portal import inventory
 from portal.accounts.models import User, Workspace
 from portal.db import db, now
 from portal.demo import first_run
@@ -44,6 +45,15 @@ def homes() -> tuple[User, Property, Property, Property]:
         last = gallery.images(broken)[1].id
         db.session.execute(update(Image).where(Image.id == last).values(variants=FAILED, failure_reason=reason))
     return user, home, empty, broken
+
+
+def lost(home: Property) -> Property:
+    """A gallery whose second photo has lost its original, and whose third has it from the large variant."""
+    with work():
+        second, third = gallery.images(home)[1:3]
+        inventory.mark(storage.uploads, {second.original_key: inventory.MISSING})
+        db.session.get_one(Image, third.id).original_restored_at = now() - timedelta(days=2)
+    return home
 
 
 def importing(home: Property) -> Property:
@@ -92,7 +102,7 @@ def synced(workspace: Workspace) -> None:
             first, data = rows.images(listing)[0], factories.jpeg(300, 200, (70 + 40 * number, 110, 130))
             assert first.key
             first.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            w.put(storage.cdn, first.key, data, "image/jpeg")
+            w.put(storage.cdn, first.key, data, "image/jpeg", inventory.COPY)
         account.started_at, account.next_at = now(), now() + timedelta(hours=1)
         account.pages, account.found, account.total = 3, 300, 1200
         other.error, other.failures = "Hostaway rejected these credentials.", 1

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from portal import inventory
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
+from portal.infra import storage
 from portal.pages import assets
 from portal.work import work
 from tests import factories
@@ -44,12 +46,13 @@ FONT_BUDGET, ICONS_BUDGET = 32 * 1024, 4 * 1024
 
 @pytest.fixture
 def rooms(home: Property) -> Property:
-    """A gallery with every kind of photo: described, not described, and failed."""
+    """A gallery with every kind of photo: described, not described, failed, and without its original."""
     images = finished(home, *[f"room {number}.jpg" for number in range(6)], size=(600, 400))
     gallery.describe(home, str(images[0].uuid), "House and lawn at dusk")
     with work():
         failed = db.session.get_one(Image, images[3].id)
         failed.variants, failed.failure_reason = FAILED, "The file is damaged and can't be opened."
+        inventory.mark(storage.uploads, {images[0].original_key: inventory.MISSING})
     return home
 
 
