@@ -1,6 +1,5 @@
 """GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: renditions and copies, never originals."""
 
-import re
 from contextlib import suppress
 
 from flask import Blueprint, Response, request
@@ -8,24 +7,15 @@ from werkzeug.exceptions import HTTPException
 
 from portal import inventory
 from portal.db import release
-from portal.delivery import healing, objects
+from portal.delivery import healing, objects, rules
 from portal.errors import Invalid, NotFound, Problem, TooMany
 from portal.images.keys import cdn_url
 from portal.images.variants import renditions
 from portal.images.variants.renditions import RenditionFile
 from portal.infra import storage
 from portal.infra.statuses import status_of
-from portal.infra.storage import IMMUTABLE
 from portal.inventory import Damaged, Facts
 from portal.listings import catalogue
-
-UUID = "[0-9a-f-]{36}"
-IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
-LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
-    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
-)
-MAX_WIDTH_PX = 100_000
-PROVISIONAL = "public, max-age=60"  # a better rendition is being made
 
 blueprint = Blueprint("delivery", __name__)
 
@@ -51,17 +41,21 @@ def image(workspace: str, property: str, file: str) -> Response:
 
 
 def _best(key: str) -> Response:
-    file = renditions.best(renditions.find_image(key), _accepts(), _width())
-    return _of_image(file)
+    return _of_image(renditions.best(renditions.find_image(key), *_wanted()))
 
 
 def _any_left(key: str) -> Response:
     """Answer with the photo's nearest stored width that is not damaged. Raises Unavailable if there is none."""
     image = renditions.find_image(key)
-    for file in renditions.stored(image, _accepts(), _width()):
+    for file in renditions.stored(image, *_wanted()):
         with suppress(NotFound, Damaged):
             return _of_image(file)
     raise healing.Unavailable
+
+
+def _wanted() -> tuple[frozenset[str], int | None]:
+    """Return the types that the client accepts, and the width in px that it asks for."""
+    return rules.accepted(request.headers.get("Accept", "")), rules.width(request.args.get("w"))
 
 
 def _of_image(file: RenditionFile) -> Response:
@@ -69,9 +63,7 @@ def _of_image(file: RenditionFile) -> Response:
     release()  # no connection is held while bytes travel
     if facts is None:
         raise NotFound("There is no such photo.")
-    response = _cacheable(objects.answer(storage.cdn, facts), is_final=file.is_final)
-    response.headers["Vary"] = "Accept"
-    return response
+    return _answer(facts, varies=True, is_final=file.is_final)
 
 
 @blueprint.get("/cdn/<path:key>")
@@ -83,7 +75,7 @@ def stored(key: str) -> Response:
     """
     facts = _published(key)
     try:
-        return _cacheable(objects.answer(storage.cdn, facts))
+        return _answer(facts, varies=False)
     except Damaged as damaged:
         if facts.replaced_by:
             return _moved(facts.replaced_by)
@@ -92,14 +84,14 @@ def stored(key: str) -> Response:
     facts = _published(key)
     if facts.replaced_by:
         return _moved(facts.replaced_by)
-    return _cacheable(objects.answer(storage.cdn, facts))
+    return _answer(facts, varies=False)
 
 
 def _published(key: str) -> Facts:
     """Return what is known of a published object. Raises NotFound."""
-    is_copy = LISTING_KEY.fullmatch(key)
-    facts = inventory.find(storage.cdn, key) if is_copy or IMAGE_KEY.fullmatch(key) else None
-    if facts is None or (is_copy and not (facts.replaced_by or catalogue.is_referenced(key))):
+    is_copy = rules.LISTING_KEY.fullmatch(key)
+    facts = inventory.find(storage.cdn, key) if is_copy or rules.IMAGE_KEY.fullmatch(key) else None
+    if facts is None or (is_copy and not catalogue.is_referenced(facts.replaced_by or key)):
         raise NotFound("There is no such photo.")
     release()  # no connection is held while bytes travel
     return facts
@@ -108,35 +100,20 @@ def _published(key: str) -> Facts:
 def _moved(key: str) -> Response:
     response = Response(status=308)
     response.location = cdn_url(key)
-    response.headers["Cache-Control"] = PROVISIONAL
+    response.headers["Cache-Control"] = rules.PROVISIONAL
     return response
 
 
-def _cacheable(response: Response, *, is_final: bool = True) -> Response:
-    response.headers["Cache-Control"] = IMMUTABLE if is_final else PROVISIONAL
+def _answer(facts: Facts, *, varies: bool, is_final: bool = True) -> Response:
+    response = objects.answer(storage.cdn, facts)
+    response.headers.update(rules.headers(facts.key, varies=varies, is_final=is_final))
     return response
-
-
-def _accepts() -> frozenset[str]:
-    """Return the types that Accept names explicitly: `*/*` doesn't mean that a client can show AVIF."""
-    return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
-
-
-def _width() -> int | None:
-    text = request.args.get("w")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
-        raise Invalid("w must be a width in pixels, such as 640.")
-    return int(text)
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
     """Keep delivered files from ever running as a page, even if one were not an image."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers.update(rules.HARMLESS)
     return response
 
 

