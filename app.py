@@ -6,7 +6,7 @@ from flask_openapi.openapi import OpenAPI
 from portal import api, commands, config, delivery, health, pages
 from portal.config import Settings
 from portal.db import db, engine_options
-from portal.infra import jobs, storage
+from portal.infra import disk_cache, jobs, storage
 from portal.migrations import migrate
 from portal.ratelimit import inbound, outbound
 
@@ -27,8 +27,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     migrate.init_app(app, db)
     with app.app_context():
         config.use(settings)
-        for server in (storage, jobs, outbound):
-            server.connect(settings)
+        for each in (storage, disk_cache, jobs, outbound):
+            each.connect(settings)
         for part in (inbound, api, pages, delivery, health, commands):
             part.init_app(app)
     return app

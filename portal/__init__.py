@@ -35,7 +35,7 @@
    installation.py          whether the buckets belong to this installation
    migrations/              Alembic
 1  config errors db         settings; the domain's errors; session, column types, SQLite's write lock
-   infra/                   buckets (storage, presign), jobs, circuit_breaker, encrypted columns, processes,
+   infra/                   buckets (storage, presign), disk_cache, jobs, circuit_breaker, encrypted columns, processes,
                             multipart forms, pagination, search, statuses
    ratelimit/               inbound and outbound limits, counted in Redis or in memory
    remote/                  the only way out to other servers: pinned addresses, size caps, deadlines

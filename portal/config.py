@@ -35,7 +35,7 @@ class Settings:
     host: str = "127.0.0.1"  # the address the web server listens on
     port: int = 8000
     public_url: str = "http://localhost:8000"  # where browsers reach the pages; determines cookies and CORS
-    data_dir: Path = Path("data")  # SQLite, Valkey's and S3's data, and uploaded forms while they are read
+    data_dir: Path = Path("data")  # SQLite, Valkey's and S3's data, the cache, and forms while they are read
     secret_key: str = field(default="", repr=False)  # signs and encrypts; if not set, generated once into DATA_DIR
     database_url: str = field(default="sqlite://", repr=False)  # may contain a password, like `redis_url`
     redis_url: str | None = field(default=None, repr=False)
@@ -51,6 +51,7 @@ class Settings:
     trusted_proxies: int = 0  # number of proxies in front of this server that set X-Forwarded-*
     allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
     web_threads: int = 16
+    cache_mb: int = 512  # MiB of delivered photos that are kept in DATA_DIR; 0: none
     max_file_mb: int = 20  # MiB, of each file in a multipart request
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
@@ -105,6 +106,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         trusted_proxies=_integer(env, "TRUSTED_PROXIES", 0, 0, 10),
         allowed_private_nets=_networks(env, "ALLOWED_PRIVATE_NETS"),
         web_threads=_integer(env, "WEB_THREADS", 16, 1, 256),
+        cache_mb=_integer(env, "CACHE_MB", 512, 0, 1_000_000),
         max_file_mb=_integer(env, "MAX_FILE_MB", 20, 1, 200),
         pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
         network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),

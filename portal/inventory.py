@@ -102,9 +102,9 @@ class Written:
 class Damaged(Problem):
     """An object is missing from its bucket, or its bytes are not those that were stored. `code` is one of DAMAGES."""
 
-    def __init__(self, key: str, damage: str) -> None:
+    def __init__(self, bucket: Bucket, key: str, damage: str) -> None:
         super().__init__("The stored file of this photo is damaged.", code=damage, details={"key": key})
-        self.key, self.damage = key, damage
+        self.bucket, self.key, self.damage = bucket, key, damage
 
 
 def digest(data: bytes) -> str:
@@ -134,7 +134,7 @@ def verified(bucket: Bucket, expected: Facts) -> bytes:
     """Read an object whole and compare it with its row. Raises Damaged, StorageFailed. Doesn't use the database."""
     data = bucket.get(expected.key)
     if damage := damage_of(data, expected):
-        raise Damaged(expected.key, damage)
+        raise Damaged(bucket, expected.key, damage)
     assert data is not None
     return data
 
@@ -204,6 +204,13 @@ def mark(bucket: Bucket, damages: Mapping[str, str | None], at: datetime | None 
                 .values(damage=damage, damaged_at=at if damage else None)
                 .execution_options(synchronize_session=False)
             )
+
+
+def set_etag(bucket: Bucket, key: str, etag: str) -> None:
+    """Record the ETag of an object whose bytes have just been compared."""
+    ours = update(StoredObject).where(StoredObject.bucket == bucket.role, StoredObject.key == key)
+    values = {"etag": etag, "verified_at": now(), "damage": None, "damaged_at": None}
+    db.session.execute(ours.values(values).execution_options(synchronize_session=False))
 
 
 def damaged_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:

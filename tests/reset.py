@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -15,13 +16,14 @@ from portal.installation import Installation
 
 
 def empty(s3: Path) -> None:
-    """Empty database, Redis and buckets; `s3` is the data folder of SeaweedFS."""
+    """Empty database, Redis, cache and buckets; `s3` is the data folder of SeaweedFS."""
     with db.engine.begin() as connection:
         connection.execute(update(Installation).values(checked_at=now()))  # no check of the buckets during a test
         for table in reversed(db.metadata.sorted_tables):
             if table.name != Installation.__tablename__:
                 connection.execute(table.delete())
     jobs.connection().flushall()
+    shutil.rmtree(config.settings().data_dir / "cache", ignore_errors=True)  # tests share photos, and so their bytes
     global _left
     # Most tests store no object, and listing two buckets takes longer than everything else here.
     if (journal := _journal(s3)) != _left or not journal:

@@ -33,6 +33,8 @@ def test_the_defaults_describe_a_single_machine(tmp_path: Path) -> None:
         ("TRUSTED_PROXIES", "-1"),
         ("ALLOWED_PRIVATE_NETS", "10.0.0.0/99"),
         ("PIXEL_WORKERS", "0"),
+        ("CACHE_MB", "-1"),
+        ("CACHE_MB", "1000001"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:

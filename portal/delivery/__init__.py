@@ -2,8 +2,10 @@
 
 from flask import Flask
 
+from portal.delivery import shortcut
 from portal.delivery.images import blueprint
 
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
+    shortcut.init_app(app)

@@ -1,104 +1,125 @@
 """GET /images/{workspace}/{property}/{file} and GET /cdn/{key}: renditions and copies, never originals."""
 
-import re
-from collections.abc import Callable
-from hashlib import sha256
+from contextlib import suppress
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
+from portal import inventory
+from portal.db import release
+from portal.delivery import healing, objects, rules
 from portal.errors import Invalid, NotFound, Problem, TooMany
+from portal.images.keys import cdn_url
 from portal.images.variants import renditions
+from portal.images.variants.renditions import RenditionFile
 from portal.infra import storage
 from portal.infra.statuses import status_of
-from portal.infra.storage import IMMUTABLE
+from portal.inventory import Damaged, Facts
 from portal.listings import catalogue
-from portal.pixels.types import type_of
-
-UUID = "[0-9a-f-]{36}"
-IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
-LISTING_KEY = re.compile(  # Image CDN contract: thumbnail_{hash}.{ext} and gallery/{position}_{hash}.{ext}
-    rf"{UUID}/{UUID}/(?:thumbnail|gallery/[0-9]+)_[0-9a-f]{{32}}\.(?:jpg|png|webp|gif|avif|heic)"
-)
-PUBLISHED: dict[re.Pattern[str], Callable[[str], bool]] = {  # returns whether a row refers to a key of this shape
-    IMAGE_KEY: renditions.is_referenced,
-    LISTING_KEY: catalogue.is_referenced,
-}
-MAX_WIDTH_PX = 100_000
-PROVISIONAL = "public, max-age=60"  # a better rendition is being made
 
 blueprint = Blueprint("delivery", __name__)
 
 
 @blueprint.get("/images/<workspace>/<property>/<file>")
 def image(workspace: str, property: str, file: str) -> Response:
-    """Return the best rendition for this Accept header and `?w=`. A URL always shows the same picture."""
+    """Return the best rendition for this Accept header and `?w=`. A URL always shows the same picture.
+
+    What is damaged is made again first; if that can't be done now, the nearest width that is left is returned.
+    """
     key = f"images/{workspace}/{property}/{file}"
     try:
-        return _best(key)
-    except NotFound:
-        return _best(key)  # it may have changed while it was read: look it up again
+        try:
+            return _best(key)
+        except NotFound:
+            return _best(key)  # it may have changed while it was read: look it up again
+        except Damaged as damaged:
+            if not healing.heal(damaged):
+                raise
+            return _best(key)
+    except (Damaged, TooMany):
+        return _any_left(key)
 
 
 def _best(key: str) -> Response:
-    rendition = renditions.best(renditions.find_image(key), _accepts(), _width())
-    return _answer(rendition.key, rendition.type, varies=True, is_final=rendition.is_final)
+    return _of_image(renditions.best(renditions.find_image(key), *_wanted()))
+
+
+def _any_left(key: str) -> Response:
+    """Answer with the photo's nearest stored width that is not damaged. Raises Unavailable if there is none."""
+    image = renditions.find_image(key)
+    for file in renditions.stored(image, *_wanted()):
+        with suppress(NotFound, Damaged):
+            return _of_image(file)
+    raise healing.Unavailable
+
+
+def _wanted() -> tuple[frozenset[str], int | None]:
+    """Return the types that the client accepts, and the width in px that it asks for."""
+    return rules.accepted(request.headers.get("Accept", "")), rules.width(request.args.get("w"))
+
+
+def _of_image(file: RenditionFile) -> Response:
+    facts = inventory.find(storage.cdn, file.key)
+    release()  # no connection is held while bytes travel
+    if facts is None:
+        raise NotFound("There is no such photo.")
+    return _answer(facts, varies=True, is_final=file.is_final)
 
 
 @blueprint.get("/cdn/<path:key>")
 def stored(key: str) -> Response:
     """Return an object of the CDN bucket, for installations without a CDN.
 
-    The row is checked each time, so a deleted image stops resolving immediately.
+    The row is checked each time, so a deleted image stops resolving immediately. A replaced object whose bytes are
+    gone redirects to the one that took its place.
     """
-    for pattern, is_referenced in PUBLISHED.items():
-        if pattern.fullmatch(key) and is_referenced(key):
-            return _answer(key, type_of(key), varies=False)
-    raise NotFound("There is no such photo.")
+    facts = _published(key)
+    try:
+        return _answer(facts, varies=False)
+    except Damaged as damaged:
+        if facts.replaced_by:
+            return _moved(facts.replaced_by)
+        if not healing.heal(damaged):
+            raise healing.Unavailable from damaged
+    facts = _published(key)
+    if facts.replaced_by:
+        return _moved(facts.replaced_by)
+    return _answer(facts, varies=False)
 
 
-def _answer(key: str, type: str, *, varies: bool, is_final: bool = True) -> Response:
-    etag = sha256(key.encode()).hexdigest()[:32]  # keys are never overwritten, so a key identifies its content
-    if request.if_none_match.contains(etag) and storage.cdn.head(key):  # no 304 for a deleted object
-        response = Response(status=304)
-    else:
-        data = storage.cdn.get(key)
-        if data is None:
-            raise NotFound("There is no such photo.")
-        response = Response(data, content_type=type)
-    response.set_etag(etag)
-    response.headers["Cache-Control"] = IMMUTABLE if is_final else PROVISIONAL
-    if varies:
-        response.headers["Vary"] = "Accept"
+def _published(key: str) -> Facts:
+    """Return what is known of a published object. Raises NotFound."""
+    is_copy = rules.LISTING_KEY.fullmatch(key)
+    facts = inventory.find(storage.cdn, key) if is_copy or rules.IMAGE_KEY.fullmatch(key) else None
+    if facts is None or (is_copy and not catalogue.is_referenced(facts.replaced_by or key)):
+        raise NotFound("There is no such photo.")
+    release()  # no connection is held while bytes travel
+    return facts
+
+
+def _moved(key: str) -> Response:
+    response = Response(status=308)
+    response.location = cdn_url(key)
+    response.headers["Cache-Control"] = rules.PROVISIONAL
     return response
 
 
-def _accepts() -> frozenset[str]:
-    """Return the types that Accept names explicitly: `*/*` doesn't mean that a client can show AVIF."""
-    return frozenset(name for name, quality in request.accept_mimetypes if quality > 0 and "*" not in name)
-
-
-def _width() -> int | None:
-    text = request.args.get("w")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:7]) <= MAX_WIDTH_PX):
-        raise Invalid("w must be a width in pixels, such as 640.")
-    return int(text)
+def _answer(facts: Facts, *, varies: bool, is_final: bool = True) -> Response:
+    response = objects.answer(storage.cdn, facts)
+    response.headers.update(rules.headers(facts.key, varies=varies, is_final=is_final))
+    return response
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
     """Keep delivered files from ever running as a page, even if one were not an image."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers.update(rules.HARMLESS)
     return response
 
 
 @blueprint.errorhandler(Problem)
 def _problem(problem: Problem) -> Response:
-    status = status_of(problem, {Invalid: 400, TooMany: 503})
+    status = status_of(problem, {Invalid: 400, TooMany: 503, Damaged: 503})
     response = _plain(problem.message, status)
     if status == 503:
         response.headers["Retry-After"] = "1"

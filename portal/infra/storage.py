@@ -30,6 +30,7 @@ MAX_KEYS = 1000  # per call of S3's DeleteObjects
 log = logging.getLogger(__name__)
 
 ABSENT = {"404", "NoSuchKey", "NotFound"}
+CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}  # InvalidRange: it is shorter than its row says
 PRESIGN_LIFETIME_S = 3600  # the Property Images API leaves it open
 
 
@@ -49,6 +50,19 @@ class ObjectContent(ObjectMetadata):
     """An object with its bytes; None if there are more than the caller wanted."""
 
     data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An object, or a range of it, whose bytes are still to be read; `is_changed`: its ETag is not the given one."""
+
+    etag: str = ""
+    body: Any = None
+    is_changed: bool = False
+
+    def close(self) -> None:
+        if self.body is not None:
+            self.body.close()
 
 
 class Bucket:
@@ -89,6 +103,20 @@ class Bucket:
         return ObjectContent(
             key, found["ContentLength"], found["ETag"], found["LastModified"], found.get("ContentType"), data
         )
+
+    def open(self, key: str, *, etag: str | None = None, wanted: tuple[int, int] | None = None) -> Opened | None:
+        """Open an object, or a range of it (end excluded), if it has this ETag; None if it is missing."""
+        conditions: dict[str, Any] = {"IfMatch": etag} if etag else {}
+        if wanted:
+            conditions["Range"] = f"bytes={wanted[0]}-{wanted[1] - 1}"
+        try:
+            with _translated():
+                found = self._client.get_object(Bucket=self.name, Key=key, **conditions)
+        except _Absent:
+            return None
+        except _Changed:
+            return Opened(is_changed=True)
+        return Opened(found["ETag"], found["Body"])
 
     def head(self, key: str) -> ObjectMetadata | None:
         try:
@@ -214,6 +242,10 @@ class _Absent(StorageFailed):
     """No such object."""
 
 
+class _Changed(StorageFailed):
+    """The object has another ETag than the one that was asked for."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turn boto3's errors into StorageFailed."""
@@ -223,6 +255,8 @@ def _translated() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in ABSENT:
             raise _Absent("There is no such object.") from error
+        if code in CHANGED:
+            raise _Changed("The object has another ETag.") from error
         raise StorageFailed("The photo storage refused the request. Nothing was changed.", details=code) from error
     except BotoCoreError as error:
         raise StorageFailed(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ColumnElement, Select, and_, literal, select
 
 from portal.accounts.models import Workspace
 from portal.db import as_uuid, db, release
@@ -106,10 +106,15 @@ def find_image(listing: Listing, uuid: str) -> ListingImage:
 
 def is_referenced(key: str) -> bool:
     """Return whether a row refers to this CDN object; copies of removed listings are hidden immediately."""
-    query = select(ListingImage.id).join(ListingImage.listing)
-    is_found = db.session.scalar(query.where(ListingImage.key == key).limit(1)) is not None
+    is_found = db.session.scalar(referring_to(literal(key)).limit(1)) is not None
     release()  # hold no database connection while the bytes are sent
     return is_found
+
+
+def referring_to(key: ColumnElement[str]) -> Select[int]:
+    """Select the images that refer to a CDN object. Excludes removed accounts by itself, for use without a session."""
+    query = select(ListingImage.id).join(ListingImage.listing).join(Listing.account)
+    return query.where(ListingImage.key == key, IntegrationAccount.removed_at.is_(None))
 
 
 def referenced_cdn_keys(keys: Sequence[str]) -> set[str]:

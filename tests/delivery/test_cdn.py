@@ -9,10 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.db import db
-from portal.delivery import images as delivery
 from portal.images import deletion, keys
 from portal.images.models import Property
 from portal.infra import storage
+from portal.inventory import COPY
+from portal.listings import catalogue
+from portal.pixels.types import type_of
+from portal.work import work
 from tests import factories
 
 
@@ -65,12 +68,13 @@ def test_a_listings_picture_is_served_while_a_row_names_it(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     key, named = f"{LISTING}/{name}", set[str]()
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, named.__contains__)
-    storage.cdn.put(key, b"the picture", "text/html")
+    monkeypatch.setattr(catalogue, "is_referenced", named.__contains__)
+    type = type_of(key)
+    with work() as w:
+        w.put(storage.cdn, key, b"the picture", type, COPY)
     assert get(client, f"/cdn/{key}").status_code == 404
     named.add(key)
     response = get(client, f"/cdn/{key}")
-    type = {"jpg": "image/jpeg", "png": "image/png", "heic": "image/heic"}[key.rpartition(".")[2]]
     assert (response.status_code, response.data, response.content_type) == (200, b"the picture", type)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "immutable" in response.headers["Cache-Control"]
@@ -93,8 +97,9 @@ NO_NAMES = [
 def test_no_other_name_is_a_listings_picture(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    monkeypatch.setitem(delivery.PUBLISHED, delivery.LISTING_KEY, lambda key: True)
+    monkeypatch.setattr(catalogue, "is_referenced", lambda key: True)
     for key in NO_NAMES:
         with subtests.test(key=key):
-            storage.cdn.put(key, b"the picture", "image/jpeg")
+            with work() as w:
+                w.put(storage.cdn, key, b"the picture", "image/jpeg", COPY)
             assert get(client, f"/cdn/{key}").status_code == 404

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import select
 
 from portal import inventory
 from portal.config import settings
@@ -18,9 +18,10 @@ from portal.images.models import FAILED, READY, Image, Rendition
 from portal.images.variants import rendering
 from portal.infra import jobs, storage
 from portal.infra.storage import Bucket
-from portal.inventory import ORIGINAL, RENDITION, Facts
+from portal.inventory import ORIGINAL, RENDITION, Damaged, Facts
 from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
+from portal.pixels.render import THUMB_PX
 from portal.work import best_effort, lock, work
 
 WEBP, JPEG, AVIF = "image/webp", "image/jpeg", "image/avif"
@@ -45,14 +46,6 @@ def find_image(key: str) -> Image:
     if image is None:
         raise NotFound("There is no such photo.", code="image_not_found")
     return image
-
-
-def is_referenced(key: str) -> bool:
-    """Return whether a row refers to this object of the CDN bucket; a dropped object may remain there for a while."""
-    images = exists().where(or_(Image.large_key == key, Image.thumb_key == key))
-    found = bool(db.session.scalar(select(or_(images, exists().where(Rendition.key == key)))))
-    release()  # no connection is held while bytes travel
-    return found
 
 
 def rendition_width(wanted_px: int | None) -> int:
@@ -80,6 +73,15 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Renditi
     return found
 
 
+def stored(image: Image, accepts: frozenset[str], width_px: int | None) -> list[RenditionFile]:
+    """Return what is stored of an image in a type that a browser accepts, the nearest width first; none of it lasts."""
+    width = rendition_width(width_px)
+    files = [file for file in _existing(image).values() if file.type == JPEG or file.type in accepts]
+    if image.thumb_key and WEBP in accepts:
+        files.append(RenditionFile(image.thumb_key, WEBP, THUMB_PX))
+    return [replace(file, is_final=False) for file in sorted(files, key=lambda file: abs(file.width - width))]
+
+
 def make_avif(image_id: int, width_px: int) -> None:
     """Make the AVIF of one width from the large variant, unless it exists already or the image is not ready."""
     image = db.session.get(Image, image_id)
@@ -87,7 +89,10 @@ def make_avif(image_id: int, width_px: int) -> None:
         return
     source = RenditionSource.of(image)
     release()  # no transaction stays open while rendering
-    data = source.read()
+    try:
+        data = source.read()
+    except Damaged:  # made again when somebody asks for it, or by the audit
+        return
     rendition = derive(data, inspect(data), RenditionRecipe(width_px, AVIF))
     with suppress(NotFound):  # rotated or deleted meanwhile
         _store(image, source, width_px, AVIF, rendition.data)

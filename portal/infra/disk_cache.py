@@ -1,0 +1,139 @@
+"""A bounded cache on local disk. A file's name is the SHA-256 of its bytes, so an entry is never stale."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from werkzeug.local import LocalProxy
+
+from portal import config
+from portal.config import Settings
+
+KEPT = 0.9  # of the limit, after an eviction
+MEASURED_EVERY = 0.05  # of the limit: bytes that a process writes between two walks of the folder
+TOUCHED_EVERY_S = 3600  # a hit renews the file's time of last use, but no more often
+PAUSE_S = 60  # without writes, after one failed
+log = logging.getLogger(__name__)
+
+
+class DiskCache:
+    """Files that several processes share without locks; the least recently used ones are evicted.
+
+    The folder may exceed `most_bytes` by MEASURED_EVERY for each process. With `most_bytes` 0, nothing is cached.
+    """
+
+    def __init__(self, directory: Path, most_bytes: int) -> None:
+        self._directory, self._most_bytes = str(directory), most_bytes
+        self._unmeasured_bytes = most_bytes  # written since the last walk; the first put walks
+        self._paused_until = 0.0
+        self._guard, self._walk = threading.Lock(), threading.Lock()
+
+    def get(self, sha256: str, size_bytes: int) -> bytes | None:
+        """Return the cached bytes; a file of another length is deleted."""
+        if not self._most_bytes:
+            return None
+        path = self._path(sha256)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.read(file, size_bytes + 1)
+                if abs(time.time() - os.fstat(file).st_mtime) > TOUCHED_EVERY_S:
+                    with suppress(OSError):  # read-only
+                        os.utime(file)
+            finally:
+                os.close(file)
+        except OSError:
+            return None
+        if len(data) == size_bytes:
+            return data
+        with suppress(OSError):
+            os.unlink(path)
+        return None
+
+    def put(self, sha256: str, data: bytes) -> None:
+        """Keep bytes. Never raises: a failure is logged, and nothing is written for the next PAUSE_S."""
+        if len(data) > self._most_bytes or time.monotonic() < self._paused_until:
+            return
+        try:
+            _write(self._path(sha256), data)
+            self._evict_if_due(len(data))
+        except OSError as error:
+            self._pause(error)
+
+    def _path(self, sha256: str) -> str:
+        return f"{self._directory}/{sha256[:2]}/{sha256}"
+
+    def _evict_if_due(self, written_bytes: int) -> None:
+        with self._guard:
+            self._unmeasured_bytes += written_bytes
+            is_due = self._unmeasured_bytes > self._most_bytes * MEASURED_EVERY
+        if not is_due or not self._walk.acquire(blocking=False):
+            return
+        try:
+            self._unmeasured_bytes = 0
+            self._evict()
+        finally:
+            self._walk.release()
+
+    def _evict(self) -> None:
+        """Delete files down to KEPT of the limit, if there are more than the limit allows."""
+        files = sorted(self._files())
+        total_bytes = sum(size_bytes for _, size_bytes, _ in files)
+        if total_bytes <= self._most_bytes:
+            return
+        for _, size_bytes, path in files:
+            if total_bytes <= self._most_bytes * KEPT:
+                break
+            with suppress(FileNotFoundError):  # another process has evicted it
+                os.unlink(path)
+            total_bytes -= size_bytes
+
+    def _files(self) -> Iterator[tuple[int, int, str]]:
+        """Yield time of last use, size and path of every file, including what a killed process has left."""
+        for folder, _, names in os.walk(self._directory):
+            for path in (f"{folder}/{name}" for name in names):
+                with suppress(FileNotFoundError):
+                    found = os.stat(path)
+                    yield found.st_mtime_ns, found.st_size, path
+
+    def _pause(self, error: OSError) -> None:
+        with self._guard:
+            if time.monotonic() < self._paused_until:
+                return
+            self._paused_until = time.monotonic() + PAUSE_S
+        log.warning("cache write failed: folder=%s reason=%s pause_s=%d", self._directory, error.strerror, PAUSE_S)
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        _replace(path, data)
+    except FileNotFoundError:  # the first file in its folder, or somebody has deleted the folder
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _replace(path, data)
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Write atomically. No fsync: a file that a power failure cuts short has the wrong length."""
+    aside = f"{path}.{os.getpid()}.{threading.get_ident()}"
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(aside)
+        raise
+
+
+cache = cast(DiskCache, LocalProxy(lambda: config.parts()["cache"]))
+"""The cache of the current app."""
+
+
+def connect(settings: Settings) -> None:
+    """Create the current app's cache."""
+    config.parts()["cache"] = DiskCache(settings.data_dir / "cache", settings.cache_mb * 1024 * 1024)

@@ -1,0 +1,208 @@
+"""A damaged object is made again when somebody asks for it; nobody gets wrong bytes, or a 404 for a living photo."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image as Pillow
+from sqlalchemy import select, update
+
+from portal import inventory
+from portal.config import settings
+from portal.db import db
+from portal.delivery import objects
+from portal.images import deletion, keys
+from portal.images.models import Image, Property, Rendition
+from portal.infra import storage
+from portal.inventory import COPY, StoredObject
+from portal.listings import catalogue
+from portal.webhooks import events
+from portal.work import work
+from tests import factories
+
+WEBP = {"Accept": "image/webp,*/*"}
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(autouse=True)
+def forget(app: Flask) -> None:
+    """Empty the cache, which other tests have filled with the same pictures."""
+    shutil.rmtree(settings().data_dir / "cache", ignore_errors=True)
+
+
+@pytest.fixture
+def image(home: Property, work_off: Callable[[], int]) -> Image:
+    image = factories.photo_in(home, factories.jpeg(1600, 1200))
+    work_off()
+    db.session.rollback()
+    return image
+
+
+def delete(key: str) -> None:
+    storage.cdn.delete(key)
+
+
+def cut(key: str) -> None:
+    storage.cdn.put(key, (storage.cdn.get(key) or b"")[:100], "image/webp")
+
+
+def overwrite(key: str) -> None:
+    """With another valid picture."""
+    file = BytesIO()
+    Pillow.new("RGB", (640, 480), "teal").save(file, "WEBP")
+    storage.cdn.put(key, file.getvalue(), "image/webp")
+
+
+@pytest.fixture(params=[delete, cut, overwrite], ids=lambda each: each.__name__)
+def damage(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    harm: Callable[[str], None] = request.param
+    return harm
+
+
+def cdn_path(key: str | None) -> str:
+    return urlsplit(keys.cdn_url(key or "")).path
+
+
+def path(image: Image, width: int | None = None) -> str:
+    url = urlsplit(keys.image_url(image, width))
+    return f"{url.path}?{url.query}"
+
+
+@pytest.mark.parametrize("kind", ["large_key", "thumb_key"])
+def test_a_damaged_variant_is_byte_equal_again(
+    client: FlaskClient, image: Image, damage: Callable[[str], None], kind: str
+) -> None:
+    key = getattr(image, kind)
+    before = storage.cdn.get(key)
+    damage(key)
+    assert client.get(cdn_path(key)).data == before
+    assert storage.cdn.get(key) == before
+
+
+def test_a_damaged_rendition_and_its_damaged_source_are_byte_equal_again(
+    client: FlaskClient, image: Image, damage: Callable[[str], None]
+) -> None:
+    before = client.get(path(image, 320), headers=WEBP).data
+    key = db.session.scalars(select(Rendition.key)).one()
+    shutil.rmtree(settings().data_dir / "cache")
+    for each in (key, image.large_key or ""):
+        damage(each)
+    assert client.get(path(image, 320), headers=WEBP).data == before
+    assert storage.cdn.get(key) == before
+
+
+def test_another_pipeline_gives_a_new_address_and_the_old_one_redirects(
+    client: FlaskClient, image: Image, home: Property
+) -> None:
+    """As after an upgrade of an encoder: the bytes of the row can't be had again."""
+    old_key, public_key = image.large_key or "", image.key
+    with work():
+        db.session.execute(update(StoredObject).where(StoredObject.key == old_key).values(sha256="0" * 64))
+    delete(old_key)
+    response = client.get(cdn_path(old_key))
+    db.session.rollback()
+    assert image.large_key != old_key and image.key == public_key
+    assert (response.status_code, urlsplit(response.location).path) == (308, cdn_path(image.large_key))
+    assert client.get(response.location).status_code == 200
+    deletion.delete(home, [str(image.uuid)])
+    assert client.get(cdn_path(old_key)).status_code == 404
+
+
+def test_a_photo_beyond_repair_is_shown_in_another_width_or_not_at_all(client: FlaskClient, image: Image) -> None:
+    assert client.get(path(image, 320), headers=WEBP).status_code == 200
+    storage.uploads.delete(image.original_key)
+    delete(image.large_key or "")
+    response = client.get(path(image), headers=WEBP)
+    assert Pillow.open(BytesIO(response.data)).width in (320, 480)
+    assert "immutable" not in response.headers["Cache-Control"]
+    response = client.get(cdn_path(image.large_key))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    known = inventory.find(storage.cdn, image.large_key or "")
+    assert known and known.damage == inventory.MISSING
+
+
+def test_a_subscriber_is_told_once_of_a_photo_beyond_repair(
+    client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(events, "emit", lambda w, workspace, event, data: told.append(event))
+    storage.uploads.delete(image.original_key)
+    delete(image.large_key or "")
+    for _ in range(2):
+        client.get(cdn_path(image.large_key))
+    assert told == [events.IMAGE_DAMAGED]
+
+
+def test_the_cache_serves_while_the_bucket_is_away_but_no_deleted_photo(
+    client: FlaskClient, image: Image, home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = cdn_path(image.large_key)
+    before = client.get(url).data
+    monkeypatch.setattr(storage.Bucket, "read", lambda *_, **__: pytest.fail("the bucket was asked"))
+    assert client.get(url).data == before
+    monkeypatch.undo()
+    deletion.delete(home, [str(image.uuid)])
+    assert client.get(url).status_code == 404
+
+
+def test_a_weak_validator_counts(client: FlaskClient, image: Image) -> None:
+    """RFC 9110, section 13.1.2: nginx with gzip and CDNs send `W/"…"`."""
+    for url in (cdn_path(image.large_key), path(image)):
+        etag = client.get(url, headers=WEBP).headers["ETag"]
+        response = client.get(url, headers=WEBP | {"If-None-Match": f"W/{etag}"})
+        assert (response.status_code, response.data) == (304, b"")
+
+
+BIG = bytes(range(256)) * 4096 * 5  # 5 MiB
+BIG_KEY = "5f0f3ac1-93f1-4d4a-9e4b-0a4f2f6a7c11/0b0bb9ae-34a5-4c6f-8f0a-d8d4e8d7a0b2/gallery/0_" + "a" * 32 + ".png"
+
+
+@pytest.fixture
+def big(app: Flask, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(catalogue, "is_referenced", lambda key: True)
+    with work() as w:
+        w.put(storage.cdn, BIG_KEY, BIG, "image/png", COPY)
+    return f"/cdn/{BIG_KEY}"
+
+
+def test_a_large_object_is_streamed_with_ranges(client: FlaskClient, big: str) -> None:
+    whole = client.get(big)
+    assert (whole.status_code, whole.content_length, whole.data) == (200, len(BIG), BIG)
+    part = client.get(big, headers={"Range": "bytes=5-9", "If-Range": whole.headers["ETag"]})
+    assert (part.status_code, part.data) == (206, BIG[5:10])
+    assert part.headers["Content-Range"] == f"bytes 5-9/{len(BIG)}"
+    assert client.get(big, headers={"Range": "bytes=-3"}).data == BIG[-3:]
+    assert client.get(big, headers={"Range": "bytes=5-9", "If-Range": '"other"'}).data == BIG
+    assert client.get(big, headers={"Range": f"bytes={len(BIG)}-"}).status_code == 416
+
+
+def test_a_large_object_under_another_etag_is_served_only_if_its_bytes_are_right(client: FlaskClient, big: str) -> None:
+    with work():
+        db.session.execute(update(StoredObject).where(StoredObject.key == BIG_KEY).values(etag='"moved"'))
+    assert client.get(big).data == BIG
+    facts = inventory.find(storage.cdn, BIG_KEY)
+    assert facts and facts.etag != '"moved"'
+    storage.cdn.put(BIG_KEY, BIG[::-1], "image/png")
+    assert client.get(big).status_code == 503
+
+
+def test_what_is_small_is_read_from_the_bucket_once(
+    client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    get = storage.Bucket.get
+    monkeypatch.setattr(storage.Bucket, "get", lambda self, key: reads.append(key) or get(self, key))
+    for _ in range(3):
+        assert client.get(cdn_path(image.thumb_key)).status_code == 200
+    assert reads == [image.thumb_key]
+    assert objects.SMALL_BYTES == 4 * 1024 * 1024
