@@ -13,6 +13,8 @@ branch_labels = None
 depends_on = None
 
 KEY = sa.String(1024, collation="C").with_variant(sa.String(1024), "sqlite")  # in byte order, as buckets list keys
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+COUNTERS = ("checked", "listed", "originals", "verified", "adopted", "list_requests", "head_requests", "get_requests")
 DAMAGED, REPLACED = sa.text("damage IS NOT NULL"), sa.text("replaced_by IS NOT NULL")
 COLUMNS = "INSERT INTO stored_object (bucket, key, kind, type, size_bytes, sha256, is_adopted, stored_at) "
 EXTENSION = "substr(key, length(rtrim(key, 'abcdefghijklmnopqrstuvwxyz')) + 1)"
@@ -52,6 +54,46 @@ def upgrade() -> None:
         postgresql_where=REPLACED,
     )
     op.create_index("ix_stored_object_verified_at", "stored_object", ["verified_at"])
+    op.create_table(
+        "audit_walk",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("is_scheduled", sa.Boolean(), nullable=False),
+        sa.Column("started_at", moment, nullable=False),
+        sa.Column("finished_at", moment, nullable=True),
+        sa.Column("runner", sa.String(300), nullable=True),
+        sa.Column("running_until", moment, nullable=True),
+        sa.Column("phase", sa.String(10), nullable=False),
+        sa.Column("bucket", sa.String(10), nullable=False),
+        sa.Column("key", KEY, nullable=False),
+        *[sa.Column(name, sa.Integer(), nullable=False) for name in COUNTERS],
+        sa.Column("read_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("message", sa.String(500), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_walk"),
+    )
+    op.create_index("ix_audit_walk_started_at", "audit_walk", ["started_at"])
+    op.create_table(
+        "audit_finding",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("walk_id", ID, nullable=False),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("object", sa.String(10), nullable=False),
+        sa.Column("bucket", sa.String(10), nullable=False),
+        sa.Column("key", KEY, nullable=False),
+        sa.Column("image_uuid", sa.Uuid(), nullable=True),
+        sa.Column("attempted_at", moment, nullable=True),
+        sa.Column("repaired", sa.Boolean(), nullable=False),
+        sa.Column("how", sa.String(20), nullable=True),
+        sa.Column("reason", sa.String(300), nullable=False),
+        sa.Column("property_id", sa.BigInteger(), nullable=True),
+        sa.Column("announced_at", moment, nullable=True),
+        sa.Column("found_at", moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["walk_id"], ["audit_walk.id"], name="fk_audit_finding_walk_id_audit_walk", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_finding"),
+        sa.UniqueConstraint("walk_id", "bucket", "key", name="uq_audit_finding_walk_id_bucket_key"),
+    )
     op.add_column("image", sa.Column("original_restored_at", moment, nullable=True))
     for rows in (
         "SELECT 'uploads', original_key, 'original', type, size_bytes, sha256, false, CURRENT_TIMESTAMP FROM image",
@@ -70,4 +112,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("image", "original_restored_at")
+    op.drop_table("audit_finding")
+    op.drop_table("audit_walk")
     op.drop_table("stored_object")
