@@ -12,6 +12,7 @@ from portal import config, installation
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.accounts.plans import PLANS
+from portal.audit.command import audit
 from portal.demo import first_run
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.errors import Problem
@@ -29,6 +30,7 @@ def init_app(app: Flask) -> None:
         claim_buckets,
         add_demo_photos,
         fake_pms,
+        audit,
     ):
         app.cli.add_command(command)
 

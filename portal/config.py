@@ -56,6 +56,7 @@ class Settings:
     pixel_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     network_workers: int = 2
     sync_every_min: int = 15  # minutes between two syncs of an account
+    audit_days: int = 30  # within how many days the nightly audit reads every stored object; 0: there is none
     unknown_objects_kept_days: int = 7  # how long objects stay in a bucket that no row refers to
 
     @property
@@ -111,6 +112,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         pixel_workers=_integer(env, "PIXEL_WORKERS", os.cpu_count() or 1, 1, 64),
         network_workers=_integer(env, "NETWORK_WORKERS", 2, 1, 64),
         sync_every_min=_integer(env, "SYNC_EVERY_MIN", 15, 1, 7 * 24 * 60),
+        audit_days=_integer(env, "AUDIT_DAYS", 30, 0, 365),
         unknown_objects_kept_days=_integer(env, "UNKNOWN_OBJECTS_KEPT_DAYS", 7, 1, 3650),
     )
 

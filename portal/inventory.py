@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
-from sqlalchemy import Index, String, delete, insert, select, text, update
+from sqlalchemy import Index, String, Table, bindparam, delete, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Moment, db, now
@@ -204,6 +204,24 @@ def mark(bucket: Bucket, damages: Mapping[str, str | None], at: datetime | None 
                 .values(damage=damage, damaged_at=at if damage else None)
                 .execution_options(synchronize_session=False)
             )
+
+
+def confirm(bucket: Bucket, right: Iterable[Facts]) -> None:
+    """Record that the bytes of objects were compared and are right; rows without a hash adopt theirs.
+
+    A row that has got another hash meanwhile is left alone.
+    """
+    rows = [{f"new_{name}": value for name, value in each._asdict().items()} for each in right]
+    if not rows:
+        return
+    table = cast(Table, StoredObject.__table__)
+    ours = update(table).where(table.c.bucket == bucket.role, table.c.key == bindparam("new_key"))
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("etag", "size_bytes", "type")}
+    values |= {"verified_at": now(), "damage": None, "damaged_at": None}
+    adopted = values | {"sha256": bindparam("new_sha256"), "is_adopted": True}
+    connection = db.session.connection()
+    connection.execute(ours.where(table.c.sha256.is_(None)).values(adopted), rows)
+    connection.execute(ours.where(table.c.sha256 == bindparam("new_sha256")).values(values), rows)
 
 
 def set_etag(bucket: Bucket, key: str, etag: str) -> None:

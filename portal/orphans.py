@@ -81,6 +81,16 @@ def find(grace: timedelta = GRACE, keep_for: timedelta | None = None) -> list[st
     return [key for bucket in BUCKETS for key in _scan(bucket, grace, keep_for)]
 
 
+def unknown_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that neither a row refers to nor the garbage names."""
+    return set(keys) - _referenced(bucket, keys) - _known_garbage(bucket, keys)
+
+
+def are_too_many(unknown: int, seen: int) -> bool:
+    """Return whether so many of the objects seen are unknown that the database is probably an old or a wrong one."""
+    return unknown > max(MAX_UNKNOWN, seen * MAX_UNKNOWN_SHARE)
+
+
 def _claim() -> list[tuple[str, str]]:
     """Lease due garbage, so that no other worker deletes it for LEASE; return pairs of a bucket's role and a key."""
     due = select(Garbage).where(Garbage.next_at <= now()).order_by(Garbage.id).limit(storage.MAX_KEYS)
@@ -112,11 +122,11 @@ def _scan(bucket: Bucket, grace: timedelta, keep_for: timedelta) -> list[str]:
     for batch in _batches(stored for stored in bucket.list() if stored.modified_at < began_at - grace):
         keys = [stored.key for stored in batch]
         seen += len(keys)
-        unreferenced = set(keys) - _referenced(bucket, keys) - _known_garbage(bucket, keys)
+        unreferenced = unknown_among(bucket, keys)
         used = retention.used_uploads(list(unreferenced)) if bucket.role == "uploads" else set()
         reused += used
         due += _track_unknown(bucket, unreferenced - used, began_at, keep_for)
-    if len(due) > max(MAX_UNKNOWN, seen * MAX_UNKNOWN_SHARE):
+    if are_too_many(len(due), seen):
         log.error(
             "too many unknown objects, none deleted (is this its database?): bucket=%s unknown=%d of %d",
             bucket.name,

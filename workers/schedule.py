@@ -21,6 +21,8 @@ SCHEDULE = (
     Entry(jobs.sweep(), every=timedelta(seconds=10)),
     # Once a day, but also soon after a start, for machines that are switched off at night.
     Entry(jobs.tidy(), every=timedelta(days=1), after=timedelta(minutes=10)),
+    # Starts a walk once a day, and continues one whose next run was lost.
+    Entry(jobs.audit(), every=timedelta(hours=1), after=timedelta(minutes=15)),
 )
 
 

@@ -39,15 +39,21 @@ class _Variants(NamedTuple):
     prefix: StoragePrefix
 
 
-def repair_variants(image: Image) -> bool:
+def repair_variants(image: Image, *, announces: bool = True, undecodable: str | None = None) -> bool:
     """Make those of an image's variants again that are damaged; return whether one got a new address.
 
-    Raises Invalid if the original is lost too, NotFound if the image was changed or deleted meanwhile, StorageFailed.
+    Then property.updated is emitted, unless the caller does it. `undecodable` is the key of a variant that is damaged
+    although no hash says so. Raises Invalid if the original is lost too, NotFound if the image was changed or deleted
+    meanwhile, StorageFailed.
     """
     before = _state(image)
     known = inventory.facts(storage.cdn, [before.large_key, before.thumb_key])
     release()  # no transaction stays open while rendering
-    damaged = [facts for facts in known.values() if inventory.damage_of(storage.cdn.get(facts.key), facts)]
+    damaged = [
+        facts
+        for facts in known.values()
+        if facts.key == undecodable or inventory.damage_of(storage.cdn.get(facts.key), facts)
+    ]
     if not damaged:
         with work():
             inventory.mark(storage.cdn, dict.fromkeys(known))
@@ -62,12 +68,12 @@ def repair_variants(image: Image) -> bool:
         has_moved = False
         for old, new in zip(damaged, written, strict=True):
             has_moved |= _switch(w, image, old, new)
-        if has_moved:
+        if has_moved and announces:
             gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
     return has_moved
 
 
-def repair_rendition(rendition: Rendition) -> bool:
+def repair_rendition(rendition: Rendition, *, announces: bool = True) -> bool:
     """Make a damaged rendition again, and the large variant too if that is damaged; return whether its key changed.
 
     Raises as `repair_variants` does.
@@ -82,7 +88,7 @@ def repair_rendition(rendition: Rendition) -> bool:
         release()
         data = source.read()
     except inventory.Damaged:
-        repair_variants(image)
+        repair_variants(image, announces=announces)
         source = RenditionSource.of(image)
         release()
         data = source.read()
@@ -106,7 +112,7 @@ def repair_rendition(rendition: Rendition) -> bool:
     return not is_same
 
 
-def restore_original(image: Image) -> None:
+def restore_original(image: Image, *, announces: bool = True) -> None:
     """Give an image whose original is lost a copy of its large variant as the original.
 
     The row is marked: the pixels beyond the large variant's size are lost for good. Raises Damaged, NotFound,
@@ -130,7 +136,8 @@ def restore_original(image: Image) -> None:
         image.original_key, image.sha256, image.size_bytes = key, original.sha256, original.size_bytes
         image.type, image.width, image.height = picture.type, picture.width, picture.height
         image.quarter_turns, image.original_restored_at = 0, now()
-        gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
+        if announces:
+            gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
 
 
 def image_of(key: str, kind: str) -> Image | None:

@@ -86,6 +86,10 @@ def tidy() -> Job:
     return Job("workers.sweep.tidy", (), NETWORK, timeout_s=3600)  # not in SCHEDULE: the sweep must not wait for it
 
 
+def audit() -> Job:
+    return Job("workers.audit.audit", (), NETWORK, timeout_s=600)  # a run takes a minute, unless a repair is slow
+
+
 ALL = (
     make_variants,
     make_avif,
@@ -97,6 +101,7 @@ ALL = (
     collect_garbage,
     sweep,
     tidy,
+    audit,
 )
 """Every job. Workers run nothing else."""
 

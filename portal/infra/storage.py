@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import boto3
@@ -50,6 +50,13 @@ class ObjectContent(ObjectMetadata):
     """An object with its bytes; None if there are more than the caller wanted."""
 
     data: bytes | None = None
+
+
+class ListedPage(NamedTuple):
+    """Some objects of a bucket in the order of its listing, and the last key; None if no more follow."""
+
+    objects: list[ObjectMetadata]
+    until: str | None
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,15 @@ class Bucket:
                 for item in page.get("Contents", ()):
                     if item["Key"] != OWNER_KEY:
                         yield ObjectMetadata(item["Key"], item["Size"], item["ETag"], item["LastModified"])
+
+    def page(self, after: str = "", most: int = MAX_KEYS) -> ListedPage:
+        """Return the objects whose keys follow `after`, from one request, except the one at OWNER_KEY."""
+        with _translated():
+            answer = self._client.list_objects_v2(Bucket=self.name, StartAfter=after, MaxKeys=most)
+        found = answer.get("Contents", ())
+        listed = [ObjectMetadata(item["Key"], item["Size"], item["ETag"], item["LastModified"]) for item in found]
+        until = listed[-1].key if listed and answer["IsTruncated"] else None
+        return ListedPage([each for each in listed if each.key != OWNER_KEY], until)
 
     def presign_put(self, key: str, *, content_type: str, size_bytes: int) -> str:
         """Return a URL that accepts a PUT of exactly this key, type and size, for PRESIGN_LIFETIME_S."""

@@ -24,6 +24,7 @@ from portal.pages.session import current_user, signed_in
 JOB_LABELS = {
     "sweep": "Looking for lost jobs",
     "tidy": "Tidying up",
+    "audit": "Checking stored files",
     "run_imports": "Fetching links",
     "deliver_webhooks": "Calling webhooks",
     "sync_listings": "Syncing listings",
