@@ -45,12 +45,12 @@ def test_it_is_sent_once_to_those_who_selected_it(alice: Person, charlie: Person
     body = json.loads(rows[0].body)
     assert body["type"] == "image.damaged"
     assert tuple(body["data"]) == events.FIELDS[events.IMAGE_DAMAGED]
+    assert body["data"].pop("reason").endswith(".")
     assert body["data"] == {
         "propertyId": str(home.uuid),
         "imageId": str(image.uuid),
         "object": "original",
         "kind": "missing",
-        "reason": "The original can't be made again.",
     }
     assert inventory.damaged_among(storage.uploads, [image.original_key]) == {image.original_key}
 

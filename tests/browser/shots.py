@@ -269,6 +269,11 @@ def main(out: Path, wanted: set[str]) -> None:
         album.take("settings-plan-and-keys", "/settings/plan-and-keys")
         album.take("settings-people", "/settings/people")
         album.take("settings-you", "/settings/you")
+        album.take("settings-storage-none", "/settings/storage", widths=(1440, 390))
+        furnished.audited(home)
+        album.take("settings-storage", "/settings/storage", full=True)
+        furnished.auditing()
+        album.take("settings-storage-running", "/settings/storage", full=True, widths=(1440, 390))
         album.take("error-404", "/nowhere")
         album.take("guides", "/guides")
         for guide in guides.NAMES:

@@ -31,7 +31,16 @@ WIDTHS = {390: 844, 834: 1112, 1440: 900}  # px
 AT_REST = """Promise.allSettled(document.getAnimations().filter((animation) =>
   animation.effect.getComputedTiming().endTime < Infinity).map((animation) => animation.finished))"""
 WHOLE = "html"  # everything in a state is new
-ALWAYS = ("gallery", "select", "import", "photo", "properties", "jobs", "settings")  # checked by default, too
+ALWAYS = (
+    "gallery",
+    "select",
+    "import",
+    "photo",
+    "properties",
+    "jobs",
+    "settings",
+    "storage",
+)  # checked by default, too
 LOOKS = [  # theme; whether each state is checked as a whole in each width, or only what is new in it in one
     pytest.param("light", False, id="light"),
     *(
@@ -173,6 +182,7 @@ STATES: dict[
     "failed": ("/jobs?state=failed", open_details, "#jobs"),
     "settings": ("/settings/plan-and-keys", nothing, WHOLE),
     "people": ("/settings/people", nothing, "main"),
+    "storage": ("/settings/storage", nothing, "main"),
     "missing": ("/nowhere", nothing, WHOLE),
 }
 
@@ -193,6 +203,7 @@ def test_no_page_or_state_has_an_accessibility_barrier(
     imports.start(importing, ["https://photos.example/1.jpg"] * 2)
     furnished.synced(db.session.get_one(Workspace, alice.workspace.id))
     furnished.staffed()
+    furnished.audited(rooms)
     page = tab(color_scheme=theme)
     resize(page, 390 if is_thorough else 1440)
     sign_in(page, alice)
