@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 
 from portal.accounts.models import Workspace
 from portal.audit.models import AuditFinding, AuditWalk
@@ -79,11 +79,15 @@ def is_running(walk: AuditWalk) -> bool:
 
 def groups(walk: AuditWalk) -> list[Group]:
     """Count a walk's findings of all workspaces, in one statement."""
-    repaired, left = (func.count().filter(condition) for condition in (AuditFinding.repaired, LEFT))
+    repaired, left = (func.count().filter(condition) for condition in (not_(LEFT), LEFT))
     counts = select(AuditFinding.object, AuditFinding.kind, func.count(), repaired, left)
     grouped = counts.where(AuditFinding.walk_id == walk.id).group_by(AuditFinding.object, AuditFinding.kind)
     found = [Group(*row) for row in db.session.execute(grouped)]
     return sorted(found, key=lambda group: (KINDS.index(group.object), group.kind))
+
+
+def found_count(walk: AuditWalk) -> int:
+    return db.session.scalar(select(func.count()).where(AuditFinding.walk_id == walk.id)) or 0
 
 
 def findings(walk: AuditWalk, workspace: Workspace, limit: int) -> list[Finding]:

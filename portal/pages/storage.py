@@ -44,8 +44,8 @@ HOW_LABELS = {
 }
 PHASE_LABELS = {COMPARE: "Comparing", REPAIR: "Repairing", ANNOUNCE: "Announcing what was repaired"}
 UPLOAD_AGAIN = "It can’t be made again. If you still have the photo, upload it again."
-RESUME = "This audit was interrupted. The same command resumes it:"
-ONLY_LOOKED = "This audit only looked. Repair what can be made again:"
+RESUME = "An audit was interrupted. The same command resumes it:"
+ONLY_LOOKED = "The last audit only looked. Repair what can be made again:"
 FROM_BACKUP = "If a backup of the uploads bucket has the lost originals, put them back, then audit again:"
 TO_BEST_COPY = (
     "Otherwise put their large pictures in their place, of up to 2048 pixels. Then the photos can be rotated again:"
@@ -76,9 +76,9 @@ def page() -> ResponseReturnValue:
 
 
 def _live_data() -> dict[str, Any]:
-    """Return the live part's data, in a fixed number of statements."""
+    """Return the live part's data, in a fixed number of statements: what the last walk found, or else the first."""
     current, last = overview.current_walk(), overview.last_walk()
-    shown = current or last
+    shown = last or current
     groups = overview.groups(shown) if shown else []
     findings = overview.findings(shown, current_user().workspace, LISTED + 1) if shown else []
     return {
@@ -88,9 +88,10 @@ def _live_data() -> dict[str, Any]:
         "is_running": bool(current and overview.is_running(current)),
         "phase": PHASE_LABELS.get(current.phase) if current else None,
         "total": _total(current, last) if current else None,
+        "found_so_far": overview.found_count(current) if current else 0,
         "groups": groups,
         "left": sum(group.left for group in groups if group.kind != ORPHAN),
-        "advice": _advice(shown, groups) if shown and is_operator() else [],
+        "advice": [*_to_resume(current), *_advice(last, groups)] if is_operator() else [],
         "findings": findings[:LISTED],
         "has_more": len(findings) > LISTED,
         "object_labels": OBJECT_LABELS,
@@ -121,12 +122,15 @@ def _total(current: AuditWalk, last: AuditWalk | None) -> int | None:
     return max(current.checked, last.checked if last and covers_all else overview.stored_count())
 
 
-def _advice(walk: AuditWalk, groups: Sequence[Group]) -> list[Advice]:
-    """Return what an operator can do about what is left, in the order of doing it."""
-    if walk.finished_at is None:
-        is_interrupted = not walk.is_scheduled and not overview.is_running(walk)
-        return [Advice(RESUME, _command(walk))] if is_interrupted else []
-    if walk.message:
+def _to_resume(walk: AuditWalk | None) -> list[Advice]:
+    """Return how to resume a walk that was interrupted. A scheduled one goes on by itself."""
+    is_interrupted = walk is not None and not walk.is_scheduled and not overview.is_running(walk)
+    return [Advice(RESUME, _command(walk))] if walk and is_interrupted else []
+
+
+def _advice(walk: AuditWalk | None, groups: Sequence[Group]) -> list[Advice]:
+    """Return what an operator can do about what a walk left, in the order of doing it."""
+    if walk is None or walk.message:
         return []
     left = {group.object for group in groups if group.left and group.kind != ORPHAN}
     if left and not walk.options.get("repairs"):
