@@ -1,15 +1,16 @@
 """Map of the portal. A floor imports only from the floors below it; `lint-imports` checks this (see pyproject.toml).
 
-9  workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
+10 workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
                             the process pool, the schedule, the sweep
-8  server.py                gunicorn's settings
+9  server.py                gunicorn's settings
    commands.py              flask --app app …
    embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
-7  demo/                    the first run: a workspace with photos, and a fake PMS
-6  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
+8  demo/                    the first run: a workspace with photos, and a fake PMS
+7  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
    pages/                   HTML with htmx: gallery, properties, listings, jobs, settings
    delivery/                image bytes: /images/ and /cdn/
    health/                  /healthz and /readyz
+6  audit/                   compares the buckets with the inventory, repairs (walk, checks, settling), reports
 5  activity/                the jobs page: imports, variants, syncs, copies and deliveries as one list
    properties_from_listings.py  a property created from a listing
    orphans.py               deletes objects that no row refers to
@@ -31,12 +32,13 @@
    accounts/                workspaces, people, API keys, sessions, plans, idempotency records
 2  work.py                  a change: rows, objects and jobs, all or nothing; locks
    dispatch/                due rows: leases, fair shares, each task isolated, results recorded
+   inventory.py             the objects in the buckets, as rows with their hashes
    garbage.py               objects to delete, as rows; orphans.py above collects them
    installation.py          whether the buckets belong to this installation
    migrations/              Alembic
 1  config errors db         settings; the domain's errors; session, column types, SQLite's write lock
-   infra/                   buckets (storage, presign), disk_cache, jobs, circuit_breaker, encrypted columns, processes,
-                            multipart forms, pagination, search, statuses
+   infra/                   buckets (storage, presign), disk_cache, quick_select, jobs, circuit_breaker, encrypted
+                            columns, processes, multipart forms, pagination, search, statuses
    ratelimit/               inbound and outbound limits, counted in Redis or in memory
    remote/                  the only way out to other servers: pinned addresses, size caps, deadlines
    pixels/                  sniff, inspect, render and strip pictures; decoders run in a sandbox

@@ -123,9 +123,9 @@ def _s3(settings: dict[str, str]) -> Any:
 
 IN_A_DESTRUCTOR = """
 import os, signal, time
-from portal.embedded.main import _interrupter
+from portal.embedded.main import _interrupt_handler
 for number in (signal.SIGTERM, signal.SIGALRM):
-    signal.signal(number, interrupt := globals().get("interrupt") or _interrupter())
+    signal.signal(number, interrupt := globals().get("interrupt") or _interrupt_handler())
 class Dying:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -98,6 +98,7 @@ def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() ->
     """
     assert matching(r"\b(storage\.\w+|bucket)\.(put|copy)\(") == ["portal/installation.py", "portal/inventory.py"]
     assert matching(r"\binventory\.write\(") == [
+        "portal/audit/repair.py",
         "portal/images/repair.py",
         "portal/listings/copies/fetch.py",
         "portal/work.py",

@@ -9,6 +9,7 @@ from portal.db import release
 from portal.images import retention, variants
 from portal.images.imports import fetch
 from portal.listings import copies, removal, sync
+from portal.listings.copies import repair
 from portal.webhooks import delivery
 from workers import job, log
 
@@ -24,6 +25,7 @@ def sweep() -> None:
         fetch.enqueue_missing,
         delivery.enqueue_missing,
         sync.enqueue_missing,
+        repair.schedule_marked,
         copies.enqueue_missing,
         removal.enqueue_missing,
         retention.purge_deleted_images,

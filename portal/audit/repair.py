@@ -46,7 +46,7 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
         _store_again(bucket, facts)
         return Outcome(is_repaired=True)
     if facts.kind == COPY:
-        copies.schedule(facts.key)
+        copies.schedule(facts.key, damage)
         return Outcome(reason=SCHEDULED)
     image = photos.image_of(facts.key, facts.kind)
     image_id, before = (image.id, _addresses(image.id)) if image else (None, None)
@@ -68,11 +68,10 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
     return Outcome(how, "", True, after.property_id if after and after != before else None)
 
 
-def repair_copies(keys: Sequence[str]) -> dict[str, Outcome]:
-    """Download damaged copies again; return an outcome for each key."""
-    for key in keys:
-        copies.schedule(key)
-    return {key: Outcome(reason=SCHEDULED) for key in keys}
+def download_copies(keys: Sequence[str], within_s: float) -> dict[str, Outcome]:
+    """Download damaged copies again now, in this process; return an outcome for each key."""
+    reasons = copies.repair(keys, within_s)
+    return {key: Outcome(reason=reason) if reason else Outcome(FROM_PMS, "", True) for key, reason in reasons.items()}
 
 
 def give_up(bucket: Bucket, facts: Facts, damage: str, reason: str) -> None:

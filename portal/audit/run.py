@@ -21,14 +21,16 @@ class Run:
     ends_at_s: float = float("inf")  # of time.monotonic()
     on_progress: Callable[[AuditWalk], None] = lambda _: None
     meter: Meter = field(default_factory=Meter)
+    paused_after_s: float = 0  # of calls
     renewed_at_s: float = field(default_factory=time.monotonic)
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() > self.ends_at_s
 
-    def pause(self, seconds: float) -> None:
-        """Leave the bucket to others after calls that took `seconds`, if the walk is a scheduled one."""
+    def pause(self) -> None:
+        """Leave the bucket to others after the calls since the last pause, if the walk is a scheduled one."""
+        seconds, self.paused_after_s = self.meter.seconds - self.paused_after_s, self.meter.seconds
         if self.lease.is_scheduled and seconds:
             time.sleep(min(PAUSE_PER_CALL_S * seconds, MAX_PAUSE_S))
 

@@ -26,6 +26,8 @@ from portal.infra.storage import Bucket
 from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE
 
 BATCH = 50
+DOWNLOAD_FOR_S = 90  # then the rest of a batch is left to a worker; less than the lease
+DOWNLOAD = Outcome(reason="To be downloaded with others.")
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +56,21 @@ def repair(run: Run) -> None:
     )
     found = [Found(*row) for row in db.session.execute(waiting)]
     release()
+    downloads = []
     for each in found:
-        if run.is_over:
-            return
         outcome = _attempt(run, each)
+        if outcome == DOWNLOAD:
+            downloads.append(each)
+            continue
         with run.step():
             _record(each, outcome)
+        if run.is_over:
+            return
+    if downloads:
+        outcomes = repairs.download_copies([each.key for each in downloads], DOWNLOAD_FOR_S)
+        with run.step():
+            for each in downloads:
+                _record(each, outcomes[each.key])
     if not found:
         with run.step() as (walk, _):
             walk.phase = ANNOUNCE
@@ -88,7 +99,7 @@ def announce(run: Run) -> None:
 
 
 def _attempt(run: Run, found: Found) -> Outcome | None:
-    """Repair what was found; return None if the object is no longer needed."""
+    """Repair what was found, or return DOWNLOAD; return None if the object is no longer needed."""
     bucket, planned = _bucket(found.bucket), _planned(run, found)
     facts = inventory.find(bucket, found.key)
     image = db.session.get(Image, found.image_id) if found.image_id else None
@@ -105,7 +116,7 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
                 inventory.confirm(bucket, [checked.learnt] if checked.learnt else [])
             return Outcome(planned, is_repaired=True)
         if found.object == COPY and checked.damage != TYPE and not run.lease.is_scheduled:
-            return repairs.repair_copies([found.key])[found.key]
+            return DOWNLOAD
         from_large = run.lease.options.from_large
         return repairs.repair(bucket, checked.expected, checked.damage, from_large=from_large, announces=False)
     except StorageFailed as error:

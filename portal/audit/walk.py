@@ -44,13 +44,15 @@ def advance(run: Run) -> bool:
     Raises StorageFailed if a bucket is away, and Conflict if another process has taken over.
     """
     steps = {COMPARE: _compare, REPAIR: settling.repair, ANNOUNCE: settling.announce}
-    while not run.is_over:
+    is_over = False  # each run makes a step
+    while True:
         walk = db.session.get_one(AuditWalk, run.lease.walk_id, populate_existing=True)
         run.on_progress(walk)
-        if walk.phase == DONE:
-            return True
+        if walk.phase == DONE or is_over:
+            return walk.phase == DONE
         steps[walk.phase](run)
-    return False
+        run.pause()
+        is_over = run.is_over
 
 
 def _compare(run: Run) -> None:
@@ -81,10 +83,9 @@ def _check_page(run: Run, bucket: Bucket, page: Page) -> tuple[Page, list[Checke
 
     with ThreadPoolExecutor(1 if run.lease.is_scheduled else THREADS) as pool:
         for n in range(0, len(rows), CHUNK):
-            began_s = run.meter.seconds
             checked += pool.map(in_this_app(one), rows[n : n + CHUNK])
             run.renew_in_time()
-            run.pause(run.meter.seconds - began_s)
+            run.pause()
             if run.is_over and len(checked) < len(rows):
                 return page.cut(checked[-1].expected.key), checked
     return page, checked

@@ -14,6 +14,7 @@ from portal.images.variants import renditions
 from portal.images.variants.renditions import RenditionFile
 from portal.infra import storage
 from portal.infra.statuses import status_of
+from portal.infra.storage import IMMUTABLE
 from portal.inventory import Damaged, Facts
 from portal.listings import catalogue
 
@@ -41,21 +42,17 @@ def image(workspace: str, property: str, file: str) -> Response:
 
 
 def _best(key: str) -> Response:
-    return _of_image(renditions.best(renditions.find_image(key), *_wanted()))
+    file = renditions.best(renditions.find_image(key), _accepts(), _width())
+    return _of_image(file)
 
 
 def _any_left(key: str) -> Response:
     """Answer with the photo's nearest stored width that is not damaged. Raises Unavailable if there is none."""
     image = renditions.find_image(key)
-    for file in renditions.stored(image, *_wanted()):
+    for file in renditions.stored(image, _accepts(), _width()):
         with suppress(NotFound, Damaged):
             return _of_image(file)
     raise healing.Unavailable
-
-
-def _wanted() -> tuple[frozenset[str], int | None]:
-    """Return the types that the client accepts, and the width in px that it asks for."""
-    return rules.accepted(request.headers.get("Accept", "")), rules.width(request.args.get("w"))
 
 
 def _of_image(file: RenditionFile) -> Response:
@@ -63,7 +60,9 @@ def _of_image(file: RenditionFile) -> Response:
     release()  # no connection is held while bytes travel
     if facts is None:
         raise NotFound("There is no such photo.")
-    return _answer(facts, varies=True, is_final=file.is_final)
+    response = _cacheable(objects.answer(storage.cdn, facts), is_final=file.is_final)
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @blueprint.get("/cdn/<path:key>")
@@ -75,7 +74,7 @@ def stored(key: str) -> Response:
     """
     facts = _published(key)
     try:
-        return _answer(facts, varies=False)
+        return _cacheable(objects.answer(storage.cdn, facts))
     except Damaged as damaged:
         if facts.replaced_by:
             return _moved(facts.replaced_by)
@@ -84,7 +83,7 @@ def stored(key: str) -> Response:
     facts = _published(key)
     if facts.replaced_by:
         return _moved(facts.replaced_by)
-    return _answer(facts, varies=False)
+    return _cacheable(objects.answer(storage.cdn, facts))
 
 
 def _published(key: str) -> Facts:
@@ -104,15 +103,21 @@ def _moved(key: str) -> Response:
     return response
 
 
-def _answer(facts: Facts, *, varies: bool, is_final: bool = True) -> Response:
-    response = objects.answer(storage.cdn, facts)
-    response.headers.update(rules.headers(facts.key, varies=varies, is_final=is_final))
+def _cacheable(response: Response, *, is_final: bool = True) -> Response:
+    response.headers["Cache-Control"] = IMMUTABLE if is_final else rules.PROVISIONAL
     return response
+
+
+def _accepts() -> frozenset[str]:
+    return rules.accepted(request.headers.get("Accept", ""))
+
+
+def _width() -> int | None:
+    return rules.width(request.args.get("w"))
 
 
 @blueprint.after_request
 def _harmless(response: Response) -> Response:
-    """Keep delivered files from ever running as a page, even if one were not an image."""
     response.headers.update(rules.HARMLESS)
     return response
 

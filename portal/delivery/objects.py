@@ -7,7 +7,7 @@ from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from portal import inventory
-from portal.delivery import rules
+from portal.delivery.rules import etag_of
 from portal.errors import StorageFailed
 from portal.infra.disk_cache import cache
 from portal.infra.storage import Bucket, Opened
@@ -20,9 +20,11 @@ CHUNK_BYTES = 256 * 1024
 
 def answer(bucket: Bucket, facts: Facts) -> Response:
     """Answer with an object's bytes, or 304, 206, 416. Raises Damaged, StorageFailed; uses no database connection."""
-    etag = rules.etag_of(facts.key)
+    etag = etag_of(facts.key)
     if request.if_none_match.contains_weak(etag):  # RFC 9110, section 13.1.2
-        return Response(status=304)
+        response = Response(status=304)
+        response.set_etag(etag)
+        return response
     if facts.size_bytes is None or facts.size_bytes <= SMALL_BYTES:
         data = load(bucket, facts)
         wanted = _range(etag, len(data))
@@ -51,6 +53,7 @@ def _response(body: bytes | Iterator[bytes], facts: Facts, size_bytes: int, want
     first, end = wanted or (0, size_bytes)
     response = Response(body, 206 if wanted else 200, content_type=facts.type)
     response.content_length = end - first
+    response.set_etag(etag_of(facts.key))
     response.headers["Accept-Ranges"] = "bytes"
     if wanted:
         response.headers["Content-Range"] = f"bytes {first}-{end - 1}/{size_bytes}"

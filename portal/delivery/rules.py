@@ -1,4 +1,4 @@
-"""What the views and the shortcut of delivery have in common: keys, widths, types, and the headers of an answer."""
+"""What the views and the shortcut have in common: shapes of keys, ETags, cache lifetimes, what a request asks for."""
 
 import re
 from functools import lru_cache
@@ -8,7 +8,6 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from portal.errors import Invalid
-from portal.infra.storage import IMMUTABLE
 
 UUID = "[0-9a-f-]{36}"
 IMAGE_KEY = re.compile(rf"(?:properties/[0-9]+|derived/{UUID})/{UUID}-(?:lg|thumb|[0-9]+)\.(?:webp|jpg|avif)")
@@ -25,14 +24,8 @@ HARMLESS = {  # keep delivered files from ever running as a page, even if one we
 
 
 def etag_of(key: str) -> str:
-    """Return an object's ETag, without quotes: keys are never overwritten, so a key identifies its content."""
+    """Return the ETag of an object. Keys are never overwritten with other bytes, so a key identifies its content."""
     return sha256(key.encode()).hexdigest()[:32]
-
-
-def headers(key: str, *, varies: bool, is_final: bool = True) -> dict[str, str]:
-    """Return an object's headers, except those of its body. `varies`: by Accept; not `is_final`: a better one comes."""
-    found = {"ETag": f'"{etag_of(key)}"', "Cache-Control": IMMUTABLE if is_final else PROVISIONAL}
-    return found | ({"Vary": "Accept"} if varies else {}) | HARMLESS
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import ColumnElement, and_, bindparam, exists, literal, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, and_, bindparam, literal, not_, or_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.http import parse_etags
 
@@ -21,9 +21,9 @@ from portal.images.models import READY, Image, Rendition
 from portal.images.variants.renditions import AVIF, JPEG, LARGE_PX, WEBP, rendition_width
 from portal.infra.disk_cache import DiskCache
 from portal.infra.quick_select import Query, QuickSelect
+from portal.infra.storage import IMMUTABLE
 from portal.inventory import StoredObject
 from portal.listings.catalogue import referring_to
-from portal.pixels.types import type_of
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -78,14 +78,18 @@ class Shortcut:
             return None  # the view reports it, if it lasts
         if hit is None or hit.sha256 is None or hit.size_bytes is None:
             return None
+        etag = rules.etag_of(hit.key)
+        headers = {"ETag": f'"{etag}"', "Cache-Control": IMMUTABLE, **rules.HARMLESS}
+        if is_image:
+            headers["Vary"] = "Accept"
+        if_none_match = environ.get("HTTP_IF_NONE_MATCH")
+        if if_none_match and parse_etags(if_none_match).contains_weak(etag):
+            return "304 NOT MODIFIED", headers, b""
         data = self._cache.get(hit.sha256, hit.size_bytes)
         if data is None:
             return None
-        headers = rules.headers(hit.key, varies=is_image)
-        if_none_match = environ.get("HTTP_IF_NONE_MATCH")
-        if if_none_match and parse_etags(if_none_match).contains_weak(rules.etag_of(hit.key)):
-            return "304 NOT MODIFIED", headers, b""
-        return "200 OK", headers | {"Content-Type": hit.type, "Content-Length": str(hit.size_bytes)}, data
+        body = {"Content-Type": hit.type, "Content-Length": str(len(data)), "Accept-Ranges": "bytes"}
+        return "200 OK", headers | body, data
 
     def _best(self, path: str, environ: Environ) -> Hit | None:
         """Return what `renditions.best` does, if that exists and no better form is to be made."""
@@ -93,49 +97,47 @@ class Shortcut:
         if not image or not query:
             return None
         rows = self._forms.rows(key=image[1], width=rendition_width(int(query[1]) if query[1] else None))
-        hits = {type: Hit(key, type, sha256, size_bytes) for _, key, type, sha256, size_bytes in rows}
+        hits = {form: Hit(*columns) for form, _, *columns in rows}
         accepts = rules.accepted(environ.get("HTTP_ACCEPT", ""))
-        if AVIF in accepts and rows and rows[0][0] == READY:
+        if AVIF in accepts and rows and rows[0][1] == READY:
             return hits.get(AVIF)
         return hits.get(WEBP if WEBP in accepts else JPEG)
 
     def _stored(self, key: str) -> Hit | None:
+        """Return a published object as the view `stored` does."""
         for pattern, query in self._published.items():
             if pattern.fullmatch(key):
-                for sha256, size_bytes in query.rows(key=key):
-                    return Hit(key, type_of(key), sha256, size_bytes)
+                return next((Hit(*row) for row in query.rows(key=key)), None)
         return None
+
+
+OBJECT = (StoredObject.key, StoredObject.type, StoredObject.sha256, StoredObject.size_bytes)  # as in Hit
 
 
 def _forms() -> Query:
     """Select the stored forms of an image's current version in one width, at most one of each type."""
-    facts = (StoredObject.sha256, StoredObject.size_bytes)
     is_large = and_(Rendition.type == WEBP, Rendition.width == LARGE_PX, Image.large_key.is_not(None))
     renditions = (
-        select(Image.variants, Rendition.key, Rendition.type, *facts)
+        select(Rendition.type, Image.variants, *OBJECT)
         .join(Rendition, and_(Rendition.image_id == Image.id, Rendition.version == Image.version))
-        .outerjoin(StoredObject, _is_row_of(Rendition.key))
+        .join(StoredObject, _is_row_of(Rendition.key))
         .where(Image.key == KEY, Rendition.width == WIDTH, not_(is_large))
     )
     large = (
-        select(Image.variants, Image.large_key, literal(WEBP), *facts)
-        .outerjoin(StoredObject, _is_row_of(Image.large_key))
-        .where(Image.key == KEY, WIDTH == LARGE_PX, Image.large_key.is_not(None))
+        select(literal(WEBP), Image.variants, *OBJECT)
+        .join(StoredObject, _is_row_of(Image.large_key))
+        .where(Image.key == KEY, WIDTH == LARGE_PX)
     )
     return union_all(renditions, large)
 
 
 def _published() -> dict[re.Pattern[str], Query]:
-    """Select the hash and length of a CDN object, for each shape of key, if a row refers to the object."""
-    of_image = (Image.large_key == KEY, Image.thumb_key == KEY, Rendition.key == KEY)
+    """Select an object of the CDN bucket, for each shape of key. A listing's copy must be referred to, or replaced."""
+    is_referenced = or_(StoredObject.replaced_by.is_not(None), referring_to(KEY).exists())
     return {
-        rules.IMAGE_KEY: _referenced(or_(*(exists().where(condition) for condition in of_image))),
-        rules.LISTING_KEY: _referenced(referring_to(KEY).exists()),
+        rules.IMAGE_KEY: select(*OBJECT).where(_is_row_of(KEY)),
+        rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), is_referenced),
     }
-
-
-def _referenced(condition: ColumnElement[bool]) -> Query:
-    return select(StoredObject.sha256, StoredObject.size_bytes).where(_is_row_of(KEY), condition)
 
 
 def _is_row_of(key: Any) -> ColumnElement[bool]:

@@ -52,7 +52,7 @@ def send(secret: str, path: str, body: Any, moment: str = "") -> None:
         dying(properties.properties, "create", after=False)
         dying(images.uploads, "confirm", after=False)
     if moment in ("changed", "answered"):
-        dying(idempotency, "keep", after=moment == "answered")
+        dying(idempotency, "store_answer", after=moment == "answered")
     current_app.test_client().post(path, json=body, headers={"Authorization": f"Bearer {secret}", **KEY})
     if moment == "committed":
         die()

@@ -51,7 +51,7 @@ def picture(colour: tuple[int, int, int]) -> bytes:
 @pytest.fixture
 def photos(app: Flask) -> list[Image]:
     """Photos in one colour each, all with both variants and 200 of them with a rendition."""
-    workspace = access.create_workspace("Alma Stays", "enterprise")
+    workspace = access.create_workspace("Alma Stays", "pro")
     for first in range(0, PHOTOS, 20):
         home = factories.home_of(workspace, f"Home {first}")
         files = [AddedFile(lambda c=colour: picture(c), "a.jpg") for colour in COLOURS[first : first + 20]]

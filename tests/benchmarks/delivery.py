@@ -2,9 +2,10 @@
 
 Three things alternate: `/images/…?w=640` and `/cdn/…` of the product under gunicorn with its own settings, and a
 gunicorn with the same worker class, workers and threads that answers the same headers and bytes from memory. The
-renditions are stored before. Clients are processes of their own, with keep-alive and a browser's Accept; they share
-the machine's cores with the servers, so requests per second say less than the servers' CPU per request. Figures are
-medians of the rounds, ratios those of medians; start-up and the first requests are left out."""
+renditions are stored, and in the cache unless it is switched off. Clients are processes of their own, with keep-alive
+and a browser's Accept; they share the machine's cores with the servers, so requests per second say less than the
+servers' CPU per request. Figures are medians of the rounds, ratios those of medians; start-up and the first requests
+are left out."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from flask_migrate import upgrade
 from sqlalchemy import select
 
 from app import create_app
-from portal import config, inventory
+from portal import config
 from portal.db import db
 from portal.demo.photos import PHOTOS
 from portal.embedded import start_seaweedfs, start_valkey
@@ -38,7 +39,7 @@ from portal.embedded.servers import http_answers
 from portal.images import keys, variants
 from portal.images.models import Rendition
 from portal.images.variants import renditions
-from portal.infra import disk_cache, storage
+from portal.infra import storage
 from tests import factories
 from tests.processes import ROOT, descendants, started, until
 from tests.servers import free_port
@@ -147,15 +148,7 @@ def furnish(app: Flask) -> tuple[list[str], list[str]]:
     for rendition in db.session.scalars(select(Rendition).where(Rendition.type == renditions.AVIF)):
         cdn.append(f"/cdn/{rendition.key}")
     db.session.rollback()
-    fill_the_cache()
     return images, cdn
-
-
-def fill_the_cache() -> None:
-    """Keep every object of the CDN bucket in the cache, as the first request of each does."""
-    for stored in storage.cdn.list():
-        data = storage.cdn.get(stored.key) or b""
-        disk_cache.cache.put(inventory.digest(data), data)
 
 
 @contextmanager

@@ -169,6 +169,17 @@ def test_a_copy_of_a_listing_is_answered_until_its_account_is_removed(
     assert view(url).status_code == 404
 
 
+def test_a_replaced_object_is_answered_under_its_old_address(
+    image: Image, get: Callable[..., Any], view: Callable[..., Any]
+) -> None:
+    with work():
+        inventory.replace(storage.cdn, image.thumb_key or "", image.large_key or "")
+    url = f"/cdn/{image.thumb_key}"
+    response = get(url)
+    assert response.status_code == 200
+    assert compared(response) == compared(view(url))
+
+
 def test_the_bucket_is_not_needed(image: Image, get: Callable[..., Any]) -> None:
     storage.connect(replace(settings(), s3_endpoint_url="http://127.0.0.1:9"))
     try:

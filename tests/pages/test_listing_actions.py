@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import pytest
 from PIL import Image as Pillow
 
+from portal import inventory
 from portal.db import db, now
 from portal.images.models import ImportBudget, ImportItem, Property
 from portal.infra import storage
@@ -86,15 +88,35 @@ def test_a_preview_is_small_and_cached_forever(alice: Person, listing: Listing) 
     assert len(answer.data) < len(data) / 20
 
 
-def test_a_preview_of_a_missing_or_invalid_copy_is_no_server_error(alice: Person, listing: Listing) -> None:
+def test_a_preview_of_a_picture_without_a_copy_is_404(alice: Person, listing: Listing) -> None:
+    path = f"{path_of(listing)}/pictures/{image_of(listing, 0).uuid}/preview"
+    assert alice.browser().get(path).status_code == 404
+
+
+@pytest.mark.parametrize("data", [None, b"no picture", jpeg(300, 200)], ids=["missing", "garbage", "another picture"])
+def test_a_preview_of_a_damaged_copy_is_503_until_it_is_downloaded_again(
+    alice: Person, listing: Listing, data: bytes | None
+) -> None:
+    image = stays.copied(listing, jpeg(640, 480))
+    key, path = image.key or "", f"{path_of(listing)}/pictures/{image.uuid}/preview"
+    good = storage.cdn.get(key) or b""
+    storage.cdn.delete(key)
+    if data:
+        storage.cdn.put(key, data, "image/jpeg")
     browser = alice.browser()
-    paths = [f"{path_of(listing)}/pictures/{image_of(listing, position).uuid}/preview" for position in (0, 1)]
-    assert browser.get(paths[0]).status_code == 404, "no copy yet"
-    storage.cdn.delete(image_of(listing, 1).key or "")
-    assert browser.get(paths[1]).status_code == 404
-    image = image_of(listing, 1)
-    storage.cdn.put(image.key or "", b"no picture", "image/jpeg")
-    assert browser.get(paths[1]).status_code == 422
+    for _ in range(2):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+        assert "no-store" in answer.headers["Cache-Control"]
+    db.session.rollback()
+    due = image_of(listing, 0)
+    assert due.next_at and due.next_at <= now()
+    known = inventory.find(storage.cdn, key)
+    assert known and known.damage
+    storage.cdn.put(key, good, "image/jpeg")
+    assert browser.get(path).status_code == 200
+    storage.cdn.delete(key)
+    assert browser.get(path).status_code == 200, "a thumbnail of the right bytes is cached by their hash"
 
 
 def test_a_copy_that_cannot_be_opened_is_read_once(alice: Person, listing: Listing) -> None:

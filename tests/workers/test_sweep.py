@@ -41,7 +41,10 @@ def test_a_failing_step_does_not_prevent_others_from_enqueuing(
     with work():
         db.session.execute(update(Image).values(pending_since=now() - timedelta(minutes=5)))
     jobs.connection().flushall()
-    with without("import_item"), pytest.raises(sweep.StepsFailed, match=r"1 of 8 steps failed: images\.imports\.fetch"):
+    with (
+        without("import_item"),
+        pytest.raises(sweep.StepsFailed, match=r"1 of \d+ steps failed: images\.imports\.fetch"),
+    ):
         sweep.sweep()
     assert jobs.queue(jobs.PIXELS).get_job_ids() == [jobs.make_variants(image.id).id], "a step before it"
     assert jobs.queue(jobs.WEBHOOKS).get_job_ids() == [jobs.deliver_webhooks().id], "and a step after it"
@@ -54,7 +57,7 @@ def test_a_failing_step_does_not_prevent_others_from_cleaning_up(alice: Person, 
         db.session.execute(text("UPDATE upload SET expires_at = created_at"))
     with (
         without("webhook_delivery"),
-        pytest.raises(sweep.StepsFailed, match=r"1 of 7 .* webhooks\.delivery"),
+        pytest.raises(sweep.StepsFailed, match=r"1 of \d+ .* webhooks\.delivery"),
     ):
         sweep.tidy()
     assert db.session.execute(text("SELECT count(*) FROM upload")).scalar() == 0

@@ -1,12 +1,13 @@
 """Fetch the URLs of imports concurrently; each becomes an image or fails with a reason."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from portal import dispatch, remote
+from portal import dispatch, inventory, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
@@ -15,7 +16,7 @@ from portal.images.imports import selection
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import PENDING, Image, ImportItem, ImportJob
 from portal.infra import jobs, storage
-from portal.inventory import ORIGINAL
+from portal.inventory import COPY, ORIGINAL, Damaged, Facts
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.remote.large import LargeDownloads
@@ -37,7 +38,7 @@ class _Task:
 
     candidate: Candidate
     url: str
-    copy_key: str | None
+    copy: Facts | None  # our copy of the picture, read instead of the URL
     prefix: StoragePrefix
     attempts: int
 
@@ -52,6 +53,7 @@ class _FetchResult:
     message: str = ""
     retry_in_s: float | None = None
     is_our_fault: bool = False  # True: the attempt doesn't count
+    copy_damage: str | None = None  # why our copy could not be used
 
 
 INTERNAL_ERROR = _FetchResult(code="internal", message="Something went wrong on our side.")
@@ -90,18 +92,19 @@ def _claim(most: int) -> list[_Task]:
     with work():
         rows = select(ImportItem).where(ImportItem.id.in_(picked), ImportItem.next_at <= now())
         rows = for_update(rows.options(WITH_PROPERTY), ImportItem, skip_locked=True)
-        tasks = []
-        for item in db.session.scalars(rows):
+        items = db.session.scalars(rows).all()
+        copies = inventory.facts(storage.cdn, [item.copy_key for item in items if item.copy_key])
+        for item in items:
             item.attempts += 1
             item.fetching_until = item.next_at = now() + LEASE
-            tasks.append(_task(item))
-    return tasks
+        return [_task(item, copies) for item in items]
 
 
-def _task(item: ImportItem) -> _Task:
+def _task(item: ImportItem, copies: Mapping[str, Facts]) -> _Task:
     property = item.job.property
     candidate = Candidate(item.id, item.host, property.workspace_id, is_retry=item.attempts > 1)
-    return _Task(candidate, item.url, item.copy_key, StoragePrefix.of(property), item.attempts)
+    copy = copies.get(item.copy_key, Facts(item.copy_key, COPY, "", None, None)) if item.copy_key else None
+    return _Task(candidate, item.url, copy, StoragePrefix.of(property), item.attempts)
 
 
 def _fetch(task: _Task) -> _FetchResult:
@@ -110,6 +113,8 @@ def _fetch(task: _Task) -> _FetchResult:
     try:
         data = _stored_copy(task) or _download(task)
         picture = inspect(data)
+    except Damaged as copy:
+        return replace(_fetch(replace(task, copy=None)), copy_damage=copy.damage)
     except remote.Unreachable as error:
         retry_in_s = RETRY_DELAYS_S[task.attempts - 1] if task.attempts <= len(RETRY_DELAYS_S) else None
         return _FetchResult(code=error.code, message=error.message, retry_in_s=retry_in_s)
@@ -134,14 +139,22 @@ def _download(task: _Task) -> bytes:
 
 
 def _stored_copy(task: _Task) -> bytes | None:
-    """Return our copy of the picture, as its server may be down; None if there is no copy, or it is too large."""
-    data = storage.cdn.get(task.copy_key) if task.copy_key else None
-    return data if data and len(data) <= MAX_BYTES else None
+    """Return our copy of the picture, as its server may be down; None if there is no copy, or it is too large.
+
+    Raises Damaged.
+    """
+    if task.copy is None or task.copy.damage or (task.copy.size_bytes or 0) > MAX_BYTES:
+        return None
+    data = inventory.verified(storage.cdn, task.copy)
+    return data if len(data) <= MAX_BYTES else None
 
 
 def _record(results: dispatch.Results[_Task, _FetchResult]) -> None:
     """Record the results of items, each in its own transaction."""
     for task, result in results:
+        if task.copy and result.copy_damage:
+            with work():  # the sweep has marked copies downloaded again
+                inventory.mark(storage.cdn, {task.copy.key: result.copy_damage})
         if result.picture:
             _add(task, result, result.picture)
         elif result.retry_in_s is not None:

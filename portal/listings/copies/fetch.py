@@ -6,18 +6,19 @@ another worker may have named them meanwhile, and the nightly sweep deletes what
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from portal import inventory, remote
 from portal.dispatch import Candidate
 from portal.errors import Invalid, Problem, StorageFailed, TooMany
 from portal.infra import storage
-from portal.inventory import COPY, Written
+from portal.inventory import COPY, LENGTH, MISSING, Damaged, Facts, Written
 from portal.listings.models import GALLERY
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.pixels.strip import strip_metadata
-from portal.pixels.types import extension_of
+from portal.pixels.types import extension_of, type_of
 from portal.remote.large import LargeDownloads
 
 MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB are skipped"
@@ -59,7 +60,7 @@ class Task:
     prefix: str
     url: str
     targets: tuple[Target, ...]
-    stored_keys: frozenset[str]  # keys named by this listing's rows: their objects exist
+    objects: Mapping[str, Facts | None]  # what is known of the objects that this listing's rows name, by key
     condition: dict[str, str]  # If-None-Match …, if there is a copy already
     existing_copy: "Copy | None"  # of this URL under the other type, already stored under its first key
     attempts: int
@@ -88,6 +89,7 @@ class FetchResult:
     reason: str = ""
     retry_in_s: float | None = None
     is_our_fault: bool = False  # not the PMS's fault: the attempt doesn't count
+    damages: Mapping[str, str] = field(default_factory=dict)  # of stored objects, by key, as found on the way
 
 
 _large = LargeDownloads(MAX_LARGE, LARGE_WAIT_S)
@@ -130,8 +132,8 @@ def _fetch(task: Task) -> FetchResult:
 
 def _store(task: Task, fetched: remote.GetResponse) -> FetchResult:
     if fetched.status == 304:
-        is_intact = all(storage.cdn.head(target.current_key or "") for target in task.targets)
-        return FetchResult(is_unchanged=True) if is_intact else _fetch(replace(task, condition={}))
+        damages = {key: damage for key in _current_keys(task) if (damage := _damage(key, task.objects.get(key)))}
+        return _download_again(task, damages) if damages else FetchResult(is_unchanged=True)
     picture = inspect(fetched.data)
     if picture.type not in TYPES:
         raise Invalid(f"The Image CDN supports {', '.join(map(extension_of, TYPES))}.")
@@ -154,18 +156,61 @@ def _usable_validator(validator: str | None, max_length: int) -> str | None:
 def _reuse(task: Task, copy: Copy) -> FetchResult:
     """Store a picture that this listing already has under another key, without downloading it again."""
     (key,) = copy.keys.values()
-    data = storage.cdn.get(key)
-    if data is None:
-        return _fetch(task)
+    try:
+        data = inventory.verified(storage.cdn, task.objects.get(key) or _unknown(key))
+    except Damaged as damaged:
+        return _download_again(task, {key: damaged.damage})
     keys, put = _put(task, copy.image_hash, data, copy.picture.type)
     return FetchResult(replace(copy, keys=keys, put=put))
 
 
+def _download_again(task: Task, damages: Mapping[str, str]) -> FetchResult:
+    """Download a picture unconditionally, as stored copies turned out to be damaged."""
+    marked = {key: (task.objects.get(key) or _unknown(key))._replace(damage=damage) for key, damage in damages.items()}
+    result = perform(replace(task, condition={}, existing_copy=None, objects={**task.objects, **marked}))
+    return replace(result, damages=damages)
+
+
 def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[Written, ...]]:
-    """Store the bytes under each key that has no object yet; return all keys by image id, and the new ones."""
-    keys = {target.image_id: target.key(task.prefix, image_hash, extension_of(type)) for target in task.targets}
-    new = [key for key in keys.values() if key not in task.stored_keys or not storage.cdn.head(key)]
-    return keys, tuple(inventory.write(storage.cdn, key, data, type, COPY) for key in new)
+    """Store the bytes under each key that has no sound object; return all keys by image id, and what was written.
+
+    A key names the MD5 of the download, so the listing's damaged copies of the same download are made good too.
+    """
+    extension = extension_of(type)
+    keys = {target.image_id: target.key(task.prefix, image_hash, extension) for target in task.targets}
+    damaged = [key for key, facts in task.objects.items() if facts and facts.damage]
+    same = [key for key in damaged if key.endswith(f"_{image_hash}.{extension}")]
+    new = [key for key in dict.fromkeys(keys.values()) if key not in same and not _is_stored(task, key)]
+    return keys, tuple(inventory.write(storage.cdn, key, data, type, COPY) for key in [*same, *new])
+
+
+def _is_stored(task: Task, key: str) -> bool:
+    return key in task.objects and _damage(key, task.objects[key]) is None
+
+
+def _damage(key: str, facts: Facts | None) -> str | None:
+    """Return what is wrong with a stored object, by its length and ETag; it is read only if the ETag differs."""
+    if facts and facts.damage:
+        return facts.damage
+    found = storage.cdn.head(key)
+    if found is None:
+        return MISSING
+    if facts is None:
+        return None
+    if facts.size_bytes not in (None, found.size_bytes):
+        return LENGTH
+    if facts.etag in (None, found.etag):
+        return None
+    return inventory.damage_of(storage.cdn.get(key), facts)  # a bucket that was moved has other ETags
+
+
+def _current_keys(task: Task) -> list[str]:
+    return [target.current_key for target in task.targets if target.current_key]
+
+
+def _unknown(key: str) -> Facts:
+    """Return the facts of an object without a row in the inventory."""
+    return Facts(key, COPY, type_of(key), None, None)
 
 
 def _retry_later(task: Task, reason: str, retry_after_s: int | None = None) -> FetchResult:

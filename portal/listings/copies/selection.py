@@ -24,6 +24,20 @@ def pick(limit: int) -> list[int]:
     return LIMITS.pick(_due_pictures(in_flight), in_flight, limit)
 
 
+def pick_copies(keys: Sequence[str], limit: int) -> list[int]:
+    """Return the ids of the due pictures with these copies, within the limits."""
+    in_flight = _in_flight()
+    image, definition = ListingImage, IntegrationDefinition
+    due = (
+        select(image.id, image.host, definition.workspace_id, (image.attempts > 0).label("is_retry"))
+        .join(IntegrationAccount, image.account_id == IntegrationAccount.id)
+        .join(definition, IntegrationAccount.definition_id == definition.id)
+        .where(image.key.in_(keys), image.next_at <= now(), image.superseded_at.is_(None))
+        .where(definition.enable_images_cdn)
+    )
+    return LIMITS.pick([Candidate(*row) for row in db.session.execute(due)], in_flight, limit)
+
+
 def _in_flight() -> list[Candidate]:
     image = ListingImage
     query = (

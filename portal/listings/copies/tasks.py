@@ -1,8 +1,9 @@
 """IMAGE_CDN_UPLOAD: claims due ListingImages, has them fetched side by side, and records the results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Row, Select, and_, select, update
@@ -10,9 +11,10 @@ from sqlalchemy import CursorResult, Row, Select, and_, select, update
 from portal import dispatch
 from portal.accounts.models import Workspace
 from portal.db import db, now, release
-from portal.dispatch import Candidate
+from portal.dispatch import Candidate, Results
 from portal.errors import Conflict, NotFound
-from portal.infra import jobs
+from portal.infra import jobs, storage
+from portal.inventory import FACTS, Facts, StoredObject
 from portal.listings import counts
 from portal.listings.copies import results, selection
 from portal.listings.copies.fetch import RETRY_AFTER_S, Copy, FetchResult, Target, Task, perform
@@ -36,12 +38,18 @@ FAILED_IMAGE = and_(ListingImage.failure_reason.is_not(None), ListingImage.super
 """Failed images that may be tried again: only those that the PMS still lists."""
 
 
-def run() -> int:
-    """Copy due pictures side by side until none is left; return the number of URLs processed."""
+def run(
+    pick: Callable[[int], list[int]] | None = None,
+    record: Callable[[Results[Task, FetchResult]], None] = results.record,
+) -> int:
+    """Copy due pictures side by side until none is left; return the number of URLs processed.
+
+    `pick` chooses them instead of `selection.pick`, and `record` is called instead of `results.record`.
+    """
     return dispatch.run(
-        _claim,
+        partial(_claim, pick=pick),
         perform,
-        results.record,
+        record,
         limits=selection.LIMITS,
         if_perform_raises=BROKEN,
         successor=jobs.image_cdn_upload(),
@@ -103,10 +111,10 @@ def _reset(failed: Sequence[Row[int, int]]) -> int:
     return cast(CursorResult[Any], result).rowcount
 
 
-def _claim(limit: int) -> list[Task]:
+def _claim(limit: int, pick: Callable[[int], list[int]] | None = None) -> list[Task]:
     """Lease due URLs within the limits; attempts are incremented before they are made, so crashes count too."""
     before: list[int] = []
-    while (picked := selection.pick(limit)) and picked != before:
+    while (picked := (pick or selection.pick)(limit)) and picked != before:
         with work():  # if it only unschedules rows, because their listings are gone, pick others
             if tasks := _lease(picked):
                 return tasks
@@ -144,7 +152,12 @@ class _ListingFacts:
     workspace_id: int
     prefix: str
     is_cdn_on: bool
-    keys: set[str] = field(default_factory=set)
+    objects: dict[str, Facts | None] = field(default_factory=dict)  # that its rows name, by key
+
+    def has(self, key: str | None) -> bool:
+        """Return whether a copy is stored and not known to be damaged."""
+        facts = self.objects.get(key or "")
+        return bool(key) and not (facts and facts.damage)
 
 
 def _facts_of(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
@@ -160,9 +173,11 @@ def _facts_of(listing_ids: Iterable[int]) -> dict[int, _ListingFacts]:
     facts = {
         row[0]: _ListingFacts(row[0], row[1], prefix_of(row[2], row[3]), row[4]) for row in db.session.execute(listings)
     }
-    keys = select(ListingImage.listing_id, ListingImage.key).where(ListingImage.listing_id.in_(facts))
-    for listing_id, key in db.session.execute(keys.where(ListingImage.key.is_not(None))):
-        facts[listing_id].keys.add(key or "")
+    is_object = and_(StoredObject.bucket == storage.cdn.role, StoredObject.key == ListingImage.key)
+    objects = select(ListingImage.listing_id, ListingImage.key, *FACTS).outerjoin(StoredObject, is_object)
+    objects = objects.where(ListingImage.listing_id.in_(facts), ListingImage.key.is_not(None))
+    for listing_id, key, *columns in db.session.execute(objects):
+        facts[listing_id].objects[key or ""] = Facts(*columns) if columns[0] else None
     return facts
 
 
@@ -181,20 +196,25 @@ def _start_task(listing: _ListingFacts | None, images: Sequence[ListingImage]) -
         image.attempts += 1
         image.fetching_until = image.next_at = at + LEASE
     first = due[0]
-    is_verified = all(image.key for image in due)
+    is_verified = all(listing.has(image.key) for image in due)
     condition = {"If-None-Match": first.etag, "If-Modified-Since": first.last_modified} if is_verified else {}
-    other = next((image for image in images if image.key and image not in due), None)
+    other = next((image for image in images if image not in due and _has_same_bytes(listing, image, due)), None)
     return Task(
         Candidate(first.id, first.host, listing.workspace_id, is_retry=first.attempts > 1),
         listing.listing_id,
         listing.prefix,
         first.original_url,
         tuple(Target(image.id, image.type, image.position, image.key) for image in due),
-        frozenset(listing.keys),
+        listing.objects,
         {name: value for name, value in condition.items() if value},
         _copy_of(other) if other and not is_verified else None,
         max(image.attempts for image in due),
     )
+
+
+def _has_same_bytes(listing: _ListingFacts, image: ListingImage, due: Sequence[ListingImage]) -> bool:
+    """Return whether an image of the same URL has a sound copy, and of the version that the due ones have, if any."""
+    return listing.has(image.key) and all(each.image_hash in (None, image.image_hash) for each in due)
 
 
 def _copy_of(image: ListingImage) -> Copy:
