@@ -31,6 +31,7 @@ class Group(NamedTuple):
     found: int
     repaired: int
     left: int
+    restored: int  # those of `left` that are originals which are copies of their large variants now
 
 
 class Finding(NamedTuple):
@@ -79,10 +80,11 @@ def is_running(walk: AuditWalk) -> bool:
 
 def groups(walk: AuditWalk) -> list[Group]:
     """Count a walk's findings of all workspaces, in one statement."""
-    repaired, left = (func.count().filter(condition) for condition in (not_(LEFT), LEFT))
-    counts = select(AuditFinding.object, AuditFinding.kind, func.count(), repaired, left)
+    conditions = (not_(LEFT), LEFT, and_(LEFT, AuditFinding.repaired))
+    numbers = (func.count().filter(condition) for condition in conditions)
+    counts = select(AuditFinding.object, AuditFinding.kind, func.count(), *numbers)
     grouped = counts.where(AuditFinding.walk_id == walk.id).group_by(AuditFinding.object, AuditFinding.kind)
-    found = [Group(*row) for row in db.session.execute(grouped)]
+    found = [Group._make(row) for row in db.session.execute(grouped)]
     return sorted(found, key=lambda group: (KINDS.index(group.object), group.kind))
 
 

@@ -50,6 +50,7 @@ FROM_BACKUP = "If a backup of the uploads bucket has the lost originals, put the
 TO_BEST_COPY = (
     "Otherwise put their large pictures in their place, of up to 2048 pixels. Then the photos can be rotated again:"
 )
+RESTORED = "Originals whose place a large picture took are lost: upload these photos again if you have them."
 NEEDS_ORIGINAL = "A picture that is left is made again once its original is back."
 CHECK_PMS = "Copies that are left could not be downloaded: see whether the PMS still has these pictures."
 LIST_ALL = "List all of them with their keys; this reads every file:"
@@ -97,6 +98,7 @@ def _live_data() -> dict[str, Any]:
         "object_labels": OBJECT_LABELS,
         "kind_labels": KIND_LABELS,
         "outcome_of": outcome_of,
+        "is_nightly": config.settings().audit_days > 0,
     }
 
 
@@ -136,8 +138,10 @@ def _advice(walk: AuditWalk | None, groups: Sequence[Group]) -> list[Advice]:
     if left and not walk.options.get("repairs"):
         return [Advice(ONLY_LOOKED, f"{AUDIT} --repair")]
     advice = []
-    if ORIGINAL in left:
+    if any(group.object == ORIGINAL and group.left > group.restored and group.kind != ORPHAN for group in groups):
         advice += [Advice(FROM_BACKUP, f"{AUDIT} --repair"), Advice(TO_BEST_COPY, f"{AUDIT} --repair --from-large")]
+    if any(group.restored for group in groups):
+        advice.append(Advice(RESTORED))
     if left & {LARGE, THUMB, RENDITION}:
         advice.append(Advice(NEEDS_ORIGINAL))
     if COPY in left:

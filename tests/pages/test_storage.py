@@ -91,6 +91,10 @@ def test_what_to_do_depends_on_what_is_left(alice: Person, image: Image) -> None
     repaired = walk()
     found(repaired, image, ORIGINAL, attempted_at=now(), reason="It is gone.")
     assert "--repair --from-large</code>" in page(alice)
+    replaced = walk()
+    found(replaced, image, ORIGINAL, attempted_at=now(), repaired=True, how="from_large")
+    text = page(alice)
+    assert "Best copy left" in text and "upload these photos again" in text and "--from-large" not in text
     best = walk()
     found(best, image, LARGE, attempted_at=now(), repaired=True, how="from_original")
     text = page(alice)
