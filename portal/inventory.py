@@ -45,6 +45,7 @@ class StoredObject(Base):
             postgresql_where=text("replaced_by IS NOT NULL"),
         ),
         Index("ix_stored_object_verified_at", "verified_at"),
+        Index("ix_stored_object_kind", "kind", "size_bytes", "damage"),  # what the page Storage counts
     )
 
     bucket: Mapped[str] = mapped_column(String(10), primary_key=True)  # Bucket.role: the bucket itself may be renamed

@@ -159,9 +159,13 @@ def example(value: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-def answer(body: BaseModel, status: int = 200, location: str | None = None) -> Response:
-    """Return a JSON response with a body, a status and, if given, a Location header."""
-    response = Response(body.model_dump_json(by_alias=True), status, mimetype="application/json")
+def answer(body: BaseModel, status: int = 200, location: str | None = None, *, omit_unset: bool = False) -> Response:
+    """Return a JSON response with a body, a status and, if given, a Location header.
+
+    `omit_unset` leaves out the fields that were not passed to the models of the body.
+    """
+    text = body.model_dump_json(by_alias=True, exclude_unset=omit_unset)
+    response = Response(text, status, mimetype="application/json")
     if location:
         response.headers["Location"] = location
     return response

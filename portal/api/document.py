@@ -10,6 +10,7 @@ from flask_openapi.openapi import OpenAPI
 
 from portal import config
 from portal.accounts.idempotency import MAX_KEY_LENGTH
+from portal.api import webhook_events
 from portal.api.bodies import ErrorAnswer
 from portal.api.forms import JSON_FIELDS, UpdateBody
 from portal.images.edit import MAX_FILE_COUNT
@@ -92,6 +93,7 @@ def _generate(app: OpenAPI) -> None:
             if method not in WRITES:  # only writes can conflict
                 del operation["responses"]["409"]
     _add_form(app.spec_json)
+    webhook_events.add_to(app.spec_json, SCHEMAS)
 
 
 def _add_form(document: dict[str, Any]) -> None:

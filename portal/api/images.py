@@ -3,11 +3,13 @@
 import json
 from datetime import timedelta
 from functools import partial
+from typing import Any, Literal
 from uuid import UUID
 
 from flask import Response, request, url_for
 from flask_openapi.models.tag import Tag
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from portal.accounts.idempotency import Answer
 from portal.api import auth
@@ -16,7 +18,7 @@ from portal.api.bodies import Body, Data, Text, answer, example
 from portal.api.idempotency import idempotent
 from portal.db import now
 from portal.images import gallery, keys, properties, uploads
-from portal.images.models import Image, ListedImage, Property
+from portal.images.models import FAILED, Image, ListedImage, Property
 from portal.images.uploads import AnnouncedFile, UploadedFile
 from portal.infra import storage
 
@@ -27,6 +29,7 @@ IMAGE = {
     "altText": "Living room with hardwood floors",
     "order": 0,
 }
+UNKNOWN_REASON = "The reason is unknown."
 RESIGN_AFTER = timedelta(seconds=storage.PRESIGN_LIFETIME_S - 60)  # no replay returns a URL that is about to expire
 
 blueprint = property_images_blueprint(
@@ -77,6 +80,11 @@ class DescribeBody(Body):
     alt_text: Text | None = Field(description="Max 500 chars. An empty string removes the alt text.")
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Describe a field that is left out rather than null."""
+    schema.pop("default")
+
+
 class ImageData(Data):
     id: UUID
     url: str
@@ -84,9 +92,30 @@ class ImageData(Data):
     order: int
 
 
+class ListedImageData(ImageData):
+    """An image of a gallery. Two fields are present only if its file could not be processed (extension)."""
+
+    status: Literal["failed"] | SkipJsonSchema[None] = Field(
+        None,
+        description="Present only if the file was accepted but could not be processed; then `url` answers 404.",
+        json_schema_extra=_without_default,
+    )
+    failure_reason: str | SkipJsonSchema[None] = Field(
+        None,
+        description="Why, as a sentence for people. Present only with `status`.",
+        examples=["The file is damaged and can't be opened."],
+        json_schema_extra=_without_default,
+    )
+
+
 class ImageAnswer(Data):
     model_config = example({"data": IMAGE})
     data: ImageData
+
+
+class ListedImageAnswer(Data):
+    model_config = example({"data": IMAGE})
+    data: ListedImageData
 
 
 class ImagesAnswer(Data):
@@ -94,7 +123,12 @@ class ImagesAnswer(Data):
     data: list[ImageData]
 
 
-@blueprint.get("", responses={200: ImagesAnswer, 304: None})
+class ListedImagesAnswer(Data):
+    model_config = example({"data": [IMAGE]})
+    data: list[ListedImageData]
+
+
+@blueprint.get("", responses={200: ListedImagesAnswer, 304: None})
 def list_images(path: PropertyPath) -> Response:
     """List a property's images in display order."""
     property = properties.find(auth.workspace(), path.id)
@@ -102,7 +136,8 @@ def list_images(path: PropertyPath) -> Response:
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = answer(ImagesAnswer(data=[image_data(image) for image in gallery.list_images(property)]))
+        listed = [listed_image_data(image) for image in gallery.list_images(property)]
+        response = answer(ListedImagesAnswer(data=listed), omit_unset=True)
     response.set_etag(etag)
     return response
 
@@ -149,19 +184,18 @@ def confirm(path: PropertyPath, body: ConfirmBody) -> Response:
     return response
 
 
-@blueprint.get("/<imageId>", responses={200: ImageAnswer})
+@blueprint.get("/<imageId>", responses={200: ListedImageAnswer})
 def show(path: ImagePath) -> Response:
     """Get one image."""
-    image = gallery.find(properties.find(auth.workspace(), path.id), path.image_id)
-    return answer(ImageAnswer(data=image_data(image)))
+    return _as_listed(gallery.find(properties.find(auth.workspace(), path.id), path.image_id))
 
 
-@blueprint.patch("/<imageId>", responses={200: ImageAnswer})
+@blueprint.patch("/<imageId>", responses={200: ListedImageAnswer})
 @idempotent
 def describe(path: ImagePath, body: DescribeBody) -> Response:
     """Change an image's alt text."""
     property = properties.find(auth.workspace(), path.id)
-    return answer(ImageAnswer(data=image_data(gallery.describe(property, path.image_id, body.alt_text))))
+    return _as_listed(gallery.describe(property, path.image_id, body.alt_text))
 
 
 def announced_file(body: PresignBody) -> AnnouncedFile:
@@ -172,6 +206,22 @@ def uploaded_file(body: ConfirmBody) -> UploadedFile:
     return UploadedFile(body.r2_key, body.content_type.lower(), body.size_bytes, body.alt_text)
 
 
-def image_data(image: Image | ListedImage) -> ImageData:
+def image_data(image: Image) -> ImageData:
     """Return an image as the Property Images API represents it."""
     return ImageData(id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position)
+
+
+def listed_image_data(image: ListedImage) -> ListedImageData:
+    """Return an image as the list represents it. Fields that are not set here are to be left out."""
+    failure: dict[str, Any] = {}
+    if image.failure_reason is not None:
+        failure = {"status": FAILED, "failure_reason": image.failure_reason or UNKNOWN_REASON}
+    return ListedImageData(
+        id=image.uuid, url=keys.image_url(image), alt_text=image.alt_text, order=image.position, **failure
+    )
+
+
+def _as_listed(image: Image) -> Response:
+    reason = (image.failure_reason or "") if image.variants == FAILED else None
+    listed = ListedImage(image.uuid, image.key, image.alt_text, image.position, reason)
+    return answer(ListedImageAnswer(data=listed_image_data(listed)), omit_unset=True)

@@ -1,7 +1,7 @@
 """Deleting images, for good or with a chance to undo."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -102,7 +102,11 @@ def _deleted_values(image: Image, token: UUID) -> dict[str, Any]:
         "token": token,
         "property_id": image.property_id,
         "original_key": image.original_key,
-        "columns": {name: getattr(image, name) for name in KEPT_COLUMNS} | {"uuid": str(image.uuid)},
+        "columns": {name: getattr(image, name) for name in KEPT_COLUMNS}
+        | {
+            "uuid": str(image.uuid),
+            "original_restored_at": image.original_restored_at and image.original_restored_at.isoformat(),
+        },
         "expires_at": now() + UNDO_PERIOD,
     }
 
@@ -111,6 +115,8 @@ def _restored(property: Property, deleted: DeletedImage) -> Image:
     columns = {**deleted.columns, "uuid": as_uuid(deleted.columns["uuid"]), "is_main": False}
     if "turns" in columns:  # deleted by the previous release
         columns["quarter_turns"] = columns.pop("turns")
+    if restored_at := columns.get("original_restored_at"):
+        columns["original_restored_at"] = datetime.fromisoformat(restored_at)
     return Image(property_id=property.id, original_key=deleted.original_key, **columns)
 
 

@@ -15,6 +15,7 @@ from portal.errors import Conflict, Invalid, NotFound, Problem
 from portal.images import deletion, gallery, keys, originals, properties, variants
 from portal.images.keys import StoragePrefix
 from portal.images.models import PENDING, Image, Property, Rendition
+from portal.images.originals import OriginalLost
 from portal.images.variants import rendering
 from portal.images.variants.rendering import RenderedPhoto, RenderSource
 from portal.infra import storage
@@ -64,8 +65,9 @@ def apply(property: Property, change: Change) -> None:
     Those are made because the answer has the URLs of the large variants (Manage Property Images, "Response").
 
     Raises Invalid for a contradictory change or, with the code rendering.FAILED, for a file that can't become a photo;
-    NotFound for an image to rotate or arrange that isn't in the gallery; Conflict if an image was rotated meanwhile;
-    OverQuota, StorageFailed, TooMany. If it raises, nothing has changed.
+    OriginalLost for an image to rotate whose original is gone or not what was stored; NotFound for an image to rotate
+    or arrange that isn't in the gallery; Conflict if an image was rotated meanwhile; OverQuota, StorageFailed,
+    TooMany. If it raises, nothing has changed.
     """
     _check_consistency(change)
     values = properties.checked(change.fields)
@@ -111,7 +113,7 @@ def rotate(property: Property, uuids: Sequence[str], quarter_turns: int) -> None
 
 def _is_outdated(problem: Problem) -> bool:
     """Return whether somebody rotated or deleted one of the images meanwhile, so that another attempt may succeed."""
-    is_missing = isinstance(problem, Invalid) and (problem.details or {}).get("reason") == MISSING
+    is_missing = isinstance(problem, OriginalLost) and problem.damage == MISSING
     return is_missing or isinstance(problem, Conflict) or problem.code == "image_not_found"
 
 

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, case, func, select
 
 from portal.db import as_uuid, db
 from portal.errors import Conflict, Invalid, NotFound, OverQuota
-from portal.images.models import Image, ListedImage, Property
+from portal.images.models import FAILED, Image, ListedImage, Property
 from portal.webhooks import events
 from portal.work import Work, for_update, lock, work
 
 MAX_ALT_TEXT_LENGTH = 500  # Property Images API, "Confirm Upload"
 # Built once: building a statement takes longer than SQLite takes to execute it.
 COUNT_IMAGES = select(func.count()).where(Image.property_id == bindparam("property_id"))
+FAILURE = case((Image.variants == FAILED, func.coalesce(Image.failure_reason, "")))
 LIST_IMAGES = (
-    select(Image.uuid, Image.key, Image.alt_text, Image.position)
+    select(Image.uuid, Image.key, Image.alt_text, Image.position, FAILURE)
     .where(Image.property_id == bindparam("property_id"))
     .order_by(Image.position)
 )

@@ -103,6 +103,7 @@ class ListedImage(NamedTuple):
     key: str
     alt_text: str | None
     position: int
+    failure_reason: str | None  # None unless the image has failed
 
 
 class Rendition(Base):

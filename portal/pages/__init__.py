@@ -24,6 +24,7 @@ from portal.pages import (
     security,
     session,
     settings,
+    storage,
     upload_form,
     uploads,
     webhooks,
@@ -45,6 +46,7 @@ def init_app(app: Flask) -> None:
         upload_form,
         settings,
         webhooks,
+        storage,
     )
     for module in (*with_blueprint, listings, pictures, previews, integrations):
         app.register_blueprint(module.blueprint)

@@ -78,7 +78,7 @@ def try_again(uuid: UUID, photo: UUID) -> ResponseReturnValue:
     variants.try_again(image)
     if not request.htmx:
         return redirect(f"{find_gallery_view(uuid).address()}#p-{photo}", 303)
-    return render_tile(uuid, image)
+    return render_tile(uuid, image, own=True)
 
 
 @blueprint.get("/properties/<uuid:uuid>/photos/progress")

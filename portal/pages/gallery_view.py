@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flask import render_template, request
 
-from portal.images import gallery, imports, properties
+from portal.images import gallery, imports, originals, properties
 from portal.images.imports.lifecycle import Progress
 from portal.images.models import FAILED, PENDING, Image, ImportJob, Property
 from portal.pages.session import current_user
@@ -52,6 +52,11 @@ class GalleryView:
     @cached_property
     def failed(self) -> list[Image]:
         return [image for image in self.images if image.variants == FAILED]
+
+    @cached_property
+    def lost(self) -> set[int]:
+        """The ids of photos that are the best copy left of a lost original."""
+        return originals.lost_among(self.images)
 
     @cached_property
     def limit(self) -> int:

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.errors import Invalid, Problem
 from portal.images import edit, properties
+from portal.images.originals import OriginalLost
 from portal.pages.gallery_view import find_gallery_view
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
@@ -32,7 +33,8 @@ def rotate_photos(uuid: UUID, chosen: list[str], quarter_turns: int) -> Response
     try:
         edit.rotate(property, chosen, quarter_turns)
     except Problem as problem:
-        problem.message = f"No photo was rotated. {problem.message}"
+        about = f"{problem.name}: " if isinstance(problem, OriginalLost) and len(chosen) > 1 else ""
+        problem.message = f"No photo was rotated. {about}{problem.message}"
         raise
     view = find_gallery_view(uuid)
     images = [image for image in view.shown if str(image.uuid) in chosen]

@@ -19,6 +19,7 @@ from portal.webhooks.activity import Call
 from portal.webhooks.models import Endpoint
 
 PAGE = 30
+KNOWN = {"known": events.EVENTS, "fields": events.FIELDS}
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/settings/webhooks")
 
@@ -130,12 +131,11 @@ def _rows() -> list[Row]:
 def _all(**more: Any) -> str:
     """Return the panel of webhooks for htmx, otherwise the whole page."""
     template = "settings/_webhooks.html" if request.htmx else "settings/webhooks.html"
-    return render_template(template, tab="webhooks", rows=_rows(), known=events.EVENTS, **more)
+    return render_template(template, tab="webhooks", rows=_rows(), **KNOWN, **more)
 
 
 def _page(endpoint: Endpoint, **more: Any) -> str:
-    known = events.EVENTS
-    return render_template("settings/webhook.html", tab="webhooks", known=known, **_page_data(endpoint), **more)
+    return render_template("settings/webhook.html", tab="webhooks", **KNOWN, **_page_data(endpoint), **more)
 
 
 def _page_data(endpoint: Endpoint) -> dict[str, Any]:

@@ -19,6 +19,11 @@ EVENTS = {
     LISTING_IMAGES_UPDATED: "Pictures of a PMS listing have new copies in the Image CDN",
     IMAGE_DAMAGED: "A stored file of a photo is lost or changed and can't be repaired",
 }
+FIELDS = {  # of `data` in the request
+    PROPERTY_UPDATED: ("id", "numericId"),
+    LISTING_IMAGES_UPDATED: ("listingID", "externalID"),
+    IMAGE_DAMAGED: ("propertyId", "imageId", "object", "kind", "reason"),
+}
 
 
 def emit(w: Work, workspace_id: int, event: str, data: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from portal.api.integrations import AccountData
 from portal.api.listings import ListingImageData, ListingsAnswer
 from portal.images.models import Property
-from portal.webhooks.events import EVENTS
+from portal.webhooks.events import EVENTS, FIELDS
 from tests.factories import Person
 
 FAILURES = {  # by dialect
@@ -139,3 +139,13 @@ def test_options_lists_the_documented_methods(alice: Person, home: Property, sub
         with subtests.test(path=path, allowed=allowed):
             response = alice.api("OPTIONS", f"/api/v1/properties/{home.uuid}/images{path}")
             assert response.headers["Allow"] == allowed
+
+
+def test_every_webhook_event_is_described_with_its_data(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    assert set(document["webhooks"]) == {*EVENTS, "webhook.test"}
+    for event, item in document["webhooks"].items():
+        schema = item["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema["properties"]["type"]["const"] == event
+        data = document["components"]["schemas"][schema["properties"]["data"]["$ref"].rpartition("/")[2]]
+        assert set(data["properties"]) == set(FIELDS.get(event, ["message"]))

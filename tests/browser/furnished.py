@@ -10,7 +10,9 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 
+from portal import inventory
 from portal.accounts.models import User, Workspace
+from portal.audit.models import AuditFinding, AuditWalk
 from portal.db import db, now
 from portal.demo import first_run
 from portal.images import gallery, imports, properties
@@ -44,6 +46,50 @@ def homes() -> tuple[User, Property, Property, Property]:
         last = gallery.images(broken)[1].id
         db.session.execute(update(Image).where(Image.id == last).values(variants=FAILED, failure_reason=reason))
     return user, home, empty, broken
+
+
+def lost(home: Property) -> Property:
+    """A gallery whose second photo has lost its original, and whose third has it from the large variant."""
+    with work():
+        second, third = gallery.images(home)[1:3]
+        inventory.mark(storage.uploads, {second.original_key: inventory.MISSING})
+        db.session.get_one(Image, third.id).original_restored_at = now() - timedelta(days=2)
+    return home
+
+
+def audited(home: Property) -> AuditWalk:
+    """An audit that repaired some of what it found in a gallery, and one that is running."""
+    images = gallery.images(home)
+    with work():
+        options = {"repairs": True, "from_large": False, "sample": 100, "workspace_id": None}
+        at = now() - timedelta(hours=9)
+        last = AuditWalk(
+            options=options, is_scheduled=True, started_at=at, finished_at=at + timedelta(minutes=3), phase="done"
+        )
+        last.checked, last.verified = 52_804, 1_790
+        db.session.add(last)
+        db.session.flush()
+        for image, object, kind, how, reason in (
+            (images[0], "large", "missing", "from_original", ""),
+            (images[1], "original", "missing", None, "The original can't be made again."),
+            (images[2], "original", "changed", "from_large", ""),
+            (None, "rendition", "orphan", None, ""),
+        ):
+            found = AuditFinding(
+                walk_id=last.id, kind=kind, object=object, key=f"{object}/{kind}", how=how, reason=reason
+            )
+            found.bucket, found.repaired, found.attempted_at = "cdn", how is not None, at
+            found.image_uuid = image and image.uuid
+            db.session.add(found)
+    return last
+
+
+def auditing() -> None:
+    """An audit by command that is running."""
+    with work():
+        walk = AuditWalk(options={"repairs": False, "sample": 100}, runner="here 1 2", checked=21_400)
+        walk.started_at, walk.running_until = now() - timedelta(minutes=2), now() + timedelta(minutes=3)
+        db.session.add(walk)
 
 
 def importing(home: Property) -> Property:
@@ -92,7 +138,7 @@ def synced(workspace: Workspace) -> None:
             first, data = rows.images(listing)[0], factories.jpeg(300, 200, (70 + 40 * number, 110, 130))
             assert first.key
             first.image_hash = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            w.put(storage.cdn, first.key, data, "image/jpeg")
+            w.put(storage.cdn, first.key, data, "image/jpeg", inventory.COPY)
         account.started_at, account.next_at = now(), now() + timedelta(hours=1)
         account.pages, account.found, account.total = 3, 300, 1200
         other.error, other.failures = "Hostaway rejected these credentials.", 1

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from portal import config
@@ -16,6 +16,7 @@ from portal.images import gallery, variants
 from portal.images.keys import StoragePrefix, uuid_in
 from portal.images.models import Image, Property
 from portal.infra import jobs, storage
+from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.pixels.render import Rendered, render
@@ -41,10 +42,11 @@ def finished(home: Property, *names: str, size: tuple[int, int] = (300, 200)) ->
     images = []
     with work() as w, ThreadPoolExecutor(4) as pool:
         originals = [prefix.original_key(picture.type) for _ in names]
-        puts = [pool.submit(config.in_this_app(w.put), storage.uploads, key, data, picture.type) for key in originals]
+        put = partial(config.in_this_app(w.put), storage.uploads, data=data, type=picture.type, kind=ORIGINAL)
+        puts = [pool.submit(put, key) for key in originals]
         stored = list(pool.map(config.in_this_app(lambda _: variants.store(w, prefix, rendered)), names))
-        for name, key, made, put in zip(names, originals, stored, puts, strict=True):
-            put.result()
+        for name, key, made, original in zip(names, originals, stored, puts, strict=True):
+            original.result()
             image = Image(property_id=home.id, file_name=name, type=picture.type, size_bytes=len(data))
             image.key, image.original_key = prefix.original_key(picture.type), key
             image.uuid, image.sha256, image.added_by = uuid_in(image.key), hashlib.sha256(data).hexdigest(), "Alice"

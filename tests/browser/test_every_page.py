@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from portal import inventory
 from portal.accounts import access
 from portal.accounts.models import Workspace
 from portal.db import db
 from portal.images import gallery, imports, properties
 from portal.images.models import FAILED, Image, Property
+from portal.infra import storage
 from portal.pages import assets
 from portal.work import work
 from tests import factories
@@ -29,7 +31,16 @@ WIDTHS = {390: 844, 834: 1112, 1440: 900}  # px
 AT_REST = """Promise.allSettled(document.getAnimations().filter((animation) =>
   animation.effect.getComputedTiming().endTime < Infinity).map((animation) => animation.finished))"""
 WHOLE = "html"  # everything in a state is new
-ALWAYS = ("gallery", "select", "import", "photo", "properties", "jobs", "settings")  # checked by default, too
+ALWAYS = (
+    "gallery",
+    "select",
+    "import",
+    "photo",
+    "properties",
+    "jobs",
+    "settings",
+    "storage",
+)  # checked by default, too
 LOOKS = [  # theme; whether each state is checked as a whole in each width, or only what is new in it in one
     pytest.param("light", False, id="light"),
     *(
@@ -44,12 +55,13 @@ FONT_BUDGET, ICONS_BUDGET = 32 * 1024, 4 * 1024
 
 @pytest.fixture
 def rooms(home: Property) -> Property:
-    """A gallery with every kind of photo: described, not described, and failed."""
+    """A gallery with every kind of photo: described, not described, failed, and without its original."""
     images = finished(home, *[f"room {number}.jpg" for number in range(6)], size=(600, 400))
     gallery.describe(home, str(images[0].uuid), "House and lawn at dusk")
     with work():
         failed = db.session.get_one(Image, images[3].id)
         failed.variants, failed.failure_reason = FAILED, "The file is damaged and can't be opened."
+        inventory.mark(storage.uploads, {images[0].original_key: inventory.MISSING})
     return home
 
 
@@ -170,6 +182,7 @@ STATES: dict[
     "failed": ("/jobs?state=failed", open_details, "#jobs"),
     "settings": ("/settings/plan-and-keys", nothing, WHOLE),
     "people": ("/settings/people", nothing, "main"),
+    "storage": ("/settings/storage", nothing, "main"),
     "missing": ("/nowhere", nothing, WHOLE),
 }
 
@@ -190,6 +203,7 @@ def test_no_page_or_state_has_an_accessibility_barrier(
     imports.start(importing, ["https://photos.example/1.jpg"] * 2)
     furnished.synced(db.session.get_one(Workspace, alice.workspace.id))
     furnished.staffed()
+    furnished.audited(rooms)
     page = tab(color_scheme=theme)
     resize(page, 390 if is_thorough else 1440)
     sign_in(page, alice)

@@ -170,6 +170,6 @@ def test_all_failed_images_of_a_workspace_can_be_retried(home: Property, charlie
     mine, foreign = factories.photo_in(home), factories.photo_in(factories.home_of(charlie.workspace))
     with work():
         for image in (mine, foreign):
-            lifecycle._set_failed(image, "It broke.")
+            image.variants, image.pending_since, image.failure_reason = "failed", None, "It broke."
     assert variants.try_all_again(home.workspace) == 1
     assert (mine.variants, foreign.variants) == ("pending", "failed")

@@ -23,6 +23,7 @@ ADMINS = {
     *("settings.create_key", "settings.revoke_key", "settings.add_person", "settings.link_person"),
     *("webhooks.create", "webhooks.update", "webhooks.switch", "webhooks.rotate", "webhooks.send_test"),
     *("webhooks.confirm_delete", "webhooks.delete"),
+    "storage.page",
     *("integrations.choose", "integrations.connect_form", "integrations.connect", "listings.switch"),
     *("integrations.edit_form", "integrations.edit", "integrations.confirm_remove", "integrations.remove"),
 }

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from portal.db import db
-from portal.images import gallery
+from portal.images import gallery, originals
 from portal.images.models import Image, Property
 from portal.infra import storage
 from portal.work import work
@@ -86,7 +86,9 @@ def test_a_photo_that_cannot_be_rotated_stays_as_it_is(
     chosen = [str(image.uuid) for image in photos]
     answer = alice.browser().post(url_of(home), data={"photo": chosen, "turns": "1"}, headers=FRAGMENT)
     assert answer.status_code == 422
-    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"].startswith("No photo was rotated. The original")
+    assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == (
+        f"No photo was rotated. 1.jpg: {originals.LOST['missing']}"
+    )
     assert sizes(home) == [(60, 40)] * 3
     assert buckets.listing() == before
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from portal.accounts.models import Workspace
 from portal.db import db, now
 from portal.errors import Invalid, StorageFailed
-from portal.images import originals
+from portal.images import gallery, originals
 from portal.images.keys import StoragePrefix
 from portal.images.models import FAILED, PENDING, READY, Image, Property
 from portal.infra import jobs, storage
@@ -38,6 +38,7 @@ class StoredVariants(NamedTuple):
 class _Attempt(NamedTuple):
     """An attempt to make variants: the image's state when it began, as plain values."""
 
+    property_id: int
     version: int
     original_key: str
     sha256: str
@@ -72,24 +73,30 @@ def make(image_id: int) -> None:
 def try_again(image: Image) -> None:
     """Make a failed image pending and enqueue its job. Does nothing unless it has failed."""
     with work() as w:
-        if lock(image) and image.variants == FAILED:
-            _reset(image)
-            w.enqueue(jobs.make_variants(image.id))
+        property = db.session.get_one(Property, image.property_id)
+        if lock(property) and lock(image) and image.variants == FAILED:
+            _reset(w, [image])
+            _report(w, property)
 
 
 def try_all_again(workspace: Workspace, reason: str | None = None) -> int:
     """Retry every failed image of a workspace, or those that failed for one reason; return how many."""
-    properties = select(Property.id).where(Property.workspace_id == workspace.id)
+    is_failed = Image.variants == FAILED
+    if reason is not None:
+        is_failed &= func.coalesce(Image.failure_reason, "") == reason
+    with_failed = select(Property).where(
+        Property.workspace_id == workspace.id, exists().where(Image.property_id == Property.id, is_failed)
+    )
+    count = 0
     with work() as w:
-        failed = select(Image).where(Image.variants == FAILED, Image.property_id.in_(properties))
-        if reason is not None:
-            failed = failed.where(func.coalesce(Image.failure_reason, "") == reason)
-        by_id = failed.order_by(Image.id)  # as in gallery.lock_images
-        images = list(db.session.scalars(for_update(by_id, Image)))
-        for image in images:
-            _reset(image)
-            w.enqueue(jobs.make_variants(image.id))
-    return len(images)
+        for property in db.session.scalars(for_update(with_failed.order_by(Property.id), Property)).all():
+            by_id = select(Image).where(Image.property_id == property.id, is_failed).order_by(Image.id)
+            images = db.session.scalars(for_update(by_id, Image)).all()
+            if images:
+                _reset(w, images)
+                _report(w, property)
+            count += len(images)
+    return count
 
 
 def enqueue_missing() -> int:
@@ -124,13 +131,18 @@ def _start(image: Image) -> _Attempt | None:
     with work():
         if not lock(image) or image.variants != PENDING:
             return None
-        if image.attempts >= MAX_ATTEMPTS:
-            _set_failed(image, TRIED_TOO_OFTEN)
-            return None
-        image.attempts += 1
-        image.started_at = now()
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
-        return _Attempt(image.version, image.original_key, image.sha256, image.quarter_turns, prefix)
+        attempt = _Attempt(
+            image.property_id, image.version, image.original_key, image.sha256, image.quarter_turns, prefix
+        )
+        may_try = image.attempts < MAX_ATTEMPTS
+        if may_try:
+            image.attempts += 1
+            image.started_at = now()
+    if may_try:
+        return attempt
+    _fail(image, attempt, TRIED_TOO_OFTEN)
+    return None
 
 
 def _is_current(image: Image, attempt: _Attempt) -> bool:
@@ -139,18 +151,24 @@ def _is_current(image: Image, attempt: _Attempt) -> bool:
 
 
 def _fail(image: Image, attempt: _Attempt, reason: str) -> None:
-    with work():
-        if _is_current(image, attempt):
-            _set_failed(image, reason)
+    """Record why an image can't be processed. The API lists the reason, so the gallery has changed."""
+    with work() as w:
+        property = db.session.get(Property, attempt.property_id)
+        if property and lock(property) and _is_current(image, attempt):  # as everywhere, the property is locked first
+            image.variants, image.pending_since, image.failure_reason = FAILED, None, reason[:300]
+            _report(w, property)
 
 
-def _set_failed(image: Image, reason: str) -> None:
-    image.variants, image.pending_since, image.failure_reason = FAILED, None, reason[:300]
+def _reset(w: Work, images: Iterable[Image]) -> None:
+    for image in images:
+        image.variants, image.pending_since, image.failure_reason = PENDING, now(), None
+        image.attempts, image.started_at = 0, None
+        w.enqueue(jobs.make_variants(image.id))
 
 
-def _reset(image: Image) -> None:
-    image.variants, image.pending_since, image.failure_reason = PENDING, now(), None
-    image.attempts, image.started_at = 0, None
+def _report(w: Work, property: Property) -> None:
+    gallery.bump_version(property)
+    gallery.emit_updated(w, property)
 
 
 def _take_back_attempt(image: Image) -> None:

@@ -112,7 +112,8 @@ def derived(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived
 def render_all(w: Work, prefix: StoragePrefix, sources: Sequence[RenderSource]) -> list[RenderedPhoto | None]:
     """Render and store photos concurrently; the result is None for a source that may fail and did.
 
-    Doesn't use the database. Raises Invalid (FAILED) with the index of the source, TooMany, StorageFailed.
+    Doesn't use the database. Raises Invalid (FAILED) with the index of the source, OriginalLost, TooMany,
+    StorageFailed.
     """
     with ThreadPoolExecutor(PHOTOS_PER_CORE * settings().pixel_workers) as pool:
         futures = [pool.submit(in_this_app(_try), w, prefix, source, index) for index, source in enumerate(sources)]
@@ -134,8 +135,8 @@ def _try(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> Re
 def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto:
     """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
     with _slot(photo_slots()):
+        data = source.read()
         try:
-            data = source.read()
             picture = inspect(data)
             with _slot(slots()):
                 rendered = derived(data, picture, VariantsRecipe(source.quarter_turns))

@@ -54,6 +54,7 @@ def upgrade() -> None:
         postgresql_where=REPLACED,
     )
     op.create_index("ix_stored_object_verified_at", "stored_object", ["verified_at"])
+    op.create_index("ix_stored_object_kind", "stored_object", ["kind", "size_bytes", "damage"])
     op.create_table(
         "audit_walk",
         sa.Column("id", ID, nullable=False),
