@@ -101,36 +101,29 @@ def _check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata
         found = meter.head(bucket, expected.key)
         if found is None:
             return Checked(expected, MISSING)
-    if found and (damage := _damage_of_metadata(found, expected)):
-        return Checked(expected, damage)
+    if found and expected.size_bytes is not None and found.size_bytes != expected.size_bytes:
+        return Checked(expected, LENGTH)
     if found and not _must_read(found, expected, policy):
         return Checked(expected)
     most_bytes = MAX_BYTES if expected.size_bytes is None else expected.size_bytes
     content = meter.read(bucket, expected.key, most_bytes)
     if content is None:
         return Checked(expected, MISSING)
-    if content.data is None:  # far larger than any picture
-        return Checked(expected, CHANGED)
-    if damage := _damage_of_metadata(content, expected) or damage_of(content.data, expected):
+    if content.data is None:
+        return Checked(expected, CHANGED if expected.size_bytes is None else LENGTH)
+    if damage := damage_of(content.data, expected):
         return Checked(expected, damage)
-    return (
-        _adopted(expected, content) if expected.sha256 is None else Checked(expected, learnt=_learnt(content, expected))
-    )
+    if expected.sha256 is None:
+        return _adopted(expected, content)
+    if content.type != expected.type:
+        return Checked(expected, TYPE)
+    return Checked(expected, learnt=_learnt(content, expected))
 
 
 def _must_read(found: ObjectMetadata, expected: Facts, policy: Policy) -> bool:
-    if policy.is_sampled or expected.damage:
+    if policy.is_sampled or expected.damage or found.type not in (None, expected.type):
         return True
     return policy.reads_unknown if expected.etag is None else expected.etag != found.etag
-
-
-def _damage_of_metadata(found: ObjectMetadata, expected: Facts) -> str | None:
-    if expected.size_bytes is not None and found.size_bytes != expected.size_bytes:
-        return LENGTH
-    # The type of a row without a hash was guessed from its key.
-    if found.type is not None and expected.sha256 is not None and found.type != expected.type:
-        return TYPE
-    return None
 
 
 def _learnt(content: ObjectContent, expected: Facts) -> Facts:

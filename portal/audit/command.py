@@ -55,6 +55,8 @@ def audit(repair: bool, from_large: bool, sample: float, workspace: str | None, 
         _refuse(f"{problem.message}{details}")
     except SQLAlchemyError as error:
         _refuse(f"The database does not answer: {type(error).__name__}.")
+    except KeyboardInterrupt:
+        _refuse("Interrupted. The same command continues.")
     if message:
         _refuse(message)
     sys.exit(LEFT if left else 0)
@@ -91,7 +93,7 @@ def _workspace_id(name: str | None) -> int | None:
 
 def _progress() -> Callable[[AuditWalk], None]:
     """Return a function that shows how far a walk is, on a terminal."""
-    if not sys.stderr.isatty():
+    if not _is_terminal():
         return lambda _: None
     total = db.session.scalar(select(func.count()).select_from(StoredObject)) or 0
     release()
@@ -105,6 +107,10 @@ def _progress() -> Callable[[AuditWalk], None]:
         click.echo(f"\r{text:60}", nl=at.finished_at is not None, err=True)
 
     return show
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -5,6 +5,8 @@ finding says what had been planned.
 """
 
 import logging
+import time
+from itertools import count
 from typing import NamedTuple
 
 from sqlalchemy import case, delete, select, update
@@ -18,15 +20,16 @@ from portal.audit.models import ANNOUNCE, ORPHAN, AuditFinding
 from portal.audit.repair import FROM_LARGE, FROM_ORIGINAL, FROM_PMS, Outcome
 from portal.audit.run import Run
 from portal.db import db, now, release
-from portal.errors import Conflict, StorageFailed
+from portal.errors import Conflict, StorageFailed, TooMany
 from portal.images import gallery
 from portal.images.models import Image, Property
 from portal.infra import storage
 from portal.infra.storage import Bucket
-from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE
+from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE, Facts
 
 BATCH = 50
 DOWNLOAD_FOR_S = 90  # then the rest of a batch is left to a worker; less than the lease
+BUSY_TRIES = 20
 DOWNLOAD = Outcome(reason="To be downloaded with others.")
 
 log = logging.getLogger(__name__)
@@ -117,8 +120,7 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
             return Outcome(planned, is_repaired=True)
         if found.object == COPY and checked.damage != TYPE and not run.lease.is_scheduled:
             return DOWNLOAD
-        from_large = run.lease.options.from_large
-        return repairs.repair(bucket, checked.expected, checked.damage, from_large=from_large, announces=False)
+        return _repair(run, bucket, checked.expected, checked.damage)
     except StorageFailed as error:
         if not bucket.answers():
             raise
@@ -129,6 +131,19 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
         db.session.rollback()
         log.exception("repair failed: bucket=%s key=%s", bucket.name, found.key)
         return Outcome(reason="The repair failed; the log has the reason.")
+
+
+def _repair(run: Run, bucket: Bucket, facts: Facts, damage: str) -> Outcome:
+    """Repair an object, waiting for a rendering slot if necessary."""
+    for n in count(1):
+        try:
+            return repairs.repair(bucket, facts, damage, from_large=run.lease.options.from_large, announces=False)
+        except TooMany as busy:
+            if n == BUSY_TRIES:
+                return Outcome(reason=busy.message)
+            run.renew_in_time()
+            time.sleep(busy.retry_after_s)
+    raise AssertionError
 
 
 def _planned(run: Run, found: Found) -> str | None:

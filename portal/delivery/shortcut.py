@@ -1,6 +1,6 @@
 """GET /images/… and /cdn/… from the disk cache, before Flask: one SQL statement and one file.
 
-A shortcut for what galleries request most, measured in DECISIONS.md. Whatever it doesn't answer it passes on to the
+A shortcut for what galleries request most; DECISIONS.md has its figures. It passes on whatever it can't answer to the
 views in `images`, which answer everything: other methods, ranges, objects that are not in the cache, renditions still
 to be made, errors. The statement runs for each request, so that a deleted photo is gone immediately.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import ColumnElement, and_, bindparam, literal, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, Integer, String, and_, bindparam, literal, not_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.http import parse_etags
 
@@ -31,8 +31,8 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 IMAGE_PATH = re.compile(rf"/(images/{rules.UUID}/{rules.UUID}/{rules.UUID}\.[a-z]+)")
 WIDTH_QUERY = re.compile(r"(?:w=([1-9][0-9]{0,4}))?")  # others are rare, or wrong
 UNUSUAL = ("HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
-KEY: ColumnElement[str] = bindparam("key")
-WIDTH: ColumnElement[int] = bindparam("width")
+KEY: ColumnElement[str] = bindparam("key", type_=String)
+WIDTH: ColumnElement[int] = bindparam("width", type_=Integer)
 
 
 class Hit(NamedTuple):
@@ -132,11 +132,10 @@ def _forms() -> Query:
 
 
 def _published() -> dict[re.Pattern[str], Query]:
-    """Select an object of the CDN bucket, for each shape of key. A listing's copy must be referred to, or replaced."""
-    is_referenced = or_(StoredObject.replaced_by.is_not(None), referring_to(KEY).exists())
+    """Select an object of the CDN bucket, for each shape of key. A listing's copy must be referred to."""
     return {
         rules.IMAGE_KEY: select(*OBJECT).where(_is_row_of(KEY)),
-        rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), is_referenced),
+        rules.LISTING_KEY: select(*OBJECT).where(_is_row_of(KEY), referring_to(KEY).exists()),
     }
 
 

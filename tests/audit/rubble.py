@@ -82,6 +82,11 @@ def retype(bucket: Bucket, key: str) -> None:
     bucket.put(key, bucket.get(key) or b"", "text/html")
 
 
+def replace(bucket: Bucket, key: str) -> None:
+    """Put something else there, of the same length and another type."""
+    bucket.put(key, b"<" + b" " * (len(bucket.get(key) or b"") - 1), "text/html")
+
+
 HARM: dict[str, Callable[[Bucket, str], None]] = {"missing": delete, "length": cut, "changed": spoil, "type": retype}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from portal import config, orphans
-from portal.audit import walk
+from portal.audit import command, walk
 from portal.audit.lease import Options, leased
 from portal.audit.models import AuditFinding, AuditWalk
 from portal.db import db, now
@@ -25,8 +26,9 @@ from tests import factories
 from tests.audit import rubble
 from tests.audit.rubble import Gallery
 from tests.buckets import AT_ONCE, Buckets
+from tests.conftest import on_each
 from tests.factories import Person
-from tests.faults import bucket_behind_a_proxy
+from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.galleries import rows_without_pixels
 
 
@@ -72,6 +74,18 @@ def test_without_json_it_prints_lines_for_a_person(app: Flask, gallery: Gallery)
     assert result.stderr == ""
 
 
+def test_on_a_terminal_it_shows_how_far_it_is(app: Flask, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_is_terminal", lambda: True)
+    rubble.delete(*gallery.objects[THUMB])
+    result = app.test_cli_runner().invoke(args=["audit", "--repair", "--json"])
+    shown = [line.strip() for line in result.stderr.split("\r")]
+    assert "Checked 0 of 8 objects" in shown
+    assert "Checked 8 of 8 objects, 1 findings to go" in shown
+    assert result.stderr.endswith("\n")
+    assert json.loads(result.stdout)["left"] == 0
+
+
+@on_each
 def test_objects_of_one_workspace_alone(app: Flask, gallery: Gallery, charlie: Person) -> None:
     theirs = rubble.finished(factories.home_of(charlie.workspace), 1)
     assert theirs
@@ -101,6 +115,12 @@ def test_a_bucket_that_is_away_is_2_and_the_walk_goes_on_later(
     code, reported = rubble.audit(app)
     assert (code, reported["checked"]) == (1, 8)
     assert db.session.scalars(select(AuditWalk)).one().id == stopped.id
+
+
+def test_a_database_that_is_away_is_2(app: Flask, gallery: Gallery) -> None:
+    with database_failing_at(30):
+        assert rubble.audit(app) == (2, {})
+    assert rubble.audit(app) == (0, {"checked": 8, "findings": [], "left": 0})
 
 
 def test_an_object_that_the_bucket_does_not_deliver_is_missing(app: Flask, gallery: Gallery) -> None:

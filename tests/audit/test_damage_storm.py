@@ -148,7 +148,7 @@ def test_what_can_be_derived_is_right_again_and_the_rest_is_named(
     assert {kind: len(each) for kind, each in targets.items()} == dict.fromkeys(KINDS, DAMAGED)
     colours = {image.key: colour for image, colour in zip(photos, COLOURS, strict=True)}
     owners = {image.original_key: (image.large_key, image.thumb_key) for image in photos}
-    renditions = dict(db.session.execute(select(Rendition.key, Image.large_key).join(Image)).tuples())
+    renditions = dict(db.session.execute(select(Rendition.key, Image.large_key).join(Image)).all())
     with readers(app, colours, before) as wrong:
         hows = Counter(
             (kind, harm(rng, each, [before[other] for other in of_kind[kind]]))

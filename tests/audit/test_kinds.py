@@ -82,6 +82,17 @@ def test_a_damaged_copy_is_found(app: Flask, gallery: Gallery, kind: str) -> Non
     assert code == (0 if kind == "type" else 1)
 
 
+def test_other_bytes_of_another_type_count_as_changed(app: Flask, gallery: Gallery) -> None:
+    before = gallery.bytes_of()
+    for kind in (LARGE, RENDITION):
+        rubble.replace(*gallery.objects[kind])
+    code, reported = rubble.audit(app, "--repair", "--workspace", "Alma Stays", "--sample", "0")
+    assert code == 0
+    assert {each["kind"] for each in reported["findings"]} == {"changed"}
+    assert gallery.bytes_of() == before
+    assert rubble.type_of(*gallery.objects[LARGE]) == "image/webp"
+
+
 def test_without_repair_nothing_changes(app: Flask, gallery: Gallery) -> None:
     emitted = rubble.subscribe(gallery.home, events.IMAGE_DAMAGED, events.PROPERTY_UPDATED)
     for place in gallery.objects.values():

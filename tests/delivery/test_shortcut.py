@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
@@ -158,15 +159,16 @@ def test_a_copy_of_a_listing_is_answered_until_its_account_is_removed(
     alice: Person, get: Callable[..., Any], view: Callable[..., Any]
 ) -> None:
     account = rows.account_of(alice.workspace)
-    copy = stays.copied(rows.listing_of(account, COPIED), factories.jpeg())
-    url = f"/cdn/{copy.key}"
+    listing = rows.listing_of(account, COPIED)
+    old, new = (stays.copied(listing, factories.jpeg(width)).key or "" for width in (640, 320))
     fill_the_cache()
-    response = get(url)
+    response = get(f"/cdn/{new}")
     assert (response.status_code, response.content_type) == (200, "image/jpeg")
-    assert compared(response) == compared(view(url))
+    assert compared(response) == compared(view(f"/cdn/{new}"))
+    assert get(f"/cdn/{old}").status_code == PASSED_ON, "no row refers to it"
     removal.remove_account(account)
-    assert get(url).status_code == PASSED_ON
-    assert view(url).status_code == 404
+    assert get(f"/cdn/{new}").status_code == PASSED_ON
+    assert view(f"/cdn/{new}").status_code == 404
 
 
 def test_a_replaced_object_is_answered_under_its_old_address(
@@ -186,6 +188,14 @@ def test_the_bucket_is_not_needed(image: Image, get: Callable[..., Any]) -> None
         assert get(path(image, 640), CHROME).status_code == 200
     finally:
         storage.connect(settings())
+
+
+def test_a_cache_removed_while_running_is_filled_again(image: Image, app: Flask, get: Callable[..., Any]) -> None:
+    shutil.rmtree(settings().data_dir / "cache")
+    url = path(image, 640)
+    assert get(url).status_code == PASSED_ON
+    assert app.test_client().get(url).status_code == 200
+    assert get(url).status_code == 200
 
 
 def test_the_rest_is_passed_on(image: Image, get: Callable[..., Any], subtests: pytest.Subtests) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from portal import inventory
-from portal.db import db
+from portal.db import db, now
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.infra import storage
 from portal.inventory import CHANGED, MISSING, StoredObject
@@ -44,7 +45,7 @@ def images(type: str = GALLERY) -> list[ListingImage]:
     return [image for image in stays.images() if image.type == type]
 
 
-def assert_sound() -> None:
+def assert_intact() -> None:
     """Assert that every copy is what the inventory says, and that nothing is marked."""
     for row in db.session.query(StoredObject):
         stored = inventory.find(storage.cdn, row.key)
@@ -65,7 +66,7 @@ def test_damaged_copies_are_the_same_again_after_a_repair(
     db.session.rollback()
     assert stays.objects() == before
     assert pms.count("/pictures/") - downloads == 3, "the first one has the thumbnail's bytes"
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
 
 
@@ -93,13 +94,50 @@ def test_a_new_version_takes_the_place_of_a_damaged_copy(
     new_key = images()[1].key
     assert new_key != old_key
     assert facts(old_key).replaced_by == new_key
-    assert storage.cdn.get(old_key), "it is kept under its old address for a while"
+    assert storage.cdn.get(old_key), "it is kept for a while"
+    answer = alice.app.test_client().get(f"/cdn/{old_key}")
+    assert answer.status_code == 308 and answer.location.endswith(f"/cdn/{new_key}")
     assert facts(new_key).damage is None
     pms.catalogue.change_bytes(1, 1)
     stays.run_due()
-    assert inventory.facts(storage.cdn, [old_key, new_key or ""]) == {}, "a sound one is dropped, and takes it along"
+    assert inventory.facts(storage.cdn, [old_key, new_key or ""]) == {}, "an intact one is dropped, and takes it along"
     assert {old_key, new_key}.isdisjoint(stays.objects())
     stays.assert_copied(pms, alice.workspace)
+
+
+def test_a_version_that_returns_has_its_former_address(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    old_key, before = images()[1].key or "", stays.objects()
+    damage(old_key, "garbage")
+    changed = pms.catalogue.change_bytes(1, 1)
+    repair.repair([old_key])
+    changed.version -= 1
+    stays.run_due()
+    assert images()[1].key == old_key
+    assert stays.objects() == before
+    assert facts(old_key).replaced_by is None
+    assert_intact()
+
+
+def test_a_copy_without_a_hash_is_downloaded_again(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    """One of a release before the inventory, of which the audit found that it can't be opened."""
+    stays.synced(account)
+    key, before = images()[1].key or "", stays.objects()
+    damage(key, "garbage")
+    db.session.query(StoredObject).filter_by(key=key).update({"sha256": None, "etag": None})
+    db.session.commit()
+    assert repair.repair([key]) == {key: None}
+    assert stays.objects() == before
+    assert_intact()
+
+
+def test_what_does_not_fit_into_the_time_is_left_to_a_worker(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    stays.synced(account)
+    key = images()[1].key or ""
+    damage(key, "garbage")
+    assert repair.repair([key], within_s=0) == {key: repair.NOT_YET}
+    copies.run()
+    assert_intact()
 
 
 def test_a_copy_that_the_pms_refuses_stays_marked_and_is_named(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -120,7 +158,7 @@ def test_a_copy_that_the_pms_refuses_stays_marked_and_is_named(account: Integrat
     assert pms.count("/pictures/") == asked, "readers who notice it again do not make us download it again"
     assert repair.repair([refused, unavailable]) == {refused: "PMS image returns 404", unavailable: None}
     stays.run_due()
-    assert_sound()
+    assert_intact()
 
 
 def test_what_no_pms_can_give_is_named(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
@@ -156,21 +194,18 @@ def test_a_reader_or_the_audit_has_a_worker_repair_a_copy(
     db.session.commit()
     assert (repair.schedule_marked(), repair.schedule_marked()) == (1, 0)
     assert work_off() == 1
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
 
 
-@pytest.mark.parametrize("how", ["deleted", "garbage", "cut"])
-def test_a_verification_finds_a_damaged_copy(
-    account: IntegrationAccount, alice: Person, pms: FakeHostaway, how: str
-) -> None:
+def test_a_verification_finds_damaged_copies(account: IntegrationAccount, alice: Person, pms: FakeHostaway) -> None:
     stays.synced(account)
-    damage(images()[1].key or "", how)
+    for image, how in zip(images()[1:], ("deleted", "garbage", "cut"), strict=True):
+        damage(image.key or "", how)
     stays.run_due()
-    assert_sound()
+    assert_intact()
     stays.assert_copied(pms, alice.workspace)
-    assert pms.count("/pictures/1/2.jpg", 304) == 1
-    assert pms.count("/pictures/1/2.jpg", 200) == 2
+    assert [pms.count(f"/pictures/1/{n}.jpg", status) for n in (2, 3, 4) for status in (304, 200)] == [1, 2] * 3
 
 
 def test_a_moved_bucket_with_other_etags_costs_no_download(account: IntegrationAccount, pms: FakeHostaway) -> None:
@@ -182,7 +217,7 @@ def test_a_moved_bucket_with_other_etags_costs_no_download(account: IntegrationA
     assert pms.count("/pictures/", 200) == downloads
 
 
-def test_a_superseded_copy_is_made_good_by_the_same_picture_under_another_url(
+def test_a_superseded_copy_is_repaired_by_the_same_picture_under_another_url(
     account: IntegrationAccount, pms: FakeHostaway
 ) -> None:
     stays.synced(account)
@@ -192,7 +227,26 @@ def test_a_superseded_copy_is_made_good_by_the_same_picture_under_another_url(
     pms.catalogue.change_url(1, 1)
     stays.synced(account)
     assert {image.key for image in images() if image.position == 1} == {key}
-    assert_sound()
+    assert_intact()
+
+
+def test_dropped_copies_leave_nothing_in_the_inventory(account: IntegrationAccount, pms: FakeHostaway) -> None:
+    """Neither what the PMS no longer lists, nor a replaced copy of a removed account."""
+    stays.synced(account)
+    replaced, superseded = images()[1].key or "", images()[3].key or ""
+    damage(replaced, "garbage")
+    pms.catalogue.change_bytes(1, 1)
+    repair.repair([replaced])
+    pms.catalogue.listings[1].pictures.pop()
+    stays.synced(account)
+    images()[3].superseded_at = now() - removal.SUPERSEDED_KEPT - timedelta(hours=1)
+    db.session.commit()
+    assert removal.drop_superseded_copies() == 1
+    assert inventory.find(storage.cdn, superseded) is None
+    removal.remove_account(account)
+    removal.clear_leftovers()
+    assert db.session.query(StoredObject).count() == 0
+    assert stays.objects() == {}
 
 
 def test_no_copy_of_another_workspace_is_touched(
@@ -216,8 +270,7 @@ def test_no_copy_of_another_workspace_is_touched(
 def test_concurrent_repairs_and_workers_agree(
     account: IntegrationAccount, alice: Person, pms: FakeHostaway, at_once: Callable[..., list[Any]]
 ) -> None:
-    for _ in range(3):
-        pms.catalogue.add(4)
+    pms.catalogue.add(4)
     stays.synced(account)
     before, keys = stays.objects(), [image.key or "" for image in images()]
     for key in keys:
@@ -230,4 +283,4 @@ def test_concurrent_repairs_and_workers_agree(
     copies.run()
     db.session.rollback()
     assert stays.objects() == before
-    assert_sound()
+    assert_intact()

@@ -172,9 +172,9 @@ def _download_again(task: Task, damages: Mapping[str, str]) -> FetchResult:
 
 
 def _put(task: Task, image_hash: str, data: bytes, type: str) -> tuple[dict[int, str], tuple[Written, ...]]:
-    """Store the bytes under each key that has no sound object; return all keys by image id, and what was written.
+    """Store the bytes under each key that has no intact object; return all keys by image id, and what was written.
 
-    A key names the MD5 of the download, so the listing's damaged copies of the same download are made good too.
+    A key names the MD5 of the download, so the listing's damaged copies of the same download are repaired too.
     """
     extension = extension_of(type)
     keys = {target.image_id: target.key(task.prefix, image_hash, extension) for target in task.targets}

@@ -48,21 +48,28 @@ def schedule(key: str, damage: str = CHANGED) -> None:
 
 def schedule_marked() -> int:
     """Have a worker download the copies that others have marked as damaged; return how many."""
-    count = 0
-    while keys := _marked():
-        with work() as w:
-            _make_due(keys)
-            w.enqueue(jobs.image_cdn_upload())
+    count, last = 0, ""
+    while marked := _marked(after=last):
+        last = marked[-1]
+        idle = set(db.session.scalars(select(ListingImage.key).where(ListingImage.key.in_(marked), _is_idle())))
+        if keys := [key for key in marked if key in idle]:
+            with work() as w:
+                _make_due(keys)
+                w.enqueue(jobs.image_cdn_upload())
         count += len(keys)
     release()
     return count
 
 
-def _marked() -> list[str]:
-    is_object = and_(StoredObject.bucket == storage.cdn.role, StoredObject.key == ListingImage.key)
-    marked = select(StoredObject.key).join(ListingImage, is_object).distinct()
-    marked = marked.where(StoredObject.damage.is_not(None), StoredObject.kind == COPY, _is_idle())
-    return list(db.session.scalars(marked.limit(BATCH)))
+def _marked(after: str) -> list[str]:
+    """Return the next damaged copies by key.
+
+    Not joined with the images, as PostgreSQL could not use their index: the inventory's keys have another collation.
+    """
+    copy = StoredObject
+    marked = select(copy.key).where(copy.damage.is_not(None), copy.bucket == storage.cdn.role, copy.kind == COPY)
+    marked = marked.where(copy.replaced_by.is_(None), copy.key > after)
+    return list(db.session.scalars(marked.order_by(copy.key).limit(BATCH)))
 
 
 def repair(keys: Iterable[str], within_s: float = REPAIR_FOR_S) -> dict[str, str | None]:
@@ -91,9 +98,10 @@ def _download(keys: Sequence[str], end: float) -> dict[int, str]:
 
     known = inventory.facts(storage.cdn, keys)
     release()  # no transaction stays open while objects are read
-    damages = {key: _damage(known.get(key)) for key in keys}
+    damages = {key: _damage(known.get(key)) if time.monotonic() < end else CHANGED for key in keys}
     with work():
-        inventory.mark(storage.cdn, {key: damage for key, damage in damages.items() if damage})
+        unmarked = {key: damages[key] for key, facts in known.items() if facts.damage is None and damages[key]}
+        inventory.mark(storage.cdn, unmarked)
         _make_due([key for key, damage in damages.items() if damage])
     while time.monotonic() < end and _is_pending(keys):
         if not tasks.run(pick, record):
@@ -102,10 +110,12 @@ def _download(keys: Sequence[str], end: float) -> dict[int, str]:
 
 
 def _damage(facts: Facts | None) -> str | None:
-    """Return what is wrong with a copy: another process may have repaired it meanwhile."""
+    """Return what is wrong with a copy, or None if another process has repaired it meanwhile."""
     if facts is None:
         return MISSING
-    return facts.damage or inventory.damage_of(storage.cdn.get(facts.key), facts)
+    if facts.damage or facts.sha256 is None:  # without a hash, only the caller can know
+        return facts.damage or CHANGED
+    return inventory.damage_of(storage.cdn.get(facts.key), facts)
 
 
 def _make_due(keys: Sequence[str]) -> None:
@@ -130,8 +140,8 @@ def _is_being_fetched() -> ColumnElement[bool]:
 def _is_idle() -> ColumnElement[bool]:
     """Select the pictures that are neither due nor being fetched, and whose last verification didn't fail."""
     image = ListingImage
-    is_sound = and_(image.failure_reason.is_(None), image.attempts == 0, image.superseded_at.is_(None))
-    return and_(is_sound, image.next_at > now(), ~_is_being_fetched())
+    is_verified = and_(image.failure_reason.is_(None), image.attempts == 0, image.superseded_at.is_(None))
+    return and_(is_verified, image.next_at > now(), ~_is_being_fetched())
 
 
 def _is_pending(keys: Sequence[str]) -> bool:

@@ -213,7 +213,7 @@ def _start_task(listing: _ListingFacts | None, images: Sequence[ListingImage]) -
 
 
 def _has_same_bytes(listing: _ListingFacts, image: ListingImage, due: Sequence[ListingImage]) -> bool:
-    """Return whether an image of the same URL has a sound copy, and of the version that the due ones have, if any."""
+    """Return whether an image of the same URL has an intact copy, of the version that the due ones have, if any."""
     return listing.has(image.key) and all(each.image_hash in (None, image.image_hash) for each in due)
 
 
