@@ -19,7 +19,7 @@ from portal.work import lock, work
 
 FROM_ORIGINAL, FROM_PMS, FROM_LARGE = "from_original", "from_pms", "from_large"
 SCHEDULED = "A worker downloads it again."
-ORIGINAL_LOST = "An original can't be made again. `audit --repair --from-large` puts its large variant in its place."
+FROM_LARGE_HINT = "An original can't be made again. `audit --repair --from-large` puts its large variant in its place."
 BUSY = "Too many photos are being prepared. Try again in a moment."
 
 
@@ -61,9 +61,9 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
         except NotFound as gone:  # changed or deleted meanwhile: then this object is no longer needed
             return Outcome(reason=gone.message)
     if how is None:
-        reason = ORIGINAL_LOST if facts.kind == ORIGINAL else f"The {facts.kind} can't be made again."
+        reason = f"The {facts.kind} can't be made again."
         give_up(bucket, facts, damage, reason)
-        return Outcome(reason=reason)
+        return Outcome(reason=FROM_LARGE_HINT if facts.kind == ORIGINAL else reason)
     after = _addresses(image_id) if image_id else None
     return Outcome(how, "", True, after.property_id if after and after != before else None)
 
