@@ -105,6 +105,11 @@ def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() ->
     ]
 
 
+def test_pictures_are_derived_in_one_place() -> None:
+    """Else a repair could not make the same bytes again."""
+    assert matching(r"from portal\.pixels\.render import .*\b(render|resize)\b") == ["portal/pixels/derive.py"]
+
+
 def matching(pattern: str) -> list[str]:
     """The files of the portal and the workers that hold a text of this pattern."""
     return sorted(
