@@ -63,7 +63,7 @@ def overwrite(key: str) -> None:
     storage.cdn.put(key, file.getvalue(), "image/webp")
 
 
-@pytest.fixture(params=[delete, cut, overwrite], ids=lambda each: each.__name__)
+@pytest.fixture(params=[overwrite, *(pytest.param(each, marks=pytest.mark.slow) for each in (delete, cut))])
 def damage(request: pytest.FixtureRequest) -> Callable[[str], None]:
     harm: Callable[[str], None] = request.param
     return harm
