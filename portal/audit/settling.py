@@ -115,8 +115,10 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
     try:
         checked = check(run.meter, bucket, facts, None, Policy())
         if checked.damage is None:
+            if checked.learnt is None:  # the machine is too busy to decode it
+                return Outcome(reason=repairs.BUSY)
             with run.step():
-                inventory.confirm(bucket, [checked.learnt] if checked.learnt else [])
+                inventory.confirm(bucket, [checked.learnt])
             return Outcome(planned, is_repaired=True)
         if found.object == COPY and checked.damage != TYPE and not run.lease.is_scheduled:
             return DOWNLOAD
