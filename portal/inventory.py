@@ -182,10 +182,13 @@ def predecessors(objects: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def replace(bucket: Bucket, old_key: str, new_key: str) -> None:
-    """Record that an object took another one's place, and the place of all that the other one had replaced."""
+    """Record that an object took another one's place, and the place of all that the other one had replaced.
+
+    The damage of what was replaced is repaired with that.
+    """
     ours = update(StoredObject).where(StoredObject.bucket == bucket.role)
     earlier = ours.where(StoredObject.replaced_by.is_not(None), StoredObject.replaced_by == old_key)
-    values = {"replaced_by": new_key}
+    values: dict[str, Any] = {"replaced_by": new_key, "damage": None, "damaged_at": None}
     for statement in (
         earlier.values(values),
         ours.where(StoredObject.key == old_key).values(values | {"replaced_at": now()}),

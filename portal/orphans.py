@@ -12,7 +12,7 @@ from itertools import islice
 
 from sqlalchemy import delete, insert, select, update
 
-from portal import config
+from portal import config, inventory
 from portal.db import db, now, release
 from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
@@ -136,6 +136,7 @@ def _scan(bucket: Bucket, grace: timedelta, keep_for: timedelta) -> list[str]:
         due = []
     with work():
         add(((bucket, key) for key in [*reused, *due]), after=timedelta())
+        inventory.remove((bucket.role, key) for key in [*reused, *due])  # there is none, unless something went wrong
         tracked = delete(UnknownObject).where(UnknownObject.bucket == bucket.role)
         db.session.execute(tracked.where(UnknownObject.last_seen_at < began_at))  # gone, or referred to by a row now
         for n in range(0, len(due), BATCH):
