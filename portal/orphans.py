@@ -112,6 +112,7 @@ def _delete(bucket: Bucket, keys: Sequence[str]) -> int:
     gone = set(keys) - refused
     with work():
         forget(bucket, gone)
+        inventory.remove((bucket.role, key) for key in gone)  # of an object that turned up as unknown
     return len(gone)
 
 
@@ -136,7 +137,6 @@ def _scan(bucket: Bucket, grace: timedelta, keep_for: timedelta) -> list[str]:
         due = []
     with work():
         add(((bucket, key) for key in [*reused, *due]), after=timedelta())
-        inventory.remove((bucket.role, key) for key in [*reused, *due])  # there is none, unless something went wrong
         tracked = delete(UnknownObject).where(UnknownObject.bucket == bucket.role)
         db.session.execute(tracked.where(UnknownObject.last_seen_at < began_at))  # gone, or referred to by a row now
         for n in range(0, len(due), BATCH):

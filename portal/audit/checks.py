@@ -76,10 +76,10 @@ class Checked(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """Whose bytes are compared: always those of an object with another ETag than its row's."""
+    """Which objects are read and compared, besides those whose ETag differs from their row's."""
 
     is_sampled: bool = True
-    reads_unknown: bool = True  # also those of an object whose ETag its row doesn't know
+    reads_unknown: bool = True  # objects whose ETag no row knows
 
 
 def check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata | None, policy: Policy) -> Checked:

@@ -95,8 +95,8 @@ def _etag_if_right(bucket: Bucket, facts: Facts) -> str | None:
 
     A bucket may give the same bytes another ETag, for example after a move.
     """
-    opened = bucket.open(facts.key)
-    if opened is None or facts.sha256 is None:
+    opened = bucket.open(facts.key) if facts.sha256 else None
+    if opened is None:
         return None
     digest = hashlib.sha256()
     for chunk in _chunks(opened):

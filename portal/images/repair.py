@@ -17,15 +17,13 @@ from portal.images import gallery, originals
 from portal.images.keys import StoragePrefix, rendition_key
 from portal.images.models import READY, Image, Property, Rendition
 from portal.images.variants import rendering
-from portal.images.variants.renditions import RenditionSource
+from portal.images.variants.renditions import GONE, RenditionSource
 from portal.infra import storage
 from portal.inventory import LARGE, ORIGINAL, RENDITION, THUMB, Facts, Written
 from portal.pixels.derive import RenditionRecipe, VariantsRecipe, pipeline
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered
 from portal.work import Work, lock, work
-
-GONE = "This photo has just been changed or deleted."
 
 
 class _Variants(NamedTuple):
