@@ -82,6 +82,8 @@ def give_up(bucket: Bucket, facts: Facts, damage: str, reason: str) -> None:
         row = db.session.get(StoredObject, (bucket.role, facts.key))
         if row is None or not lock(row):  # of two processes that give it up, the second one sees the first one's mark
             return
+        if row.replaced_by:
+            return
         is_first = row.damage is None
         inventory.mark(bucket, {facts.key: damage})
         image = photos.image_of(facts.key, facts.kind)

@@ -59,6 +59,7 @@ def _compare(run: Run) -> None:
     walk = db.session.get_one(AuditWalk, run.lease.walk_id)
     bucket = pages.bucket_of(walk.bucket)
     after, workspace_id = walk.key, run.lease.options.workspace_id
+    release()  # no transaction stays open while the bucket is listed
     if workspace_id is None:
         page = pages.read(run.meter, bucket, after)
     else:

@@ -23,7 +23,7 @@ def heal(damaged: Damaged) -> bool:
     """
     facts = inventory.find(damaged.bucket, damaged.key)
     release()
-    if facts is None:
+    if facts is None or facts.replaced_by:
         return True  # changed or deleted meanwhile
     if facts.damage is not None or not owns_buckets():
         return False
@@ -31,4 +31,4 @@ def heal(damaged: Damaged) -> bool:
         return True
     after = inventory.find(damaged.bucket, damaged.key)
     release()
-    return after is None or after.replaced_by != facts.replaced_by  # another process was first
+    return after is None or after.replaced_by is not None  # changed or deleted during the repair
