@@ -182,10 +182,13 @@ def predecessors(objects: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def replace(bucket: Bucket, old_key: str, new_key: str) -> None:
-    """Record that an object took another one's place, and the place of all that the other one had replaced."""
+    """Record that an object took another one's place, and the place of all that the other one had replaced.
+
+    The damage of what was replaced is repaired with that.
+    """
     ours = update(StoredObject).where(StoredObject.bucket == bucket.role)
     earlier = ours.where(StoredObject.replaced_by.is_not(None), StoredObject.replaced_by == old_key)
-    values = {"replaced_by": new_key}
+    values: dict[str, Any] = {"replaced_by": new_key, "damage": None, "damaged_at": None}
     for statement in (
         earlier.values(values),
         ours.where(StoredObject.key == old_key).values(values | {"replaced_at": now()}),
@@ -210,19 +213,23 @@ def mark(bucket: Bucket, damages: Mapping[str, str | None], at: datetime | None 
 def confirm(bucket: Bucket, right: Iterable[Facts]) -> None:
     """Record that the bytes of objects were compared and are right; rows without a hash adopt theirs.
 
-    A row that has got another hash meanwhile is left alone.
+    A row that has got another hash meanwhile is left alone, and so is one that another change has locked: waiting for
+    a thousand rows could deadlock with a deletion that locks some of them in another order.
     """
-    rows = [{f"new_{name}": value for name, value in each._asdict().items()} for each in right]
+    known = {each.key: each for each in right}
+    ours = select(StoredObject.key).where(StoredObject.bucket == bucket.role).with_for_update(skip_locked=True)
+    free = [key for batch in _batches(known) for key in db.session.scalars(ours.where(StoredObject.key.in_(batch)))]
+    rows = [{f"new_{name}": value for name, value in known[key]._asdict().items()} for key in free]
     if not rows:
         return
     table = cast(Table, StoredObject.__table__)
-    ours = update(table).where(table.c.bucket == bucket.role, table.c.key == bindparam("new_key"))
+    this = update(table).where(table.c.bucket == bucket.role, table.c.key == bindparam("new_key"))
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("etag", "size_bytes", "type")}
     values |= {"verified_at": now(), "damage": None, "damaged_at": None}
     adopted = values | {"sha256": bindparam("new_sha256"), "is_adopted": True}
     connection = db.session.connection()
-    connection.execute(ours.where(table.c.sha256.is_(None)).values(adopted), rows)
-    connection.execute(ours.where(table.c.sha256 == bindparam("new_sha256")).values(values), rows)
+    connection.execute(this.where(table.c.sha256.is_(None)).values(adopted), rows)
+    connection.execute(this.where(table.c.sha256 == bindparam("new_sha256")).values(values), rows)
 
 
 def set_etag(bucket: Bucket, key: str, etag: str) -> None:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from sqlalchemy import delete, insert, select, update
 
-from portal import config
+from portal import config, inventory
 from portal.db import db, now, release
 from portal.errors import StorageFailed
 from portal.garbage import LEASE, Garbage, UnknownObject, add, forget
@@ -112,6 +112,7 @@ def _delete(bucket: Bucket, keys: Sequence[str]) -> int:
     gone = set(keys) - refused
     with work():
         forget(bucket, gone)
+        inventory.remove((bucket.role, key) for key in gone)  # of an object that turned up as unknown
     return len(gone)
 
 

@@ -14,6 +14,7 @@ from portal.infra.storage import Bucket, ListedPage, ObjectContent, ObjectMetada
 from portal.inventory import CHANGED, LENGTH, MISSING, TYPE, Facts, damage_of, digest
 from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
+from portal.pixels.rejection import TOO_SLOW
 
 MAX_BYTES = 200 * 1024 * 1024  # of an object whose length no row has; the largest that MAX_FILE_MB allows
 SMALLEST = RenditionRecipe(320, "image/jpeg")
@@ -75,10 +76,10 @@ class Checked(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """Whose bytes are compared: always those of an object with another ETag than its row's."""
+    """Which objects are read and compared, besides those whose ETag differs from their row's."""
 
     is_sampled: bool = True
-    reads_unknown: bool = True  # also those of an object whose ETag its row doesn't know
+    reads_unknown: bool = True  # objects whose ETag no row knows
 
 
 def check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata | None, policy: Policy) -> Checked:
@@ -141,7 +142,9 @@ def _adopted(expected: Facts, content: ObjectContent) -> Checked:
     try:
         picture = inspect(content.data)
         rendering.derived(content.data, picture, SMALLEST)
-    except Invalid:
+    except Invalid as refused:
+        if refused.code == TOO_SLOW:  # another time
+            return Checked(expected)
         return Checked(expected, CHANGED, "It can't be decoded.")
     except TooMany:  # another time
         return Checked(expected)

@@ -21,7 +21,7 @@ class AuditWalk(Base):
     __table_args__ = (Index("ix_audit_walk_started_at", "started_at"),)
 
     id: Mapped[Id]
-    options: Mapped[dict[str, Any]] = mapped_column(JSON)  # walk.Options as plain values
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)  # lease.Options as plain values
     is_scheduled: Mapped[bool] = mapped_column(default=False)  # by the workers, not by the command
     started_at: Mapped[Moment] = mapped_column(default=now)
     finished_at: Mapped[Moment | None]

@@ -10,6 +10,7 @@ from sqlalchemy import CompoundSelect, Select, select, union_all
 from portal.audit.checks import Meter
 from portal.db import db, release
 from portal.images.models import DeletedImage, Image, Property, Rendition
+from portal.infra import storage
 from portal.infra.storage import MAX_KEYS, Bucket, ObjectMetadata
 from portal.inventory import COPY, FACTS, LARGE, ORIGINAL, RENDITION, THUMB, Facts, StoredObject
 from portal.listings.models import WITH_REMOVED, Listing, ListingImage
@@ -36,6 +37,10 @@ class Page(NamedTuple):
         rows = [row for row in self.rows if row.facts.key <= until]
         listed = self.listed and {key: each for key, each in self.listed.items() if key <= until}
         return Page(rows, listed, until)
+
+
+def bucket_of(role: str) -> Bucket:
+    return storage.uploads if role == "uploads" else storage.cdn
 
 
 def read(meter: Meter, bucket: Bucket, after: str) -> Page:

@@ -14,6 +14,7 @@ from portal.images.variants.renditions import single_flight
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, LARGE, ORIGINAL, RENDITION, THUMB, TYPE, Damaged, Facts, StoredObject
 from portal.listings.copies import repair as copies
+from portal.pixels.rejection import TOO_SLOW
 from portal.webhooks import events
 from portal.work import lock, work
 
@@ -56,7 +57,8 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
         try:
             how = _repair(facts, from_large, announces)
         except (Invalid, Damaged) as problem:
-            give_up(bucket, facts, damage, problem.message)
+            if problem.code != TOO_SLOW:  # another time, it may take less
+                give_up(bucket, facts, damage, problem.message)
             return Outcome(reason=problem.message)
         except NotFound as gone:  # changed or deleted meanwhile: then this object is no longer needed
             return Outcome(reason=gone.message)
@@ -77,12 +79,15 @@ def download_copies(keys: Sequence[str], within_s: float) -> dict[str, Outcome]:
 def give_up(bucket: Bucket, facts: Facts, damage: str, reason: str) -> None:
     """Record that an object is damaged and can't be repaired; emit image.damaged the first time."""
     with work() as w:
-        known = inventory.find(bucket, facts.key)
-        if known is None:
+        row = db.session.get(StoredObject, (bucket.role, facts.key))
+        if row is None or not lock(row):  # of two processes that give it up, the second one sees the first one's mark
             return
+        if row.replaced_by:
+            return
+        is_first = row.damage is None
         inventory.mark(bucket, {facts.key: damage})
         image = photos.image_of(facts.key, facts.kind)
-        if image and known.damage is None:
+        if image and is_first:
             home = db.session.get_one(Property, image.property_id)
             data = {
                 "propertyId": str(home.uuid),

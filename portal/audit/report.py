@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 
 from portal.audit.models import AuditFinding, AuditWalk
+from portal.audit.pages import bucket_of
 from portal.audit.repair import FROM_LARGE
 from portal.db import db
-from portal.infra import storage
 
 BATCH = 1000
 LEFT = or_(~AuditFinding.repaired, and_(AuditFinding.how.is_not(None), AuditFinding.how == FROM_LARGE))
@@ -43,7 +43,7 @@ def as_text(walk: AuditWalk) -> Iterator[str]:
     """Yield lines for a person."""
     summary = _summary(walk)
     for finding in findings(walk):
-        where = f"{finding.kind} {finding.object}: {_bucket_name(finding.bucket)}/{finding.key}"
+        where = f"{finding.kind} {finding.object}: {bucket_of(finding.bucket).name}/{finding.key}"
         repaired = f"repaired ({finding.how})" if finding.how else "repaired"
         yield f"{where}: {repaired if finding.repaired else finding.reason or 'not repaired'}"
     yield summary
@@ -64,7 +64,7 @@ def _plain(finding: AuditFinding) -> dict[str, Any]:
     return {
         "kind": finding.kind,
         "object": finding.object,
-        "bucket": _bucket_name(finding.bucket),
+        "bucket": bucket_of(finding.bucket).name,
         "key": finding.key,
         "imageId": str(finding.image_uuid) if finding.image_uuid else None,
         "repaired": finding.repaired,
@@ -76,7 +76,3 @@ def _plain(finding: AuditFinding) -> dict[str, Any]:
 def _batch(walk_id: int, after_id: int) -> Select[AuditFinding]:
     found = select(AuditFinding).where(AuditFinding.walk_id == walk_id, AuditFinding.id > after_id)
     return found.order_by(AuditFinding.id).limit(BATCH)
-
-
-def _bucket_name(role: str) -> str:
-    return storage.uploads.name if role == "uploads" else storage.cdn.name

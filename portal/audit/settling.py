@@ -17,13 +17,13 @@ from portal.audit import repair as repairs
 from portal.audit.checks import Policy, check
 from portal.audit.lease import finish
 from portal.audit.models import ANNOUNCE, ORPHAN, AuditFinding
+from portal.audit.pages import bucket_of
 from portal.audit.repair import FROM_LARGE, FROM_ORIGINAL, FROM_PMS, Outcome
 from portal.audit.run import Run
 from portal.db import db, now, release
 from portal.errors import Conflict, StorageFailed, TooMany
 from portal.images import gallery
 from portal.images.models import Image, Property
-from portal.infra import storage
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE, Facts
 
@@ -103,7 +103,7 @@ def announce(run: Run) -> None:
 
 def _attempt(run: Run, found: Found) -> Outcome | None:
     """Repair what was found, or return DOWNLOAD; return None if the object is no longer needed."""
-    bucket, planned = _bucket(found.bucket), _planned(run, found)
+    bucket, planned = bucket_of(found.bucket), _planned(run, found)
     facts = inventory.find(bucket, found.key)
     image = db.session.get(Image, found.image_id) if found.image_id else None
     done = Outcome(planned, is_repaired=True, property_id=image.property_id if image else None)
@@ -115,8 +115,10 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
     try:
         checked = check(run.meter, bucket, facts, None, Policy())
         if checked.damage is None:
+            if checked.learnt is None:  # the machine is too busy to decode it
+                return Outcome(reason=repairs.BUSY)
             with run.step():
-                inventory.confirm(bucket, [checked.learnt] if checked.learnt else [])
+                inventory.confirm(bucket, [checked.learnt])
             return Outcome(planned, is_repaired=True)
         if found.object == COPY and checked.damage != TYPE and not run.lease.is_scheduled:
             return DOWNLOAD
@@ -168,7 +170,3 @@ def _record(found: Found, outcome: Outcome | None) -> None:
         "property_id": outcome.property_id,
     }
     db.session.execute(update(AuditFinding).where(this).values(values).execution_options(synchronize_session=False))
-
-
-def _bucket(role: str) -> Bucket:
-    return storage.uploads if role == "uploads" else storage.cdn

@@ -21,7 +21,6 @@ from portal.audit.pages import Page, Row
 from portal.audit.run import Run
 from portal.config import in_this_app
 from portal.db import db, now, release
-from portal.infra import storage
 from portal.infra.storage import Bucket
 from portal.inventory import MISSING, ORIGINAL
 
@@ -58,8 +57,9 @@ def advance(run: Run) -> bool:
 def _compare(run: Run) -> None:
     """Compare a page."""
     walk = db.session.get_one(AuditWalk, run.lease.walk_id)
-    bucket = _bucket(walk.bucket)
+    bucket = pages.bucket_of(walk.bucket)
     after, workspace_id = walk.key, run.lease.options.workspace_id
+    release()  # no transaction stays open while the bucket is listed
     if workspace_id is None:
         page = pages.read(run.meter, bucket, after)
     else:
@@ -74,7 +74,7 @@ def _compare(run: Run) -> None:
 
 def _check_page(run: Run, bucket: Bucket, page: Page) -> tuple[Page, list[Checked]]:
     """Check a page's objects; return the part for which there was time."""
-    rows = [row for row in page.rows if not row.facts.replaced_by]  # those are right elsewhere
+    rows = [row for row in page.rows if not row.facts.replaced_by]  # nobody needs the replaced ones
     checked: list[Checked] = []
 
     def one(row: Row) -> Checked:
@@ -92,7 +92,7 @@ def _check_page(run: Run, bucket: Bucket, page: Page) -> tuple[Page, list[Checke
 
 
 def _policy(lease: Lease, row: Row) -> Policy:
-    """Choose whose bytes are compared: by a hash, so that a walk that is resumed chooses the same ones."""
+    """Decide whether an object is read: by a hash of its key, so that a walk that is resumed decides the same."""
     if not lease.is_scheduled:
         return Policy(_share(f"{lease.walk_id} {row.facts.key}", 100_000) < lease.options.sample * 1000)
     days = config.settings().audit_days
@@ -183,7 +183,3 @@ def _suspicion(walk: AuditWalk, bucket: Bucket) -> str | None:
     if orphans.are_too_many(unknown, walk.listed):
         return WRONG_OBJECTS.format(unknown=unknown, listed=walk.listed, bucket=bucket.name)
     return None
-
-
-def _bucket(role: str) -> Bucket:
-    return storage.uploads if role == "uploads" else storage.cdn

@@ -12,7 +12,7 @@ from portal.errors import StorageFailed
 from portal.infra.disk_cache import cache
 from portal.infra.storage import Bucket, Opened
 from portal.inventory import CHANGED, MISSING, Damaged, Facts
-from portal.work import work
+from portal.work import best_effort, work
 
 SMALL_BYTES = 4 * 1024 * 1024  # up to this size, objects are read whole, compared, and kept in the cache
 CHUNK_BYTES = 256 * 1024
@@ -95,17 +95,21 @@ def _etag_if_right(bucket: Bucket, facts: Facts) -> str | None:
 
     A bucket may give the same bytes another ETag, for example after a move.
     """
-    opened = bucket.open(facts.key)
-    if opened is None or facts.sha256 is None:
+    opened = bucket.open(facts.key) if facts.sha256 else None
+    if opened is None:
         return None
     digest = hashlib.sha256()
     for chunk in _chunks(opened):
         digest.update(chunk)
     if digest.hexdigest() != facts.sha256:
         return None
-    with work():
-        inventory.set_etag(bucket, facts.key, opened.etag)
+    best_effort(_record_etag, bucket, facts.key, opened.etag)
     return opened.etag
+
+
+def _record_etag(bucket: Bucket, key: str, etag: str) -> None:
+    with work():
+        inventory.set_etag(bucket, key, etag)
 
 
 def _chunks(opened: Opened) -> Iterator[bytes]:

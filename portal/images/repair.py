@@ -5,6 +5,7 @@ old one stays in the inventory as replaced. The caller holds a rendering slot.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -16,15 +17,13 @@ from portal.images import gallery, originals
 from portal.images.keys import StoragePrefix, rendition_key
 from portal.images.models import READY, Image, Property, Rendition
 from portal.images.variants import rendering
-from portal.images.variants.renditions import RenditionSource
+from portal.images.variants.renditions import GONE, RenditionSource
 from portal.infra import storage
 from portal.inventory import LARGE, ORIGINAL, RENDITION, THUMB, Facts, Written
 from portal.pixels.derive import RenditionRecipe, VariantsRecipe, pipeline
 from portal.pixels.inspect import inspect
 from portal.pixels.render import Rendered
 from portal.work import Work, lock, work
-
-GONE = "This photo has just been changed or deleted."
 
 
 class _Variants(NamedTuple):
@@ -62,14 +61,16 @@ def repair_variants(image: Image, *, announces: bool = True, undecodable: str | 
     rendered = rendering.derived(data, inspect(data), VariantsRecipe(before.quarter_turns))
     with work() as w:
         written = [_put_again(w, facts, rendered, before.prefix) for facts in damaged]
-        if not lock(image) or _state(image) != before:
+        has_moved, is_current = False, _is_still(image, before)
+        if is_current:
+            for old, new in zip(damaged, written, strict=True):
+                has_moved |= _switch(w, image, old, new)
+        else:
             _take_back(w, written, damaged)
-            raise NotFound(GONE, code="image_not_found")
-        has_moved = False
-        for old, new in zip(damaged, written, strict=True):
-            has_moved |= _switch(w, image, old, new)
         if has_moved and announces:
             gallery.emit_updated(w, db.session.get_one(Property, image.property_id))
+    if not is_current:  # only now, as the exception would also undo the drops
+        raise NotFound(GONE, code="image_not_found")
     return has_moved
 
 
@@ -100,15 +101,18 @@ def repair_rendition(rendition: Rendition, *, announces: bool = True) -> bool:
             written = inventory.write(storage.cdn, key, made.data, type, RENDITION, pipeline())
         else:
             written = w.put(storage.cdn, key, made.data, type, RENDITION, pipeline=pipeline())
-        row = db.session.get(Rendition, id)
-        if row is None or not lock(row) or row.key != old_key:
-            w.drop(storage.cdn, key)
-            raise NotFound(GONE, code="image_not_found")
-        if is_same:
+        # The image first: deleting or rotating it drops the renditions that it finds under the image's lock.
+        row = db.session.get(Rendition, id) if lock(image) else None
+        is_current = row is not None and lock(row) and row.key == old_key
+        if row is None or not is_current:
+            _take_back(w, [written], [known])
+        elif is_same:
             w.record(written)
         else:
             row.key, row.size_bytes = key, len(made.data)
             inventory.replace(storage.cdn, old_key, key)
+    if not is_current:
+        raise NotFound(GONE, code="image_not_found")
     return not is_same
 
 
@@ -128,8 +132,7 @@ def restore_original(image: Image, *, announces: bool = True) -> None:
     with work() as w:
         key = before.prefix.original_key(picture.type)
         original = w.put(storage.uploads, key, data, picture.type, ORIGINAL)
-        if not lock(image) or _state(image) != before:
-            w.drop(storage.uploads, key)
+        if not _is_still(image, before):
             raise NotFound(GONE, code="image_not_found")
         # What is left under the old key may be somebody's last chance: no row names it now, and it is kept as unknown.
         inventory.remove([(storage.uploads.role, before.original_key)])
@@ -167,6 +170,13 @@ def _state(image: Image) -> _Variants:
     )
 
 
+def _is_still(image: Image, before: _Variants) -> bool:
+    """Lock an image; return whether it is as it was when its repair began."""
+    with suppress(NotFound):
+        return lock(image) and _state(image) == before
+    return False
+
+
 def _put_again(w: Work, facts: Facts, rendered: Rendered, prefix: StoragePrefix) -> Written:
     """Write a variant under its own key if it is the same again, else under a fresh one."""
     made = rendered.large if facts.kind == LARGE else rendered.thumb
@@ -178,7 +188,10 @@ def _put_again(w: Work, facts: Facts, rendered: Rendered, prefix: StoragePrefix)
 
 
 def _take_back(w: Work, written: Sequence[Written], damaged: Sequence[Facts]) -> None:
-    """Drop what was written for an image that changed meanwhile, but not an object that a row still names."""
+    """Drop what was written for an image that changed meanwhile, but not an object that a row still names.
+
+    Without this, an object that went back under its own key would outlive the photo's deletion.
+    """
     named = inventory.facts(storage.cdn, [facts.key for facts in damaged])
     w.drop(storage.cdn, *(each.key for each in written if each.key not in named))
 

@@ -71,11 +71,15 @@ def used_uploads(keys: Sequence[str]) -> set[str]:
 
 
 def expire_replaced() -> int:
-    """Delete objects that were replaced REPLACED_KEPT ago, at most BATCH; return how many."""
-    with work() as w:
-        keys = inventory.replaced_before(storage.cdn, now() - REPLACED_KEPT, BATCH)
-        w.drop(storage.cdn, *keys)
-    return len(keys)
+    """Delete objects that were replaced REPLACED_KEPT ago; return how many."""
+    count = 0
+    while True:
+        with work() as w:
+            keys = inventory.replaced_before(storage.cdn, now() - REPLACED_KEPT, BATCH)
+            w.drop(storage.cdn, *keys)
+        count += len(keys)
+        if len(keys) < BATCH:
+            return count
 
 
 def replaced_cdn_keys(keys: Sequence[str]) -> set[str]:

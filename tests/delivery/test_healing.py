@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,12 +17,15 @@ from sqlalchemy import select, update
 from portal import inventory
 from portal.config import settings
 from portal.db import db
-from portal.delivery import objects
+from portal.delivery import healing, objects
 from portal.images import deletion, keys
 from portal.images.models import Image, Property, Rendition
+from portal.images.variants import rendering
 from portal.infra import storage
 from portal.inventory import COPY, StoredObject
 from portal.listings import catalogue
+from portal.pixels.derive import Recipe
+from portal.pixels.picture import Picture
 from portal.webhooks import events
 from portal.work import work
 from tests import factories
@@ -206,3 +210,36 @@ def test_what_is_small_is_read_from_the_bucket_once(
         assert client.get(cdn_path(image.thumb_key)).status_code == 200
     assert reads == [image.thumb_key]
     assert objects.SMALL_BYTES == 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("is_rendition", [False, True])
+def test_a_photo_that_is_deleted_during_its_repair_stays_deleted(
+    client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch, is_rendition: bool
+) -> None:
+    key, uuid, property_id = image.large_key or "", str(image.uuid), image.property_id
+    if is_rendition:
+        client.get(path(image, 320), headers=WEBP)
+        key = db.session.scalars(select(Rendition.key)).one()
+    delete(key)
+    derived = rendering.derived
+
+    def slowly(source: bytes, picture: Picture, recipe: Recipe[Any]) -> Any:
+        made = derived(source, picture, recipe)
+        deletion.delete(db.session.get_one(Property, property_id), [uuid])
+        return made
+
+    shutil.rmtree(settings().data_dir / "cache", ignore_errors=True)
+    monkeypatch.setattr(rendering, "derived", slowly)
+    assert client.get(cdn_path(key)).status_code == 404
+    assert storage.cdn.get(key) is None
+    assert inventory.find(storage.cdn, key) is None
+
+
+def test_in_foreign_buckets_nothing_is_made_again(
+    client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the database doesn't know which photos the owner of the buckets has deleted."""
+    delete(image.large_key or "")
+    monkeypatch.setattr(healing, "owns_buckets", lambda: False)
+    assert client.get(cdn_path(image.large_key)).status_code == 503
+    assert storage.cdn.get(image.large_key or "") is None

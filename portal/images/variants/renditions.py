@@ -74,7 +74,7 @@ def best(image: Image, accepts: frozenset[str], width_px: int | None) -> Renditi
 
 
 def stored(image: Image, accepts: frozenset[str], width_px: int | None) -> list[RenditionFile]:
-    """Return what is stored of an image in a type that a browser accepts, the nearest width first; none of it lasts."""
+    """Return what is stored of an image in a type that a browser accepts, the nearest width first; none is final."""
     width = rendition_width(width_px)
     files = [file for file in _existing(image).values() if file.type == JPEG or file.type in accepts]
     if image.thumb_key and WEBP in accepts:

@@ -43,18 +43,6 @@ def upgrade() -> None:
         sa.Column("replaced_at", moment, nullable=True),
         sa.PrimaryKeyConstraint("bucket", "key", name="pk_stored_object"),
     )
-    op.create_index(
-        "ix_stored_object_damage", "stored_object", ["damage"], sqlite_where=DAMAGED, postgresql_where=DAMAGED
-    )
-    op.create_index(
-        "ix_stored_object_replaced_by",
-        "stored_object",
-        ["replaced_by"],
-        sqlite_where=REPLACED,
-        postgresql_where=REPLACED,
-    )
-    op.create_index("ix_stored_object_verified_at", "stored_object", ["verified_at"])
-    op.create_index("ix_stored_object_kind", "stored_object", ["kind", "size_bytes", "damage"])
     op.create_table(
         "audit_walk",
         sa.Column("id", ID, nullable=False),
@@ -95,7 +83,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit_finding"),
         sa.UniqueConstraint("walk_id", "bucket", "key", name="uq_audit_finding_walk_id_bucket_key"),
     )
-    op.add_column("image", sa.Column("original_restored_at", moment, nullable=True))
     for rows in (
         "SELECT 'uploads', original_key, 'original', type, size_bytes, sha256, false, CURRENT_TIMESTAMP FROM image",
         f"SELECT 'uploads', key, 'original', {TYPE}, NULL, NULL, false, CURRENT_TIMESTAMP"
@@ -109,6 +96,20 @@ def upgrade() -> None:
         " FROM listing_image WHERE key IS NOT NULL GROUP BY key",
     ):
         op.execute(COLUMNS + rows)
+    # Afterwards: filling indexes row by row takes longer, and a new column locks the images in PostgreSQL
+    op.create_index(
+        "ix_stored_object_damage", "stored_object", ["damage"], sqlite_where=DAMAGED, postgresql_where=DAMAGED
+    )
+    op.create_index(
+        "ix_stored_object_replaced_by",
+        "stored_object",
+        ["replaced_by"],
+        sqlite_where=REPLACED,
+        postgresql_where=REPLACED,
+    )
+    op.create_index("ix_stored_object_verified_at", "stored_object", ["verified_at"])
+    op.create_index("ix_stored_object_kind", "stored_object", ["kind", "size_bytes", "damage"])
+    op.add_column("image", sa.Column("original_restored_at", moment, nullable=True))
 
 
 def downgrade() -> None:
