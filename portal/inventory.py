@@ -62,7 +62,7 @@ class StoredObject(Base):
     damage: Mapped[str | None] = mapped_column(String(10))  # one of DAMAGES; None: none is known
     damaged_at: Mapped[Moment | None]
     replaced_by: Mapped[str | None] = mapped_column(KEY)  # key of the object that took its place in the same bucket
-    replaced_at: Mapped[Moment | None]
+    replaced_at: Mapped[Moment | None]  # None again once the object is given up: the row only redirects then
 
 
 class Facts(NamedTuple):
@@ -253,13 +253,18 @@ def damaged_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
 def replaced_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
     """Return those of the keys whose objects were replaced, and are kept under their old address."""
     replaced = select(StoredObject.key).where(StoredObject.bucket == bucket.role, StoredObject.key.in_(keys))
-    return set(db.session.scalars(replaced.where(StoredObject.replaced_by.is_not(None))))
+    return set(db.session.scalars(replaced.where(StoredObject.replaced_at.is_not(None))))
 
 
-def replaced_before(bucket: Bucket, moment: datetime, most: int) -> list[str]:
-    """Return the keys of objects that were replaced before a moment."""
-    replaced = select(StoredObject.key).where(StoredObject.bucket == bucket.role, StoredObject.replaced_by.is_not(None))
-    return list(db.session.scalars(replaced.where(StoredObject.replaced_at < moment).limit(most)))
+def expire_replaced(bucket: Bucket, before: datetime, most: int) -> list[str]:
+    """Give up the objects that were replaced before a moment; return their keys. Their rows stay, to redirect."""
+    ours = StoredObject.bucket == bucket.role, StoredObject.replaced_by.is_not(None)
+    keys = list(
+        db.session.scalars(select(StoredObject.key).where(*ours, StoredObject.replaced_at < before).limit(most))
+    )
+    expired = update(StoredObject).where(*ours, StoredObject.key.in_(keys)).values(replaced_at=None)
+    db.session.execute(expired.execution_options(synchronize_session=False))
+    return keys
 
 
 def _by_role(objects: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -112,7 +112,7 @@ def _delete(bucket: Bucket, keys: Sequence[str]) -> int:
     gone = set(keys) - refused
     with work():
         forget(bucket, gone)
-        inventory.remove((bucket.role, key) for key in gone)  # of an object that turned up as unknown
+        inventory.forget(bucket, gone - referenced)  # of objects that turned up as unknown
     return len(gone)
 
 

@@ -81,14 +81,14 @@ def test_every_change_stands_inside_the_seam() -> None:
 
 
 def test_rows_are_locked_in_one_way() -> None:
-    """work.lock and work.for_update; an event's Endpoint is only kept from being deleted."""
+    """work.lock and work.for_update; an event's Endpoint is only kept from being deleted, and confirm never waits."""
     locking = [
         str(path.relative_to(ROOT))
         for path in sources(".py")
         if path.is_relative_to(ROOT / "portal") or path.is_relative_to(ROOT / "workers")
         if re.search(r"\bwith_for_update\b", path.read_text())
     ]
-    assert sorted(locking) == ["portal/webhooks/events.py", "portal/work.py"]
+    assert sorted(locking) == ["portal/inventory.py", "portal/webhooks/events.py", "portal/work.py"]
 
 
 def test_objects_are_written_by_changes_and_ahead_of_one_by_downloads_alone() -> None:

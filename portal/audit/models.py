@@ -53,7 +53,7 @@ class AuditFinding(Base):
     kind: Mapped[str] = mapped_column(String(10))  # one of FINDINGS
     object: Mapped[str] = mapped_column(String(10))  # one of inventory.KINDS; of an orphan, as its key looks
     bucket: Mapped[str] = mapped_column(String(10))  # Bucket.role
-    key: Mapped[str] = mapped_column(KEY)
+    key: Mapped[str] = mapped_column(String(1024))
     image_uuid: Mapped[UUID | None]  # of a photo; None for an orphan or a copy
     attempted_at: Mapped[Moment | None]  # None: the repair has not been tried yet
     repaired: Mapped[bool] = mapped_column(default=False)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, or_, select, union_all
 
-from portal import inventory
+from portal import garbage, inventory
 from portal.db import db, now, release
 from portal.images.models import DeletedImage, Image, ImportJob, Rendition, Upload
 from portal.infra import storage
@@ -71,12 +71,12 @@ def used_uploads(keys: Sequence[str]) -> set[str]:
 
 
 def expire_replaced() -> int:
-    """Delete objects that were replaced REPLACED_KEPT ago; return how many."""
+    """Delete objects that were replaced REPLACED_KEPT ago; return how many. Their addresses redirect from then on."""
     count = 0
     while True:
-        with work() as w:
-            keys = inventory.replaced_before(storage.cdn, now() - REPLACED_KEPT, BATCH)
-            w.drop(storage.cdn, *keys)
+        with work():
+            keys = inventory.expire_replaced(storage.cdn, now() - REPLACED_KEPT, BATCH)
+            garbage.add(((storage.cdn, key) for key in keys), after=timedelta())
         count += len(keys)
         if len(keys) < BATCH:
             return count

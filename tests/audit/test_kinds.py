@@ -12,6 +12,8 @@ from tests.audit import rubble
 from tests.audit.rubble import Gallery
 from tests.conftest import on_each
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture
 def gallery(home: Property) -> Gallery:
@@ -42,9 +44,7 @@ def test_each_damage_to_what_is_derived_is_repaired_byte_for_byte(app: Flask, ga
 
 
 @on_each
-@pytest.mark.parametrize(
-    "kind", ["missing", *(pytest.param(one, marks=pytest.mark.slow) for one in ("length", "changed"))]
-)
+@pytest.mark.parametrize("kind", ["missing", *(pytest.param(harm, marks=SLOW) for harm in ("length", "changed"))])
 def test_a_lost_original_is_named_once_and_replaced_only_on_request(app: Flask, gallery: Gallery, kind: str) -> None:
     emitted = rubble.subscribe(gallery.home, events.IMAGE_DAMAGED, events.PROPERTY_UPDATED)
     rubble.HARM[kind](*gallery.objects[ORIGINAL])

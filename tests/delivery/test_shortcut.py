@@ -36,6 +36,7 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"
 ANYTHING = "*/*"
 PASSED_ON = 599
+FORMS = ['W/"{}"', *(pytest.param(form, marks=pytest.mark.slow) for form in ('"{}"', '"other", W/"{}"', "*"))]
 
 
 @pytest.fixture
@@ -133,9 +134,7 @@ def test_it_answers_at_cdn_addresses_as_the_views_do(
             assert compared(response) == compared(view(f"/cdn/{key}"))
 
 
-@pytest.mark.parametrize(
-    "form", ['W/"{}"', *(pytest.param(form, marks=pytest.mark.slow) for form in ('"{}"', '"other", W/"{}"', "*"))]
-)
+@pytest.mark.parametrize("form", FORMS)
 def test_a_conditional_request_is_answered_as_by_the_views(
     image: Image, get: Callable[..., Any], view: Callable[..., Any], form: str
 ) -> None:

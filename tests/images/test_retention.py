@@ -4,14 +4,17 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from sqlalchemy import func, select, update
 
+from portal import inventory, orphans
 from portal.db import db, now
-from portal.images import retention, uploads
+from portal.images import deletion, keys, retention, uploads
 from portal.images.models import Property, Upload
 from portal.images.uploads import AnnouncedFile
 from portal.images.variants import renditions
 from portal.infra import storage
+from portal.inventory import LARGE, REPLACED_KEPT, StoredObject
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets, collect_orphans
@@ -99,3 +102,26 @@ def test_a_second_put_through_a_used_url_is_collected(home: Property, buckets: B
     factories.put(url, data, "image/jpeg")
     assert collect_orphans() == [upload.key]
     assert buckets.listing() == {("frontage-uploads", image.original_key)}
+
+
+def test_a_replaced_object_is_given_up_after_a_month_but_its_address_redirects(
+    home: Property, buckets: Buckets, app: Flask, work_off: Callable[[], int]
+) -> None:
+    image = factories.photo_in(home)
+    work_off()
+    old_key, new_key = image.large_key or "", str(image.large_key).replace("-lg", "0-lg")
+    with work() as w:
+        w.put(storage.cdn, new_key, b"another encoder's", "image/webp", LARGE)
+        image.large_key = new_key
+        inventory.replace(storage.cdn, old_key, new_key)
+    assert retention.expire_replaced() == 0
+    with work():
+        long_ago = now() - REPLACED_KEPT - timedelta(hours=1)
+        db.session.execute(update(StoredObject).where(StoredObject.key == old_key).values(replaced_at=long_ago))
+    assert (retention.expire_replaced(), retention.expire_replaced()) == (1, 0)
+    assert orphans.collect() == 1
+    assert ("frontage-cdn", old_key) not in buckets.listing()
+    response = app.test_client().get(f"/cdn/{old_key}")
+    assert (response.status_code, response.location) == (308, keys.cdn_url(new_key))
+    deletion.delete(home, [str(image.uuid)])
+    assert app.test_client().get(f"/cdn/{old_key}").status_code == 404

@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(10), nullable=False),
         sa.Column("object", sa.String(10), nullable=False),
         sa.Column("bucket", sa.String(10), nullable=False),
-        sa.Column("key", KEY, nullable=False),
+        sa.Column("key", sa.String(1024), nullable=False),
         sa.Column("image_uuid", sa.Uuid(), nullable=True),
         sa.Column("attempted_at", moment, nullable=True),
         sa.Column("repaired", sa.Boolean(), nullable=False),
