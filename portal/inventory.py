@@ -169,6 +169,13 @@ def remove(objects: Iterable[tuple[str, str]]) -> None:
             )
 
 
+def forget(bucket: Bucket, keys: Iterable[str]) -> None:
+    """Remove the rows of objects that are gone, but not of replaced ones, whose addresses redirect."""
+    for batch in _batches(keys):
+        ours = StoredObject.bucket == bucket.role, StoredObject.key.in_(batch), StoredObject.replaced_by.is_(None)
+        db.session.execute(delete(StoredObject).where(*ours).execution_options(synchronize_session=False))
+
+
 def predecessors(objects: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the objects that these had replaced, as bucket roles and keys."""
     found: list[tuple[str, str]] = []
