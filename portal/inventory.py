@@ -132,12 +132,27 @@ def facts(bucket: Bucket, keys: Iterable[str]) -> dict[str, Facts]:
 
 
 def verified(bucket: Bucket, expected: Facts) -> bytes:
-    """Read an object whole and compare it with its row. Raises Damaged, StorageFailed. Doesn't use the database."""
-    data = bucket.get(expected.key)
+    """Read an object whole and compare it with its row. Raises Damaged, StorageFailed. Doesn't use the database.
+
+    One that is larger than its row says is not read.
+    """
+    found = bucket.read(expected.key, most_bytes=expected.size_bytes)
+    if found and found.data is None:
+        raise Damaged(bucket, expected.key, LENGTH)
+    data = found.data if found else None
     if damage := damage_of(data, expected):
         raise Damaged(bucket, expected.key, damage)
     assert data is not None
     return data
+
+
+def damage_in(bucket: Bucket, expected: Facts) -> str | None:
+    """Read an object and return its damage, as `verified` finds it. Raises StorageFailed."""
+    try:
+        verified(bucket, expected)
+    except Damaged as damaged:
+        return damaged.damage
+    return None
 
 
 def damage_of(data: bytes | None, expected: Facts) -> str | None:

@@ -108,7 +108,7 @@ def _repair(facts: Facts, from_large: bool, announces: bool) -> str | None:
         photos.repair_variants(image, announces=announces, undecodable=undecodable)
         return FROM_ORIGINAL
     if facts.kind == RENDITION and (rendition := photos.rendition_of(facts.key)):
-        photos.repair_rendition(rendition, announces=announces)
+        photos.repair_rendition(rendition, announces=announces, is_undecodable=facts.sha256 is None)
         return FROM_ORIGINAL
     if facts.kind == ORIGINAL and from_large:
         photos.restore_original(image, announces=announces)

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from portal import inventory
 from portal.db import release
@@ -133,7 +133,10 @@ def _problem(problem: Problem) -> Response:
 
 @blueprint.errorhandler(HTTPException)
 def _http_error(error: HTTPException) -> Response:
-    return _plain(error.name, error.code or 500)
+    response = _plain(error.name, error.code or 500)
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.length}"
+    return response
 
 
 def _plain(text: str, status: int) -> Response:

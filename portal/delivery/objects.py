@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from flask import Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
 
 from portal import inventory
 from portal.delivery.rules import etag_of
@@ -19,8 +19,13 @@ CHUNK_BYTES = 256 * 1024
 
 
 def answer(bucket: Bucket, facts: Facts) -> Response:
-    """Answer with an object's bytes, or 304, 206, 416. Raises Damaged, StorageFailed; uses no database connection."""
+    """Answer with an object's bytes, or 304, 206, 412, 416.
+
+    Raises Damaged, StorageFailed; uses no database connection.
+    """
     etag = etag_of(facts.key)
+    if request.if_match and not request.if_match.contains(etag):
+        raise PreconditionFailed
     if request.if_none_match.contains_weak(etag):  # RFC 9110, section 13.1.2
         response = Response(status=304)
         response.set_etag(etag)
@@ -29,6 +34,8 @@ def answer(bucket: Bucket, facts: Facts) -> Response:
         data = load(bucket, facts)
         wanted = _range(etag, len(data))
         return _response(data[slice(*wanted)] if wanted else data, facts, len(data), wanted)
+    if facts.damage:  # its bytes are not compared while they are streamed
+        raise Damaged(bucket, facts.key, facts.damage)
     wanted = _range(etag, facts.size_bytes)
     opened = _open(bucket, facts, wanted)
     response = _response(_chunks(opened), facts, facts.size_bytes, wanted)

@@ -48,11 +48,7 @@ def repair_variants(image: Image, *, announces: bool = True, undecodable: str | 
     before = _state(image)
     known = inventory.facts(storage.cdn, [before.large_key, before.thumb_key])
     release()  # no transaction stays open while rendering
-    damaged = [
-        facts
-        for facts in known.values()
-        if facts.key == undecodable or inventory.damage_of(storage.cdn.get(facts.key), facts)
-    ]
+    damaged = [facts for facts in known.values() if facts.key == undecodable or inventory.damage_in(storage.cdn, facts)]
     if not damaged:
         with work():
             inventory.mark(storage.cdn, dict.fromkeys(known))
@@ -74,10 +70,10 @@ def repair_variants(image: Image, *, announces: bool = True, undecodable: str | 
     return has_moved
 
 
-def repair_rendition(rendition: Rendition, *, announces: bool = True) -> bool:
+def repair_rendition(rendition: Rendition, *, announces: bool = True, is_undecodable: bool = False) -> bool:
     """Make a damaged rendition again, and the large variant too if that is damaged; return whether its key changed.
 
-    Raises as `repair_variants` does.
+    `is_undecodable`: it is damaged although no hash says so. Raises as `repair_variants` does.
     """
     image = db.session.get_one(Image, rendition.image_id)
     known = inventory.find(storage.cdn, rendition.key)
@@ -85,8 +81,12 @@ def repair_rendition(rendition: Rendition, *, announces: bool = True) -> bool:
     source = RenditionSource.of(image)
     if known is None:
         raise NotFound(GONE, code="image_not_found")
+    release()
+    if not is_undecodable and inventory.damage_in(storage.cdn, known) is None:  # another thread was faster
+        with work():
+            inventory.mark(storage.cdn, {old_key: None})
+        return False
     try:
-        release()
         data = source.read()
     except inventory.Damaged:
         repair_variants(image, announces=announces)

@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.response import StreamingBody
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image as Pillow
 from sqlalchemy import select, update
 
 from portal import inventory
+from portal.audit import repair
 from portal.config import settings
 from portal.db import db
 from portal.delivery import healing, objects
@@ -105,6 +107,30 @@ def test_a_damaged_rendition_and_its_damaged_source_are_byte_equal_again(
     assert storage.cdn.get(key) == before
 
 
+def test_a_damaged_rendition_is_rendered_once_for_all_who_wait(
+    app: Flask, client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = client.get(path(image, 320), headers=WEBP).data
+    rendition = db.session.scalars(select(Rendition)).one()
+    known = inventory.find(storage.cdn, rendition.key)
+    assert known
+    delete(rendition.key)
+    renders: list[object] = []
+    derived = rendering.derived
+    monkeypatch.setattr(rendering, "derived", lambda *given: renders.append(given) or derived(*given))
+    for _ in range(2):  # as two threads that have both found it missing
+        assert repair.repair(storage.cdn, known, inventory.MISSING).is_repaired
+    assert (len(renders), storage.cdn.get(rendition.key)) == (1, before)
+
+
+def test_an_object_that_is_larger_than_its_row_says_is_not_read(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = inventory.find(storage.cdn, image.thumb_key or "")
+    assert expected
+    storage.cdn.put(expected.key, bytes(1_000_000), "image/webp")
+    monkeypatch.setattr(StreamingBody, "read", lambda *_: pytest.fail("it was read"))
+    assert inventory.damage_in(storage.cdn, expected) == inventory.LENGTH
+
+
 def test_another_pipeline_gives_a_new_address_and_the_old_one_redirects(
     client: FlaskClient, image: Image, home: Property
 ) -> None:
@@ -187,7 +213,17 @@ def test_a_large_object_is_streamed_with_ranges(client: FlaskClient, big: str) -
     assert part.headers["Content-Range"] == f"bytes 5-9/{len(BIG)}"
     assert client.get(big, headers={"Range": "bytes=-3"}).data == BIG[-3:]
     assert client.get(big, headers={"Range": "bytes=5-9", "If-Range": '"other"'}).data == BIG
-    assert client.get(big, headers={"Range": f"bytes={len(BIG)}-"}).status_code == 416
+    beyond = client.get(big, headers={"Range": f"bytes={len(BIG)}-"})
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(BIG)}")
+    assert client.get(big, headers={"If-Match": whole.headers["ETag"]}).status_code == 200
+    assert client.get(big, headers={"If-Match": '"other"'}).status_code == 412
+
+
+def test_a_large_object_that_is_known_to_be_damaged_is_not_streamed(client: FlaskClient, big: str) -> None:
+    """Also if the bucket still gives it the same ETag, after its bytes have rotted."""
+    with work():
+        inventory.mark(storage.cdn, {BIG_KEY: inventory.CHANGED})
+    assert client.get(big).status_code == 503
 
 
 def test_a_large_object_under_another_etag_is_served_only_if_its_bytes_are_right(client: FlaskClient, big: str) -> None:
@@ -204,8 +240,8 @@ def test_what_is_small_is_read_from_the_bucket_once(
     client: FlaskClient, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
-    get = storage.Bucket.get
-    monkeypatch.setattr(storage.Bucket, "get", lambda self, key: reads.append(key) or get(self, key))
+    read = storage.Bucket.read
+    monkeypatch.setattr(storage.Bucket, "read", lambda self, key, **most: reads.append(key) or read(self, key, **most))
     for _ in range(3):
         assert client.get(cdn_path(image.thumb_key)).status_code == 200
     assert reads == [image.thumb_key]

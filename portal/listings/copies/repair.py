@@ -115,7 +115,7 @@ def _damage(facts: Facts | None) -> str | None:
         return MISSING
     if facts.damage or facts.sha256 is None:  # without a hash, only the caller can know
         return facts.damage or CHANGED
-    return inventory.damage_of(storage.cdn.get(facts.key), facts)
+    return inventory.damage_in(storage.cdn, facts)
 
 
 def _make_due(keys: Sequence[str]) -> None:
