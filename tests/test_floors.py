@@ -25,6 +25,7 @@ def test_imports_point_down() -> None:
     assert run("lint-imports", "--no-cache") == ""
 
 
+@pytest.mark.slow  # half a minute of CPU without mypy's cache, as in a fresh clone
 def test_the_types_are_right() -> None:
     assert run("mypy") == ""
 
