@@ -137,10 +137,8 @@ def verified(bucket: Bucket, expected: Facts) -> bytes:
     One that is larger than its row says is not read.
     """
     found = bucket.read(expected.key, most_bytes=expected.size_bytes)
-    if found and found.data is None:
-        raise Damaged(bucket, expected.key, LENGTH)
     data = found.data if found else None
-    if damage := damage_of(data, expected):
+    if damage := LENGTH if found and data is None else damage_of(data, expected):
         raise Damaged(bucket, expected.key, damage)
     assert data is not None
     return data
@@ -281,11 +279,9 @@ def replaced_among(bucket: Bucket, keys: Sequence[str]) -> set[str]:
 def expire_replaced(bucket: Bucket, before: datetime, most: int) -> list[str]:
     """Give up the objects that were replaced before a moment; return their keys. Their rows stay, to redirect."""
     ours = StoredObject.bucket == bucket.role, StoredObject.replaced_by.is_not(None)
-    keys = list(
-        db.session.scalars(select(StoredObject.key).where(*ours, StoredObject.replaced_at < before).limit(most))
-    )
-    expired = update(StoredObject).where(*ours, StoredObject.key.in_(keys)).values(replaced_at=None)
-    db.session.execute(expired.execution_options(synchronize_session=False))
+    old = select(StoredObject.key).where(*ours, StoredObject.replaced_at < before).limit(most)
+    keys = list(db.session.scalars(old))
+    db.session.execute(update(StoredObject).where(*ours, StoredObject.key.in_(keys)).values(replaced_at=None))
     return keys
 
 
