@@ -67,6 +67,26 @@ def test_a_file_of_another_length_is_removed(folder: Path, found: bytes) -> None
     assert cache.get(put(cache, b"a photo"), 7) == b"a photo"
 
 
+def test_a_file_with_other_bytes_of_the_same_length_is_removed(folder: Path) -> None:
+    cache = DiskCache(folder, 100 * KB)
+    name = put(cache, b"a photo")
+    assert cache.get(name, 7) == b"a photo"
+    (path,) = folder.rglob(name)
+    path.write_bytes(bytes(7))
+    assert cache.get(name, 7) is None, "changed since it was hashed"
+    assert not path.exists()
+    path.write_bytes(b"rotten!")
+    assert DiskCache(folder, 100 * KB).get(name, 7) is None, "of another process"
+
+
+def test_a_file_that_has_not_changed_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DiskCache(folder, 100 * KB)
+    name = put(cache, b"a photo")
+    assert cache.get(name, 7) == b"a photo"
+    monkeypatch.setattr(hashlib, "sha256", lambda _: pytest.fail("it was hashed again"))
+    assert cache.get(name, 7) == b"a photo"
+
+
 def test_with_a_size_of_0_nothing_is_cached(folder: Path) -> None:
     cache = DiskCache(folder, 0)
     assert cache.get(put(cache, b"a photo"), 7) is None

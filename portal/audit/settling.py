@@ -9,7 +9,7 @@ import time
 from itertools import count
 from typing import NamedTuple
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import and_, case, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal import inventory
@@ -80,21 +80,19 @@ def repair(run: Run) -> None:
 
 
 def announce(run: Run) -> None:
-    """Emit property.updated for some properties that show something new: once for each."""
-    waiting = (
-        select(AuditFinding.property_id)
-        .where(AuditFinding.walk_id == run.lease.walk_id, AuditFinding.property_id.is_not(None))
-        .where(AuditFinding.announced_at.is_(None))
-        .distinct()
-        .limit(BATCH)
-    )
+    """Emit property.updated for some properties that show something new: once for each.
+
+    Also for repairs of a walk that was interrupted and not resumed.
+    """
+    is_waiting = and_(AuditFinding.property_id.is_not(None), AuditFinding.announced_at.is_(None))
+    waiting = select(AuditFinding.property_id).where(is_waiting).distinct().limit(BATCH)
     ids = list(db.session.scalars(waiting))
     for id in ids:
-        with run.step() as (walk, w):
+        with run.step() as (_, w):
             home = db.session.get(Property, id)
             if home:
                 gallery.emit_updated(w, home)
-            of_home = update(AuditFinding).where(AuditFinding.walk_id == walk.id, AuditFinding.property_id == id)
+            of_home = update(AuditFinding).where(is_waiting, AuditFinding.property_id == id)
             db.session.execute(of_home.values(announced_at=now()).execution_options(synchronize_session=False))
     if not ids:
         with run.step() as (walk, _):

@@ -1,5 +1,6 @@
 """A bounded cache on local disk. A file's name is the SHA-256 of its bytes, so an entry is never stale."""
 
+import hashlib
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from portal.config import Settings
 KEPT = 0.9  # of the limit, after an eviction
 MEASURED_EVERY = 0.05  # of the limit: bytes that a process writes between two walks of the folder
 TOUCHED_EVERY_S = 3600  # a hit renews the file's time of last use, but no more often
+MAX_HASHED = 50_000  # files that a process remembers to have hashed: about 10 MB
 PAUSE_S = 60  # without writes, after one failed
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 class DiskCache:
     """Files that several processes share without locks; the least recently used ones are evicted.
 
+    Each process hashes a file when it first reads it, and again after it has been touched in any way: hashing on each
+    hit would cost as much as the rest of the request. Bytes that rot on the disk unnoticed by the file system are
+    delivered until then.
     The folder may exceed `most_bytes` by MEASURED_EVERY for each process. With `most_bytes` 0, nothing is cached.
     """
 
@@ -31,29 +36,42 @@ class DiskCache:
         self._directory, self._most_bytes = str(directory), most_bytes
         self._unmeasured_bytes = most_bytes  # written since the last walk; the first put walks
         self._paused_until = 0.0
+        self._hashed: dict[str, tuple[int, int]] = {}  # inode and time of change of the files that were right
         self._guard, self._walk = threading.Lock(), threading.Lock()
 
     def get(self, sha256: str, size_bytes: int) -> bytes | None:
-        """Return the cached bytes; a file of another length is deleted."""
+        """Return the cached bytes; a file with other bytes is deleted."""
         if not self._most_bytes:
             return None
         path = self._path(sha256)
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                found = os.fstat(file)
                 data = os.read(file, size_bytes + 1)
-                if abs(time.time() - os.fstat(file).st_mtime) > TOUCHED_EVERY_S:
+                if abs(time.time() - found.st_mtime) > TOUCHED_EVERY_S:
                     with suppress(OSError):  # read-only
                         os.utime(file)
             finally:
                 os.close(file)
         except OSError:
             return None
-        if len(data) == size_bytes:
+        if len(data) == size_bytes and self._is_right(sha256, data, (found.st_ino, found.st_ctime_ns)):
             return data
         with suppress(OSError):
             os.unlink(path)
         return None
+
+    def _is_right(self, sha256: str, data: bytes, state: tuple[int, int]) -> bool:
+        if self._hashed.get(sha256) == state:
+            return True
+        if hashlib.sha256(data).hexdigest() != sha256:
+            log.warning("cache file is damaged: folder=%s sha256=%s", self._directory, sha256)
+            return False
+        if len(self._hashed) >= MAX_HASHED:
+            self._hashed.clear()
+        self._hashed[sha256] = state
+        return True
 
     def put(self, sha256: str, data: bytes) -> None:
         """Keep bytes. Never raises: a failure is logged, and nothing is written for the next PAUSE_S."""
@@ -118,7 +136,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Write atomically. No fsync: a file that a power failure cuts short has the wrong length."""
+    """Write atomically. No fsync: what a power failure leaves of a file is found to be wrong when it is read."""
     aside = f"{path}.{os.getpid()}.{threading.get_ident()}"
     try:
         with open(aside, "wb") as file:

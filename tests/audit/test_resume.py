@@ -11,7 +11,8 @@ from sqlalchemy import select
 from portal import config
 from portal.audit import walk
 from portal.audit.lease import LEASE, Options, leased
-from portal.audit.models import AuditWalk
+from portal.audit.models import ANNOUNCE, AuditWalk
+from portal.audit.run import Run
 from portal.db import db, now
 from portal.errors import Conflict
 from portal.images.models import Property
@@ -109,6 +110,21 @@ def test_a_walk_with_other_options_starts_again(home: Property) -> None:
     with leased(Options(sample=50)) as lease:
         assert lease.walk_id != first
     assert "interrupted" in (db.session.get_one(AuditWalk, first, populate_existing=True).message or "")
+
+
+def test_repairs_of_a_walk_that_is_not_resumed_are_announced_by_the_next_one(home: Property) -> None:
+    gallery = rubble.gallery(home)
+    ruin(gallery)
+    emitted = rubble.subscribe(home, events.PROPERTY_UPDATED)
+    with leased(Options(**REPAIRING)) as lease:
+        run = Run(lease)
+        while db.session.get_one(AuditWalk, lease.walk_id, populate_existing=True).phase != ANNOUNCE:
+            run.ends_at_s = 0  # one step at a time
+            walk.advance(run)
+    rubble.walked()  # with other options, so that the first one ends here
+    assert emitted() == []
+    rubble.walked(repairs=True)
+    assert len(emitted()) == 1
 
 
 def test_the_lease_of_a_process_on_another_machine_ends_by_itself(home: Property) -> None:
