@@ -27,4 +27,8 @@ def heal(damaged: Damaged) -> bool:
         return True  # changed or deleted meanwhile
     if facts.damage is not None:
         return False
-    return repair(damaged.bucket, facts, damaged.damage).how is not None
+    if repair(damaged.bucket, facts, damaged.damage).how is not None:
+        return True
+    facts = inventory.find(damaged.bucket, damaged.key)
+    release()
+    return facts is None or facts.replaced_by is not None  # another process was faster
