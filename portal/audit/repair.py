@@ -54,6 +54,9 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
     with single_flight(("repair", facts.key)) as has_slot:
         if not has_slot:
             raise TooMany(BUSY, retry_after_s=2)
+        current = inventory.find(bucket, facts.key)
+        if current and current.replaced_by:  # another thread was faster
+            return Outcome(FROM_ORIGINAL, "", True)
         try:
             how = _repair(facts, from_large, announces)
         except (Invalid, Damaged) as problem:

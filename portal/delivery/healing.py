@@ -31,4 +31,4 @@ def heal(damaged: Damaged) -> bool:
         return True
     after = inventory.find(damaged.bucket, damaged.key)
     release()
-    return after is None or after.replaced_by is not None  # changed or deleted during the repair
+    return after is None or after.replaced_by is not None  # made again, changed or deleted by another process

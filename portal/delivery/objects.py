@@ -8,10 +8,11 @@ from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
 
 from portal import inventory
 from portal.delivery.rules import etag_of
-from portal.errors import StorageFailed
+from portal.errors import Invalid, StorageFailed
 from portal.infra.disk_cache import cache
 from portal.infra.storage import Bucket, Opened
 from portal.inventory import CHANGED, MISSING, Damaged, Facts
+from portal.pixels.inspect import inspect
 from portal.work import best_effort, work
 
 SMALL_BYTES = 4 * 1024 * 1024  # up to this size, objects are read whole, compared, and kept in the cache
@@ -52,6 +53,11 @@ def load(bucket: Bucket, facts: Facts) -> bytes:
     data = inventory.verified(bucket, facts)
     if facts.sha256:
         cache.put(facts.sha256, data)
+        return data
+    try:
+        inspect(data)
+    except Invalid as unknown:  # all that can be known before the audit has taken its hash
+        raise Damaged(bucket, facts.key, CHANGED) from unknown
     return data
 
 

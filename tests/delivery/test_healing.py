@@ -148,6 +148,36 @@ def test_another_pipeline_gives_a_new_address_and_the_old_one_redirects(
     assert client.get(cdn_path(old_key)).status_code == 404
 
 
+def test_of_two_who_wait_for_a_new_address_neither_gives_up(client: FlaskClient, image: Image) -> None:
+    old_key = image.large_key or ""
+    with work():
+        db.session.execute(update(StoredObject).where(StoredObject.key == old_key).values(sha256="0" * 64))
+    known = inventory.find(storage.cdn, old_key)
+    assert known
+    delete(old_key)
+    for _ in range(2):
+        assert repair.repair(storage.cdn, known, inventory.MISSING).is_repaired
+    known = inventory.find(storage.cdn, old_key)
+    assert known and known.replaced_by and known.damage is None
+
+
+@pytest.mark.parametrize("kind", ["large_key", "thumb_key"])
+def test_garbage_is_recognised_before_the_audit_has_taken_its_hash(
+    client: FlaskClient, image: Image, kind: str
+) -> None:
+    """Rows of releases before the inventory have no hash."""
+    key = getattr(image, kind)
+    before = storage.cdn.get(key)
+    with work():
+        unknown = {"sha256": None, "etag": None, "size_bytes": None}
+        db.session.execute(update(StoredObject).where(StoredObject.key == key).values(unknown))
+    assert client.get(cdn_path(key)).data == before
+    storage.cdn.put(key, b"<html>", "text/html")
+    response = client.get(path(image, 960), headers=WEBP)
+    assert (response.status_code, response.mimetype) == (200, "image/webp")
+    assert client.get(cdn_path(key), follow_redirects=True).data == before
+
+
 def test_a_photo_beyond_repair_is_shown_in_another_width_or_not_at_all(client: FlaskClient, image: Image) -> None:
     assert client.get(path(image, 320), headers=WEBP).status_code == 200
     storage.uploads.delete(image.original_key)

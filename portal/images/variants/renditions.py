@@ -12,13 +12,13 @@ from sqlalchemy import select
 from portal import inventory
 from portal.config import settings
 from portal.db import db, is_storable, release
-from portal.errors import NotFound, TooMany
+from portal.errors import Invalid, NotFound, TooMany
 from portal.images.keys import RENDITION_WIDTHS, rendition_key
 from portal.images.models import FAILED, READY, Image, Rendition
 from portal.images.variants import rendering
 from portal.infra import jobs, storage
 from portal.infra.storage import Bucket
-from portal.inventory import ORIGINAL, RENDITION, Damaged, Facts
+from portal.inventory import CHANGED, ORIGINAL, RENDITION, Damaged, Facts
 from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
 from portal.pixels.render import THUMB_PX
@@ -148,7 +148,12 @@ def _make(image: Image, width: int, type: str) -> RenditionFile:
         release()
         data = source.read()
         recipe = RenditionRecipe(width, type, source.quarter_turns)
-        rendition = rendering.derived(data, inspect(data), recipe)
+        try:
+            rendition = rendering.derived(data, inspect(data), recipe)
+        except Invalid as undecodable:
+            if source.facts.kind == ORIGINAL:
+                raise
+            raise Damaged(source.bucket, source.facts.key, CHANGED) from undecodable  # no hash has said so yet
         return _store(current, source, width, type, rendition.data)
 
 
