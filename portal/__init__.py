@@ -1,19 +1,19 @@
 """Map of the portal. A floor imports only from the floors below it; `lint-imports` checks this (see pyproject.toml).
 
-10 workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
+9  workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
                             the process pool, the schedule, the sweep
-9  server.py                gunicorn's settings
+8  server.py                gunicorn's settings
    commands.py              flask --app app …
    embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
-8  demo/                    the first run: a workspace with photos, and a fake PMS
-7  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
+7  demo/                    the first run: a workspace with photos, and a fake PMS
+6  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
    pages/                   HTML with htmx: gallery, properties, listings, jobs, settings
    delivery/                image bytes: /images/ and /cdn/
    health/                  /healthz and /readyz
-6  audit/                   compares the buckets with the inventory, repairs (walk, checks, settling), reports
 5  activity/                the jobs page: imports, variants, syncs, copies and deliveries as one list
    properties_from_listings.py  a property created from a listing
    orphans.py               deletes objects that no row refers to
+   audit/                   compares the buckets with the inventory, repairs (walk, checks, settling), reports
                             (a channel or an export would be a package on this floor)
 4  images/                  properties and their galleries
        gallery order edit   the images of a property and their cover, moves, compound changes
