@@ -217,7 +217,7 @@ def test_an_upload_cancelled_during_its_confirm_leaves_no_photo(
     assert becomes(page, lambda: page.locator("#photos .tile").count(), 0) == 0
     assert page.locator("#uploads").is_hidden()
     assert names(home) == []
-    assert buckets.listing() == set()
+    assert becomes(page, buckets.listing, set()) == set()
 
 
 @pytest.mark.slow
