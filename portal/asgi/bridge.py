@@ -160,7 +160,7 @@ def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
     for name, value in scope["headers"]:
         key, text = _key(name), value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
-    _mount(environ, environ.pop("HTTP_SCRIPT_NAME", scope["root_path"]))
+    _mount(environ, environ.get("HTTP_SCRIPT_NAME", scope["root_path"]))
     return environ
 
 

@@ -39,8 +39,13 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             super().data_received(data)
+        except ValueError:  # the parser raises it for a Content-Length of more digits than int() takes
+            self._send_error_response(400, "Bad Request")
+            self._close_transport()
 
     def pause_writing(self) -> None:
         super().pause_writing()
