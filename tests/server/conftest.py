@@ -18,11 +18,11 @@ THREADED = ("--worker-class", "gthread", "--threads", "4", "--no-control-socket"
 
 
 @contextmanager
-def served(*arguments: str, directory: Path, port: int) -> Iterator[Popen[str]]:
+def served(*arguments: str, directory: Path, port: int, before: tuple[str, ...] = ()) -> Iterator[Popen[str]]:
     """Run gunicorn until the block ends. Its threads: four, and two for deliveries."""
     env = {"DATA_DIR": str(directory), "SECRET_KEY": "only for tests, only for tests, only for tests"}
     env |= {"PORT": str(port), "WEB_THREADS": "4"}
-    command = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--log-level", "critical", *arguments)
+    command = (*before, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--log-level", "critical", *arguments)
     with started(*command, env=env, stdout=DEVNULL) as process:
         until(lambda: answers(port) or process.poll() is not None)
         assert process.poll() is None, "it did not start"
