@@ -6,6 +6,7 @@ It overrides methods that gunicorn doesn't document, so gunicorn is pinned to th
 import asyncio
 import os
 import resource
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,9 @@ STALL_S = 30.0  # within which a client must read some of what waits for it, or 
 MAX_CONNECTIONS = 2000  # of each process
 MAX_FILES = 8192  # file descriptors of each process, if the system allows as many
 HEARTBEAT_S = 1.0
+SWITCH_INTERVAL_S = (
+    0.0005  # Python's 5 ms let busy threads delay the event loop several times as long, see DECISIONS.md
+)
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
@@ -98,6 +102,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.idle: dict[Connection, None] = {}
         self._stopping = asyncio.Event()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().init_process()
 
     def make_room(self) -> None:
