@@ -8,7 +8,10 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 
 import pytest
+from flask import Flask
 
+from portal.config import Settings
+from tests.conftest import environment_of
 from tests.processes import started, until
 from tests.server.wire import get
 from tests.servers import free_port
@@ -29,11 +32,22 @@ def served(*arguments: str, directory: Path, port: int, before: tuple[str, ...] 
         yield process
 
 
-def answers(port: int) -> bool:
+def answers(port: int, path: str = "/") -> bool:
     try:
-        return get(port, "/").status == 200
+        return get(port, path).status == 200
     except OSError:
         return False
+
+
+@pytest.fixture
+def web(settings: Settings, app: Flask) -> Iterator[int]:
+    """The port of the product's web server, started as in production."""
+    port = free_port()
+    env = environment_of(settings, app) | {"PORT": str(port), "PUBLIC_URL": f"http://localhost:{port}"}
+    with started("-m", "gunicorn", "--config", "python:portal.server", env=env, stdout=DEVNULL) as process:
+        until(lambda: answers(port, "/healthz") or process.poll() is not None)
+        assert process.poll() is None, "it did not start"
+        yield port
 
 
 @pytest.fixture(scope="session")

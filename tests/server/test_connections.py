@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+from tests.abuse import abused
 from tests.server.wire import Wire, get
 
 MAX_CONNECTIONS = 300  # of the tiny app
@@ -36,6 +37,12 @@ def test_above_the_limit_the_longest_idle_connection_is_closed(tiny: int) -> Non
     finally:
         for wire in wires:
             wire.close()
+
+
+def test_others_are_answered_while_clients_send_slowly(tiny: int) -> None:
+    with abused(tiny, "slow headers", "slow bodies", "slow forms", "idle", share=0.2):
+        for _ in range(20):
+            assert [get(tiny, path, within_s=2).status for path in ("/healthz", "/")] == [200, 200]
 
 
 def test_clients_that_reset_or_half_close_hold_up_nobody(tiny: int) -> None:

@@ -33,6 +33,7 @@ def test_requests_finish_before_it_stops(tmp_path: Path, number: signal.Signals,
         assert process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_a_killed_master_takes_it_along(tmp_path: Path) -> None:
     port = free_port()
     with served(*TINY, directory=tmp_path, port=port) as process:
