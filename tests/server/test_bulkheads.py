@@ -63,6 +63,7 @@ def test_a_request_whose_client_leaves_while_it_waits_is_not_run(tiny: int, gate
     try:
         assert get(tiny, "/images/refused").status == 503
         close(left)
+        assert get(tiny, "/").status == 200  # by now the event loop has noticed
         later = Wire(tiny)
         wires.append(later)
         later.sendall(b"GET /images/later HTTP/1.1\r\nHost: x\r\n\r\n")
