@@ -55,23 +55,28 @@ class Body(SpooledTemporaryFile[bytes]):
     def __init__(self, folder: Path, quota: Quota) -> None:
         super().__init__(MEMORY_BYTES, dir=str(folder))
         self._quota, self._stored_bytes, self.size_bytes = quota, 0, 0
+        self._lock = Lock()  # a body may be given up while a thread still writes to it
 
     def will_be_stored(self, data: bytes) -> bool:
         return self.size_bytes + len(data) > MEMORY_BYTES
 
     def append(self, data: bytes) -> None:
         """Raises Overloaded, and OSError if the disk is full."""
-        if self.will_be_stored(data):
-            grown = self.size_bytes + len(data) - self._stored_bytes
-            self._quota.take(grown)
-            self._stored_bytes += grown
-        self.size_bytes += len(data)
-        self.write(data)
+        with self._lock:
+            if self.closed:
+                return
+            if self.will_be_stored(data):
+                grown = self.size_bytes + len(data) - self._stored_bytes
+                self._quota.take(grown)
+                self._stored_bytes += grown
+            self.size_bytes += len(data)
+            self.write(data)
 
     def close(self) -> None:
-        self._quota.take(-self._stored_bytes)
-        self._stored_bytes = 0
-        super().close()
+        with self._lock:
+            self._quota.take(-self._stored_bytes)
+            self._stored_bytes = 0
+            super().close()
 
 
 class Bodies:
@@ -110,6 +115,8 @@ class Bodies:
             async with asyncio.timeout(STALL_S) as limit:
                 while has_more:
                     message = await receive()
+                    if limit.expired():  # wait_for, which gunicorn uses, swallows a cancellation before Python 3.12
+                        raise Stalled
                     if message["type"] != "http.request":
                         raise Disconnected
                     data, has_more = message["body"], message["more_body"]

@@ -63,7 +63,6 @@ def test_what_is_too_long_is_refused_by_the_app_without_being_read(tiny: int) ->
     with Wire(tiny) as wire:
         wire.sendall(CHUNKED.format("/limited").encode() + chunk * 20 + b"0\r\n\r\n")
         assert wire.read().status == 413
-        assert wire.is_closed()
 
 
 def test_a_form_with_photos_may_be_larger(tiny: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.installation import DEAF
-from tests.processes import descendants, lives, until
+from tests.processes import WITHIN_S, descendants, lives, until
 from tests.server.conftest import TINY, answers, served
 from tests.server.wire import Wire, get
 from tests.servers import free_port
@@ -30,7 +30,7 @@ def test_requests_finish_before_it_stops(tmp_path: Path, number: signal.Signals,
         assert idle.is_closed()
         gate.touch()
         assert busy.read().body == b"held"
-        assert process.wait(10) == 0
+        assert process.wait(WITHIN_S) == 0
 
 
 @pytest.mark.slow
