@@ -62,7 +62,7 @@ def pipelining(port: int, over: Event, count: int) -> None:
     """Send many requests at once, and read none of the answers."""
     with _sockets() as sockets:
         while not over.is_set():
-            _refill(port, sockets, count, GET * 50)
+            _refill(port, sockets, count, GET * 10)
             time.sleep(0.5)
             for each in sockets:
                 each.close()
