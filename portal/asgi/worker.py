@@ -18,9 +18,7 @@ STALL_S = 30.0  # within which a client must read some of what waits for it, or 
 MAX_CONNECTIONS = 2000  # of each process
 MAX_FILES = 8192  # file descriptors of each process, if the system allows as many
 HEARTBEAT_S = 1.0
-SWITCH_INTERVAL_S = (
-    0.0005  # Python's 5 ms let busy threads delay the event loop several times as long, see DECISIONS.md
-)
+SWITCH_INTERVAL_S = 0.0005  # with Python's 5 ms, busy threads delay the event loop several times as long
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
