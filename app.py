@@ -8,7 +8,7 @@ from flask_openapi.openapi import OpenAPI
 from portal import api, commands, config, delivery, health, pages
 from portal.config import Settings
 from portal.db import db, engine_options
-from portal.infra import disk_cache, jobs, storage
+from portal.infra import disk_cache, jobs, logs, storage
 from portal.migrations import migrate
 from portal.ratelimit import inbound, outbound
 
@@ -34,7 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         config.use(settings)
         for each in (storage, disk_cache, jobs, outbound):
             each.connect(settings)
-        for part in (inbound, api, pages, delivery, health, commands):
+        for part in (logs, inbound, api, pages, delivery, health, commands):
             part.init_app(app)
     return app
 
