@@ -19,7 +19,7 @@ from portal.infra import jobs
 from portal.infra.processes import on_stop
 from portal.startup import StartupRefused, demand_usable
 from workers import app
-from workers.worker import TunedWorker
+from workers.worker import BLOCKING_S, TunedWorker
 
 USAGE = f"Usage: python -m workers QUEUE, where QUEUE is one of {', '.join(jobs.QUEUES)}."
 WRONG_POLICY = "Redis must not evict jobs: set its maxmemory-policy to noeviction (it is {})."
@@ -66,7 +66,7 @@ def serve(queue: str, name: str) -> None:
     with app().app_context():
         url = config.settings().redis_url or ""
     # Without driver_info=None each new connection, and so each work-horse, parses redis-py's package metadata.
-    redis = Redis.from_url(url, socket_connect_timeout=2, driver_info=None)
+    redis = Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2 * BLOCKING_S, driver_info=None)
     while True:
         on_stop(exit_process)
         _wait_for(redis)

@@ -16,6 +16,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 HEADERS_S = 15.0  # within which a new connection must have sent the headers of a request
 STALL_S = 30.0  # within which a client must read some of what waits for it, or answer the end of its connection
 MAX_CONNECTIONS = 2000  # of each process
+ACCEPTED_AT_ONCE = 16
 MAX_FILES = 8192  # file descriptors of each process, if the system allows as many
 HEARTBEAT_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # with Python's 5 ms, busy threads delay the event loop several times as long
@@ -117,8 +118,9 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         servers = []
         for each in self.sockets:
-            # One connection at a time, so that the processes share a burst; asyncio's argument is the backlog as well.
-            servers.append(await self.loop.create_server(lambda: Connection(self), sock=each.sock, backlog=1))
+            # Few connections at a time, so that the processes share a burst; asyncio's argument is the backlog as well.
+            server = await self.loop.create_server(lambda: Connection(self), sock=each.sock, backlog=ACCEPTED_AT_ONCE)
+            servers.append(server)
             each.sock.listen(self.cfg.backlog)
         while self.alive and self.ppid == os.getppid():
             self.notify()
