@@ -6,6 +6,7 @@ from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
 from portal import api, commands, config, delivery, health, pages
+from portal.asgi import Application
 from portal.config import Settings
 from portal.db import db, engine_options
 from portal.infra import disk_cache, jobs, logs, storage
@@ -37,6 +38,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         for part in (logs, inbound, api, pages, delivery, health, commands):
             part.init_app(app)
     return app
+
+
+def create_asgi_app() -> Application:
+    """Create the application that gunicorn serves, with the ASGI front around Flask."""
+    settings = config.from_environment()
+    app = create_app(settings)
+    with app.app_context():
+        return Application(app, settings)
 
 
 if __name__ == "__main__":

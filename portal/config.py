@@ -64,6 +64,11 @@ class Settings:
         return self.max_file_mb * 1024 * 1024
 
     @property
+    def delivery_threads(self) -> int:
+        """Threads of each web process for /images/ and /cdn/, besides `web_threads`."""
+        return max(2, self.web_threads // 2)
+
+    @property
     def https(self) -> bool:
         return self.public_url.startswith("https://")
 

@@ -27,7 +27,7 @@ from portal.config import Settings
 from portal.db import db
 from portal.embedded import Server, start_valkey
 from portal.infra import jobs
-from tests.conftest import scratch
+from tests.conftest import environment_of, scratch
 from tests.installation import DEAF
 from tests.processes import started, until
 
@@ -135,16 +135,7 @@ class Yard:
 @contextmanager
 def pool(settings: Settings, app: Flask, *queues: str, **others: str) -> Iterator[subprocess.Popen[str]]:
     """The real workers on the tests' servers; `others` are additional settings."""
-    env = {
-        "DATA_DIR": str(settings.data_dir),
-        "SECRET_KEY": settings.secret_key,
-        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
-        "REDIS_URL": settings.redis_url or "",
-        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
-        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
-        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
-        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
-    }
+    env = environment_of(settings, app)
     with started("-m", "workers.pool", *queues, env=env | others, stdout=None) as process:
         yield process
         process.terminate()
