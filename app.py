@@ -1,5 +1,6 @@
 """Assemble the application from settings, extensions, entrances and commands. The only file that knows every part."""
 
+import sys
 from pathlib import Path
 
 from flask import Flask
@@ -12,6 +13,7 @@ from portal.db import db, engine_options
 from portal.infra import disk_cache, jobs, logs, storage
 from portal.migrations import migrate
 from portal.ratelimit import inbound, outbound
+from portal.startup import StartupRefused, demand_usable
 
 # A wheel has templates and static files inside the package; a checkout has them beside this file.
 FOLDER = "portal/" if (Path(__file__).parent / "portal" / "templates").is_dir() else ""
@@ -41,10 +43,14 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def create_asgi_app() -> Application:
-    """Create the application that gunicorn serves, with the ASGI front around Flask."""
+    """Create the application that gunicorn serves, with the ASGI front around Flask. Exits if it must not start."""
     settings = config.from_environment()
     app = create_app(settings)
     with app.app_context():
+        try:
+            demand_usable()
+        except StartupRefused as refused:
+            sys.exit(str(refused))
         return Application(app, settings)
 
 

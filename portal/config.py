@@ -50,6 +50,7 @@ class Settings:
     images_url: str = "http://localhost:8000"  # the public prefix of /images/
     trusted_proxies: int = 0  # number of proxies in front of this server that set X-Forwarded-*
     allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
+    access_log: bool = False  # write a line for each request
     web_threads: int = 16
     cache_mb: int = 512  # MiB of delivered photos that are kept in DATA_DIR; 0: none
     max_file_mb: int = 20  # MiB, of each file in a multipart request
@@ -111,6 +112,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         images_url=_url(env, "IMAGES_URL") or public_url,
         trusted_proxies=_integer(env, "TRUSTED_PROXIES", 0, 0, 10),
         allowed_private_nets=_networks(env, "ALLOWED_PRIVATE_NETS"),
+        access_log=bool(_integer(env, "ACCESS_LOG", 0, 0, 1)),
         web_threads=_integer(env, "WEB_THREADS", 16, 1, 256),
         cache_mb=_integer(env, "CACHE_MB", 512, 0, 1_000_000),
         max_file_mb=_integer(env, "MAX_FILE_MB", 20, 1, 200),

@@ -8,6 +8,7 @@ from typing import Any
 
 from portal.asgi.worker import raise_file_limit
 from portal.config import from_environment
+from portal.infra import logs
 from portal.infra.processes import die_with_parent, on_stop
 
 _settings = from_environment()
@@ -27,12 +28,19 @@ asgi_lifespan = "off"
 asgi_disconnect_grace_period = 0  # a request that waits for a thread is given up when its client leaves
 control_socket_disable = True
 loglevel = "warning"
+accesslog = "-" if _settings.access_log else None  # "-": standard output
+access_log_format = '%({x-request-id}o)s %(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
 
 
-def on_starting(_: Any) -> None:
-    """Accept SIGTERM and SIGINT, whatever was inherited, and many connections."""
+def on_starting(server: Any) -> None:
+    """Accept SIGTERM and SIGINT, whatever was inherited, and many connections; log in the format of all processes."""
     on_stop(signal.SIG_DFL)  # type: ignore[arg-type]  # gunicorn sets its own handlers next
     raise_file_limit()
+    logs.configure()
+    server.log.error_log.handlers.clear()
+    server.log.error_log.propagate = True
+    for handler in server.log.access_log.handlers:
+        handler.setFormatter(logs.UtcFormatter(logs.FORMAT))
 
 
 def post_fork(server: Any, worker: Any) -> None:

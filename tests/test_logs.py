@@ -10,6 +10,7 @@ from io import StringIO
 import pytest
 from flask import Flask
 
+from portal.errors import StorageFailed
 from portal.infra import logs
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (WARNING|ERROR) \S+ \d+ (\S+) (.*)")
@@ -66,6 +67,17 @@ def test_counts_that_are_left_are_written_when_the_process_ends(written: StringI
         fail(1)
     log.handlers[0].close()
     assert "(and 2 more like it)" in written.getvalue()
+
+
+def test_an_outage_is_one_line_and_a_bug_has_its_traceback(written: StringIO) -> None:
+    for error in (StorageFailed("The photo storage did not answer."), ZeroDivisionError()):
+        try:
+            raise error
+        except Exception:
+            log.exception("step failed: %s", type(error).__name__)
+    outage, bug, *traceback = written.getvalue().splitlines()
+    assert outage.endswith("step failed: StorageFailed: reason=StorageFailed")
+    assert bug.endswith("step failed: ZeroDivisionError") and traceback[-1] == "ZeroDivisionError"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal import config
 from portal.db import db
-from portal.infra import jobs
+from portal.infra import jobs, logs
 from portal.infra.processes import on_stop
 from portal.startup import StartupRefused, demand_usable
 from workers import app
@@ -29,7 +29,7 @@ log = logging.getLogger("workers")
 
 def preload() -> None:
     """Import and create what every work-horse needs before the first fork; measured: saves 220 ms per job."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logs.configure()
     try:
         with app().app_context():
             demand_usable()
@@ -61,7 +61,7 @@ def serve(queue: str, name: str) -> None:
 
     Each log line begins with `name` and a tab.
     """
-    logging.basicConfig(level=logging.WARNING, format=f"{name}\t%(message)s", stream=sys.stdout, force=True)
+    logs.configure(prefix=f"{name}\t")
     log.setLevel(logging.WARNING if queue == jobs.SCHEDULE else logging.INFO)  # that queue has a job every 10 s
     with app().app_context():
         url = config.settings().redis_url or ""

@@ -12,12 +12,19 @@ from typing import IO
 from uuid import uuid4
 
 from flask import Flask, Response, g, has_request_context, request
+from redis import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from portal.errors import StorageFailed
 
 FORMAT = "%(asctime)s %(levelname)s %(host)s %(process)d %(request)s %(message)s"
 WINDOW_S = 60.0  # in which a repeated warning is written once
 SHOWN_PER_WINDOW = 5  # different warnings of one place in the code; further ones are counted only
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NO_REQUEST = "-"
+OUTAGES = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageFailed)
+"""Errors that a part which is away causes everywhere: a traceback says nothing more than their name."""
 _HOST = socket.gethostname()
 
 
@@ -53,6 +60,8 @@ class UtcFormatter(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and isinstance(record.exc_info[1], OUTAGES):
+            record = _without_traceback(record, f"{record.getMessage()}: reason={type(record.exc_info[1]).__name__}")
         record.host = _HOST
         record.request = g.get("request_id", NO_REQUEST) if has_request_context() else NO_REQUEST
         return super().format(record)
@@ -102,12 +111,13 @@ class CountingHandler(logging.StreamHandler[IO[str]]):
             if at - window.began >= WINDOW_S:
                 del self._windows[place]
                 if window.last:
-                    super().emit(_counted(window.last, window.count))
+                    message = f"{window.last.getMessage()} (and {window.count} more like it)"
+                    super().emit(_without_traceback(window.last, message))
 
 
-def _counted(record: logging.LogRecord, count: int) -> logging.LogRecord:
-    """Return a record that repeats another one's message, without its traceback."""
-    counted = copy.copy(record)
-    counted.msg, counted.args = f"{record.getMessage()} (and {count} more like it)", ()
-    counted.exc_info = counted.exc_text = counted.stack_info = None
-    return counted
+def _without_traceback(record: logging.LogRecord, message: str) -> logging.LogRecord:
+    """Return a copy of a record with another message, on one line."""
+    short = copy.copy(record)
+    short.msg, short.args = message, ()
+    short.exc_info = short.exc_text = short.stack_info = None
+    return short
