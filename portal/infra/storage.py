@@ -22,6 +22,7 @@ from werkzeug.local import LocalProxy
 from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed
+from portal.infra import s3_breaker
 from portal.infra.presign import Credentials, presign_put
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -73,7 +74,7 @@ class Opened:
 
 
 class Bucket:
-    """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses."""
+    """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses, see also s3_breaker."""
 
     def __init__(self, role: str, name: str, session: boto3.session.Session, client: Any, public_url: str) -> None:
         self.role = role  # "uploads" or "cdn", whatever the bucket's name is
@@ -189,6 +190,7 @@ class Bucket:
         return f"{url.scheme}://{url.netloc}"
 
     def answers(self) -> bool:
+        """Return whether the bucket answers now. It is asked even while the circuit breaker is open."""
         try:
             self._client.head_bucket(Bucket=self.name)
         except (BotoCoreError, ClientError):
@@ -219,7 +221,7 @@ cdn = cast(Bucket, LocalProxy(lambda: config.parts()["cdn"]))
 def connect(settings: Settings) -> None:
     """Create the current app's buckets, with one S3 client (the first one in a process takes 112 ms).
 
-    A call gives up after 3 attempts, or about 10 s in all.
+    A call gives up after 3 attempts, or about 10 s in all; if the bucket answers nobody, as soon as that is known.
     """
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
     session = boto3.session.Session(
@@ -242,6 +244,7 @@ def connect(settings: Settings) -> None:
         ),
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
+    config.parts()["s3_breaker"] = s3_breaker.guard(client)
     public = settings.s3_public_endpoint_url or endpoint
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"

@@ -11,7 +11,7 @@ from redis import Redis
 
 from portal import config
 from portal.config import Settings
-from portal.infra.circuit_breaker import breaker
+from portal.infra.redis_client import breaker
 from portal.listings.providers import ALL
 from portal.ratelimit import outbound
 from tests.listings.fakes.known import KNOWN, Known
