@@ -167,16 +167,21 @@ class World:
                 answer.raise_for_status()
         files = [UploadedFile(upload.key, "image/jpeg", upload.size_bytes) for upload in reserved]
         self.waiting = iter([(str(home.uuid), file) for home, file in zip(homes, files, strict=True)])
+        db.session.rollback()
+        db.engine.dispose()  # PostgreSQL may end its connections now
 
-    def confirm_again(self, refused: Sequence[Request]) -> list[dict[str, Any]]:
-        """Send confirms again; return the images."""
-        answers = [
-            requests.post(
-                f"http://127.0.0.1:{self.port}{one.path}", data=one.body, headers=dict(one.headers), timeout=60
-            )
-            for one in refused
-        ]
-        return [answer.json()["data"] for answer in answers if answer.status_code == 201]
+    def confirm_again(self, refused: Sequence[Request], within_s: float) -> list[bytes]:
+        """Send confirms until each is accepted, as clients do after a 503; return the answers."""
+        answers, end = [], time.monotonic() + within_s
+        for one in refused:
+            address, headers = f"http://127.0.0.1:{self.port}{one.path}", dict(one.headers)
+            while time.monotonic() < end:
+                answer = requests.post(address, data=one.body, headers=headers, timeout=60)
+                if answer.status_code == 201:
+                    answers.append(answer.content)
+                    break
+                time.sleep(0.2)
+        return answers
 
     def _api(self, method: str, home: str, rest: str = "", **body: Any) -> Request:
         headers = {"Authorization": f"Bearer {next(self.keys)}", "Content-Type": "application/json"}

@@ -85,16 +85,18 @@ def measure(name: str, world: World, parts: Parts, seconds: int) -> None:
 
 def verify(world: World, answers: list[Answered], ready_s: float) -> None:
     confirms = [each for each in answers if each.kind == "confirm"]
-    confirmed = [json.loads(each.body)["data"] for each in confirms if each.status == 201]
-    later = world.confirm_again([each.request for each in confirms if each.status != 201])
-    images = [image["id"] for image in [*confirmed, *later]]
-    imports = [
-        json.loads(each.body)["data"]["jobId"] for each in answers if each.kind == "import" and each.status == 202
-    ]
+    confirmed = [each.body for each in confirms if each.status == 201]
+    began = time.monotonic()
+    later = world.confirm_again([each.request for each in confirms if each.status != 201], ALL_THERE_WITHIN_S)
+    later_s = time.monotonic() - began
+    images = [json.loads(body)["data"]["id"] for body in confirmed + later]
+    accepted = [each.body for each in answers if each.kind == "import" and each.status == 202]
+    imports = [json.loads(body)["data"]["jobId"] for body in accepted]
     found, took_s = wait_for_all(images, imports, ALL_THERE_WITHIN_S)
-    print(f"/readyz is 200 after {ready_s:.1f} s; confirmed {len(confirmed)}, and {len(later)} when tried again later,")
-    print(f"  of {len(confirms)}. After {took_s:.0f} s there are {found.rows} rows, {found.ready} with variants,")
-    print(f"  {found.objects} of {3 * len(images)} objects, {found.imported} of {len(imports)} imports.", flush=True)
+    print(f"/readyz is 200 after {ready_s:.1f} s. Confirmed meanwhile: {len(confirmed)} of {len(confirms)},")
+    print(f"and within {later_s:.1f} s {len(later)} more. {took_s:.0f} s later there are {found.rows} rows,")
+    print(f"{found.ready} with variants, {found.objects} of {3 * len(images)} objects,", end=" ")
+    print(f"{found.imported} of {len(imports)} imports.", flush=True)
 
 
 def main(words: list[str]) -> None:
