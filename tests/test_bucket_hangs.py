@@ -7,20 +7,22 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from portal import config
-from portal.db import db
+from portal.db import db, now
 from portal.errors import StorageFailed
-from portal.images import deletion, keys, variants
-from portal.images.models import Image, Property
+from portal.images import deletion, imports, keys, variants
+from portal.images.imports import fetch
+from portal.images.models import Image, ImportItem, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
 from portal.infra.circuit_breaker import Breaker
 from portal.infra.s3_breaker import THRESHOLD, Unreachable
+from portal.work import work
 from tests import factories
 from tests.factories import SAME_ORIGIN, Person
 from tests.faults import Answer, Front, bucket_behind_a_proxy
+from tests.outside import Reply, outside
 
 WEBP = {"Accept": "image/webp"}
 LONG_S = 600
@@ -33,8 +35,7 @@ def front(app: Flask) -> Iterator[Front]:
 
 
 def breaker() -> Breaker:
-    found: Breaker = config.parts()["s3_breaker"]
-    return found
+    return storage.cdn._breaker
 
 
 def breaks(front: Front, answer: Answer = "hang") -> None:
@@ -192,3 +193,19 @@ def test_a_job_that_meets_it_is_tried_again_without_losing_an_attempt(
     work_off()
     db.session.refresh(image)
     assert image.variants == "ready"
+
+
+def test_what_cannot_be_stored_is_not_downloaded_in_vain(home: Property, front: Front) -> None:
+    with outside(lambda _: Reply(body=factories.jpeg())) as host:
+        imports.start(home, [f"{host.url}/a.jpg"])
+        breaks(front)
+        fetch.run()
+        assert not host.seen
+        assert not front.asked
+        item = db.session.scalars(select(ImportItem)).one()
+        assert (item.state, item.attempts) == ("pending", 0)
+        recovers(front)
+        with work():
+            db.session.execute(update(ImportItem).values(next_at=now()))
+        fetch.run()
+    assert db.session.scalars(select(ImportItem.state)).one() == "ready"
