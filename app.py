@@ -1,5 +1,7 @@
 """Assemble the application from settings, extensions, entrances and commands. The only file that knows every part."""
 
+from pathlib import Path
+
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
@@ -10,11 +12,14 @@ from portal.infra import disk_cache, jobs, storage
 from portal.migrations import migrate
 from portal.ratelimit import inbound, outbound
 
+# A wheel has templates and static files inside the package; a checkout has them beside this file.
+FOLDER = "portal/" if (Path(__file__).parent / "portal" / "templates").is_dir() else ""
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the application. Raises config.WrongSetting with a message for the operator."""
     settings = settings or config.from_environment()
-    app = OpenAPI(__name__, doc_ui=False)
+    app = OpenAPI(__name__, doc_ui=False, template_folder=f"{FOLDER}templates", static_folder=f"{FOLDER}static")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
