@@ -17,7 +17,7 @@ from portal.images.models import Image, ImportItem, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
 from portal.infra.circuit_breaker import Breaker
-from portal.infra.s3_breaker import THRESHOLD, Unreachable
+from portal.infra.s3_breaker import LARGE_BYTES, THRESHOLD, Unreachable
 from portal.work import work
 from tests import factories
 from tests.factories import SAME_ORIGIN, Person
@@ -97,6 +97,13 @@ def test_readiness_alone_opens_nothing(front: Front) -> None:
     assert not storage.cdn.answers()
     front.answer = lambda _: None
     assert storage.cdn.head("a") is None
+
+
+def test_large_files_that_take_long_open_nothing(front: Front) -> None:
+    breaker().threshold = 1
+    front.answer = lambda asked: "hang" if asked.number == 1 else None
+    storage.uploads.put("images/large", bytes(LARGE_BYTES + 1), "image/jpeg")
+    assert len(front.asked) == 2
 
 
 @pytest.mark.parametrize("status", [500, 503])

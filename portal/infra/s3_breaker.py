@@ -3,11 +3,13 @@
 from typing import Any
 
 from botocore.exceptions import ConnectionError, HTTPClientError
+from botocore.utils import determine_content_length
 
 from portal.errors import StorageFailed
 from portal.infra.circuit_breaker import Breaker
 
 THRESHOLD, OPEN_FOR_S = 5, 5  # longer than a time-out, so that there is one probe at a time
+LARGE_BYTES = 1024 * 1024  # to PUT more may take long in itself: eight times 20 MB at once exceed a time-out of 3 s
 READINESS = "HeadBucket"  # the operation of /readyz alone, which asks even while the breaker is open
 
 
@@ -24,14 +26,15 @@ def guard(client: Any) -> Breaker:
 
     def begin(request: Any, operation_name: str, **_: Any) -> None:
         if operation_name != READINESS:
-            request.context["attempt"] = breaker.begin()
+            is_large = (determine_content_length(request.body) or 0) > LARGE_BYTES
+            request.context.update(attempt=breaker.begin(), is_large=is_large)
 
     def end(request_dict: Any, caught_exception: Exception | None, **_: Any) -> None:
-        attempt = request_dict["context"].get("attempt")
-        if attempt is None:
+        context = request_dict["context"]
+        if "attempt" not in context or (context["is_large"] and isinstance(caught_exception, HTTPClientError)):
             return
         if isinstance(caught_exception, breaker.failures):
-            breaker.failed(attempt)
+            breaker.failed(context["attempt"])
             if breaker.is_open:  # don't wait for a retry
                 raise Unreachable from caught_exception
         else:
