@@ -28,6 +28,7 @@ from portal.db import db
 from portal.embedded import start_seaweedfs, start_valkey
 from portal.images.models import Property
 from portal.infra import jobs, storage
+from portal.infra.redis_client import OPTIONS
 from tests import factories, reset
 from tests.buckets import Buckets
 from tests.crashes import EVERY_STEP, SOME_STEPS, Steps
@@ -38,6 +39,7 @@ T = TypeVar("T")
 hypothesis.settings.register_profile("frontage", deadline=None)  # a busy machine must not fail a test
 hypothesis.settings.load_profile("frontage")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # child processes would compile everything again
+OPTIONS.update(socket_timeout=1, socket_connect_timeout=1)  # nor must a Valkey that gets no CPU for a moment
 CORPUS = Path(os.environ.get("FRONTAGE_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
 
 

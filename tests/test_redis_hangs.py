@@ -20,7 +20,7 @@ from portal.images import variants
 from portal.images.models import Image, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs
-from portal.infra.circuit_breaker import breaker
+from portal.infra.redis_client import breaker
 from portal.work import work
 from tests import factories
 from tests.factories import Person
@@ -29,7 +29,7 @@ from tests.processes import until
 
 @dataclass
 class Hang:
-    """How often Valkey was asked in vain, known afterwards: each time a caller waited for a second."""
+    """How often Valkey was asked in vain, known afterwards: each time a caller waited for a time-out."""
 
     asked: int = -1
 
@@ -52,7 +52,7 @@ def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
             os.kill(pid, signal.SIGCONT)
         hang.asked = commands() - before
 
-    monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 600)
+    monkeypatch.setattr(breaker, "open_for_s", 600)
     config.parts()["inbound_counters"].memory.reset()
     yield block
     breaker.close()
@@ -117,7 +117,7 @@ def test_rate_limits_hold_meanwhile_and_are_counted_in_redis_again_afterwards(
         return [alice.api("GET", "/api/v1/usage").status_code for _ in range(6)]
 
     with hanging():
-        monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 0.2)
+        monkeypatch.setattr(breaker, "open_for_s", 0.2)
         assert codes() == [200] * 5 + [429]
     until(answers)
     assert codes() == [200] * 5 + [429]

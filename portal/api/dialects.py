@@ -27,11 +27,10 @@ from portal.accounts import idempotency
 from portal.errors import Problem
 from portal.images.variants import rendering
 from portal.infra.multipart import BROKEN_BODY
-from portal.infra.statuses import status_of
+from portal.infra.statuses import STORAGE_RETRY_S, status_of
 
 log = logging.getLogger(__name__)
 
-STORAGE_RETRY_S = 5  # Retry-After while the storage or the database is unavailable
 READS = ("GET", "HEAD")
 
 

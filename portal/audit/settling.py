@@ -24,6 +24,7 @@ from portal.db import db, now, release
 from portal.errors import Conflict, StorageFailed, TooMany
 from portal.images import gallery
 from portal.images.models import Image, Property
+from portal.infra.s3_breaker import Unreachable
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE, Facts
 
@@ -122,7 +123,7 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
             return DOWNLOAD
         return _repair(run, bucket, checked.expected, checked.damage)
     except StorageFailed as error:
-        if not bucket.answers():
+        if isinstance(error, Unreachable) or not bucket.answers():
             raise
         return Outcome(reason=f"{error.message} ({error.details})")
     except (SQLAlchemyError, Conflict):

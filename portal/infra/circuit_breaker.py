@@ -1,49 +1,76 @@
-"""A circuit breaker for Redis: after a failure, calls fail immediately for a while, then one call tries again."""
+"""A circuit breaker: while a server doesn't answer, calls to it fail immediately instead of waiting for a time-out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import NamedTuple
 
-from redis import ConnectionError, TimeoutError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-OPEN_FOR_S = 2.0
-OPTIONS: dict[str, Any] = {
-    "socket_connect_timeout": 1,  # seconds; Redis answers within milliseconds or is down
-    "socket_timeout": 1,
-    "retry": Retry(NoBackoff(), 0),
-    "driver_info": None,  # otherwise each new connection, and so each work-horse, parses redis-py's package metadata
-}
-"""Options of a Redis client that must fail fast."""
+class Attempt(NamedTuple):
+    """A call that is under way, or one of its attempts."""
+
+    began_at: float  # on the monotonic clock
+    is_probe: bool  # it tests whether the server is back
 
 
 class Breaker:
-    """While closed, calls pass; a failure opens it for OPEN_FOR_S; then one call tests whether Redis is back."""
+    """While closed, calls pass. `threshold` failures in a row open it for `open_for_s`; then one call is the probe.
 
-    def __init__(self) -> None:
-        self._half_open_at = 0.0  # on the monotonic clock; 0: closed
+    A failure counts only if nothing has been answered since it began, so one slow object doesn't cut off the others.
+    There is no lock, since a process may be forked at any time: a race costs at most one more call to the server.
+    """
+
+    def __init__(
+        self,
+        failures: tuple[type[Exception], ...],
+        when_open: Callable[[], Exception],
+        *,
+        threshold: int,
+        open_for_s: float,
+    ) -> None:
+        self.failures, self.threshold, self.open_for_s = failures, threshold, open_for_s
+        self._when_open = when_open
+        self._answered_at = 0.0
+        self._failed_in_a_row = 0
+        self._half_open_at = 0.0  # 0: closed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls fail immediately."""
+        return self._half_open_at > time.monotonic()
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Guard the calls to Redis inside the block. Raises RedisError, immediately while the breaker is open."""
-        now_s = time.monotonic()
-        if self._half_open_at > now_s:
-            raise ConnectionError("The circuit breaker is open: Redis failed a moment ago.")
-        if self._half_open_at:
-            self._half_open_at = now_s + OPEN_FOR_S  # this call tests Redis, all others still fail fast
+        """Guard the calls inside the block. Raises `when_open()`, immediately, while the breaker is open."""
+        attempt = self.begin()
         try:
             yield
-        except (ConnectionError, TimeoutError):
-            self._half_open_at = time.monotonic() + OPEN_FOR_S
+        except self.failures:
+            self.failed(attempt)
+            raise
+        except Exception:  # the server refused something, so it answered
+            self.close()
             raise
         self.close()
 
+    def begin(self) -> Attempt:
+        """Report the beginning of an attempt; `failed` or `close` report its end. Raises `when_open()`."""
+        now = time.monotonic()
+        if self._half_open_at > now:
+            raise self._when_open()
+        is_probe = self._half_open_at > 0
+        if is_probe:
+            self._half_open_at = now + self.open_for_s  # all other calls still fail
+        return Attempt(now, is_probe)
+
+    def failed(self, attempt: Attempt) -> None:
+        """Report an attempt without an answer."""
+        if attempt.began_at < self._answered_at or (self._half_open_at and not attempt.is_probe):
+            return
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= self.threshold:
+            self._half_open_at = time.monotonic() + self.open_for_s
+
     def close(self) -> None:
-        """Let calls pass again: after a success, and when a new client is connected."""
-        self._half_open_at = 0.0
-
-
-breaker = Breaker()
-"""Shared by the whole process: a request that waited once, for its rate limit, doesn't wait again to enqueue."""
+        """Let calls pass: after an answer, even one that reports an error, and when a new client is connected."""
+        self._answered_at, self._failed_in_a_row, self._half_open_at = time.monotonic(), 0, 0.0

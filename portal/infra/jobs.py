@@ -15,7 +15,7 @@ from rq.worker import BaseWorker
 
 from portal import config
 from portal.config import Settings
-from portal.infra.circuit_breaker import OPTIONS, breaker
+from portal.infra.redis_client import OPTIONS, breaker
 
 PIXELS, NETWORK, WEBHOOKS, SCHEDULE = "pixels", "network", "webhooks", "schedule"
 SYNC, CDN = "sync", "cdn"  # separate, so that slow syncs don't delay copies of pictures, nor the reverse
@@ -115,7 +115,7 @@ def examples() -> list[Job]:
 
 
 def connect(settings: Settings) -> None:
-    """Create the current app's Redis client, which waits at most a second for an answer."""
+    """Create the current app's Redis client, which waits at most 0.25 s for an answer."""
     parts = config.parts()
     if "redis" in parts:
         parts["redis"].close()

@@ -28,6 +28,12 @@ class QuickSelect:
         values: Any = self._constants | parameters
         if self._order is not None:
             values = tuple(map(values.__getitem__, self._order))
+        try:
+            return self._fetch(values)
+        except self._error as error:  # connecting may fail too
+            raise DBAPIError(self._sql, (), error, hide_parameters=True) from error
+
+    def _fetch(self, values: Any) -> list[tuple[Any, ...]]:
         connection = self._engine.raw_connection()
         driver: Any = connection.dbapi_connection
         try:
@@ -38,10 +44,8 @@ class QuickSelect:
                 found: list[tuple[Any, ...]] = cursor.fetchall()
             if self._has_transactions:
                 driver.autocommit = False
-        except BaseException as error:
+        except BaseException:
             connection.invalidate()
-            if isinstance(error, self._error):
-                raise DBAPIError(self._sql, (), error, hide_parameters=True) from error
             raise
         finally:
             connection.close()

@@ -27,6 +27,9 @@ STATUSES: Mapping[type[Problem], int] = {
 }
 
 
+STORAGE_RETRY_S = 5  # Retry-After while the storage or the database is unavailable
+
+
 def status_of(problem: Problem, differing: Mapping[type[Problem], int] | None = None) -> int:
     """Return the HTTP status of a problem; `differing` holds an entrance's own statuses."""
     statuses = {**STATUSES, **(differing or {})}

@@ -22,7 +22,10 @@ from werkzeug.local import LocalProxy
 from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed
+from portal.infra import s3_breaker
+from portal.infra.circuit_breaker import Breaker
 from portal.infra.presign import Credentials, presign_put
+from portal.infra.s3_breaker import Unreachable
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 OWNER_KEY = "frontage-installation"  # the object with the owning installation's id; see portal/installation.py
@@ -73,11 +76,13 @@ class Opened:
 
 
 class Bucket:
-    """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses."""
+    """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses, see also s3_breaker."""
 
-    def __init__(self, role: str, name: str, session: boto3.session.Session, client: Any, public_url: str) -> None:
+    def __init__(
+        self, role: str, name: str, session: boto3.session.Session, client: Any, breaker: Breaker, public_url: str
+    ) -> None:
         self.role = role  # "uploads" or "cdn", whatever the bucket's name is
-        self.name, self._client, self._public_url = name, client, public_url
+        self.name, self._client, self._breaker, self._public_url = name, client, breaker, public_url
         self._credentials = session.get_credentials()  # refreshed by boto3; None if it found none
         self._region = client.meta.region_name
 
@@ -188,7 +193,13 @@ class Bucket:
         url = urlsplit(self._public_url)
         return f"{url.scheme}://{url.netloc}"
 
+    def demand_reachable(self) -> None:
+        """Raise Unreachable while the circuit breaker is open, before work that would be in vain."""
+        if self._breaker.is_open:
+            raise Unreachable
+
     def answers(self) -> bool:
+        """Return whether the bucket answers now. It is asked even while the circuit breaker is open."""
         try:
             self._client.head_bucket(Bucket=self.name)
         except (BotoCoreError, ClientError):
@@ -219,7 +230,7 @@ cdn = cast(Bucket, LocalProxy(lambda: config.parts()["cdn"]))
 def connect(settings: Settings) -> None:
     """Create the current app's buckets, with one S3 client (the first one in a process takes 112 ms).
 
-    A call gives up after 3 attempts, or about 10 s in all.
+    A call gives up after 3 attempts, or about 10 s in all; if the bucket answers nobody, as soon as that is known.
     """
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
     session = boto3.session.Session(
@@ -242,10 +253,11 @@ def connect(settings: Settings) -> None:
         ),
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
+    breaker = s3_breaker.guard(client)
     public = settings.s3_public_endpoint_url or endpoint
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
-        config.parts()[role] = Bucket(role, name, session, client, url)
+        config.parts()[role] = Bucket(role, name, session, client, breaker, url)
 
 
 def _add_md5(request: Any, **_: Any) -> None:

@@ -12,9 +12,9 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
-from portal.errors import Problem, TooMany, Unauthorized
+from portal.errors import Problem, StorageFailed, TooMany, Unauthorized
 from portal.infra.multipart import BROKEN_BODY
-from portal.infra.statuses import status_of
+from portal.infra.statuses import STORAGE_RETRY_S, status_of
 from portal.pages.htmx import request
 from portal.pages.security import is_page
 from portal.pages.session import ask_to_sign_in
@@ -66,6 +66,9 @@ def init_app(app: Flask) -> None:
 
 
 def headers_of(problem: Problem) -> dict[str, str]:
+    """Return Retry-After, in seconds, where waiting helps."""
+    if isinstance(problem, StorageFailed):
+        return {"Retry-After": str(STORAGE_RETRY_S)}
     return {"Retry-After": str(problem.retry_after_s)} if isinstance(problem, TooMany) else {}
 
 

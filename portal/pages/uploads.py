@@ -11,6 +11,7 @@ from portal.images import properties, uploads
 from portal.images.models import Property
 from portal.images.uploads import AnnouncedFile, UploadedFile, cancellation
 from portal.infra.statuses import status_of
+from portal.pages.errors import headers_of
 from portal.pages.gallery_view import find_gallery_view, render_tile
 from portal.pages.htmx import request
 from portal.pages.session import current_user, signed_in
@@ -26,6 +27,7 @@ ERROR_TEXTS = {
     "file_name": ("The file name is too long", "Use at most 255 characters."),
     "content_mismatch": ("Wrong file type", "The file’s content doesn’t match its name. Save it as a JPEG."),
     "too_many_outstanding": ("Too many unfinished uploads", "Wait an hour, then try again."),
+    "storage_unavailable": ("The photo storage doesn’t answer", "Nothing was lost. Try again in a minute."),
     "property_not_found": ("Property not found", "Somebody deleted it. Go back to your properties."),
 }
 
@@ -94,4 +96,8 @@ def _refusal(problem: Problem) -> ResponseReturnValue:
     if isinstance(problem, OverQuota):
         most = problem.details["max"]
         title, text = "Photo limit reached", f"Your plan allows {most} photos per property."
-    return jsonify(error=problem.code, title=title, text=text), status_of(problem, {OverQuota: 402})
+    return (
+        jsonify(error=problem.code, title=title, text=text),
+        status_of(problem, {OverQuota: 402}),
+        headers_of(problem),
+    )

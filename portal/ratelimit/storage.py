@@ -7,7 +7,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from limits.storage import MemoryStorage, RedisStorage
 from redis import RedisError
 
-from portal.infra.circuit_breaker import OPTIONS, breaker
+from portal.infra.redis_client import OPTIONS, breaker
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import create_engine, literal_column, select, text
 
 from portal import inventory
 from portal.config import settings
@@ -235,8 +235,13 @@ def test_what_the_database_refuses_is_passed_on(
     image: Image, shortcut: Shortcut, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(shortcut, "_forms", QuickSelect(db.engine, select(literal_column("no_such_column"))))
-        assert get(path(image, 640)).status_code == PASSED_ON
+        away = create_engine(db.engine.url.set(database="/nowhere/none"))
+        for query in (
+            QuickSelect(db.engine, select(literal_column("no_such_column"))),
+            QuickSelect(away, select(Image)),
+        ):
+            patch.setattr(shortcut, "_forms", query)
+            assert get(path(image, 640)).status_code == PASSED_ON
     assert get(path(image, 640)).status_code == 200
 
 

@@ -65,7 +65,7 @@ def test_each_problem_has_its_status(app: Flask, subtests: pytest.Subtests) -> N
                 answer = app.make_response(app.handle_user_exception(problem))
             assert answer.status_code == status
             assert "Secret" not in answer.get_data(as_text=True)
-            assert answer.headers.get("Retry-After") == ("7" if status == 429 else None)
+            assert answer.headers.get("Retry-After") == {429: "7", 503: "5"}.get(status)
 
 
 def test_the_page_says_so_while_the_database_is_down(apart: Callable[..., Flask], alice: Person) -> None:

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from portal.infra import jobs
-from portal.infra.circuit_breaker import breaker
 from portal.infra.processes import STOP_SIGNALS
+from portal.infra.redis_client import breaker
 from tests.processes import lives, parent_of, until
 from tests.workers.conftest import Yard
 from workers import worker as tuned

@@ -132,6 +132,7 @@ def _fetch(task: _Task) -> _FetchResult:
 
 
 def _download(task: _Task) -> bytes:
+    storage.uploads.demand_reachable()
     with _large.admitting() as admit:
         return remote.fetch(
             task.url, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S, usual_bytes=USUAL_BYTES, admit=admit

@@ -135,6 +135,7 @@ def _try(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> Re
 def _make(w: Work, prefix: StoragePrefix, source: RenderSource, index: int) -> RenderedPhoto:
     """Render and store one photo. It is read only when a slot is free, so that waiting photos hold no memory."""
     with _slot(photo_slots()):
+        storage.uploads.demand_reachable()
         data = source.read()
         try:
             picture = inspect(data)

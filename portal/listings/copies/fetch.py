@@ -118,6 +118,7 @@ def perform(task: Task) -> FetchResult:
 
 
 def _fetch(task: Task) -> FetchResult:
+    storage.cdn.demand_reachable()
     with _large.admitting() as admit:
         fetched = remote.fetch(
             task.url,

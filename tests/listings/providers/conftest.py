@@ -11,7 +11,7 @@ from redis import Redis
 
 from portal import config
 from portal.config import Settings
-from portal.infra.circuit_breaker import breaker
+from portal.infra.redis_client import breaker
 from portal.listings.providers import ALL
 from portal.ratelimit import outbound
 from tests.listings.fakes.known import KNOWN, Known
@@ -26,6 +26,7 @@ def ground(settings: Settings) -> Iterator[Redis]:
         breaker.close()
         redis.flushall()
         yield redis
+        breaker.close()  # some tests have a Redis that is down
 
 
 @pytest.fixture(params=list(KNOWN))

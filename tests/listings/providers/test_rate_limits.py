@@ -16,7 +16,7 @@ from portal.config import Settings
 from portal.demo.pms.hostaway import FakeHostaway
 from portal.demo.pms.server import Window
 from portal.errors import TooMany
-from portal.infra.circuit_breaker import breaker
+from portal.infra.redis_client import breaker
 from portal.listings.providers import ALL
 from portal.listings.providers.account import HttpAccount
 from portal.listings.providers.base import Limit
@@ -158,7 +158,7 @@ def test_when_redis_hangs_one_call_waits_for_it_and_the_limit_holds_in_memory(
         return sum(stats["calls"] for name, stats in ground.info("commandstats").items() if "eval" in name)
 
     monkeypatch.setattr(HOSTAWAY, "limits", (Limit(4, 60, "host"), Limit(5, 60, "account")))
-    monkeypatch.setattr("portal.infra.circuit_breaker.OPEN_FOR_S", 60)
+    monkeypatch.setattr(breaker, "open_for_s", 60)
     monkeypatch.setitem(storage.OPTIONS, "socket_timeout", 0.2)
     outbound.connect(settings)
     with FakeHostaway() as pms:
