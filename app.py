@@ -51,7 +51,7 @@ def create_asgi_app() -> Application:
             demand_usable()
         except StartupRefused as refused:
             sys.exit(str(refused))
-        return Application(app, settings)
+        return Application(app, settings, find_cached=config.parts()["shortcut"].find)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
+KEPT_CONNECTIONS = 3  # to PostgreSQL, by an idle process
+OTHER_CONNECTIONS = 6  # of the cache's threads and the readiness checks
 BUSY_TIMEOUT_S = 10  # how long a change waits for SQLite's write lock
 RETRY_EVERY_S = 0.002
 _write_queue = threading.Lock()  # this process's changes queue here for the write lock
@@ -41,11 +43,15 @@ writing: ContextVar[bool] = ContextVar("writing", default=False)
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """Return engine options: a connection for each thread; in PostgreSQL, UTC and a liveness check before use."""
-    threads = settings.web_threads + settings.delivery_threads
-    options: dict[str, Any] = {"pool_size": threads, "max_overflow": 4, "pool_timeout": 10}
+    """Return engine options: a connection for each thread; in PostgreSQL, UTC and a liveness check before use.
+
+    PostgreSQL allows few connections, so most of them are closed when a burst is over.
+    """
+    most = settings.web_threads + settings.delivery_threads + OTHER_CONNECTIONS
+    options: dict[str, Any] = {"pool_size": most, "max_overflow": 0, "pool_timeout": 10}
     options["hide_parameters"] = True  # keeps names, links and secrets out of logged errors
     if settings.database_url.startswith("postgresql"):
+        options |= {"pool_size": KEPT_CONNECTIONS, "max_overflow": most - KEPT_CONNECTIONS}
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": "-c timezone=UTC"}}
     return options
 

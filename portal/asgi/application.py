@@ -1,21 +1,25 @@
 """The ASGI application: reads requests, and calls the WSGI app in threads.
 
-Deliveries of photos have threads of their own, since they wait for the bucket where the cache has nothing; so have the
-readiness checks. `/healthz` needs no thread.
+Photos from the cache, photos from the bucket, pages and readiness checks have threads of their own, since each may wait
+for something else. `/healthz` needs no thread.
 """
 
 import asyncio
+from collections.abc import Callable
+from io import BytesIO
 
 from flask import Flask
 
 from portal.asgi.bodies import Bodies, Disconnected, Quota, Receive, Stalled
-from portal.asgi.bridge import Call, Scope, Send, environ_of
+from portal.asgi.bridge import Call, Environ, Scope, Send, environ_of
 from portal.asgi.bulkheads import Bulkhead, Overloaded
 from portal.config import Settings
+from portal.delivery.shortcut import Answer
 from portal.images.edit import MAX_FILE_COUNT
 from portal.infra import multipart
 
 DELIVERIES = ("/images/", "/cdn/")
+CACHE_THREADS = 4  # each photo takes them for a millisecond
 READINESS, READINESS_THREADS = "/readyz", 2
 MAX_WAITING = 256  # requests for each pool of threads; more are answered with 503
 LEAST_QUOTA_BYTES = 1024**3
@@ -24,9 +28,12 @@ LEAST_QUOTA_BYTES = 1024**3
 class Application:
     """An ASGI app around the WSGI app `flask`. Must be made within its context."""
 
-    def __init__(self, flask: Flask, settings: Settings) -> None:
-        self.flask = flask
+    def __init__(
+        self, flask: Flask, settings: Settings, find_cached: Callable[[Environ], Answer | None] = lambda _: None
+    ) -> None:
+        self.flask, self._find_cached = flask, find_cached
         self._pages = Bulkhead("pages", settings.web_threads, MAX_WAITING)
+        self._cache = Bulkhead("cache", CACHE_THREADS, MAX_WAITING)
         self._deliveries = Bulkhead("delivery", settings.delivery_threads, MAX_WAITING)
         self._readiness = Bulkhead("readiness", READINESS_THREADS, MAX_WAITING)
         largest = multipart.max_bytes(MAX_FILE_COUNT, settings.max_file_bytes)
@@ -52,6 +59,8 @@ class Application:
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         bulkhead = self._bulkhead(scope["path"])
         try:
+            if bulkhead is self._deliveries and await self._sent_from_cache(scope, send):
+                return
             body = await self._bodies.read(scope, receive)
             try:
                 await bulkhead.acquire()
@@ -70,6 +79,16 @@ class Application:
         call = Call(self.flask, environ_of(scope, body), loop, bulkhead.release)
         bulkhead.start(call.run)
         await call.send(send)
+
+    async def _sent_from_cache(self, scope: Scope, send: Send) -> bool:
+        """Send what the cache has: where it has nothing, all threads for deliveries may be waiting for the bucket."""
+        environ = environ_of(scope, BytesIO())
+        found = await self._cache.call(lambda: self._find_cached(environ))
+        if found is None:
+            return False
+        headers = [(name.lower().encode(), value.encode()) for name, value in found.headers.items()]
+        await _answer(send, int(found.status[:3]), headers, found.data)
+        return True
 
     def _bulkhead(self, path: str) -> Bulkhead:
         if path.startswith(DELIVERIES):

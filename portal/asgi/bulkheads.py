@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+R = TypeVar("R")
 
 
 class Overloaded(Exception):
@@ -37,6 +40,14 @@ class Bulkhead:
         except BaseException:  # no more threads can be started
             self.release()
             raise
+
+    async def call(self, function: Callable[[], R]) -> R:
+        """Return what a function returns, called in a thread. Raises Overloaded."""
+        await self.acquire()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+        finally:
+            self.release()
 
     def release(self) -> None:
         self._free.release()

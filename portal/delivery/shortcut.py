@@ -35,6 +35,14 @@ KEY: ColumnElement[str] = bindparam("key", type_=String)
 WIDTH: ColumnElement[int] = bindparam("width", type_=Integer)
 
 
+class Answer(NamedTuple):
+    """A response that is complete."""
+
+    status: str
+    headers: dict[str, str]
+    data: bytes
+
+
 class Hit(NamedTuple):
     """An object of the CDN bucket that answers a request."""
 
@@ -46,7 +54,7 @@ class Hit(NamedTuple):
 
 def init_app(app: Flask) -> None:
     """Put the shortcut before the app. Must be called within its context."""
-    app.wsgi_app = Shortcut(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = config.parts()["shortcut"] = Shortcut(app.wsgi_app)  # type: ignore[method-assign]
 
 
 class Shortcut:
@@ -59,16 +67,16 @@ class Shortcut:
         self._published = {pattern: QuickSelect(db.engine, query) for pattern, query in _published().items()}
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith(("/images/", "/cdn/")) and environ["REQUEST_METHOD"] == "GET":
-            answer = self._answer(path, environ)
-            if answer:
-                status, headers, data = answer
-                start_response(status, list(headers.items()))
-                return [data]
+        if answer := self.find(environ):
+            start_response(answer.status, list(answer.headers.items()))
+            return [answer.data]
         return self._behind(environ, start_response)
 
-    def _answer(self, path: str, environ: Environ) -> tuple[str, dict[str, str], bytes] | None:
+    def find(self, environ: Environ) -> Answer | None:
+        """Return what the cache answers to a request; None if it is for the app. Never asks the bucket."""
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(("/images/", "/cdn/")) or environ["REQUEST_METHOD"] != "GET":
+            return None
         if any(name in environ for name in UNUSUAL):
             return None
         is_image = path.startswith("/images/")
@@ -84,12 +92,12 @@ class Shortcut:
             headers["Vary"] = "Accept"
         if_none_match = environ.get("HTTP_IF_NONE_MATCH")
         if if_none_match and parse_etags(if_none_match).contains_weak(etag):
-            return "304 NOT MODIFIED", headers, b""
+            return Answer("304 NOT MODIFIED", headers, b"")
         data = self._cache.get(hit.sha256, hit.size_bytes)
         if data is None:
             return None
         body = {"Content-Type": hit.type, "Content-Length": str(len(data)), "Accept-Ranges": "bytes"}
-        return "200 OK", headers | body, data
+        return Answer("200 OK", headers | body, data)
 
     def _best(self, path: str, environ: Environ) -> Hit | None:
         """Return what `renditions.best` does, if that exists and no better form is to be made."""

@@ -38,6 +38,14 @@ def test_deliveries_that_hang_leave_pages_alone(tiny: int, gate: Path) -> None:
         close(wires)
 
 
+def test_deliveries_that_hang_leave_alone_what_the_cache_has(tiny: int, gate: Path) -> None:
+    wires = held(tiny, "/images/hold", gate, DELIVERIES + 1)
+    try:
+        assert get(tiny, "/images/cached").body == b"cached"
+    finally:
+        close(wires)
+
+
 def test_pages_that_hang_leave_deliveries_and_checks_alone(tiny: int, gate: Path) -> None:
     wires = held(tiny, "/hold", gate, PAGES)
     try:

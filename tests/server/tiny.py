@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request
 
 from portal import config
 from portal.asgi import Application, application, bodies, worker
+from portal.delivery.shortcut import Answer
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -37,7 +38,11 @@ def asgi() -> Application:
     with flask.app_context():
         settings = config.from_environment()
         config.use(settings)
-        return Application(flask, settings)
+        return Application(flask, settings, find_cached=find_cached)
+
+
+def find_cached(environ: Environ) -> Answer | None:
+    return Answer("200 OK", {"Content-Length": "6"}, b"cached") if environ["PATH_INFO"] == "/images/cached" else None
 
 
 def wsgi(environ: Environ, start: Start) -> Iterable[bytes]:
