@@ -3,7 +3,7 @@
 from typing import Any
 
 from portal.config import from_environment
-from portal.infra.processes import die_with_parent
+from portal.infra.processes import die_with_parent, return_freed_memory
 
 _settings = from_environment()
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
@@ -24,6 +24,7 @@ loglevel = "warning"
 def post_fork(server: Any, worker: Any) -> None:
     """Have the worker die with its parent, and not share the parent's database connections."""
     die_with_parent(server.pid)
+    return_freed_memory()
     from portal.db import db
 
     with worker.app.wsgi().app_context():
