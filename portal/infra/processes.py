@@ -18,6 +18,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # without them, waiting for a child or a timer would never end
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+MMAP_THRESHOLD_BYTES = 1024 * 1024  # more than most delivered photos have
+TRIM_THRESHOLD_BYTES = 2 * 1024 * 1024
 
 
 def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
@@ -48,13 +50,14 @@ def die_with_parent(parent_pid: int) -> None:
 def return_freed_memory() -> None:
     """Have glibc's malloc return large freed blocks to the kernel. Does nothing on other C libraries.
 
-    By default the limits grow with the largest block that was freed, up to 32 MB: each thread's arena then keeps up to
-    twice that much for the next one. Setting them ends the growth. Forked children inherit them.
+    By default its thresholds grow with the largest block that was freed, up to 32 MB, and then the arena of each thread
+    keeps up to twice that much. Setting them ends the growth. A block above MMAP_THRESHOLD_BYTES costs about 1 ms per
+    MB more, for page faults, and an arena keeps at most TRIM_THRESHOLD_BYTES at its end.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # neither musl nor macOS has it
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and macOS have none
     if mallopt:
-        mallopt(M_MMAP_THRESHOLD, 256 * 1024)
-        mallopt(M_TRIM_THRESHOLD, 1024 * 1024)
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
 
 def tied_to_us(command: list[str]) -> list[str]:
