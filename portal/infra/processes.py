@@ -17,7 +17,8 @@ from typing import Any
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # without them, waiting for a child or a timer would never end
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
+ARENAS = 2  # instead of eight per core; Python's own lock makes threads take turns anyway
 MMAP_THRESHOLD_BYTES = 1024 * 1024  # more than most delivered photos have
 TRIM_THRESHOLD_BYTES = 2 * 1024 * 1024
 
@@ -56,6 +57,7 @@ def return_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and macOS have none
     if mallopt:
+        mallopt(M_ARENA_MAX, ARENAS)
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
