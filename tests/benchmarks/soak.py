@@ -2,9 +2,10 @@
 
 The product under gunicorn with its own settings, with Valkey, SeaweedFS and SQLite or PostgreSQL, but without workers.
 Each client presigns, PUTs and confirms real JPEGs, mostly small ones, and in between reads the property's page and
-list, an image that is cached, and now and then one that must be rendered. Every 500 confirms all clients confirm a
-photo of 8 MB at about the same time. Printed are the resident set (RSS) and the proportional set (PSS, which counts a
-shared page once) of each web process in MB, and at the end what is left after a rest. Linux only."""
+list, an image that is cached, and now and then one that must be rendered. The last confirms of every 500 are a burst:
+all clients confirm a photo of 8 MB at about the same time. Printed after each burst, in MB: the resident set (RSS) of
+each web process, its proportional set (PSS, which counts a shared page once), and its peak since the last line; at the
+end also what is left after a rest. The first process only supervises the others. Linux only."""
 
 from __future__ import annotations
 
