@@ -1,20 +1,28 @@
 """Assemble the application from settings, extensions, entrances and commands. The only file that knows every part."""
 
+import sys
+from pathlib import Path
+
 from flask import Flask
 from flask_openapi.openapi import OpenAPI
 
 from portal import api, commands, config, delivery, health, pages
+from portal.asgi import Application
 from portal.config import Settings
 from portal.db import db, engine_options
-from portal.infra import disk_cache, jobs, storage
+from portal.infra import disk_cache, jobs, logs, storage
 from portal.migrations import migrate
 from portal.ratelimit import inbound, outbound
+from portal.startup import StartupRefused, demand_usable
+
+# A wheel has templates and static files inside the package; a checkout has them beside this file.
+FOLDER = "portal/" if (Path(__file__).parent / "portal" / "templates").is_dir() else ""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the application. Raises config.WrongSetting with a message for the operator."""
     settings = settings or config.from_environment()
-    app = OpenAPI(__name__, doc_ui=False)
+    app = OpenAPI(__name__, doc_ui=False, template_folder=f"{FOLDER}templates", static_folder=f"{FOLDER}static")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
@@ -29,9 +37,21 @@ def create_app(settings: Settings | None = None) -> Flask:
         config.use(settings)
         for each in (storage, disk_cache, jobs, outbound):
             each.connect(settings)
-        for part in (inbound, api, pages, delivery, health, commands):
+        for part in (logs, inbound, api, pages, delivery, health, commands):
             part.init_app(app)
     return app
+
+
+def create_asgi_app() -> Application:
+    """Create the application that gunicorn serves, with the ASGI front around Flask. Exits if it must not start."""
+    settings = config.from_environment()
+    app = create_app(settings)
+    with app.app_context():
+        try:
+            demand_usable()
+        except StartupRefused as refused:
+            sys.exit(str(refused))
+        return Application(app, settings)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 9  workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
                             the process pool, the schedule, the sweep
 8  server.py                gunicorn's settings
+   startup.py               what must hold before a web server or a worker starts: the tables, the key
    commands.py              flask --app app …
    embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
 7  demo/                    the first run: a workspace with photos, and a fake PMS
+   asgi/                    the front: gunicorn's worker with time-outs, request bodies, threads for the WSGI app
 6  api/                     JSON: Property Images API, Manage Property Images, Image CDN, webhooks; OpenAPI, idempotency
    pages/                   HTML with htmx: gallery, properties, listings, jobs, settings
    delivery/                image bytes: /images/ and /cdn/

@@ -50,6 +50,7 @@ class Settings:
     images_url: str = "http://localhost:8000"  # the public prefix of /images/
     trusted_proxies: int = 0  # number of proxies in front of this server that set X-Forwarded-*
     allowed_private_nets: tuple[IpNetwork, ...] = ()  # private addresses that may be fetched
+    access_log: bool = False  # write a line for each request
     web_threads: int = 16
     cache_mb: int = 512  # MiB of delivered photos that are kept in DATA_DIR; 0: none
     max_file_mb: int = 20  # MiB, of each file in a multipart request
@@ -62,6 +63,11 @@ class Settings:
     @property
     def max_file_bytes(self) -> int:
         return self.max_file_mb * 1024 * 1024
+
+    @property
+    def delivery_threads(self) -> int:
+        """Threads of each web process for /images/ and /cdn/, besides `web_threads`."""
+        return max(2, self.web_threads // 2)
 
     @property
     def https(self) -> bool:
@@ -106,6 +112,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         images_url=_url(env, "IMAGES_URL") or public_url,
         trusted_proxies=_integer(env, "TRUSTED_PROXIES", 0, 0, 10),
         allowed_private_nets=_networks(env, "ALLOWED_PRIVATE_NETS"),
+        access_log=bool(_integer(env, "ACCESS_LOG", 0, 0, 1)),
         web_threads=_integer(env, "WEB_THREADS", 16, 1, 256),
         cache_mb=_integer(env, "CACHE_MB", 512, 0, 1_000_000),
         max_file_mb=_integer(env, "MAX_FILE_MB", 20, 1, 200),
@@ -221,6 +228,9 @@ def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
     if text:
         return text
     path = data_dir / "secret_key"
+    if (_database_url(env) or "").startswith("postgresql"):  # other machines share it, and need the same key
+        kept = f" The key that was used so far is in {path}." if path.exists() else ""
+        raise WrongSetting(f"SECRET_KEY must be set, to the same text on each machine, if DATABASE_URL is.{kept}")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():

@@ -42,7 +42,8 @@ writing: ContextVar[bool] = ContextVar("writing", default=False)
 
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Return engine options: a connection for each thread; in PostgreSQL, UTC and a liveness check before use."""
-    options: dict[str, Any] = {"pool_size": settings.web_threads, "max_overflow": 4, "pool_timeout": 10}
+    threads = settings.web_threads + settings.delivery_threads
+    options: dict[str, Any] = {"pool_size": threads, "max_overflow": 4, "pool_timeout": 10}
     options["hide_parameters"] = True  # keeps names, links and secrets out of logged errors
     if settings.database_url.startswith("postgresql"):
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": "-c timezone=UTC"}}

@@ -191,7 +191,7 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
 
 
 def _of_database(error: SQLAlchemyError) -> Failure:
-    log.warning("database unavailable", exc_info=error)
+    log.warning("database unavailable: reason=%s", type(error).__name__)
     message = "The database is unavailable. Try again."
     return Failure(503, "unavailable", message, headers={"Retry-After": str(STORAGE_RETRY_S)})
 

@@ -65,7 +65,7 @@ class SpooledFile:
             self._file.close()
 
     def _keep(self, data: bytes) -> None:
-        self._file = self._file or tempfile.TemporaryFile(buffering=0, dir=_folder())  # noqa: SIM115  (close() is the form's)
+        self._file = self._file or tempfile.TemporaryFile(buffering=0, dir=spool_folder())  # noqa: SIM115  (closed by close())
         rest = memoryview(data)
         while rest:  # on a disk that fills up, write() stores a part and raises nothing
             rest = rest[self._file.write(rest) :]
@@ -121,7 +121,7 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
         files.append(SpooledFile(0 if is_over else max_file_bytes, _plain(filename or "")))
         return files[-1]
 
-    request.max_content_length = max_files * max_file_bytes + MAX_FIELD_BYTES + ROOM_FOR_HEADERS
+    request.max_content_length = max_bytes(max_files, max_file_bytes)
     release()  # no transaction stays open while a slow client sends
     try:
         fields, sent = _parsed(request, open_file)
@@ -172,7 +172,12 @@ def _checked(sent: list[FileStorage], max_files: int, max_file_bytes: int) -> li
     return files
 
 
-def _folder() -> Path:
+def max_bytes(max_files: int, max_file_bytes: int) -> int:
+    """Return the largest size of a form."""
+    return max_files * max_file_bytes + MAX_FIELD_BYTES + ROOM_FOR_HEADERS
+
+
+def spool_folder() -> Path:
     """Return the spool folder. It is in DATA_DIR because many systems keep /tmp in memory."""
     folder = config.settings().data_dir / "spool"
     folder.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,7 @@ def _http(error: HTTPException) -> Response:
 
 def _unavailable(error: Exception) -> Response:
     """Answer 503 while the database or Redis is unavailable: a page, or plain text for paths that are not pages."""
-    log.warning("service unavailable: error=%s", error)
+    log.warning("service unavailable: reason=%s", type(error).__name__)
     if not is_page():
         return Response("A part of this service is unavailable.\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
     return _answer(503)

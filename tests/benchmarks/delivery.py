@@ -1,7 +1,7 @@
 """Delivery compared with a bare gunicorn in the same run: python -m tests.benchmarks.delivery [postgresql] [no-cache]
 
 Three things alternate: `/images/…?w=640` and `/cdn/…` of the product under gunicorn with its own settings, and a
-gunicorn with the same worker class, workers and threads that answers the same headers and bytes from memory. The
+gunicorn with its threaded worker and as many processes that answers the same headers and bytes from memory. The
 renditions are stored, and in the cache unless it is switched off. Clients are processes of their own, with keep-alive
 and a browser's Accept; they share the machine's cores with the servers, so requests per second say less than the
 servers' CPU per request. Figures are medians of the rounds, ratios those of medians; start-up and the first requests
@@ -161,13 +161,10 @@ def product(port: int) -> Iterator[int]:
 
 @contextmanager
 def bare(port: int, answers: Path) -> Iterator[int]:
-    """Run a gunicorn with the product's settings, but without the product."""
-    from portal import server
-
+    """Run a gunicorn with its threaded worker, but without the product."""
     command = (
-        f"-m gunicorn --bind 127.0.0.1:{port} --worker-class {server.worker_class} --workers {server.workers} "
-        f"--threads {server.threads} --keep-alive {server.keepalive} --timeout {server.timeout} --preload "
-        "--no-control-socket --log-level warning tests.benchmarks.bare:app()"
+        f"-m gunicorn --bind 127.0.0.1:{port} --worker-class gthread --workers 2 --threads 16 --keep-alive 5 "
+        "--timeout 60 --preload --no-control-socket --log-level warning tests.benchmarks.bare:app()"
     )
     with started(*command.split(), env={"ANSWERS": str(answers)}, stdout=DEVNULL) as process:
         until(lambda: _listens(port))
