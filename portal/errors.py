@@ -75,3 +75,14 @@ def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:
     """Raise Invalid, with `what` as its code, for a word that is not in `known`. None is accepted."""
     if word is not None and word not in known:
         raise Invalid(f"There is no such {what}; use one of {', '.join(known)}.", code=what)
+
+
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Let an error and its causes refer to no frame.
+
+    Some of boto3's and urllib3's frames refer to the error in turn. Such a cycle would keep the request's body, up to
+    20 MB, until the garbage collector runs.
+    """
+    while error:
+        error.__traceback__ = None
+        error = error.__context__

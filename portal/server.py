@@ -9,7 +9,7 @@ from typing import Any
 from portal.asgi.worker import raise_file_limit
 from portal.config import from_environment
 from portal.infra import logs
-from portal.infra.processes import die_with_parent, on_stop
+from portal.infra.processes import die_with_parent, on_stop, return_freed_memory
 
 _settings = from_environment()
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
@@ -46,6 +46,7 @@ def on_starting(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Have the worker die with its parent, and not share the parent's database connections."""
     die_with_parent(server.pid)
+    return_freed_memory()
     from portal.db import db
 
     with worker.app.wsgi().flask.app_context():

@@ -1,8 +1,10 @@
 """The S3 contract that the portal relies on, checked against the embedded SeaweedFS."""
 
 import base64
+import gc
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from flask import Flask
 from portal import config
 from portal.errors import StorageFailed
 from portal.infra import storage
-from tests.faults import bucket_behind_a_proxy
+from tests.faults import Answer, bucket_behind_a_proxy
 
 KEY = "images/a/b/c.jpg"
 TYPE = "image/jpeg"
@@ -176,3 +178,18 @@ def test_a_bucket_that_does_not_answer_is_reported_within_ten_seconds(app: Flask
         assert not storage.cdn.answers()
     finally:
         storage.connect(settings())
+
+
+@pytest.mark.parametrize("answer", ["reset", "lost", 500])
+def test_a_failed_put_keeps_no_reference_to_its_bytes(app: Flask, answer: Answer) -> None:
+    """Otherwise they would stay in memory until the garbage collector runs."""
+    data = bytes(1000)
+    references = sys.getrefcount(data)
+    gc.disable()
+    try:
+        with bucket_behind_a_proxy() as front, suppress(StorageFailed):
+            front.answer = lambda _: answer
+            storage.uploads.put(KEY, data, TYPE)
+        assert sys.getrefcount(data) == references
+    finally:
+        gc.enable()

@@ -126,11 +126,15 @@ def _addresses(image_id: int) -> Row[int, str, str | None, str | None] | None:
 
 
 def _store_again(bucket: Bucket, facts: Facts) -> None:
-    """Store an object's bytes once more with their right type."""
+    """Store an object's bytes once more with their right type.
+
+    They are written before the change, which would hold a lock while the bucket is slow. If the object is deleted
+    meanwhile, no row refers to what was written, so it becomes garbage as any unknown object does.
+    """
     data = inventory.verified(bucket, facts)
+    written = inventory.write(bucket, facts.key, data, facts.type, facts.kind)
     with work():
         row = db.session.get(StoredObject, (bucket.role, facts.key))
         if row is None or not lock(row):
             return
-        written = inventory.write(bucket, facts.key, data, facts.type, facts.kind)
         inventory.confirm(bucket, [facts._replace(etag=written.etag, size_bytes=len(data))])

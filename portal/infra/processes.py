@@ -17,6 +17,10 @@ from typing import Any
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NEEDED = (signal.SIGCHLD, signal.SIGALRM)  # without them, waiting for a child or a timer would never end
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
+ARENAS = 2  # instead of eight per core; Python's own lock makes threads take turns anyway
+MMAP_THRESHOLD_BYTES = 1024 * 1024  # more than most delivered photos have
+TRIM_THRESHOLD_BYTES = 2 * 1024 * 1024
 
 
 def on_stop(handler: Callable[[int, FrameType | None], Any]) -> None:
@@ -42,6 +46,20 @@ def die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it died before prctl took effect
         os._exit(1)
+
+
+def return_freed_memory() -> None:
+    """Have glibc's malloc return large freed blocks to the kernel. Does nothing on other C libraries.
+
+    By default its thresholds grow with the largest block that was freed, up to 32 MB, and then the arena of each thread
+    keeps up to twice that much. Setting them ends the growth. A block above MMAP_THRESHOLD_BYTES costs about 1 ms per
+    MB more, for page faults, and an arena keeps at most TRIM_THRESHOLD_BYTES at its end.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and macOS have none
+    if mallopt:
+        mallopt(M_ARENA_MAX, ARENAS)
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
 
 def tied_to_us(command: list[str]) -> list[str]:

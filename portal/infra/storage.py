@@ -21,7 +21,7 @@ from werkzeug.local import LocalProxy
 
 from portal import config
 from portal.config import Settings
-from portal.errors import StorageFailed
+from portal.errors import StorageFailed, drop_tracebacks
 from portal.infra import s3_breaker
 from portal.infra.circuit_breaker import Breaker
 from portal.infra.presign import Credentials, presign_put
@@ -254,6 +254,7 @@ def connect(settings: Settings) -> None:
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
     breaker = s3_breaker.guard(client)
+    client.meta.events.register("needs-retry.s3", lambda caught_exception, **_: drop_tracebacks(caught_exception))
     public = settings.s3_public_endpoint_url or endpoint
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
@@ -287,6 +288,7 @@ def _translated() -> Iterator[None]:
             raise _Changed("The object has another ETag.") from error
         raise StorageFailed("The photo storage refused the request. Nothing was changed.", details=code) from error
     except BotoCoreError as error:
+        drop_tracebacks(error)
         raise StorageFailed(
             "The photo storage did not answer. Nothing was changed.", details=type(error).__name__
         ) from error

@@ -1,15 +1,23 @@
 """Verify uploaded objects: read them, inspect them, and keep the bytes under a key that clients can't write to."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from portal.errors import Invalid, Problem
+from portal.errors import Invalid, Problem, TooMany
 from portal.images import keys
 from portal.infra import storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
 from portal.work import Work, discard
+
+LARGE_BYTES = 2 * 1024 * 1024
+MAX_LARGE = 4  # in memory at the same time, per process; one takes twice its size while it is inspected
+WAIT_FOR_LARGE_S = 20  # a bucket that hangs holds a slot for 10 s
+_large = threading.BoundedSemaphore(MAX_LARGE)
 
 
 @dataclass(frozen=True)
@@ -35,23 +43,39 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
     A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
-    have used the object. Raises Invalid for a file that is not a picture of the announced type.
+    have used the object. Raises Invalid for a file that is not a picture of the announced type,
+    TooMany if other large files are being checked for too long.
     """
     if upload.image_uuid:
         return None
-    data = _read(upload, index)
-    if isinstance(data, Problem):
-        return data
+    with _room_for(upload.size_bytes):
+        data = _read(upload, index)
+        if isinstance(data, Problem):
+            return data
+        try:
+            picture = inspect(data)
+        except Invalid as error:
+            raise refused(error.code, error.message, index) from error
+        if picture.type != upload.content_type:
+            discard(storage.uploads, upload.key)
+            raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
+        original_key = prefix.original_key(picture.type)
+        written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
+        return ReceivedFile(original_key, picture, written.sha256)
+
+
+@contextmanager
+def _room_for(size_bytes: int) -> Iterator[None]:
+    """Wait until so many bytes may be held in memory. Small files never wait. Raises TooMany."""
+    if size_bytes <= LARGE_BYTES:
+        yield
+        return
+    if not _large.acquire(timeout=WAIT_FOR_LARGE_S):
+        raise TooMany("Too many large photos are being checked. Try again in a moment.", retry_after_s=5)
     try:
-        picture = inspect(data)
-    except Invalid as error:
-        raise refused(error.code, error.message, index) from error
-    if picture.type != upload.content_type:
-        discard(storage.uploads, upload.key)
-        raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
-    original_key = prefix.original_key(picture.type)
-    written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
-    return ReceivedFile(original_key, picture, written.sha256)
+        yield
+    finally:
+        _large.release()
 
 
 def _read(upload: ExpectedFile, index: int) -> bytes | Problem:
