@@ -48,9 +48,13 @@ class TooMany(Problem):
 
 
 class Conflict(Problem):
-    """The resource was changed by somebody else; reload it, then try again."""
+    """The resource was changed by somebody else; reload it, then try again after `retry_after_s`."""
 
     code = "conflict"
+
+    def __init__(self, message: str, *, code: str | None = None, details: Any = None, retry_after_s: int = 1) -> None:
+        super().__init__(message, code=code, details=details)
+        self.retry_after_s = retry_after_s
 
 
 class Forbidden(Problem):

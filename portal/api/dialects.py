@@ -180,10 +180,8 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
         log.warning("storage failed: details=%s message=%s", problem.details, problem.message)
     if isinstance(problem, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    elif isinstance(problem, errors.TooMany):
+    elif isinstance(problem, errors.TooMany | errors.Conflict):
         headers["Retry-After"] = str(problem.retry_after_s)
-    elif isinstance(problem, errors.Conflict):
-        headers["Retry-After"] = "1"
     elif isinstance(problem, errors.StorageFailed):
         headers["Retry-After"] = str(STORAGE_RETRY_S)
         return Failure(status, problem.code, problem.message, headers=headers)

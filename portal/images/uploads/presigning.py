@@ -23,7 +23,10 @@ CONFIRMABLE_FOR = timedelta(hours=24)  # longer than the URL is valid: a file PU
 OUTSTANDING_PER_PLAN = 3  # how many unconfirmed uploads a property may have, as a multiple of its plan's images
 
 OUTSTANDING = select(func.count()).where(  # built once, since every presign uses it
-    Upload.property_id == bindparam("property_id"), Upload.confirmed_at.is_(None), Upload.expires_at > bindparam("at")
+    Upload.property_id == bindparam("property_id"),
+    Upload.confirmed_at.is_(None),
+    Upload.refusal.is_(None),
+    Upload.expires_at > bindparam("at"),
 )
 
 

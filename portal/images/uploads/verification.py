@@ -9,7 +9,8 @@ from portal.infra import storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.work import Work, discard
+from portal.pixels.rejection import TOO_SLOW
+from portal.work import Work
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,14 @@ class ExpectedFile:
     content_type: str
     size_bytes: int
     image_uuid: UUID | None
+
+
+class RefusedFile(Invalid):
+    """The file itself is not acceptable, and never will be: its upload has ended."""
+
+    def __init__(self, code: str, message: str, index: int) -> None:
+        super().__init__(message, code=code, details={"index": index})
+        self.index = index
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
     A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
-    have used the object. Raises Invalid for a file that is not a picture of the announced type.
+    have used the object. Raises RefusedFile for a file that is not a picture of the announced type.
     """
     if upload.image_uuid:
         return None
@@ -45,10 +54,9 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
     try:
         picture = inspect(data)
     except Invalid as error:
-        raise refused(error.code, error.message, index) from error
+        raise (refused if error.code == TOO_SLOW else RefusedFile)(error.code, error.message, index) from error
     if picture.type != upload.content_type:
-        discard(storage.uploads, upload.key)
-        raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
+        raise RefusedFile("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
     original_key = prefix.original_key(picture.type)
     written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
     return ReceivedFile(original_key, picture, written.sha256)
@@ -60,8 +68,9 @@ def _read(upload: ExpectedFile, index: int) -> bytes | Problem:
     if found is None:
         return refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
     if found.data is None or found.size_bytes != upload.size_bytes or found.type != upload.content_type:
-        discard(storage.uploads, upload.key)
-        raise refused("content_mismatch", "The uploaded file's type or size differs from what was presigned.", index)
+        raise RefusedFile(
+            "content_mismatch", "The uploaded file's type or size differs from what was presigned.", index
+        )
     return found.data
 
 
