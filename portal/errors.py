@@ -75,6 +75,15 @@ class StorageFailed(Problem):
     code = "storage_unavailable"
 
 
+class DiskFull(StorageFailed):
+    """The disk of the server or of its database is full; nothing was changed."""
+
+    code = "disk_full"
+
+    def __init__(self) -> None:
+        super().__init__("The server’s disk is full. Nothing was changed. Try again once there is space.")
+
+
 def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:
     """Raise Invalid, with `what` as its code, for a word that is not in `known`. None is accepted."""
     if word is not None and word not in known:

@@ -24,6 +24,7 @@ from werkzeug.routing import RequestRedirect
 
 from portal import errors
 from portal.accounts import idempotency
+from portal.db import is_disk_full
 from portal.errors import Problem
 from portal.images.variants import rendering
 from portal.infra.multipart import BROKEN_BODY
@@ -190,8 +191,11 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
 
 def _of_database(error: SQLAlchemyError) -> Failure:
     log.warning("database unavailable", exc_info=error)
-    message = "The database is unavailable. Try again."
-    return Failure(503, "unavailable", message, headers={"Retry-After": str(STORAGE_RETRY_S)})
+    headers = {"Retry-After": str(STORAGE_RETRY_S)}
+    if is_disk_full(error):
+        full = errors.DiskFull()
+        return Failure(503, full.code, full.message, headers=headers)
+    return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=headers)
 
 
 def _of_framework(error: HTTPException) -> Failure:

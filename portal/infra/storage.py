@@ -7,10 +7,11 @@ and that are safe to publish.
 import base64
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from werkzeug.local import LocalProxy
 from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed
+from portal.infra import disk_space
 from portal.infra.presign import Credentials, presign_put
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -75,14 +77,24 @@ class Opened:
 class Bucket:
     """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses."""
 
-    def __init__(self, role: str, name: str, session: boto3.session.Session, client: Any, public_url: str) -> None:
+    def __init__(
+        self,
+        role: str,
+        name: str,
+        session: boto3.session.Session,
+        client: Any,
+        public_url: str,
+        demand_room: Callable[[], None],
+    ) -> None:
         self.role = role  # "uploads" or "cdn", whatever the bucket's name is
         self.name, self._client, self._public_url = name, client, public_url
         self._credentials = session.get_credentials()  # refreshed by boto3; None if it found none
         self._region = client.meta.region_name
+        self.demand_room = demand_room  # raises DiskFull if the bucket takes no more objects
 
     def put(self, key: str, data: bytes, type: str) -> str:
-        """Write an object; return the ETag that the bucket gave it."""
+        """Write an object; return the ETag that the bucket gave it. Raises DiskFull, without a call to the bucket."""
+        self.demand_room()
         with _translated():
             answer = self._client.put_object(
                 Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE
@@ -243,9 +255,10 @@ def connect(settings: Settings) -> None:
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
     public = settings.s3_public_endpoint_url or endpoint
+    demand_room = partial(disk_space.demand_room, settings) if settings.has_embedded_s3 else lambda: None
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
-        config.parts()[role] = Bucket(role, name, session, client, url)
+        config.parts()[role] = Bucket(role, name, session, client, url, demand_room)
 
 
 def _add_md5(request: Any, **_: Any) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
 from portal import dispatch, inventory, remote
@@ -80,7 +81,7 @@ def enqueue_missing() -> int:
 
 def _unrecordable(error: Exception) -> _FetchResult:
     """Return what to record for an item whose result can't be recorded: another attempt later."""
-    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed))
+    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed | OperationalError))
 
 
 def _claim(most: int) -> list[_Task]:
@@ -111,6 +112,7 @@ def _fetch(task: _Task) -> _FetchResult:
     if task.attempts > MAX_ATTEMPTS:
         return _FetchResult(code="interrupted", message="Every attempt to import this URL was interrupted.")
     try:
+        storage.uploads.demand_room()
         data = _stored_copy(task) or _download(task)
         picture = inspect(data)
     except Damaged as copy:
