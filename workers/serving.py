@@ -88,13 +88,16 @@ def refuse(sentence: str) -> NoReturn:
 
 def _wait_for(redis: Redis) -> None:
     """Return once Redis answers and takes writes; exit if it would evict jobs when its memory is full."""
+    logged = ""
     while True:
         try:
             redis.ping()  # refused while Redis can't write to its disk
             policy = redis.info("memory").get("maxmemory_policy", "noeviction")
             break
         except RedisError as error:
-            log.warning("waiting for Redis: reason=%s", error)
+            if str(error) != logged:
+                log.warning("waiting for Redis: reason=%s", error)
+            logged = str(error)
             time.sleep(1)
     if policy != "noeviction":
         refuse(WRONG_POLICY.format(policy))

@@ -190,11 +190,12 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
 
 
 def _of_database(error: SQLAlchemyError) -> Failure:
-    log.warning("database unavailable", exc_info=error)
     headers = {"Retry-After": str(STORAGE_RETRY_S)}
     if is_disk_full(error):
+        log.warning("database unavailable: its disk is full")
         full = errors.DiskFull()
         return Failure(503, full.code, full.message, headers=headers)
+    log.warning("database unavailable", exc_info=error)
     return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=headers)
 
 
