@@ -18,16 +18,11 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID, uuid4
+from dataclasses import dataclass
+from uuid import UUID
 
-import requests
 from redis import Redis, RedisError
 from sqlalchemy import func, select, update
 
@@ -37,101 +32,14 @@ from portal.accounts.models import Workspace
 from portal.db import db
 from portal.images.models import READY, Image, ImportItem, ImportJob, Rendition, Upload
 from portal.work import work
-from tests import factories
+from tests.benchmarks.load import GIVE_UP_S, Load, picture
 from tests.buckets import Buckets, collect_orphans
 from tests.conftest import scratch
-from tests.installation import Installation, installation
-from tests.outside import Outside, Reply, Seen, outside
+from tests.installation import installation
+from tests.outside import Reply, Seen, outside
 from tests.processes import descendants, until
 
-PHOTOS_PER_HOME = 18
-UPLOAD_EVERY_S, IMPORT_EVERY_S, VIEW_EVERY_S = 2.0, 8.0, 2.0  # so little that two cores are never behind
-GIVE_UP_S = 180
 CONTROLS = 5  # recoveries measured without a kill
-
-
-@dataclass
-class Load:
-    """Clients of the installation, and what it has confirmed to them."""
-
-    portal: Installation
-    host: Outside
-    key: str
-    confirmed: list[UUID] = field(default_factory=list)
-    accepted: list[UUID] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> list[threading.Thread]:
-        tasks = ((self._upload, UPLOAD_EVERY_S), (self._import, IMPORT_EVERY_S), (self._view, VIEW_EVERY_S))
-        threads = [threading.Thread(target=self._repeat, args=task, daemon=True) for task in tasks]
-        for thread in threads:
-            thread.start()
-        return threads
-
-    def _repeat(self, action: Callable[[int], None], every_s: float) -> None:
-        number = 0
-        while not self.over.wait(every_s):
-            action(number)
-            number += 1
-
-    def _upload(self, number: int) -> None:
-        if number % PHOTOS_PER_HOME == 0:
-            self._home = self._write("/properties", {"name": f"House {number}"})["id"]
-        data = picture(number)
-        file = {"fileName": f"{number}.jpg", "contentType": "image/jpeg", "sizeBytes": len(data)}
-        granted = self._write(f"/properties/{self._home}/images/presign", file)
-        self._until_ok(lambda: factories.put(granted["uploadUrl"], data, "image/jpeg"))
-        said = {"r2Key": granted["r2Key"], "contentType": "image/jpeg", "sizeBytes": len(data)}
-        self.confirmed.append(UUID(self._write(f"/properties/{self._home}/images/confirm", said)["id"]))
-
-    def _import(self, number: int) -> None:
-        if number % (PHOTOS_PER_HOME // 2) == 0:
-            self._imported = self._write("/properties", {"name": f"Imports {number}"})["id"]
-        urls = [f"{self.host.url}/{1_000_000 + 2 * number + n}.jpg" for n in range(2)]
-        job = self._write(f"/properties/{self._imported}/images/import", {"urls": urls})
-        self.accepted.append(UUID(job["jobId"]))
-
-    def _view(self, number: int) -> None:
-        """Look at a photo at a width of its own, which a web process renders in the sandbox."""
-        if self.confirmed:
-            with suppress(requests.RequestException), self.portal_app.app_context():
-                key = db.session.scalar(select(Image.key).where(Image.uuid == self.confirmed[-1]))
-                db.session.rollback()
-                requests.get(f"{self.portal.url}/{key}?w={(320, 640, 1024)[number % 3]}", timeout=30)
-
-    def _write(self, path: str, body: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": uuid4().hex}
-        url = f"{self.portal.url}/api/v1{path}"
-        return self._until_ok(lambda: requests.post(url, json=body, headers=headers, timeout=30)).json()["data"]
-
-    def _until_ok(self, ask: Callable[[], requests.Response]) -> requests.Response:
-        """Repeat a request until it succeeds, as clients do."""
-        end = time.monotonic() + GIVE_UP_S
-        while time.monotonic() < end:
-            try:
-                answer = ask()
-            except requests.RequestException as error:
-                self.errors[type(error).__name__] += 1
-                time.sleep(0.5)
-                continue
-            if answer.ok:
-                return answer
-            self.errors[str(answer.status_code)] += 1
-            time.sleep(float(answer.headers.get("Retry-After", 1)))
-        raise TimeoutError(f"{answer.status_code}: {answer.text}")
-
-    @property
-    def portal_app(self) -> Any:
-        return APP[0]
-
-
-APP: list[Any] = []
-
-
-def picture(number: int) -> bytes:
-    """A photo that no other number has."""
-    return factories.jpeg(800, 600, (number % 251, number // 251 % 251, 90), comment=str(number).encode())
 
 
 def kinds(of: int) -> dict[str, list[int]]:
@@ -290,10 +198,10 @@ def main(arguments: list[str]) -> int:
     try:
         with outside(answer) as host, installation(directory, **env) as portal:
             os.environ |= {"DATA_DIR": str(directory), "PORT": str(portal.port), "PUBLIC_URL": portal.url}
-            APP.append(create_app(config.from_environment()))
+            app = create_app(config.from_environment())
             (line,) = (line for line in portal.said if "API key" in line)
-            load = Load(portal, host, line.split()[-1])
-            with APP[0].app_context():
+            load = Load(app, portal, host, line.split()[-1])
+            with app.app_context():
                 with work():
                     db.session.execute(update(Workspace).values(plan_name="pro"))
                 until(lambda: not any("add-demo-photos" in args for args in descendants(portal.process.pid).values()))

@@ -21,7 +21,7 @@ from portal.pixels.render import Rendered
 from portal.work import Work, for_update, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
-LATE_AFTER = timedelta(seconds=15)  # then a pending image's job may be lost, for example by a FLUSHALL of Redis
+LATE_AFTER = timedelta(seconds=3)  # then a pending image's job may be lost: Redis was down at the commit, or flushed
 TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
 
 
