@@ -14,7 +14,7 @@ from portal.errors import DiskFull
 MIB = 1024 * 1024
 RESERVE_BYTES = 256 * MIB  # holds SQLite's WAL, a rewrite of Valkey's file, and the uploads and forms on their way
 RESERVE_SHARE = 0.0125  # of the disk, with the embedded S3: once a minute, SeaweedFS stops writing if 1 % is left
-FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of this user's share, of a file
 
 
 def free_bytes(settings: Settings) -> int:

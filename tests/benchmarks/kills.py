@@ -126,6 +126,7 @@ def measure(load: Load, kills: int, *, flushes: bool, only: str | None) -> dict[
     recovery = Recovery(load, counts)
     redis = Redis.from_url(json.loads((load.portal.directory / "embedded.json").read_text())["redis_url"])
     for n in range(CONTROLS + kills):
+        until(lambda: are_complete(list(load.confirmed), list(load.accepted)), GIVE_UP_S)  # no backlog of the last kill
         time.sleep(chance.uniform(0.5, 2))
         kind = "(none)" if n < CONTROLS else only or chance.choice([*counts, *optional])
         if kind != "(none)":
