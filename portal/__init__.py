@@ -3,6 +3,7 @@
 9  workers/                 RQ jobs, each a call of one function below; worker.py resumes the job of a killed worker;
                             the process pool, the schedule, the sweep
 8  server.py                gunicorn's settings
+   startup.py               what must hold before a web server or a worker starts: the tables, the key
    commands.py              flask --app app …
    embedded/                everything on one machine: Valkey, SeaweedFS, web and workers as child processes
 7  demo/                    the first run: a workspace with photos, and a fake PMS

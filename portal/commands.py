@@ -28,6 +28,7 @@ def init_app(app: Flask) -> None:
         create_api_key,
         prepare_buckets,
         claim_buckets,
+        adopt_secret_key,
         add_demo_photos,
         fake_pms,
         audit,
@@ -86,6 +87,16 @@ def claim_buckets() -> None:
     with _problems_as_messages():
         installation.claim_buckets()
         click.echo("Both buckets belong to this installation.")
+
+
+@click.command("adopt-secret-key")
+def adopt_secret_key() -> None:
+    """Accept the current SECRET_KEY, after the previous one was lost or stolen.
+
+    What the previous one has encrypted can't be read: PMS credentials and the secrets of webhooks.
+    """
+    installation.adopt_secret_key()
+    click.echo("This SECRET_KEY is the installation's. Enter PMS credentials again, and rotate the webhooks' secrets.")
 
 
 @click.command("add-demo-photos")

@@ -226,6 +226,9 @@ def _secret_key(env: Mapping[str, str], data_dir: Path) -> str:
     if text:
         return text
     path = data_dir / "secret_key"
+    if (_database_url(env) or "").startswith("postgresql"):  # other machines share it, and need the same key
+        kept = f" The key that was used so far is in {path}." if path.exists() else ""
+        raise WrongSetting(f"SECRET_KEY must be set, to the same text on each machine, if DATABASE_URL is.{kept}")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():

@@ -18,9 +18,11 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, Row, String, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from portal import config
 from portal.db import Base, Id, Moment, PublicId, db, now, writing
 from portal.errors import StorageFailed
 from portal.infra import storage
+from portal.infra.encrypted import fingerprint
 
 ROW_ID = 1
 CHECK_EVERY = timedelta(seconds=60)
@@ -48,6 +50,7 @@ class Installation(Base):
     location_digest: Mapped[str] = mapped_column("place", String(64))  # of the database's location
     owns_buckets: Mapped[bool | None]  # as of `checked_at`; None: not known
     checked_at: Mapped[Moment | None]
+    key_fingerprint: Mapped[str | None] = mapped_column(String(64))  # of the SECRET_KEY; None: no process has started
 
 
 UPDATE = update(Installation).where(Installation.id == ROW_ID)
@@ -87,6 +90,22 @@ def check() -> bool | None:
     with _writing() as connection:
         connection.execute(UPDATE.values(owns_buckets=is_owner, checked_at=now()))
     return is_owner
+
+
+def has_another_key() -> bool:
+    """Return whether the database's secrets are encrypted with another SECRET_KEY; the first key is remembered."""
+    own = fingerprint(config.settings().secret_key)
+    _id()
+    with _writing() as connection:
+        connection.execute(UPDATE.where(Installation.key_fingerprint.is_(None)).values(key_fingerprint=own))
+        return connection.scalar(select(Installation.key_fingerprint).where(Installation.id == ROW_ID)) != own
+
+
+def adopt_secret_key() -> None:
+    """Make this process's SECRET_KEY the installation's. What another one has encrypted must be entered again."""
+    _id()
+    with _writing() as connection:
+        connection.execute(UPDATE.values(key_fingerprint=fingerprint(config.settings().secret_key)))
 
 
 def claim_buckets() -> None:

@@ -62,6 +62,8 @@ def test_the_command_line_finds_the_running_embedded_servers(tmp_path: Path) -> 
     assert named.redis_url == "redis://other", "settings from the environment take precedence"
 
 
-def test_every_spelling_of_the_wildcard_host_is_understood(tmp_path: Path) -> None:
-    settings = from_environment({"DATA_DIR": str(tmp_path), "DATABASE_URL": "postgres://u:p@db/x"})
+def test_the_short_spelling_of_postgresql_is_understood(tmp_path: Path) -> None:
+    settings = from_environment(
+        {"DATA_DIR": str(tmp_path), "DATABASE_URL": "postgres://u:p@db/x", "SECRET_KEY": "x" * 32}
+    )
     assert settings.database_url == "postgresql://u:p@db/x"

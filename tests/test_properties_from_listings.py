@@ -18,10 +18,8 @@ from portal.errors import NotFound, OverQuota
 from portal.images import gallery, imports, properties
 from portal.images.imports import fetch
 from portal.images.models import ImportBudget, ImportItem, ImportJob, Property
-from portal.infra import storage
-from portal.listings import catalogue, copies, removal, sync
-from portal.listings.copies import repair
-from portal.listings.models import GALLERY, IntegrationAccount, Listing
+from portal.listings import catalogue, removal, sync
+from portal.listings.models import IntegrationAccount, Listing
 from portal.listings.providers.base import FoundListing, Picture
 from portal.listings.sync import upsert
 from portal.work import lock, work
@@ -64,42 +62,6 @@ def homes() -> int:
 def create(listing_id: int) -> int:
     """For threads and other processes: takes the id, returns the id."""
     return properties_from_listings.create(db.session.get_one(Listing, listing_id)).id
-
-
-def test_copied_pictures_come_from_the_copies_although_the_pms_is_down(alice: Person, pms: FakeHostaway) -> None:
-    stays.synced(stays.connected(alice.workspace, pms))
-    listing, fake = stays.listings()[0], pms.catalogue.listings[1]
-    kept = {
-        image.position: storage.cdn.get(image.key or "") for image in stays.images(listing) if image.type == GALLERY
-    }
-    lost = next(image for image in stays.images(listing) if (image.type, image.position) == (GALLERY, 2))
-    storage.cdn.delete(lost.key or "")
-    pms.fail_next(99, 503, below="/pictures/")
-    downloads = pms.count("/pictures/")
-    home = properties_from_listings.create(listing)
-    fetch.run()
-    db.session.rollback()
-    assert [(image.sha256, image.alt_text) for image in gallery.images(home)] == [
-        (sha256(kept[n] or b"").hexdigest(), fake.pictures[n].description) for n in (0, 1, 3)
-    ]
-    assert pms.count("/pictures/") > downloads, "a lost copy is fetched from the PMS"
-
-
-def test_a_damaged_copy_is_not_imported_but_downloaded_again(alice: Person, pms: FakeHostaway) -> None:
-    stays.synced(stays.connected(alice.workspace, pms))
-    listing, fake = stays.listings()[0], pms.catalogue.listings[1]
-    key = next(image.key or "" for image in stays.images(listing) if (image.type, image.position) == (GALLERY, 1))
-    storage.cdn.put(key, factories.jpeg(), "image/jpeg")
-    downloads = pms.count("/pictures/", 200)
-    home = properties_from_listings.create(listing)
-    fetch.run()
-    db.session.rollback()
-    expected = [sha256(picture.bytes()).hexdigest() for picture in fake.pictures]
-    assert [image.sha256 for image in gallery.images(home)] == expected
-    assert pms.count("/pictures/", 200) == downloads + 1
-    assert repair.schedule_marked() == 1
-    copies.run()
-    assert storage.cdn.get(key) == fake.pictures[1].bytes()
 
 
 @on_each

@@ -17,8 +17,9 @@ from portal import config
 from portal.db import db
 from portal.infra import jobs
 from portal.infra.processes import on_stop
+from portal.startup import StartupRefused, demand_usable
 from workers import app
-from workers.worker import TunedWorker
+from workers.worker import BLOCKING_S, TunedWorker
 
 USAGE = f"Usage: python -m workers QUEUE, where QUEUE is one of {', '.join(jobs.QUEUES)}."
 WRONG_POLICY = "Redis must not evict jobs: set its maxmemory-policy to noeviction (it is {})."
@@ -30,8 +31,9 @@ def preload() -> None:
     """Import and create what every work-horse needs before the first fork; measured: saves 220 ms per job."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     try:
-        app()
-    except config.WrongSetting as wrong:
+        with app().app_context():
+            demand_usable()
+    except (config.WrongSetting, StartupRefused) as wrong:
         refuse(str(wrong))
     for name in {job.name for job in jobs.examples()}:
         importlib.import_module(name.rpartition(".")[0])
@@ -64,7 +66,7 @@ def serve(queue: str, name: str) -> None:
     with app().app_context():
         url = config.settings().redis_url or ""
     # Without driver_info=None each new connection, and so each work-horse, parses redis-py's package metadata.
-    redis = Redis.from_url(url, socket_connect_timeout=2, driver_info=None)
+    redis = Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2 * BLOCKING_S, driver_info=None)
     while True:
         on_stop(exit_process)
         _wait_for(redis)
@@ -88,16 +90,13 @@ def refuse(sentence: str) -> NoReturn:
 
 def _wait_for(redis: Redis) -> None:
     """Return once Redis answers and takes writes; exit if it would evict jobs when its memory is full."""
-    logged = ""
     while True:
         try:
             redis.ping()  # refused while Redis can't write to its disk
             policy = redis.info("memory").get("maxmemory_policy", "noeviction")
             break
         except RedisError as error:
-            if str(error) != logged:
-                log.warning("waiting for Redis: reason=%s", error)
-            logged = str(error)
+            log.warning("waiting for Redis: reason=%s", error)
             time.sleep(1)
     if policy != "noeviction":
         refuse(WRONG_POLICY.format(policy))

@@ -5,7 +5,9 @@ runs never overlap. The classes override undocumented methods of RQ, so pyprojec
 """
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -37,8 +39,10 @@ TESTED_RQ_VERSION = "2.12.0"
 
 MONITORING_INTERVAL_S = 2  # between a worker's heartbeats for its job …
 HEARTBEAT_TTL_S = 3 * MONITORING_INTERVAL_S  # … after which the job counts as abandoned
-MAINTENANCE_INTERVAL_S = 2
-WORKER_TTL_S = 18  # RQ blocks on an empty queue for 15 s less than this
+MAINTENANCE_INTERVAL_S = 2  # of a queue, however many workers it has
+TIDY_INTERVAL_S = 60  # for what is only out of date: expired results and failures, names of dead workers
+BLOCKING_S = 5  # on an empty queue
+WORKER_TTL_S = BLOCKING_S + 15  # RQ's arithmetic
 MAINTENANCE_LOCK_S = 15  # RQ holds it for 15 minutes if a worker is killed during its maintenance
 STUCK_AFTER = timedelta(seconds=5)  # when a job's worker was killed between queue and start; RQ waits 60 s
 PIXELS_CPU_S = 60
@@ -105,6 +109,23 @@ class PromptQueue(Queue):
     def acquire_maintenance_lock(self) -> bool:
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_LOCK_S))
 
+    def release_maintenance_lock(self) -> None:
+        """Let the lock expire when the next maintenance is due: one worker of the queue does it, not each."""
+        self.connection.pexpire(self.registry_cleaning_key, round(MAINTENANCE_INTERVAL_S * 1000))
+
+
+class RetryScheduler(RQScheduler):
+    """Enqueues due retries. RQ's opens a pool of connections, since it runs in a process of its own."""
+
+    def __init__(self, queue: Queue, connection: Redis) -> None:
+        self._shared = connection
+        super().__init__([queue], connection, serializer=JSONSerializer)
+        self.prepare_registries([queue.name])
+
+    @property
+    def connection(self) -> Redis:
+        return self._shared
+
 
 class RequeueingIntermediateQueue(IntermediateQueue):
     """Holds a job while a worker takes it: for milliseconds, unless the worker dies.
@@ -162,7 +183,9 @@ class TunedWorker(Worker):
         )
         self.queue = self.queues[0]
         self.intermediate_queue = RequeueingIntermediateQueue(self.queue.key, connection)
+        self.retries = RetryScheduler(self.queue, connection)
         self.clock = Clock() if queue == jobs.SCHEDULE else None
+        self._tidied_at = -math.inf
 
     @property
     def is_asked_to_stop(self) -> bool:
@@ -172,15 +195,21 @@ class TunedWorker(Worker):
         """Don't listen for commands: it needs a thread, which is unsafe with fork(), and anyone could send them."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Extend the worker's lifetime, and register it again, in case of a FLUSHALL."""
-        if pipeline is None:
-            with self.connection.pipeline() as own:
-                self.heartbeat(timeout, own)
-                own.execute()
-            return
-        super().heartbeat(min(timeout or WORKER_TTL_S, WORKER_TTL_S), pipeline)
-        pipeline.hset(self.key, mapping=self.serialize() | {"state": self.get_state()})
-        worker_registration.register(self, pipeline)
+        """Extend the worker's lifetime; register it again if Redis has lost it, as after a FLUSHALL."""
+        timeout = min(timeout or WORKER_TTL_S, WORKER_TTL_S)
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif self.connection.expire(self.key, timeout):
+            self.last_heartbeat = now()
+        else:
+            self._register_again(timeout)
+
+    def _register_again(self, timeout: int) -> None:
+        with self.connection.pipeline() as pipeline:
+            super().heartbeat(timeout, pipeline)
+            pipeline.hset(self.key, mapping=self.serialize() | {"state": self.get_state()})
+            worker_registration.register(self, pipeline)
+            pipeline.execute()
 
     def prepare_execution(self, job: Job) -> Execution:
         """Record the execution and remove the job from the intermediate queue.
@@ -214,20 +243,18 @@ class TunedWorker(Worker):
         Every idle worker does this itself, since RQ's scheduler process would outlive a killed worker.
         """
         if self.queue.acquire_maintenance_lock():
-            clean_registries(self.queue)
-            worker_registration.clean_worker_registry(self.queue)
+            self.queue.started_job_registry.cleanup()
             self.intermediate_queue.cleanup(self, self.queue)
-            self._enqueue_due_retries()
+            self.retries.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
+            if time.monotonic() - self._tidied_at >= TIDY_INTERVAL_S:
+                clean_registries(self.queue)
+                worker_registration.clean_worker_registry(self.queue)
+                self._tidied_at = time.monotonic()
             self.queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
         if self.clock:
             with app().app_context():
                 self.clock.tick()
         self.last_cleaned_at = now()  # type: ignore[assignment]
-
-    def _enqueue_due_retries(self) -> None:
-        scheduler = RQScheduler([self.queue], connection=self.connection, serializer=JSONSerializer)
-        scheduler.prepare_registries([self.queue.name])
-        scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Prepare the fork, then run the job. An error must not return into the parent's loop as a second worker."""

@@ -25,6 +25,7 @@ from portal.embedded.supervisor import Supervisor
 from portal.errors import StorageFailed
 from portal.infra import disk_space, jobs, storage
 from portal.infra.processes import on_stop
+from portal.startup import StartupRefused, demand_usable
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBOUNCE_S = 1.0
@@ -85,10 +86,6 @@ def _interrupt_handler() -> Callable[..., None]:
     return interrupt
 
 
-class StartupRefused(Exception):
-    """The data directory or the port can't be used, so nothing was started. The message is for the operator."""
-
-
 def _run(supervisor: Supervisor, settings: Settings, create_app: Callable[[Settings], Flask], began: float) -> None:
     _bypass_proxies()
     servers = _embedded_servers(settings.data_dir)
@@ -129,6 +126,7 @@ def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
     """Migrate the database, prepare the buckets and, on the first run, create and return the demo data."""
     with app.app_context():
         flask_migrate.upgrade()
+        demand_usable()
         try:
             storage.uploads.prepare(settings.page_origins)
             storage.cdn.prepare()

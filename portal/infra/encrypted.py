@@ -12,6 +12,8 @@ from sqlalchemy.types import TypeDecorator
 
 from portal import config
 
+WAITING = "Waiting for the SECRET_KEY that this was encrypted with: {} can't be read."
+
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +39,15 @@ class EncryptedText(TypeDecorator[str]):
             return None
 
 
+def fingerprint(secret_key: str) -> str:
+    """Return 64 characters by which a key is recognised, and from which it can't be computed."""
+    return _derived(secret_key, b"frontage: fingerprint").hex()
+
+
 @lru_cache(maxsize=2)
 def _fernet(secret_key: str) -> Fernet:
-    key = HKDF(SHA256(), length=32, salt=None, info=b"frontage: sealed columns").derive(secret_key.encode())
-    return Fernet(base64.urlsafe_b64encode(key))
+    return Fernet(base64.urlsafe_b64encode(_derived(secret_key, b"frontage: sealed columns")))
+
+
+def _derived(secret_key: str, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=purpose).derive(secret_key.encode())

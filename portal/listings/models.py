@@ -55,7 +55,7 @@ class IntegrationAccount(Base):
     removed_at: Mapped[Moment | None] = mapped_column(index=True)  # if set, the account and its listings are hidden
     name: Mapped[str] = mapped_column(String(120))
     # Deferred, so that loading an account doesn't decrypt its secrets
-    credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: SECRET_KEY has changed
+    credentials: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # JSON; None: of another SECRET_KEY
     token: Mapped[str | None] = mapped_column(EncryptedText, deferred=True)  # some PMSs issue only a few a day
     host: Mapped[str] = mapped_column(String(255))  # concurrent requests to a host are limited
     next_at: Mapped[datetime | None] = mapped_column(NullableMoment, default=now)  # of the next sync or page

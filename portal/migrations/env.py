@@ -4,8 +4,11 @@ from typing import Any, Literal
 
 from alembic import context
 from flask import current_app
+from sqlalchemy import func, select
 
 from portal.db import UtcDateTime, db, writing
+
+LOCK_ID = 0x66726F6E74616765  # any number that no other program locks in this database: "frontage"
 
 
 def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
@@ -18,6 +21,8 @@ def migrate() -> None:
     token = writing.set(True)  # on SQLite, concurrent starts run one after the other
     try:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":  # of two machines that start together, the second one waits
+                connection.execute(select(func.pg_advisory_xact_lock(LOCK_ID)))
             options = current_app.extensions["migrate"].configure_args
             context.configure(
                 connection=connection,

@@ -27,7 +27,7 @@ OBJECT_LABELS = {  # singular, plural
     ORIGINAL: ("Original", "Originals"),
     LARGE: ("Large picture", "Large pictures"),
     THUMB: ("Thumbnail", "Thumbnails"),
-    RENDITION: ("Size for browsers", "Sizes for browsers"),
+    RENDITION: ("Smaller size", "Smaller sizes"),
     COPY: ("Copy of a listing’s picture", "Copies of listings’ pictures"),
 }
 KIND_LABELS = {
@@ -35,7 +35,7 @@ KIND_LABELS = {
     CHANGED: "overwritten",
     LENGTH: "of another length",
     TYPE: "of another type",
-    ORPHAN: "belonging to nothing",
+    ORPHAN: "no longer in use",
 }
 HOW_LABELS = {
     FROM_ORIGINAL: "Made again from the original.",
@@ -54,7 +54,7 @@ RESTORED = "Originals whose place a large picture took are lost: upload these ph
 NEEDS_ORIGINAL = "A picture that is left is made again once its original is back."
 CHECK_PMS = "Copies that are left could not be downloaded: see whether the PMS still has these pictures."
 LIST_ALL = "List all of them with their keys; this reads every file:"
-ORPHANS = "Files that belong to nothing are deleted automatically after {days} days; the audit deletes none."
+ORPHANS = "Files that are no longer in use are deleted automatically after {days} days; the audit deletes none."
 
 blueprint = Blueprint("storage", __name__, url_prefix="/settings/storage")
 

@@ -16,6 +16,7 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
+from portal.infra.encrypted import WAITING
 from portal.webhooks import selection
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import for_update, lock, work
@@ -25,6 +26,7 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # upper limit of a receiver's Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # after it, a delivery whose worker died is due again
+WITHOUT_KEY_AFTER = timedelta(minutes=5)  # then see whether the secret can be read again
 MAX_ANSWER_LENGTH = 2_000  # characters of a response, for the page
 RETENTION = timedelta(days=30)  # of finished deliveries
 DISABLE_AFTER = timedelta(days=5)  # without a successful delivery
@@ -136,6 +138,9 @@ def _lease(ids: Sequence[int]) -> list[_SendTask]:
             if reason := _undeliverable_reason(delivery):
                 _give_up(delivery, reason)
                 continue
+            if not all(delivery.endpoint.secrets):
+                delivery.answer, delivery.next_at = WAITING.format("the webhook's secret"), now() + WITHOUT_KEY_AFTER
+                continue
             delivery.attempts += 1
             delivery.last_at, delivery.next_at = now(), now() + LEASE
             delivery.sending_until = delivery.next_at
@@ -146,8 +151,6 @@ def _lease(ids: Sequence[int]) -> list[_SendTask]:
 def _undeliverable_reason(delivery: Delivery) -> str | None:
     if delivery.endpoint.disabled_at:
         return "The webhook is switched off."
-    if not all(delivery.endpoint.secrets):
-        return "The webhook's secret can't be read: SECRET_KEY has changed. Rotate the secret."
     if delivery.attempts > len(RETRY_DELAYS_S):
         return "Every attempt was interrupted."
     return None

@@ -161,7 +161,7 @@ def plainly(data: bytes, quarter_turns: int = 0, *, srgb: bool = True) -> Pillow
 
 
 @cache
-def smaller(data: bytes, longest_px: int = 1000) -> bytes:
+def smaller(data: bytes, longest_px: int = 640) -> bytes:
     """Return the photo with fewer pixels but the same type, orientation and colour profile."""
     image = Pillow.open(BytesIO(data))
     kept = {name: image.info[name] for name in ("exif", "icc_profile") if name in image.info}

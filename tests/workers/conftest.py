@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import socketserver
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from flask_migrate import upgrade
 from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from app import create_app
 from portal.config import Settings
+from portal.db import db
 from portal.embedded import Server, start_valkey
 from portal.infra import jobs
 from tests.conftest import scratch
@@ -157,10 +162,23 @@ def valkey() -> Iterator[Server]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@cache
+def _empty_database() -> Path:
+    """Return the file of a database with all tables and no rows: workers refuse one without tables."""
+    directory = scratch("tables-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    with create_app(Settings(data_dir=directory, database_url=f"sqlite:///{directory / 'empty.db'}")).app_context():
+        upgrade()
+        db.session.remove()
+        db.engine.dispose()
+    return directory / "empty.db"
+
+
 @contextmanager
 def laid_out(valkey: Server | None, database: int = 0) -> Iterator[Yard]:
     """An empty yard, with a private Valkey if it is given none."""
     directory = scratch("yard-")
+    shutil.copy(_empty_database(), directory / "frontage.db")
     try:
         made = Yard(directory, valkey or start_valkey(directory / "valkey"), database)
         try:

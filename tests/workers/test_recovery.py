@@ -171,3 +171,33 @@ def test_a_pool_told_to_stop_while_it_counts_its_dead_counts_them_first(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (pool._due, pool._running) == ({}, {})
+
+
+def test_an_idle_round_costs_few_commands_and_no_connection(yard: Yard) -> None:
+    """Heartbeat and maintenance; a queue's next worker leaves the maintenance to the first."""
+
+    def counted() -> tuple[int, int]:
+        stats = yard.redis.info("stats")
+        return stats["total_commands_processed"], stats["total_connections_received"]
+
+    worker, other = (tuned.TunedWorker("network", yard.redis) for _ in range(2))
+    for each in (worker, other):
+        each.register_birth()
+    worker.run_maintenance_tasks()  # the first round is also the minutely one
+    yard.redis.delete(worker.queue.registry_cleaning_key)
+    before = counted()
+    worker.heartbeat()
+    worker.run_maintenance_tasks()
+    other.heartbeat()
+    other.run_maintenance_tasks()
+    after = counted()
+    assert (after[0] - before[0] - 1, after[1] - before[1]) == (8, 0), "INFO is one command"
+
+
+def test_a_worker_registers_again_after_a_flushall(yard: Yard) -> None:
+    worker = tuned.TunedWorker("network", yard.redis)
+    worker.register_birth()
+    yard.redis.flushdb()
+    worker.heartbeat()
+    assert yard.known() == {worker.key.encode()}
+    assert yard.redis.hget(worker.key, "queues") == b"network"

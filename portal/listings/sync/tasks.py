@@ -125,9 +125,7 @@ def _start_task(account: IntegrationAccount) -> _Task | None:
         account.uploads = counts.waiting(account)
         db.session.execute(delete(SyncPage).where(SyncPage.account_id == account.id))
     if account.credentials is None:
-        transitions.fail(
-            account, "The credentials can't be read: SECRET_KEY has changed. Edit the account and enter them again."
-        )
+        transitions.wait_for_key(account)
         return None
     if account.attempts >= MAX_ATTEMPTS:
         transitions.fail(account, "The sync was interrupted each time.")

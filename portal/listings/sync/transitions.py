@@ -7,6 +7,7 @@ from sqlalchemy import delete
 
 from portal import config
 from portal.db import db, now
+from portal.infra.encrypted import WAITING
 from portal.listings import removal
 from portal.listings.models import IntegrationAccount, SyncPage
 from portal.listings.providers.base import Page
@@ -15,6 +16,7 @@ from portal.listings.sync.passes import Pass
 from portal.work import Work
 
 MAX_PAUSE = timedelta(hours=24)  # after failed syncs
+WITHOUT_KEY_AFTER = timedelta(minutes=5)  # then see whether the credentials can be read again
 
 
 def store(w: Work, account: IntegrationAccount, page: Page) -> None:
@@ -36,6 +38,13 @@ def fail(account: IntegrationAccount, error: str) -> None:
     account.error = error[:300]
     pause = timedelta(minutes=config.settings().sync_every_min) * 2 ** min(account.failures - 1, 10)
     account.next_at = now() + min(pause, MAX_PAUSE)
+
+
+def wait_for_key(account: IntegrationAccount) -> None:
+    """Postpone a sync whose credentials can't be read; it is no failure of the PMS, so the pause doesn't grow."""
+    end(account)
+    account.error = f"{WAITING.format('the credentials')} If the key is lost, edit the account and enter them again."
+    account.next_at = now() + WITHOUT_KEY_AFTER
 
 
 def end(account: IntegrationAccount) -> None:
