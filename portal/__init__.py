@@ -39,8 +39,9 @@
    installation.py          whether the buckets belong to this installation
    migrations/              Alembic
 1  config errors db         settings; the domain's errors; session, column types, SQLite's write lock
-   infra/                   buckets (storage, presign, s3_breaker), circuit_breaker, redis_client, jobs, disk_cache,
-                            quick_select, encrypted columns, processes, multipart forms, pagination, search, statuses
+   infra/                   buckets (storage, presign, s3_client, s3_breaker), circuit_breaker, redis_client, jobs,
+                            disk_cache, disk_space, quick_select, encrypted columns, processes, logs, multipart forms,
+                            pagination, search, statuses
    ratelimit/               inbound and outbound limits, counted in Redis or in memory
    remote/                  the only way out to other servers: pinned addresses, size caps, deadlines
    pixels/                  sniff, inspect, render and strip pictures; decoders run in a sandbox

@@ -70,6 +70,11 @@ class Settings:
         return max(2, self.web_threads // 2)
 
     @property
+    def has_embedded_s3(self) -> bool:
+        """Whether the buckets are on this machine's disk, in DATA_DIR."""
+        return self.s3_access_key is not None
+
+    @property
     def https(self) -> bool:
         return self.public_url.startswith("https://")
 

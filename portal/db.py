@@ -56,6 +56,14 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether a statement failed because the database's disk is full."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return getattr(cause, "sqlstate", None) == "53100"  # PostgreSQL's disk_full
+
+
 def release() -> None:
     """End the read transaction and return its connection to the pool, before something slow."""
     assert not writing.get(), "a change would be undone"

@@ -48,9 +48,13 @@ class TooMany(Problem):
 
 
 class Conflict(Problem):
-    """The resource was changed by somebody else; reload it, then try again."""
+    """The resource was changed by somebody else; reload it, then try again after `retry_after_s`."""
 
     code = "conflict"
+
+    def __init__(self, message: str, *, code: str | None = None, details: Any = None, retry_after_s: int = 1) -> None:
+        super().__init__(message, code=code, details=details)
+        self.retry_after_s = retry_after_s
 
 
 class Forbidden(Problem):
@@ -69,6 +73,15 @@ class StorageFailed(Problem):
     """A bucket did not answer or refused a call; nothing was changed."""
 
     code = "storage_unavailable"
+
+
+class DiskFull(StorageFailed):
+    """The disk of the server or of its database is full; nothing was changed."""
+
+    code = "disk_full"
+
+    def __init__(self) -> None:
+        super().__init__("The server’s disk is full. Nothing was changed. Try again once there is space.")
 
 
 def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:

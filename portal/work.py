@@ -66,14 +66,19 @@ class Work:
 
 
 @contextmanager
-def work() -> Iterator[Work]:
-    """Commit the block's changes, or roll them back if it raises."""
+def work(*, independent: bool = False) -> Iterator[Work]:
+    """Commit the block's changes, or roll them back if it raises.
+
+    Inside before_last_commit(), an independent change is committed too when its block ends, so that it stays even if
+    the request fails.
+    """
     last = _last.get()
-    if last is None:
+    if last is not None:
+        last.close()  # only the last change stays open: commit the one before it
+    if last is None or independent:
         with _change() as change:
             yield change
         return
-    last.close()  # inside before_last_commit(), only the last change stays open: commit the one before it
     with ExitStack() as this:
         change = this.enter_context(_change())
         yield change
@@ -180,13 +185,6 @@ def _read_by_default(model: type[Base]) -> list[str]:
 def for_update(query: Query, of: type[Base], *, skip_locked: bool = False) -> Query:
     """Make a SELECT lock its rows of one table, as `lock()` does. Callers that lock several rows order them by id."""
     return query.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
-
-
-def discard(bucket: Bucket, key: str) -> None:
-    """Delete an object that no row refers to, if the bucket is ours. A failure is logged, not raised."""
-    with _suppress_and_log(f"discard failed: key={key}"):
-        if installation.owns_buckets():
-            list(_delete([(bucket, key)]))
 
 
 def _delete(objects: Sequence[tuple[Bucket, str]]) -> Iterator[tuple[Bucket, set[str]]]:

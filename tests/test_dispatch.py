@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -149,6 +149,37 @@ def test_a_result_that_can_never_be_recorded_is_replaced_by_the_callers_fallback
     rows = Refused(3)
     rows.run(if_record_raises=lambda error: 100 if isinstance(error, OperationalError) else 0)
     assert sorted(chain(*rows.recorded)) == [0, 2, 100]
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_leases_are_renewed_until_the_results_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "RENEW_EVERY_S", 0)
+    renewed: list[set[int]] = []
+    enough = threading.Event()
+
+    class Slow(Rows):
+        left = 1
+
+        def perform(self, task: Task) -> int:
+            assert task.candidate.id or enough.wait(60)
+            return super().perform(task)
+
+        def record(self, results: Results[Task, int]) -> None:
+            if any(outcome == 1 for _, outcome in results) and self.left:
+                self.left -= 1
+                raise locked()
+            super().record(results)
+
+    def renew(tasks: Sequence[Task]) -> None:
+        renewed.append({task.candidate.id for task in tasks})
+        if len(renewed) == 3:
+            enough.set()
+            raise locked()
+
+    rows = Slow(2)
+    assert rows.run(renew=renew) == 2
+    assert renewed[0] == {0, 1}, "the one in flight, and the one that could not be recorded"
+    assert sorted(chain(*rows.recorded)) == [0, 1]
 
 
 @pytest.mark.usefixtures("quick_retries")

@@ -83,6 +83,7 @@ class TestInstallation:
                 "redis",
                 "uploads_bucket",
                 "cdn_bucket",
+                "disk",
                 "pixels_worker",
                 "network_worker",
                 "webhooks_worker",

@@ -17,7 +17,7 @@ class Entry:
 
 
 SCHEDULE = (
-    # Enqueues jobs that are missing for rows waiting 15 s: after a FLUSHALL, all are back within 60 s.
+    # Enqueues jobs that are missing for rows that have waited 3 s: after a FLUSHALL, all are back within 60 s.
     Entry(jobs.sweep(), every=timedelta(seconds=10)),
     # Once a day, but also soon after a start, for machines that are switched off at night.
     Entry(jobs.tidy(), every=timedelta(days=1), after=timedelta(minutes=10)),

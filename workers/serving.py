@@ -89,9 +89,10 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def _wait_for(redis: Redis) -> None:
-    """Return once Redis answers; exit if it would evict jobs when its memory is full."""
+    """Return once Redis answers and takes writes; exit if it would evict jobs when its memory is full."""
     while True:
         try:
+            redis.ping()  # refused while Redis can't write to its disk
             policy = redis.info("memory").get("maxmemory_policy", "noeviction")
             break
         except RedisError as error:

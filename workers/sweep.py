@@ -8,6 +8,7 @@ from portal.accounts import idempotency
 from portal.db import release
 from portal.images import retention, variants
 from portal.images.imports import fetch
+from portal.infra import disk_cache
 from portal.listings import copies, removal, sync
 from portal.listings.copies import repair
 from portal.webhooks import delivery
@@ -21,6 +22,7 @@ class StepsFailed(Exception):
 @job
 def sweep() -> None:
     run_each(
+        disk_cache.give_way,
         variants.enqueue_missing,
         fetch.enqueue_missing,
         delivery.enqueue_missing,

@@ -199,10 +199,20 @@ class TunedWorker(Worker):
         timeout = min(timeout or WORKER_TTL_S, WORKER_TTL_S)
         if pipeline is not None:
             super().heartbeat(timeout, pipeline)
-        elif self.connection.expire(self.key, timeout):
+        elif self._is_registered(timeout):
             self.last_heartbeat = now()
         else:
             self._register_again(timeout)
+
+    def _is_registered(self, timeout: int) -> bool:
+        """Extend the key's lifetime; return whether Redis knows the worker.
+
+        The key alone proves nothing: a heartbeat in a pipeline makes one that has no other fields.
+        """
+        with self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.expire(self.key, timeout)
+            pipeline.sismember(worker_registration.WORKERS_BY_QUEUE_KEY % self.queue.name, self.key)
+            return all(pipeline.execute())
 
     def _register_again(self, timeout: int) -> None:
         with self.connection.pipeline() as pipeline:

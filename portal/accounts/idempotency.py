@@ -4,6 +4,7 @@ A key belongs to a workspace and keeps status, headers and body for 24 hours. Th
 body is refused, and so is a repeat while the first request is running: tests/contracts/README.md, "Idempotency keys".
 """
 
+import math
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from portal.work import lock, work
 
 RETENTION = timedelta(hours=24)
 LEASE = timedelta(seconds=60)  # after it, the claim of a process that died is free again
+YOUNG = timedelta(seconds=5)  # a claim that is older is probably of a process that died
 MAX_KEY_LENGTH = 255
 REUSED = "idempotency_key_reused"  # error code of a key that was used for another request
 
@@ -120,12 +122,12 @@ def _take_over(record: IdempotencyRecord, new: IdempotencyRecord) -> Claim | Ans
 
 def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
     """Return the stored answer, or None if the key is free again. Raises Invalid and Conflict as `claim`."""
+    at, answer = now(), None
     if record.status is None or record.answered_at is None:
-        if record.claimed_at <= now() - timedelta(seconds=record.lease_s):
+        if record.claimed_at <= at - timedelta(seconds=record.lease_s):
             return None
-        answer = None
     else:
-        if record.answered_at <= now() - RETENTION or record.body is None:
+        if record.answered_at <= at - RETENTION or record.body is None:
             return None  # expired, or encrypted with another SECRET_KEY
         answer = Answer(record.status, record.body or "", record.location, record.answered_at)
     if record.fingerprint != fingerprint:
@@ -134,9 +136,16 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
             code=REUSED,
         )
     if answer is None:
-        raise _running()
+        raise _running(_retry_after_s(record, at))
     return answer
 
 
-def _running() -> Conflict:
-    return Conflict("The first request with this Idempotency-Key is still running.", code="idempotency_in_flight")
+def _retry_after_s(record: IdempotencyRecord, at: datetime) -> int:
+    """Return 1 while the first request may still be running, then the seconds that are left of its lease."""
+    age = at - record.claimed_at
+    return 1 if age < YOUNG else math.ceil(record.lease_s - age.total_seconds())
+
+
+def _running(retry_after_s: int = 1) -> Conflict:
+    message = "The first request with this Idempotency-Key is still running."
+    return Conflict(message, code="idempotency_in_flight", retry_after_s=retry_after_s)

@@ -24,6 +24,7 @@ from werkzeug.routing import RequestRedirect
 
 from portal import errors
 from portal.accounts import idempotency
+from portal.db import is_disk_full
 from portal.errors import Problem
 from portal.images.variants import rendering
 from portal.infra.multipart import BROKEN_BODY
@@ -179,10 +180,8 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
         log.warning("storage failed: details=%s message=%s", problem.details, problem.message)
     if isinstance(problem, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    elif isinstance(problem, errors.TooMany):
+    elif isinstance(problem, errors.TooMany | errors.Conflict):
         headers["Retry-After"] = str(problem.retry_after_s)
-    elif isinstance(problem, errors.Conflict):
-        headers["Retry-After"] = "1"
     elif isinstance(problem, errors.StorageFailed):
         headers["Retry-After"] = str(STORAGE_RETRY_S)
         return Failure(status, problem.code, problem.message, headers=headers)
@@ -190,9 +189,13 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
 
 
 def _of_database(error: SQLAlchemyError) -> Failure:
+    headers = {"Retry-After": str(STORAGE_RETRY_S)}
+    if is_disk_full(error):
+        log.warning("database unavailable: its disk is full")
+        full = errors.DiskFull()
+        return Failure(503, full.code, full.message, headers=headers)
     log.warning("database unavailable: reason=%s", type(error).__name__)
-    message = "The database is unavailable. Try again."
-    return Failure(503, "unavailable", message, headers={"Retry-After": str(STORAGE_RETRY_S)})
+    return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=headers)
 
 
 def _of_framework(error: HTTPException) -> Failure:

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from portal.asgi.bulkheads import Overloaded
-from portal.errors import StorageFailed
+from portal.errors import DiskFull
 
 STALL_S = 30.0  # within this time, a body must progress by PROGRESS_BYTES, or end
 PROGRESS_BYTES = 4 * 1024
@@ -106,7 +106,7 @@ class Bodies:
             if isinstance(error, RequestEntityTooLarge):
                 return _failing(error)
             if isinstance(error, OSError):
-                return _failing(StorageFailed("The server has no disk space for this request.", details=str(error)))
+                return _failing(DiskFull())
             raise
 
     async def _receive(self, body: Body, most: int, receive: Receive) -> None:

@@ -6,10 +6,11 @@ can't be recorded doesn't prevent others from being recorded.
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from typing import Generic
 
 from redis import RedisError
@@ -31,6 +32,7 @@ STAGGER_S = 60  # longer than any call, so that two runs never wait for hanging 
 RUN_AT_MOST_S = 120  # well within the job's time limit
 QUICK_S = 1  # a task that takes longer may be hanging
 POLL_EVERY_S = 0.2  # for rows that became due, while no task ends
+RENEW_EVERY_S = 1.5
 GROUP_WITHIN_S = 0.02  # tasks that end within it are recorded together, before the next claim
 
 
@@ -42,18 +44,21 @@ def run(
     limits: ConcurrencyLimits,
     if_perform_raises: Outcome,
     if_record_raises: Callable[[Exception], Outcome] | None = None,
+    renew: Callable[[Sequence[Task]], None] | None = None,
     group_by: Callable[[Task], Hashable] = id,
     successor: jobs.Job,
 ) -> int:
     """Perform the tasks that `claim(most)` leases, concurrently, until there are none; return how many.
 
     Only `perform` runs in threads, without the database; if it raises, `if_perform_raises` is the task's outcome.
-    `group_by` and `if_record_raises` are explained in Recorder. When the run's time is up, `successor` is enqueued
-    immediately, so that another worker claims while this one waits for hanging calls. Re-raises what `claim` raised,
-    after recording every started task.
+    `group_by` and `if_record_raises` are explained in Recorder. `renew` extends the leases of unfinished tasks, every
+    RENEW_EVERY_S, so that they may be short: a killed worker's tasks are soon due again. When the run's time is up,
+    `successor` is enqueued immediately, so that another worker claims while this one waits for hanging calls. Re-raises
+    what `claim` raised, after recording every started task.
     """
     began = time.monotonic()
     recorder = Recorder(record, group_by, if_record_raises)
+    leases = _Leases(renew)
     with ThreadPoolExecutor(limits.threads) as pool:
         in_flight = _InFlight(pool, perform, if_perform_raises)
         try:
@@ -63,11 +68,13 @@ def run(
                 if not (in_flight or recorder):
                     return in_flight.completed
                 recorder.record(in_flight.collect())
+                leases.renew_if_due(in_flight, recorder)
             _enqueue(successor)
         finally:
             release()  # ends the read transaction of a claim that failed
             while in_flight or recorder:
                 recorder.record(in_flight.collect())
+                leases.renew_if_due(in_flight, recorder)
     return in_flight.completed
 
 
@@ -77,6 +84,24 @@ def enqueue_missing(next_at: InstrumentedAttribute[datetime | None], job: jobs.J
     if due:
         jobs.enqueue_missing([job])
     return due
+
+
+class _Leases(Generic[Task]):
+    """Renews the leases of unfinished tasks now and then."""
+
+    def __init__(self, renew: Callable[[Sequence[Task]], None] | None) -> None:
+        self._renew, self._due = renew, time.monotonic() + RENEW_EVERY_S
+
+    def renew_if_due(self, *unfinished: Iterable[Task]) -> None:
+        if self._renew is None or time.monotonic() < self._due:
+            return
+        try:
+            if tasks := list(chain(*unfinished)):
+                self._renew(tasks)
+        except Exception:
+            release()
+            log.warning("renewing leases failed", exc_info=True)
+        self._due = time.monotonic() + RENEW_EVERY_S
 
 
 class _InFlight(Generic[Task, Outcome]):
@@ -89,6 +114,9 @@ class _InFlight(Generic[Task, Outcome]):
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def __iter__(self) -> Iterator[Task]:
+        return (task for task, _ in self._tasks.values())
 
     def free_slots(self, limits: ConcurrencyLimits) -> int:
         """Return how many tasks may start now, given the free threads and the limit of quick tasks."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -59,6 +59,9 @@ class Recorder(Generic[Task, Outcome]):
     def __len__(self) -> int:
         """Return how many results wait for a retry."""
         return len(self._failed)
+
+    def __iter__(self) -> Iterator[Task]:
+        return (result.task for result in self._failed)
 
     def record(self, results: Results[Task, Outcome]) -> None:
         """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged."""

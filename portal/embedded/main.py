@@ -23,12 +23,13 @@ from portal.embedded.process import CannotStart, Part
 from portal.embedded.servers import http_answers, seaweedfs, try_bind, valkey, write_privately
 from portal.embedded.supervisor import Supervisor
 from portal.errors import StorageFailed
-from portal.infra import jobs, storage
+from portal.infra import disk_space, jobs, storage
 from portal.infra.processes import on_stop
 from portal.startup import StartupRefused, demand_usable
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBOUNCE_S = 1.0
+FULL = "The disk of DATA_DIR is full. Free some space, then start again."
 STOP_TIMEOUT_S = 10  # a photo takes one second; the sweep restarts what was interrupted
 
 
@@ -56,7 +57,11 @@ def main(create_app: Callable[[Settings], Flask]) -> NoReturn:
     except (config.WrongSetting, StartupRefused) as wrong:
         _exit(2, str(wrong))
     except CannotStart as failed:
-        _exit(1, str(failed))
+        _exit(1, f"{failed} {FULL}" if disk_space.is_full(settings) else str(failed))
+    except OSError as failed:
+        if failed.errno not in disk_space.FULL_ERRORS:
+            raise
+        _exit(1, FULL)
     except KeyboardInterrupt:  # the second Ctrl+C: the kernel ends the children
         os._exit(130)
     sys.exit(0)
@@ -137,15 +142,19 @@ def _prepare(app: Flask, settings: Settings) -> FirstRun | None:
 
 
 def _web(settings: Settings) -> Part:
-    port = settings.port
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 (compared only)
+    url = f"http://{host}:{settings.port}"
+
+    def is_ready() -> bool:
+        return http_answers(f"{url}/readyz") or (disk_space.is_full(settings) and http_answers(f"{url}/healthz"))
+
     return _part(
         "web",
         settings,
         "gunicorn",
         "--config",
         "python:portal.server",
-        is_ready=lambda: http_answers(f"http://{host}:{port}/readyz"),
+        is_ready=is_ready,
     )
 
 
@@ -202,6 +211,8 @@ def _welcome(settings: Settings, first: FirstRun | None, took_s: float) -> None:
     lines = [("Frontage is ready", f"{settings.public_url}   ({took_s:.1f} s)")]
     if first:
         lines += [("Sign in (link works once)", first.sign_in_url), ("API key (shown once)", first.api_key)]
+    if disk_space.is_full(settings):
+        lines += [("The disk is full", "Photos are shown, but no new ones are taken until there is space.")]
     lines += [("Your data", str(settings.data_dir)), ("Stop", "Ctrl+C")]
     print("\n" + "\n".join(f"    {name:<27}{value}" for name, value in lines) + "\n", flush=True)
 

@@ -29,6 +29,8 @@ class Part:
     directory: Path | None = None
     runs_once: bool = False
     is_shown: Callable[[str], bool] = lambda line: True
+    is_stuck: Callable[[str], bool] = lambda line: False  # whether a log line says that only a restart will help …
+    can_restart: Callable[[], bool] = lambda: True  # … once this holds
 
 
 @dataclass

@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 from redis import Redis, RedisError
 
+from portal.config import Settings
 from portal.embedded.process import CannotStart, Part, Server, start
+from portal.infra import disk_space
 
 MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 107 bytes on Linux, 103 on macOS
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our 127.0.0.1 is not reachable through a proxy
@@ -99,6 +101,9 @@ def seaweedfs(directory: Path, port: int | None = None) -> Part:
         env={"GOMEMLIMIT": S3_MEMORY} | {f"WEED_JWT_{name}_KEY": secrets.token_urlsafe(32) for name in jwt_keys},
         directory=directory,
         is_shown=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
+        # Its index of names, a LevelDB, takes no more writes once one has failed, whatever space there is later.
+        is_stuck=lambda line: "filerldb" in line and "no space left on device" in line,
+        can_restart=lambda: not disk_space.is_full(Settings(data_dir=directory, s3_access_key=keys["s3_access_key"])),
     )
 
 

@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import IO
+from typing import IO, cast
 
 from portal.embedded.backoff import Backoff
 from portal.embedded.process import Part, end, spawn, wait_until_ready
 
 POLL_INTERVAL_S = 0.2
+STOP_TIMEOUT_S = 5  # for a part that is stuck
 KEPT_LINES = 15  # hidden log lines, printed if a part can't be started
 
 
@@ -20,6 +21,7 @@ class Child:
     def __init__(self, part: Part, log: "Log") -> None:
         self.part, self._log = part, log
         self._backoff = Backoff()
+        self._stuck: subprocess.Popen[bytes] | None = None  # a process that needs a restart
         self._last: deque[str] = deque(maxlen=KEPT_LINES)
         self.start()
 
@@ -27,10 +29,13 @@ class Child:
         self._backoff.started()
         self._start_at: float | None = None
         self.process = spawn(self.part, output=subprocess.PIPE)
-        threading.Thread(target=self._forward, args=(self.process.stdout,), daemon=True).start()
+        threading.Thread(target=self._forward, args=(self.process,), daemon=True).start()
 
     def restart_if_dead(self) -> None:
         """Restart the part if it exited, after a pause that doubles with each exit; reap parts that run once."""
+        if self.is_stuck and self.part.can_restart():
+            self._log.line(self.part.name, "could not write to a full disk, which has space again; restarts")
+            end(self.process, STOP_TIMEOUT_S)
         if self.process.poll() is None or self.part.runs_once:
             return
         if self._start_at is None:
@@ -40,14 +45,22 @@ class Child:
         elif time.monotonic() >= self._start_at:
             self.start()
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the running process has logged that it needs a restart."""
+        return self._stuck is self.process and self.process.poll() is None
+
     def print_hidden_lines(self) -> None:
         """Print the last log lines that were hidden."""
         for line in self._last:
             self._log.line(self.part.name, line)
 
-    def _forward(self, output: IO[bytes]) -> None:
+    def _forward(self, process: subprocess.Popen[bytes]) -> None:
+        output = cast(IO[bytes], process.stdout)
         for raw in output:
             line = raw.decode(errors="replace").rstrip()
+            if self.part.is_stuck(line):
+                self._stuck = process
             if self.part.is_shown(line):
                 name, tab, text = line.partition("\t")  # pool workers prefix their own names
                 self._log.line(*(name, text) if tab else (self.part.name, line))

@@ -9,24 +9,28 @@ from threading import Lock
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from portal import installation
+from portal import config, installation
+from portal.config import Settings
 from portal.db import db
-from portal.infra import jobs, storage
+from portal.infra import disk_space, jobs, storage
 
 ANSWER_WITHIN_S = 1.8
+FAILED = {"disk": "full"}  # the states of dependencies that are not away if their check fails
 
 Check = Callable[[], bool]
 
-_threads = ThreadPoolExecutor(max_workers=5 + len(jobs.QUEUES), thread_name_prefix="readyz")
+_threads = ThreadPoolExecutor(max_workers=6 + len(jobs.QUEUES), thread_name_prefix="readyz")
 _running: dict[str, "Future[bool]"] = {}
 _lock = Lock()
 
 
 def states() -> dict[str, str]:
-    """Return "ready" or "away" for each dependency by name, within ANSWER_WITHIN_S."""
+    """Return "ready" or "away" for each dependency by name, for the disk "full", within ANSWER_WITHIN_S."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     answers = {name: _start(name, check) for name, check in _checks(db.engine).items()}
-    return {name: "ready" if _passes(answer, deadline) else "away" for name, answer in answers.items()}
+    return {
+        name: "ready" if _passes(answer, deadline) else FAILED.get(name, "away") for name, answer in answers.items()
+    }
 
 
 def warnings() -> list[str]:
@@ -41,6 +45,7 @@ def _checks(engine: Engine) -> dict[str, Check]:
         "redis": jobs.connection().ping,
         "uploads_bucket": storage.uploads.answers,
         "cdn_bucket": storage.cdn.answers,
+        "disk": partial(_disk_has_room, config.settings()),
     }
     return checks | {f"{queue}_worker": partial(_has_worker, jobs.connection(), queue) for queue in jobs.QUEUES}
 
@@ -63,6 +68,10 @@ def _passes(answer: "Future[bool]", deadline: float) -> bool:
 def _database_answers(engine: Engine) -> bool:
     with engine.connect() as connection:
         return bool(connection.scalar(text("SELECT 1")) == 1)
+
+
+def _disk_has_room(settings: Settings) -> bool:
+    return not disk_space.is_full(settings)
 
 
 def _has_worker(redis: Redis, queue: str) -> bool:

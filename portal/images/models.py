@@ -138,6 +138,7 @@ class Upload(Base):
     expires_at: Mapped[Moment]  # confirmable until then; the URL expires earlier
     confirmed_at: Mapped[Moment | None]
     image_uuid: Mapped[UUID | None]  # kept after the image is deleted: a key is used only once
+    refusal: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))  # of its file: code and message
 
 
 class ImportJob(Base):

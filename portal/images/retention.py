@@ -18,7 +18,7 @@ IMPORTS_KEPT = timedelta(days=90)  # as history on the jobs page
 
 
 def expire_uploads() -> int:
-    """Delete uploads that were not confirmed in time, and the objects under their keys; return how many.
+    """Delete uploads that were refused or not confirmed in time, and the objects under their keys; return how many.
 
     Works through an index in batches, so a large table is never scanned. Rows of confirmed uploads are kept as long
     as their property.
@@ -59,15 +59,17 @@ def delete_old_imports() -> int:
 def referenced_upload_keys(keys: Sequence[str]) -> set[str]:
     """Return those of the keys that are originals, of deleted images too, or of uploads that may be confirmed."""
     originals = select(Image.original_key).where(Image.original_key.in_(keys))
-    unconfirmed = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_(None))
+    unconfirmed = select(Upload.key).where(
+        Upload.key.in_(keys), Upload.confirmed_at.is_(None), Upload.refusal.is_(None)
+    )
     deleted = select(DeletedImage.original_key).where(DeletedImage.original_key.in_(keys))
     return set(db.session.scalars(union_all(originals, unconfirmed, deleted)))
 
 
 def used_uploads(keys: Sequence[str]) -> set[str]:
-    """Return those of the keys whose upload was confirmed: an object there comes from a second PUT."""
-    used = select(Upload.key).where(Upload.key.in_(keys), Upload.confirmed_at.is_not(None))
-    return set(db.session.scalars(used))
+    """Return those of the keys whose upload was confirmed or refused: an object there comes from a second PUT."""
+    is_used = or_(Upload.confirmed_at.is_not(None), Upload.refusal.is_not(None))
+    return set(db.session.scalars(select(Upload.key).where(Upload.key.in_(keys), is_used)))
 
 
 def expire_replaced() -> int:

@@ -74,7 +74,12 @@ def outstanding(workspace: Workspace) -> OutstandingUploads:
     waiting = (
         select(func.count(), func.min(Upload.expires_at))
         .join(Property, Upload.property_id == Property.id)
-        .where(Property.workspace_id == workspace.id, Upload.confirmed_at.is_(None), Upload.expires_at > now())
+        .where(
+            Property.workspace_id == workspace.id,
+            Upload.confirmed_at.is_(None),
+            Upload.refusal.is_(None),
+            Upload.expires_at > now(),
+        )
     )
     count, expires_at = db.session.execute(waiting).one()
     limit = uploads.OUTSTANDING_PER_PLAN * workspace.plan.images_per_property

@@ -1,12 +1,15 @@
 """A bounded cache on local disk. A file's name is the SHA-256 of its bytes, so an entry is never stale."""
 
+import errno
 import hashlib
 import logging
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,11 +17,13 @@ from werkzeug.local import LocalProxy
 
 from portal import config
 from portal.config import Settings
+from portal.infra import disk_space
 
 KEPT = 0.9  # of the limit, after an eviction
 MEASURED_EVERY = 0.05  # of the limit: bytes that a process writes between two walks of the folder
 TOUCHED_EVERY_S = 3600  # a hit renews the file's time of last use, but no more often
 MAX_HASHED = 50_000  # files that a process remembers to have hashed: about 10 MB
+RESERVES_LEFT = 2  # times the space at which the disk counts as full: the cache gives way before that
 PAUSE_S = 60  # without writes, after one failed
 log = logging.getLogger(__name__)
 
@@ -30,10 +35,11 @@ class DiskCache:
     hit would cost as much as the rest of the request. Bytes that rot on the disk unnoticed by the file system are
     delivered until then.
     The folder may exceed `most_bytes` by MEASURED_EVERY for each process. With `most_bytes` 0, nothing is cached.
+    `spare_bytes` returns how many bytes the disk has left for the cache; while there are none, it gives some back.
     """
 
-    def __init__(self, directory: Path, most_bytes: int) -> None:
-        self._directory, self._most_bytes = str(directory), most_bytes
+    def __init__(self, directory: Path, most_bytes: int, spare_bytes: Callable[[], int] = lambda: sys.maxsize) -> None:
+        self._directory, self._most_bytes, self._spare_bytes = str(directory), most_bytes, spare_bytes
         self._unmeasured_bytes = most_bytes  # written since the last walk; the first put walks
         self._paused_until = 0.0
         self._hashed: dict[str, tuple[int, int]] = {}  # inode and time of change of the files that were right
@@ -78,10 +84,21 @@ class DiskCache:
         if len(data) > self._most_bytes or time.monotonic() < self._paused_until:
             return
         try:
+            if self._spare_bytes() < len(data):
+                self.give_way()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             _write(self._path(sha256), data)
             self._evict_if_due(len(data))
         except OSError as error:
             self._pause(error)
+
+    def give_way(self) -> None:
+        """Delete the least recently used files until the disk has the space that others need."""
+        if self._most_bytes and self._spare_bytes() < 0 and self._walk.acquire(blocking=False):
+            try:
+                self._evict()
+            finally:
+                self._walk.release()
 
     def _path(self, sha256: str) -> str:
         return f"{self._directory}/{sha256[:2]}/{sha256}"
@@ -99,13 +116,14 @@ class DiskCache:
             self._walk.release()
 
     def _evict(self) -> None:
-        """Delete files down to KEPT of the limit, if there are more than the limit allows."""
+        """Delete files down to KEPT of the limit, if there are more than the limit or the disk allows."""
         files = sorted(self._files())
         total_bytes = sum(size_bytes for _, size_bytes, _ in files)
-        if total_bytes <= self._most_bytes:
+        most_bytes = min(self._most_bytes, max(0, total_bytes + self._spare_bytes()))
+        if total_bytes <= most_bytes:
             return
         for _, size_bytes, path in files:
-            if total_bytes <= self._most_bytes * KEPT:
+            if total_bytes <= most_bytes * KEPT:
                 break
             with suppress(FileNotFoundError):  # another process has evicted it
                 os.unlink(path)
@@ -154,4 +172,11 @@ cache = cast(DiskCache, LocalProxy(lambda: config.parts()["cache"]))
 
 def connect(settings: Settings) -> None:
     """Create the current app's cache."""
-    config.parts()["cache"] = DiskCache(settings.data_dir / "cache", settings.cache_mb * 1024 * 1024)
+    most_bytes = settings.cache_mb * disk_space.MIB
+    spare_bytes = partial(disk_space.spare_bytes, settings, reserves=RESERVES_LEFT)
+    config.parts()["cache"] = DiskCache(settings.data_dir / "cache", most_bytes, spare_bytes)
+
+
+def give_way() -> None:
+    """Have the current app's cache give space back, if the disk has little left."""
+    cache.give_way()

@@ -22,7 +22,8 @@ SYNC, CDN = "sync", "cdn"  # separate, so that slow syncs don't delay copies of 
 QUEUES = (PIXELS, NETWORK, WEBHOOKS, SYNC, CDN, SCHEDULE)
 
 # Without Retry, RQ fails a job whose work-horse is killed. The first retry is immediate: the job resumes within 2 s.
-RETRY_INTERVALS_S = [0, 10, 60]
+# The second one finds SeaweedFS running again after a kill: it restarts within 2 s.
+RETRY_INTERVALS_S = [0, 2, 10, 60]
 RESULT_TTL_S = 600  # so that results and failures don't fill Redis
 FAILURE_TTL_S = 7 * 24 * 3600
 

@@ -18,7 +18,8 @@ from werkzeug.formparser import MultiPartParser
 
 from portal import config
 from portal.db import release
-from portal.errors import Invalid, StorageFailed
+from portal.errors import DiskFull, Invalid
+from portal.infra import disk_space
 
 BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # gunicorn's, while we read
 MULTIPART = "multipart/form-data"
@@ -65,7 +66,9 @@ class SpooledFile:
             self._file.close()
 
     def _keep(self, data: bytes) -> None:
-        self._file = self._file or tempfile.TemporaryFile(buffering=0, dir=spool_folder())  # noqa: SIM115  (closed by close())
+        if self._file is None:
+            disk_space.demand_room(config.settings())
+            self._file = tempfile.TemporaryFile(buffering=0, dir=spool_folder())  # noqa: SIM115  (close() is the form's)
         rest = memoryview(data)
         while rest:  # on a disk that fills up, write() stores a part and raises nothing
             rest = rest[self._file.write(rest) :]
@@ -112,7 +115,7 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
     """Parse a multipart request; its files exist until the block ends.
 
     Empty file inputs are ignored. Raises BadRequest, Invalid (too many files), FileTooLarge, RequestEntityTooLarge
-    (the whole form), and StorageFailed if the disk is full.
+    (the whole form), and DiskFull.
     """
     files: list[SpooledFile] = []
 
@@ -154,7 +157,9 @@ def _parsed(request: Request, open_file: Any) -> tuple[MultiDict[str, str], list
     except ValueError as error:
         raise BadRequest("The form is truncated, or not a multipart form.") from error
     except OSError as error:
-        raise StorageFailed("The server has no disk space for these files.", details=str(error)) from error
+        if error.errno not in disk_space.FULL_ERRORS:
+            raise
+        raise DiskFull from error
     return MultiDict(texts), [file for _, file in files.items(multi=True)]
 
 

@@ -4,25 +4,23 @@
 and that are safe to publish.
 """
 
-import base64
-import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug.local import LocalProxy
 
 from portal import config
 from portal.config import Settings
 from portal.errors import StorageFailed, drop_tracebacks
-from portal.infra import s3_breaker
+from portal.infra import disk_space, s3_client
 from portal.infra.circuit_breaker import Breaker
 from portal.infra.presign import Credentials, presign_put
 from portal.infra.s3_breaker import Unreachable
@@ -79,15 +77,24 @@ class Bucket:
     """One bucket. Every call raises StorageFailed if the bucket doesn't answer or refuses, see also s3_breaker."""
 
     def __init__(
-        self, role: str, name: str, session: boto3.session.Session, client: Any, breaker: Breaker, public_url: str
+        self,
+        role: str,
+        name: str,
+        session: boto3.session.Session,
+        client: Any,
+        breaker: Breaker,
+        public_url: str,
+        demand_room: Callable[[], None],
     ) -> None:
         self.role = role  # "uploads" or "cdn", whatever the bucket's name is
         self.name, self._client, self._breaker, self._public_url = name, client, breaker, public_url
         self._credentials = session.get_credentials()  # refreshed by boto3; None if it found none
         self._region = client.meta.region_name
+        self.demand_room = demand_room  # raises DiskFull if the bucket takes no more objects
 
     def put(self, key: str, data: bytes, type: str) -> str:
-        """Write an object; return the ETag that the bucket gave it."""
+        """Write an object; return the ETag that the bucket gave it. Raises DiskFull, without a call to the bucket."""
+        self.demand_room()
         with _translated():
             answer = self._client.put_object(
                 Bucket=self.name, Key=key, Body=data, ContentType=type, CacheControl=IMMUTABLE
@@ -228,43 +235,15 @@ cdn = cast(Bucket, LocalProxy(lambda: config.parts()["cdn"]))
 
 
 def connect(settings: Settings) -> None:
-    """Create the current app's buckets, with one S3 client (the first one in a process takes 112 ms).
-
-    A call gives up after 3 attempts, or about 10 s in all; if the bucket answers nobody, as soon as that is known.
-    """
+    """Create the current app's buckets, with one S3 client."""
     endpoint = None if settings.s3_endpoint_url == "aws" else settings.s3_endpoint_url
-    session = boto3.session.Session(
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key,
-        region_name=settings.s3_region,
-    )
-    client = session.client(
-        "s3",
-        endpoint_url=endpoint,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if endpoint else "virtual"},
-            connect_timeout=1,
-            read_timeout=3,
-            retries={"total_max_attempts": 3, "mode": "standard"},
-            max_pool_connections=50,
-            request_checksum_calculation="when_required",  # R2 and older servers don't support boto3's default
-            response_checksum_validation="when_required",
-        ),
-    )
-    client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
-    breaker = s3_breaker.guard(client)
-    client.meta.events.register("needs-retry.s3", lambda caught_exception, **_: drop_tracebacks(caught_exception))
+    session = s3_client.session_of(settings)
+    client, breaker = s3_client.create(session, endpoint)
     public = settings.s3_public_endpoint_url or endpoint
+    demand_room = partial(disk_space.demand_room, settings) if settings.has_embedded_s3 else lambda: None
     for role, name in (("uploads", settings.s3_uploads_bucket), ("cdn", settings.s3_cdn_bucket)):
         url = f"{public}/{name}" if public else f"https://{name}.s3.{settings.s3_region}.amazonaws.com"
-        config.parts()[role] = Bucket(role, name, session, client, breaker, url)
-
-
-def _add_md5(request: Any, **_: Any) -> None:
-    """Add Content-MD5, which other S3 servers require for DeleteObjects; boto3 sends a CRC-32 instead since 1.36."""
-    digest = hashlib.md5(request.body, usedforsecurity=False).digest()
-    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
+        config.parts()[role] = Bucket(role, name, session, client, breaker, url, demand_room)
 
 
 class _Absent(StorageFailed):

@@ -12,7 +12,8 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
-from portal.errors import Problem, StorageFailed, TooMany, Unauthorized
+from portal.db import is_disk_full
+from portal.errors import DiskFull, Problem, StorageFailed, TooMany, Unauthorized
 from portal.infra.multipart import BROKEN_BODY
 from portal.infra.statuses import STORAGE_RETRY_S, status_of
 from portal.pages.htmx import request
@@ -94,9 +95,11 @@ def _http(error: HTTPException) -> Response:
 def _unavailable(error: Exception) -> Response:
     """Answer 503 while the database or Redis is unavailable: a page, or plain text for paths that are not pages."""
     log.warning("service unavailable: reason=%s", type(error).__name__)
+    message = DiskFull().message if is_disk_full(error) else None
     if not is_page():
-        return Response("A part of this service is unavailable.\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
-    return _answer(503)
+        text = message or "A part of this service is unavailable."
+        return Response(f"{text}\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
+    return _answer(503, message)
 
 
 def _answer(status: int, message: str | None = None) -> Response:

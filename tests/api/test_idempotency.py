@@ -108,6 +108,18 @@ def test_a_repeat_while_the_first_request_runs_is_a_409(alice: Person) -> None:
     assert homes() == 0
 
 
+def test_a_repeat_waits_for_the_rest_of_the_lease_once_the_first_request_has_probably_died(alice: Person) -> None:
+    with work():
+        create_record(alice)
+    retry_after = {}
+    for age in (4, 5.5, 20, 59.5):
+        grow_old(claimed_at=timedelta(seconds=age))
+        retry_after[age] = create(alice).headers["Retry-After"]
+    assert retry_after[4] == "1"
+    for age, most in ((5.5, 55), (20, 40), (59.5, 1)):  # a slow machine reaches them later
+        assert max(1, most - 2) <= int(retry_after[age]) <= most
+
+
 def test_the_key_of_a_dead_process_is_free_after_a_minute(alice: Person) -> None:
     with work():
         create_record(alice)

@@ -127,11 +127,10 @@ def test_a_type_or_size_other_than_presigned_is_refused(home: Property) -> None:
 
 def test_one_invalid_member_refuses_the_batch_and_leaves_nothing(home: Property, buckets: Buckets) -> None:
     good, bad = factories.uploaded(home, factories.jpeg()), factories.uploaded(home, b"not a photo at all")
-    before = buckets.listing()
     with pytest.raises(Invalid) as refused:
         uploads.confirm(home, [good, bad])
     assert refused.value.details == {"index": 1}
-    assert (images(), buckets.listing()) == (0, before)
+    assert (images(), buckets.listing()) == (0, {("frontage-uploads", good.key)})
     assert confirm(home, good).position == 0
 
 
@@ -193,7 +192,6 @@ def test_a_photo_of_another_type_than_presigned_is_refused_and_deleted(home: Pro
     arrived = factories.uploaded(home, factories.jpeg(), type="image/png")
     assert refusal(home, arrived) == "content_mismatch"
     assert buckets.listing() == set()
-    assert refusal(home, arrived) == "not_uploaded"
 
 
 def test_a_description_has_at_most_five_hundred_characters(home: Property) -> None:

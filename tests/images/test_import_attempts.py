@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text, update
 
+from portal import dispatch
+from portal.config import in_this_app
 from portal.db import db, now
 from portal.dispatch import recorder
 from portal.images import imports
@@ -22,6 +26,7 @@ from tests.conftest import BOTH
 from tests.faults import bucket_behind_a_proxy, database_failing_at
 from tests.images.test_imports import how, urls
 from tests.outside import Reply, outside
+from tests.processes import until
 
 SOME = (16, 32)  # of the steps at which the database fails
 STEPS = [*SOME, *(pytest.param(n, marks=pytest.mark.storm) for n in range(1, 80) if n not in SOME)]
@@ -147,3 +152,20 @@ def test_a_picture_that_cannot_be_stored_is_postponed_and_blocks_no_other(home: 
         assert (waiting.attempts, waiting.fetching_until) == (1, None)
         try_again_now()
     assert how(job).imported == 5
+
+
+def test_a_fetch_that_takes_longer_than_its_lease_is_not_started_twice(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "LEASE", timedelta(seconds=2))
+    monkeypatch.setattr(dispatch, "RENEW_EVERY_S", 0.1)
+    with outside(lambda _: Reply(body=factories.jpeg(), after_s=4)) as host:
+        job = imports.start(home, urls(host, 1))
+        running = threading.Thread(target=in_this_app(fetch.run))
+        running.start()
+        until(lambda: host.seen)
+        while running.is_alive():
+            fetch.run()
+            running.join(0.2)
+    db.session.rollback()
+    assert (how(job).imported, len(host.seen)) == (1, 1)

@@ -131,7 +131,7 @@ def at_work(pool_id: int) -> int:
         before.update(horses)
         return bool(busy)
 
-    until(is_one, within_s=150)  # RQ waits 60 s after a third death, a page's lease lasts 120 s
+    until(is_one, within_s=150)  # RQ waits 60 s after a fourth death, a page's lease lasts 120 s
     return busy[0]
 
 

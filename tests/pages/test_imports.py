@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_links_over_quota_are_refused_in_place(alice: Person, home: Property, mo
 
 def test_polling_shows_the_result_and_the_failed_links(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg\n{world.url}/none.jpg", FRAGMENT)
-    (job,) = imports.recent(home, fetch.LEASE)
+    (job,) = imports.recent(home, timedelta(minutes=1))
     browser, url = alice.browser(), f"{gallery_url(home)}/progress?importing={job.uuid}"
     tag = browser.get(url, headers=FRAGMENT).headers["HX-PTag"]
     assert browser.get(url, headers=FRAGMENT | {"HX-PTag": tag}).status_code == 304
@@ -97,7 +98,7 @@ def test_polling_shows_the_result_and_the_failed_links(alice: Person, home: Prop
 def test_failed_links_are_retried(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/none.jpg", FRAGMENT)
     fetch.run()
-    (job,) = imports.recent(home, fetch.LEASE)
+    (job,) = imports.recent(home, timedelta(minutes=1))
     answer = alice.browser().post(f"{gallery_url(home)}/imports/{job.uuid}/try-again", headers=FRAGMENT)
     assert "Importing 1 photo" in answer.text
     db.session.rollback()
@@ -106,7 +107,7 @@ def test_failed_links_are_retried(alice: Person, home: Property, world: Outside)
 
 def test_a_hidden_import_is_not_drawn_but_still_announced(alice: Person, home: Property, world: Outside) -> None:
     start(alice, home, f"{world.url}/photo/1.jpg", FRAGMENT)
-    (job,) = imports.recent(home, fetch.LEASE)
+    (job,) = imports.recent(home, timedelta(minutes=1))
     browser = alice.browser()
     browser.set_cookie("imports", str(job.id))
     page = browser.get(gallery_url(home)).text

@@ -45,6 +45,6 @@ def test_a_job_that_is_not_due_waits(queue: Yard) -> None:
 
 
 def test_a_missing_job_is_enqueued_again_in_time() -> None:
-    """Pending for 15 s, seen by the next sweep, in a worker within 3 s more: 60 s are allowed."""
+    """Pending for 3 s, seen by the next sweep, in a worker within 3 s more: 60 s are allowed."""
     (sweep,) = (entry for entry in SCHEDULE if entry.job == jobs.sweep())
     assert sweep.every <= timedelta(seconds=30)

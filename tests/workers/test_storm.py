@@ -92,7 +92,7 @@ def test_of_60_photos_in_a_storm_with_a_flushall_none_is_lost(
 def test_an_import_whose_worker_is_killed_five_times_has_twenty_results_and_no_duplicate(
     app: Flask, home: Property, buckets: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "RETRY_INTERVALS_S", [0] * 6)  # RQ waits 60 s after a third death
+    monkeypatch.setattr(jobs, "RETRY_INTERVALS_S", [0] * 6)  # RQ waits 60 s after a fourth death
 
     def photo(seen: Seen) -> Reply:
         n = int("".join(c for c in seen.path if c.isdigit()))

@@ -1,10 +1,11 @@
 """Fetch the URLs of imports concurrently; each becomes an image or fails with a reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
 from portal import dispatch, inventory, remote
@@ -24,7 +25,7 @@ from portal.work import for_update, lock, work
 
 MAX_BYTES = uploads.MAX_SIZE_BYTES
 DEADLINE_S = 20  # for one URL, redirects included
-LEASE = timedelta(seconds=60)  # after it, an item whose worker died is due again
+LEASE = timedelta(seconds=6)  # renewed while the worker lives; a killed one's job resumes after 6.3 s at the earliest
 WITH_PROPERTY = joinedload(ImportItem.job).joinedload(ImportJob.property)
 USUAL_BYTES = 1024 * 1024  # larger downloads need one of MAX_LARGE_DOWNLOADS slots, so hanging ones hold little memory
 MAX_LARGE_DOWNLOADS, LARGE_WAIT_S = 16, 5
@@ -69,6 +70,7 @@ def run() -> int:
         limits=selection.LIMITS,
         if_perform_raises=INTERNAL_ERROR,
         if_record_raises=_unrecordable,
+        renew=_renew,
         successor=jobs.run_imports(),
     )
 
@@ -80,7 +82,7 @@ def enqueue_missing() -> int:
 
 def _unrecordable(error: Exception) -> _FetchResult:
     """Return what to record for an item whose result can't be recorded: another attempt later."""
-    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed))
+    return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=isinstance(error, StorageFailed | OperationalError))
 
 
 def _claim(most: int) -> list[_Task]:
@@ -100,6 +102,13 @@ def _claim(most: int) -> list[_Task]:
         return [_task(item, copies) for item in items]
 
 
+def _renew(tasks: Sequence[_Task]) -> None:
+    until = now() + LEASE
+    leased = ImportItem.id.in_([task.candidate.id for task in tasks]) & ImportItem.fetching_until.is_not(None)
+    with work():
+        db.session.execute(update(ImportItem).where(leased).values(fetching_until=until, next_at=until))
+
+
 def _task(item: ImportItem, copies: Mapping[str, Facts]) -> _Task:
     property = item.job.property
     candidate = Candidate(item.id, item.host, property.workspace_id, is_retry=item.attempts > 1)
@@ -111,6 +120,7 @@ def _fetch(task: _Task) -> _FetchResult:
     if task.attempts > MAX_ATTEMPTS:
         return _FetchResult(code="interrupted", message="Every attempt to import this URL was interrupted.")
     try:
+        storage.uploads.demand_room()
         data = _stored_copy(task) or _download(task)
         picture = inspect(data)
     except Damaged as copy:

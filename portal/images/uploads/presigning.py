@@ -23,7 +23,10 @@ CONFIRMABLE_FOR = timedelta(hours=24)  # longer than the URL is valid: a file PU
 OUTSTANDING_PER_PLAN = 3  # how many unconfirmed uploads a property may have, as a multiple of its plan's images
 
 OUTSTANDING = select(func.count()).where(  # built once, since every presign uses it
-    Upload.property_id == bindparam("property_id"), Upload.confirmed_at.is_(None), Upload.expires_at > bindparam("at")
+    Upload.property_id == bindparam("property_id"),
+    Upload.confirmed_at.is_(None),
+    Upload.refusal.is_(None),
+    Upload.expires_at > bindparam("at"),
 )
 
 
@@ -49,10 +52,11 @@ def presign(property: Property, files: Sequence[AnnouncedFile]) -> list[Reserved
     """Reserve a key for each file, all or none; `url_of` returns the PUT's URL.
 
     Raises Invalid for a type, size or name that could never be confirmed, OverQuota if the plan has no room (a presign
-    doesn't reserve room: the confirm counts again), TooMany if too many uploads are unconfirmed.
+    doesn't reserve room: the confirm counts again), TooMany if too many uploads are unconfirmed, DiskFull.
     """
     for index, file in enumerate(files):
         _check(file, index)
+    storage.uploads.demand_room()
     with work():
         if not lock(property):
             raise NotFound("There is no such property.", code="property_not_found")

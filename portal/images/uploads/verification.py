@@ -12,7 +12,8 @@ from portal.infra import storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.work import Work, discard
+from portal.pixels.rejection import TOO_SLOW
+from portal.work import Work
 
 LARGE_BYTES = 2 * 1024 * 1024
 MAX_LARGE = 4  # in memory at the same time, per process; one takes twice its size while it is inspected
@@ -30,6 +31,14 @@ class ExpectedFile:
     image_uuid: UUID | None
 
 
+class RefusedFile(Invalid):
+    """The file itself is not acceptable, and never will be: its upload has ended."""
+
+    def __init__(self, code: str, message: str, index: int) -> None:
+        super().__init__(message, code=code, details={"index": index})
+        self.index = index
+
+
 @dataclass(frozen=True)
 class ReceivedFile:
     """An inspected file, stored under a key that clients can't write to."""
@@ -43,8 +52,8 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
     A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
-    have used the object. Raises Invalid for a file that is not a picture of the announced type,
-    TooMany if other large files are being checked for too long.
+    have used the object. Raises RefusedFile for a file that is not a picture of the announced type, TooMany if other
+    large files are being checked for too long.
     """
     if upload.image_uuid:
         return None
@@ -55,10 +64,9 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
         try:
             picture = inspect(data)
         except Invalid as error:
-            raise refused(error.code, error.message, index) from error
+            raise (refused if error.code == TOO_SLOW else RefusedFile)(error.code, error.message, index) from error
         if picture.type != upload.content_type:
-            discard(storage.uploads, upload.key)
-            raise refused("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
+            raise RefusedFile("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
         original_key = prefix.original_key(picture.type)
         written = w.put(storage.uploads, original_key, data, picture.type, ORIGINAL)
         return ReceivedFile(original_key, picture, written.sha256)
@@ -84,8 +92,9 @@ def _read(upload: ExpectedFile, index: int) -> bytes | Problem:
     if found is None:
         return refused("not_uploaded", "Nothing has been uploaded under this key yet.", index)
     if found.data is None or found.size_bytes != upload.size_bytes or found.type != upload.content_type:
-        discard(storage.uploads, upload.key)
-        raise refused("content_mismatch", "The uploaded file's type or size differs from what was presigned.", index)
+        raise RefusedFile(
+            "content_mismatch", "The uploaded file's type or size differs from what was presigned.", index
+        )
     return found.data
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import exists, func, select
+from sqlalchemy.exc import OperationalError
 
 from portal.accounts.models import Workspace
 from portal.db import db, now
@@ -20,7 +21,7 @@ from portal.pixels.render import Rendered
 from portal.work import Work, for_update, lock, work
 
 MAX_ATTEMPTS = 5  # a photo that has killed its worker this often is not retried automatically
-LATE_AFTER = timedelta(seconds=15)  # then a pending image's job may be lost, for example by a FLUSHALL of Redis
+LATE_AFTER = timedelta(seconds=3)  # then a pending image's job may be lost: Redis was down at the commit, or flushed
 TRIED_TOO_OFTEN = "This photo could not be processed: every attempt was interrupted."
 
 
@@ -56,6 +57,7 @@ def make(image_id: int) -> None:
     if image is None or attempt is None:
         return None
     try:
+        storage.cdn.demand_room()  # before the work, which would be in vain
         original = originals.read(attempt.original_key, attempt.sha256)
         rendered = derive(original, inspect(original), VariantsRecipe(attempt.quarter_turns))
         with work() as w:
@@ -65,8 +67,8 @@ def make(image_id: int) -> None:
             swap(w, image, stored)
     except Invalid as refusal:
         _fail(image, attempt, refusal.message)
-    except StorageFailed:
-        _take_back_attempt(image)  # the bucket's fault, not the photo's
+    except (StorageFailed, OperationalError):
+        _take_back_attempt(image)  # the bucket's or the database's fault, not the photo's
         raise
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from portal import inventory, remote
 from portal.dispatch import Candidate
-from portal.errors import Invalid, Problem, StorageFailed, TooMany
+from portal.errors import DiskFull, Invalid, Problem, StorageFailed, TooMany
 from portal.infra import storage
 from portal.inventory import COPY, LENGTH, MISSING, Damaged, Facts, Written
 from portal.listings.models import GALLERY
@@ -25,6 +25,7 @@ MAX_BYTES = 50 * 1024 * 1024  # Image CDN contract: "Images larger than 50 MB ar
 USUAL_BYTES = 12 * 1024 * 1024  # larger downloads are limited in number, as they are held in memory
 MAX_LARGE, LARGE_WAIT_S = 4, 5
 DEADLINE_S = 30  # for one picture, redirects included
+DISK_RETRY_S = 60
 RETRY_AFTER_S = (10, 60, 5 * 60, 30 * 60, 2 * 3600)  # after 429, 5xx, timeouts and S3 errors
 MAX_ATTEMPTS = 15  # interruptions included
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/heic")  # by magic bytes
@@ -104,6 +105,7 @@ def perform(task: Task) -> FetchResult:
     if task.attempts > MAX_ATTEMPTS:
         return FetchResult(reason="The download was interrupted each time")
     try:
+        storage.cdn.demand_room()
         return _reuse(task, task.existing_copy) if task.existing_copy else _fetch(task)
     except remote.Unreachable as error:
         return _retry_later(task, _reason(error), error.retry_after_s)
@@ -113,6 +115,8 @@ def perform(task: Task) -> FetchResult:
         return FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except Invalid as refused:
         return FetchResult(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
+    except DiskFull:
+        return FetchResult(retry_in_s=DISK_RETRY_S, is_our_fault=True)
     except StorageFailed:
         return _retry_later(task, "S3 upload fails")
 
