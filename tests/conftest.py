@@ -187,20 +187,6 @@ def app(
         db.session.rollback()
 
 
-def environment_of(settings: Settings, app: Flask) -> dict[str, str]:
-    """The environment of a process that works with the app's database and the tests' servers."""
-    return {
-        "DATA_DIR": str(settings.data_dir),
-        "SECRET_KEY": settings.secret_key,
-        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
-        "REDIS_URL": settings.redis_url or "",
-        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
-        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
-        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
-        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
-    }
-
-
 @pytest.fixture
 def alice(app: Flask) -> Person:
     """Admin of Alma Stays."""

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
+
+from portal.config import Settings
 from portal.infra.processes import tied_to_us
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +39,20 @@ def started(*command: str, env: Mapping[str, str] | None = None, **options: Any)
         yield process
     finally:
         kill(process)
+
+
+def environment_of(settings: Settings, app: Flask) -> dict[str, str]:
+    """The environment of a process that works with the app's database and the tests' servers."""
+    return {
+        "DATA_DIR": str(settings.data_dir),
+        "SECRET_KEY": settings.secret_key,
+        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
+        "REDIS_URL": settings.redis_url or "",
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url or "",
+        "AWS_ACCESS_KEY_ID": settings.s3_access_key or "",
+        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key or "",
+        "ALLOWED_PRIVATE_NETS": "127.0.0.0/8",
+    }
 
 
 def kill(process: subprocess.Popen[Any]) -> None:

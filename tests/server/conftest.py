@@ -11,8 +11,7 @@ import pytest
 from flask import Flask
 
 from portal.config import Settings
-from tests.conftest import environment_of
-from tests.processes import started, until
+from tests.processes import environment_of, started, until
 from tests.server.wire import get
 from tests.servers import free_port
 

@@ -27,9 +27,9 @@ from portal.config import Settings
 from portal.db import db
 from portal.embedded import Server, start_valkey
 from portal.infra import jobs
-from tests.conftest import environment_of, scratch
+from tests.conftest import scratch
 from tests.installation import DEAF
-from tests.processes import started, until
+from tests.processes import environment_of, started, until
 
 _numbers = count(1)
 
