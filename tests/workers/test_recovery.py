@@ -191,7 +191,7 @@ def test_an_idle_round_costs_few_commands_and_no_connection(yard: Yard) -> None:
     other.heartbeat()
     other.run_maintenance_tasks()
     after = counted()
-    assert (after[0] - before[0] - 1, after[1] - before[1]) == (8, 0), "INFO is one command"
+    assert (after[0] - before[0] - 1, after[1] - before[1]) == (10, 0), "INFO is one command"
 
 
 def test_a_worker_registers_again_after_a_flushall(yard: Yard) -> None:
