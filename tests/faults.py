@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, event, text
 
 from portal import config
 from portal.db import db, writing
-from portal.infra import storage
+from portal.infra import s3_client, storage
 from tests.servers import Handler, serving
 
 
@@ -88,7 +88,7 @@ def bucket_behind_a_proxy(read_timeout_s: float = 3) -> Iterator[Front]:
 
     with serving(Proxy) as url:
         front.url = url
-        with patch.object(storage, "Config", lambda **usual: Config(**usual | {"read_timeout": read_timeout_s})):
+        with patch.object(s3_client, "Config", lambda **usual: Config(**usual | {"read_timeout": read_timeout_s})):
             storage.connect(replace(config.settings(), s3_endpoint_url=url))
         try:
             yield front

@@ -169,7 +169,7 @@ def test_unreadable_credentials_must_be_typed_completely(account: IntegrationAcc
         account.credentials, account.next_at = None, now()
     sync.run()
     db.session.rollback()
-    assert account.error and "Edit the account" in account.error
+    assert account.error and "edit the account and enter them again" in account.error
     assert integrations.settings_of(account) == {}
     with pytest.raises(Invalid) as refused:
         integrations.change(account, credentials={"clientSecret": "x"})
