@@ -6,7 +6,6 @@ for something else. `/healthz` needs no thread.
 
 import asyncio
 from collections.abc import Callable
-from io import BytesIO
 
 from flask import Flask
 
@@ -50,23 +49,21 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
-        elif scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            environ = environ_of(scope)
+        except ValueError:
+            await _text(send, 400, "The request's target could not be read.\n", (b"connection", b"close"))
+            return
+        if environ["PATH_INFO"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
             headers, data = self._alive
             await _answer(send, 200, headers, data if scope["method"] == "GET" else b"")
-        elif scope["type"] == "http":
-            await self._call(scope, receive, send)
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        bulkhead = self._bulkhead(scope["path"])
+            return
         try:
-            if bulkhead is self._deliveries and await self._sent_from_cache(scope, send):
-                return
-            body = await self._bodies.read(scope, receive)
-            try:
-                await bulkhead.acquire()
-            except BaseException:
-                body.close()
-                raise
+            call = await self._begun(environ, scope, receive, send)
         except Disconnected:
             return
         except Stalled:
@@ -75,14 +72,25 @@ class Application:
         except Overloaded:
             await _text(send, 503, "The server is busy. Try again in a few seconds.\n", (b"retry-after", b"2"))
             return
-        loop = asyncio.get_running_loop()
-        call = Call(self.flask, environ_of(scope, body), loop, bulkhead.release)
-        bulkhead.start(call.run)
-        await call.send(send)
+        if call:
+            await call.send(send)
 
-    async def _sent_from_cache(self, scope: Scope, send: Send) -> bool:
+    async def _begun(self, environ: Environ, scope: Scope, receive: Receive, send: Send) -> Call | None:
+        """Begin a call of the WSGI app; None if the cache had the answer."""
+        bulkhead = self._bulkhead(environ["PATH_INFO"])
+        if bulkhead is self._deliveries and await self._sent_from_cache(environ, send):
+            return None
+        body = environ["wsgi.input"] = await self._bodies.read(scope, environ["PATH_INFO"], receive)
+        call = Call(self.flask, environ, asyncio.get_running_loop())
+        try:
+            await bulkhead.start(call.run)
+        except BaseException:
+            body.close()
+            raise
+        return call
+
+    async def _sent_from_cache(self, environ: Environ, send: Send) -> bool:
         """Send what the cache has: where it has nothing, all threads for deliveries may be waiting for the bucket."""
-        environ = environ_of(scope, BytesIO())
         found = await self._cache.call(lambda: self._find_cached(environ))
         if found is None:
             return False

@@ -86,13 +86,13 @@ class Bodies:
         self._folder, self._max_bytes, self._max_form_bytes, self._quota = folder, max_bytes, max_form_bytes, quota
         self._disk = ThreadPoolExecutor(2, thread_name_prefix="bodies")  # a busy disk must not stop the event loop
 
-    async def read(self, scope: Any, receive: Receive) -> IO[bytes]:
+    async def read(self, scope: Any, path: str, receive: Receive) -> IO[bytes]:
         """Return a request's body as a file, which the caller closes. Raises Stalled, Disconnected and Overloaded."""
         headers = dict(scope["headers"])
         length = int(headers.get(b"content-length", 0))
         if not length and b"transfer-encoding" not in headers:
             return BytesIO()
-        is_form = headers.get(b"content-type", b"").startswith(b"multipart/") and FORM_PATHS.match(scope["path"])
+        is_form = headers.get(b"content-type", b"").startswith(b"multipart/") and FORM_PATHS.match(path)
         most = self._max_form_bytes if is_form else self._max_bytes
         if length > most:
             return _failing(RequestEntityTooLarge())

@@ -8,8 +8,9 @@ MAX_UNSENT_BYTES unsent, its thread pauses.
 import sys
 from asyncio import AbstractEventLoop, Queue
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache
+from io import BytesIO
 from threading import Condition
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -31,10 +32,10 @@ class Abandoned(ConnectionError):
 
 
 class Call:
-    """A call of the WSGI app: `run` it in a thread, `send` its response; at the end the loop calls `released`."""
+    """A call of the WSGI app: `run` it in a thread, and `send` its response."""
 
-    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop, released: Callable[[], None]) -> None:
-        self._app, self._environ, self._loop, self._released = app, environ, loop, released
+    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop) -> None:
+        self._app, self._environ, self._loop = app, environ, loop
         self._parts: Queue[tuple[bytes, bool, BaseException | None]] = Queue()
         self._start: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._is_started = False  # the status line has been handed over and can't change
@@ -47,13 +48,12 @@ class Call:
         """Call the app and hand over what it answers, or the exception that it raises."""
         failed: BaseException | None = None
         try:
-            self._produce()
+            with closing(self._environ["wsgi.input"]):
+                self._produce()
         except BaseException as error:
             failed = error
-        finally:
-            self._environ["wsgi.input"].close()
         with suppress(RuntimeError):  # the loop is closed: this process stops
-            self._loop.call_soon_threadsafe(self._end, b"".join(self._blocks), failed)
+            self._loop.call_soon_threadsafe(self._parts.put_nowait, (b"".join(self._blocks), True, failed))
 
     async def send(self, send: Send) -> None:
         """Send the response. Raises what the app raised; when cancelled, the app's next block is refused."""
@@ -127,20 +127,25 @@ class Call:
             self._unsent -= size_bytes
             self._changed.notify()
 
-    def _end(self, data: bytes, failed: BaseException | None) -> None:
-        self._parts.put_nowait((data, True, failed))
-        self._released()
 
+def environ_of(scope: Scope) -> Environ:
+    """Return the WSGI environ of an ASGI scope with an empty body, with the values that gunicorn's WSGI workers give.
 
-def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
-    """Return the WSGI environ of an ASGI scope, with the values that gunicorn's WSGI workers give."""
+    Raises ValueError if the target is no URL, or not below the prefix that a trusted proxy or gunicorn's setting names.
+    """
     path = scope["raw_path"].decode("latin-1")
     if not path.startswith("/"):  # the absolute form, as for a proxy
         path = urlsplit(path).path
+    # Gunicorn accepts this name, with an underscore, from trusted proxies only. Script-Name is a header like others.
+    prefix = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"script_name"), None)
+    prefix = scope["root_path"] if prefix is None else prefix
+    if not path.startswith(prefix):
+        raise ValueError("The path is not below SCRIPT_NAME.")
     server, client = scope["server"] or ("", ""), scope["client"] or ("", "")
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "SCRIPT_NAME": prefix,
+        "PATH_INFO": unquote_to_bytes(path.removeprefix(prefix)).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": server[0],
@@ -149,7 +154,7 @@ def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
         "REMOTE_PORT": str(client[1]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": body,
+        "wsgi.input": BytesIO(),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.file_wrapper": _file_wrapper,
@@ -160,15 +165,7 @@ def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
     for name, value in scope["headers"]:
         key, text = _key(name), value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
-    _mount(environ, environ.get("HTTP_SCRIPT_NAME", scope["root_path"]))
     return environ
-
-
-def _mount(environ: Environ, script_name: str) -> None:
-    """Move the prefix that a trusted proxy or gunicorn's setting names from the path to SCRIPT_NAME."""
-    path = environ["PATH_INFO"]
-    is_below = script_name and path.startswith(script_name)
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_name, path[len(script_name) :] if is_below else path
 
 
 @lru_cache(maxsize=256)

@@ -29,6 +29,7 @@ MAX_BODY_BYTES = 1024 * 1024
 produced: dict[str, int] = {}
 closed: list[str] = []
 calls: list[str] = []
+looked_up: list[str] = []  # in the cache
 
 
 def asgi() -> Application:
@@ -42,13 +43,16 @@ def asgi() -> Application:
 
 
 def find_cached(environ: Environ) -> Answer | None:
+    looked_up.append(environ["PATH_INFO"])
     return Answer("200 OK", {"Content-Length": "6"}, b"cached") if environ["PATH_INFO"] == "/images/cached" else None
 
 
 def wsgi(environ: Environ, start: Start) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     if path == "/calls":
-        return answer(start, json.dumps({"calls": calls, "produced": produced, "closed": closed}).encode())
+        return answer(
+            start, json.dumps({"calls": calls, "looked_up": looked_up, "produced": produced, "closed": closed}).encode()
+        )
     calls.append(path)
     for prefix, view in VIEWS.items():
         if path.removeprefix("/images").startswith(prefix):
