@@ -9,19 +9,20 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from portal.asgi.bodies import Bodies, Disconnected, Quota, Receive, Stalled
+from portal.asgi.bodies import Bodies, Disconnected, Receive, Stalled
 from portal.asgi.bridge import Call, Environ, Scope, Send, environ_of
-from portal.asgi.bulkheads import Bulkhead, Overloaded
+from portal.asgi.budget import ByteBudget, Overloaded
+from portal.asgi.bulkheads import Bulkhead
 from portal.config import Settings
 from portal.delivery.shortcut import Answer
 from portal.images.edit import MAX_FILE_COUNT
-from portal.infra import multipart
+from portal.infra import disk_space, multipart
 
 DELIVERIES = ("/images/", "/cdn/")
 CACHE_THREADS = 4  # each photo takes them for a millisecond
 READINESS, READINESS_THREADS = "/readyz", 2
 MAX_WAITING = 256  # requests for each pool of threads; more are answered with 503
-LEAST_QUOTA_BYTES = 1024**3
+LEAST_STORED_BYTES = 1024**3  # for all bodies on disk
 
 
 class Application:
@@ -40,7 +41,8 @@ class Application:
             multipart.spool_folder(),
             max_bytes=flask.config["MAX_CONTENT_LENGTH"],
             max_form_bytes=largest,
-            quota=Quota(max(LEAST_QUOTA_BYTES, 2 * largest)),
+            budget=ByteBudget(max(LEAST_STORED_BYTES, 2 * largest)),
+            demand_room=lambda: disk_space.demand_room(settings),
         )
         alive = flask.test_client().get("/healthz")
         del alive.headers["X-Request-Id"]  # it would be the same for all

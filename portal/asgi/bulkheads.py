@@ -7,11 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from portal.asgi.budget import Overloaded
+
 R = TypeVar("R")
-
-
-class Overloaded(Exception):
-    """All threads are busy, and as many requests as may wait are waiting."""
 
 
 class Bulkhead:

@@ -24,6 +24,7 @@ Start = Callable[..., Any]
 worker.HEADERS_S = worker.STALL_S = bodies.STALL_S = 1.0
 worker.MAX_CONNECTIONS = 300
 application.MAX_WAITING = 20
+bodies.LEAST_BYTES_PER_S = 200_000
 MAX_BODY_BYTES = 1024 * 1024
 
 produced: dict[str, int] = {}
@@ -146,4 +147,11 @@ def answer(start: Start, data: bytes, *, length: int | None = None) -> Iterable[
     return [data]
 
 
-VIEWS = {"/limited": limited, "/hold": hold, "/large": large, "/stream": stream, "/broken": broken}
+VIEWS = {
+    "/limited": limited,
+    "/api/properties/limited": limited,
+    "/hold": hold,
+    "/large": large,
+    "/stream": stream,
+    "/broken": broken,
+}
