@@ -21,7 +21,7 @@ from portal.delivery.shortcut import Answer
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 
-worker.HEADERS_S = worker.STALL_S = bodies.STALL_S = 1.0
+worker.HEADERS_S = worker.READ_S = bodies.STALL_S = 1.0
 worker.MAX_CONNECTIONS = 300
 application.MAX_WAITING = 20
 bodies.LEAST_BYTES_PER_S = 200_000
