@@ -10,7 +10,7 @@ from collections.abc import Callable
 from flask import Flask
 
 from portal.asgi.bodies import Bodies, Disconnected, Receive, Stalled
-from portal.asgi.bridge import Call, Environ, Scope, Send, environ_of
+from portal.asgi.bridge import BLOCK_BYTES, Call, Environ, Scope, Send, environ_of
 from portal.asgi.budget import ByteBudget, Overloaded
 from portal.asgi.bulkheads import Bulkhead
 from portal.config import Settings
@@ -22,6 +22,7 @@ DELIVERIES = ("/images/", "/cdn/")
 CACHE_THREADS = 4  # each photo takes them for a millisecond
 READINESS, READINESS_THREADS = "/readyz", 2
 MAX_WAITING = 256  # requests for each pool of threads; more are answered with 503
+MAX_UNSENT_BYTES = 64 * 1024**2  # of all complete responses that wait for their clients
 LEAST_STORED_BYTES = 1024**3  # for all bodies on disk
 
 
@@ -36,6 +37,7 @@ class Application:
         self._cache = Bulkhead("cache", CACHE_THREADS, MAX_WAITING)
         self._deliveries = Bulkhead("delivery", settings.delivery_threads, MAX_WAITING)
         self._readiness = Bulkhead("readiness", READINESS_THREADS, MAX_WAITING)
+        self._unsent = ByteBudget(MAX_UNSENT_BYTES)
         largest = multipart.max_bytes(MAX_FILE_COUNT, settings.max_file_bytes)
         self._bodies = Bodies(
             multipart.spool_folder(),
@@ -65,17 +67,14 @@ class Application:
             await _answer(send, 200, headers, data if scope["method"] == "GET" else b"")
             return
         try:
-            call = await self._begun(environ, scope, receive, send)
+            if call := await self._begun(environ, scope, receive, send):
+                await call.send(send)
         except Disconnected:
             return
         except Stalled:
             await _text(send, 408, "The request's body stopped arriving.\n", (b"connection", b"close"))
-            return
         except Overloaded:
             await _text(send, 503, "The server is busy. Try again in a few seconds.\n", (b"retry-after", b"2"))
-            return
-        if call:
-            await call.send(send)
 
     async def _begun(self, environ: Environ, scope: Scope, receive: Receive, send: Send) -> Call | None:
         """Begin a call of the WSGI app; None if the cache had the answer."""
@@ -83,7 +82,7 @@ class Application:
         if bulkhead is self._deliveries and await self._sent_from_cache(environ, send):
             return None
         body = environ["wsgi.input"] = await self._bodies.read(scope, environ["PATH_INFO"], receive)
-        call = Call(self.flask, environ, asyncio.get_running_loop())
+        call = Call(self.flask, environ, asyncio.get_running_loop(), self._unsent)
         try:
             await bulkhead.start(call.run)
         except BaseException:
@@ -97,7 +96,8 @@ class Application:
         if found is None:
             return False
         headers = [(name.lower().encode(), value.encode()) for name, value in found.headers.items()]
-        await _answer(send, int(found.status[:3]), headers, found.data)
+        with self._unsent.taken(len(found.data) if len(found.data) > BLOCK_BYTES else 0):
+            await _answer(send, int(found.status[:3]), headers, found.data)
         return True
 
     def _bulkhead(self, path: str) -> Bulkhead:

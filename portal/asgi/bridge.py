@@ -1,14 +1,14 @@
 """One request through the WSGI app: called in a thread, its response sent by the event loop.
 
 A response that is complete goes to the event loop in one piece, and the thread is free while a slow client reads it.
-Only a response that is still being produced, such as an object streamed from the bucket, waits for its client: with
-MAX_UNSENT_BYTES unsent, its thread pauses.
+All of these together have a budget; beyond it, large ones are refused. Only a response that is still being produced,
+such as an object streamed from the bucket, waits for its client: with MAX_UNSENT_BYTES unsent, its thread pauses.
 """
 
 import sys
 from asyncio import AbstractEventLoop, Queue
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import lru_cache
 from io import BytesIO
 from threading import Condition
@@ -16,6 +16,8 @@ from typing import IO, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from werkzeug.wsgi import FileWrapper
+
+from portal.asgi.budget import ByteBudget
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -25,17 +27,19 @@ Send = Callable[[dict[str, Any]], Any]
 
 BLOCK_BYTES = 64 * 1024  # what is sent at once; gunicorn's worker waits for the client above as much
 MAX_UNSENT_BYTES = 256 * 1024  # of a response that is still being produced
+PRODUCE_S = 30.0  # for which a thread waits until its client has read a part of these
+REPEATABLE = ("GET", "HEAD")  # what may be answered with 503 after it was done
 
 
 class Abandoned(ConnectionError):
-    """The client disconnected while its response was being produced."""
+    """The client disconnected, or read too slowly, while its response was being produced."""
 
 
 class Call:
     """A call of the WSGI app: `run` it in a thread, and `send` its response."""
 
-    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop) -> None:
-        self._app, self._environ, self._loop = app, environ, loop
+    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop, budget: ByteBudget) -> None:
+        self._app, self._environ, self._loop, self._budget = app, environ, loop, budget
         self._parts: Queue[tuple[bytes, bool, BaseException | None]] = Queue()
         self._start: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._is_started = False  # the status line has been handed over and can't change
@@ -56,8 +60,9 @@ class Call:
             self._loop.call_soon_threadsafe(self._parts.put_nowait, (b"".join(self._blocks), True, failed))
 
     async def send(self, send: Send) -> None:
-        """Send the response. Raises what the app raised; when cancelled, the app's next block is refused."""
+        """Send the response. Raises Overloaded, and what the app raised. Once it ends, the app can produce no more."""
         is_started, is_last = False, False
+        held = ExitStack()
         try:
             while not is_last:
                 data, is_last, error = await self._parts.get()
@@ -65,6 +70,8 @@ class Call:
                     raise error
                 if not is_started:
                     assert self._start
+                    if is_last and len(data) > BLOCK_BYTES and self._environ["REQUEST_METHOD"] in REPEATABLE:
+                        held.enter_context(self._budget.taken(len(data)))
                     await send({"type": "http.response.start", "status": self._start[0], "headers": self._start[1]})
                     is_started = True
                 for position in range(0, len(data) or 1, BLOCK_BYTES):
@@ -73,6 +80,7 @@ class Call:
                     await send({"type": "http.response.body", "body": block, "more_body": more})
                 self._sent(len(data))
         finally:
+            held.close()
             with self._changed:
                 self._is_abandoned = True
                 self._changed.notify()
@@ -115,8 +123,10 @@ class Call:
 
     def _hand_over(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._unsent < MAX_UNSENT_BYTES or self._is_abandoned)
-            if self._is_abandoned:
+            has_room = self._changed.wait_for(
+                lambda: self._unsent < MAX_UNSENT_BYTES or self._is_abandoned, timeout=PRODUCE_S
+            )
+            if self._is_abandoned or not has_room:
                 raise Abandoned
             self._unsent += self._gathered
         data, self._blocks, self._gathered, self._is_started = b"".join(self._blocks), [], 0, True

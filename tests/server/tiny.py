@@ -24,6 +24,7 @@ Start = Callable[..., Any]
 worker.HEADERS_S = worker.READ_S = bodies.STALL_S = 1.0
 worker.MAX_CONNECTIONS = 300
 application.MAX_WAITING = 20
+application.MAX_UNSENT_BYTES = 128 * 1024**2
 bodies.LEAST_BYTES_PER_S = 200_000
 MAX_BODY_BYTES = 1024 * 1024
 
