@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from portal.asgi.budget import Overloaded
+from portal.asgi.bulkheads import Bulkhead
 from tests.processes import until
 from tests.server.wire import Wire, ask, get
 
@@ -101,6 +105,23 @@ def test_a_request_whose_client_leaves_while_it_waits_is_not_run(tiny: int, gate
     finally:
         close(wires)
     assert "/images/left" not in get(tiny, "/calls").json["calls"]
+
+
+def test_a_cancelled_call_keeps_its_thread_until_it_ends() -> None:
+    async def run() -> None:
+        bulkhead, over = Bulkhead("test", 1, 1), threading.Event()
+        call = asyncio.create_task(bulkhead.call(over.wait))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        later = asyncio.create_task(bulkhead.call(lambda: "later"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await bulkhead.call(lambda: "refused")
+        over.set()
+        assert await later == "later"
+
+    asyncio.run(run())
 
 
 def close(wires: list[Wire]) -> None:
