@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from portal.asgi.bodies import MEMORY_BYTES, Bodies, Receive
+from portal.asgi.bodies import MEMORY_BYTES, Bodies, Body, Receive
 from portal.asgi.budget import ByteBudget
 from portal.errors import DiskFull, StorageFailed
 from tests.server.wire import Wire, ask, get
@@ -83,6 +83,15 @@ def test_a_body_that_cannot_be_stored_fails_in_the_app_and_gives_its_bytes_back(
                 body.read()
             assert type(raised.value) is expected
         budget.take(2 * MEMORY_BYTES)
+
+
+def test_a_body_whose_file_fails_at_the_end_gives_its_bytes_back(tmp_path: Path) -> None:
+    budget = ByteBudget(2 * MEMORY_BYTES)
+    body = Body(tmp_path, budget, lambda: None)
+    body.append(bytes(2 * MEMORY_BYTES))
+    os.close(body.fileno())
+    body.close()
+    budget.take(2 * MEMORY_BYTES)
 
 
 def sent(data: bytes) -> tuple[dict[str, Any], str, Receive]:
