@@ -33,12 +33,14 @@ def slow_bodies(port: int, over: Event, count: int) -> None:
 def slow_forms(port: int, over: Event, count: int) -> None:
     """Send the beginning of a form with photos, which goes to the disk, then a byte at a time."""
     head = "PUT /api/properties/1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head += "Authorization: Bearer x\r\n"
     _drip(port, over, count, f"{head}Content-Length: 20000000\r\n\r\n".encode() + bytes(200_000))
 
 
 def large_bodies(port: int, over: Event, count: int) -> None:
-    """Upload as fast as the server reads, without a key."""
+    """Upload as fast as the server reads, with a key that is wrong."""
     head = b"PUT /api/properties/1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head += b"Authorization: Bearer x\r\n"
     with _sockets() as sockets:
         while not over.is_set():
             _refill(port, sockets, min(count, 8), head + b"Content-Length: 20000000\r\n\r\n")

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import ObjectDeletedError
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound, default_exceptions
+from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 from werkzeug.routing import RequestRedirect
 
 from portal import errors
@@ -27,7 +27,6 @@ from portal.accounts import idempotency
 from portal.db import is_disk_full
 from portal.errors import Problem
 from portal.images.variants import rendering
-from portal.infra.multipart import BROKEN_BODY
 from portal.infra.statuses import STORAGE_RETRY_S, status_of
 
 log = logging.getLogger(__name__)
@@ -133,10 +132,6 @@ def register_error_handlers(blueprint: APIBlueprint, dialect: Dialect) -> None:
     blueprint's handler for HTTPException.
     """
     blueprint.register_error_handler(Problem, lambda error: dialect.answer(_of_problem(error, dialect)))
-    for broken in BROKEN_BODY:
-        blueprint.register_error_handler(
-            broken, lambda _: dialect.answer(_of_framework(BadRequest("The request body was truncated.")))
-        )
     gone = errors.NotFound("It has just been deleted.")  # while the request was reading it
     blueprint.register_error_handler(ObjectDeletedError, lambda _: dialect.answer(_of_problem(gone, dialect)))
     for away in (OperationalError, PoolTimeout):

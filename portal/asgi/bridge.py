@@ -1,20 +1,23 @@
 """One request through the WSGI app: called in a thread, its response sent by the event loop.
 
 A response that is complete goes to the event loop in one piece, and the thread is free while a slow client reads it.
-Only a response that is still being produced, such as an object streamed from the bucket, waits for its client: with
-MAX_UNSENT_BYTES unsent, its thread pauses.
+All of these together have a budget; beyond it, large ones are refused. Only a response that is still being produced,
+such as an object streamed from the bucket, waits for its client: with MAX_UNSENT_BYTES unsent, its thread pauses.
 """
 
 import sys
 from asyncio import AbstractEventLoop, Queue
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import lru_cache
+from io import BytesIO
 from threading import Condition
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from werkzeug.wsgi import FileWrapper
+
+from portal.asgi.budget import ByteBudget
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -24,17 +27,19 @@ Send = Callable[[dict[str, Any]], Any]
 
 BLOCK_BYTES = 64 * 1024  # what is sent at once; gunicorn's worker waits for the client above as much
 MAX_UNSENT_BYTES = 256 * 1024  # of a response that is still being produced
+PRODUCE_S = 30.0  # for which a thread waits until its client has read a part of these
+REPEATABLE = ("GET", "HEAD")  # what may be answered with 503 after it was done
 
 
 class Abandoned(ConnectionError):
-    """The client disconnected while its response was being produced."""
+    """The client disconnected, or read too slowly, while its response was being produced."""
 
 
 class Call:
-    """A call of the WSGI app: `run` it in a thread, `send` its response; at the end the loop calls `released`."""
+    """A call of the WSGI app: `run` it in a thread, and `send` its response."""
 
-    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop, released: Callable[[], None]) -> None:
-        self._app, self._environ, self._loop, self._released = app, environ, loop, released
+    def __init__(self, app: Wsgi, environ: Environ, loop: AbstractEventLoop, budget: ByteBudget) -> None:
+        self._app, self._environ, self._loop, self._budget = app, environ, loop, budget
         self._parts: Queue[tuple[bytes, bool, BaseException | None]] = Queue()
         self._start: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._is_started = False  # the status line has been handed over and can't change
@@ -47,17 +52,17 @@ class Call:
         """Call the app and hand over what it answers, or the exception that it raises."""
         failed: BaseException | None = None
         try:
-            self._produce()
+            with closing(self._environ["wsgi.input"]):
+                self._produce()
         except BaseException as error:
             failed = error
-        finally:
-            self._environ["wsgi.input"].close()
         with suppress(RuntimeError):  # the loop is closed: this process stops
-            self._loop.call_soon_threadsafe(self._end, b"".join(self._blocks), failed)
+            self._loop.call_soon_threadsafe(self._parts.put_nowait, (b"".join(self._blocks), True, failed))
 
     async def send(self, send: Send) -> None:
-        """Send the response. Raises what the app raised; when cancelled, the app's next block is refused."""
+        """Send the response. Raises Overloaded, and what the app raised. Once it ends, the app can produce no more."""
         is_started, is_last = False, False
+        held = ExitStack()
         try:
             while not is_last:
                 data, is_last, error = await self._parts.get()
@@ -65,6 +70,8 @@ class Call:
                     raise error
                 if not is_started:
                     assert self._start
+                    if is_last and len(data) > BLOCK_BYTES and self._environ["REQUEST_METHOD"] in REPEATABLE:
+                        held.enter_context(self._budget.taken(len(data)))
                     await send({"type": "http.response.start", "status": self._start[0], "headers": self._start[1]})
                     is_started = True
                 for position in range(0, len(data) or 1, BLOCK_BYTES):
@@ -73,6 +80,7 @@ class Call:
                     await send({"type": "http.response.body", "body": block, "more_body": more})
                 self._sent(len(data))
         finally:
+            held.close()
             with self._changed:
                 self._is_abandoned = True
                 self._changed.notify()
@@ -115,8 +123,10 @@ class Call:
 
     def _hand_over(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._unsent < MAX_UNSENT_BYTES or self._is_abandoned)
-            if self._is_abandoned:
+            has_room = self._changed.wait_for(
+                lambda: self._unsent < MAX_UNSENT_BYTES or self._is_abandoned, timeout=PRODUCE_S
+            )
+            if self._is_abandoned or not has_room:
                 raise Abandoned
             self._unsent += self._gathered
         data, self._blocks, self._gathered, self._is_started = b"".join(self._blocks), [], 0, True
@@ -127,20 +137,25 @@ class Call:
             self._unsent -= size_bytes
             self._changed.notify()
 
-    def _end(self, data: bytes, failed: BaseException | None) -> None:
-        self._parts.put_nowait((data, True, failed))
-        self._released()
 
+def environ_of(scope: Scope) -> Environ:
+    """Return the WSGI environ of an ASGI scope with an empty body, with the values that gunicorn's WSGI workers give.
 
-def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
-    """Return the WSGI environ of an ASGI scope, with the values that gunicorn's WSGI workers give."""
+    Raises ValueError if the target is no URL, or not below the prefix that a trusted proxy or gunicorn's setting names.
+    """
     path = scope["raw_path"].decode("latin-1")
     if not path.startswith("/"):  # the absolute form, as for a proxy
         path = urlsplit(path).path
+    # Gunicorn accepts this name, with an underscore, from trusted proxies only. Script-Name is a header like others.
+    prefix = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"script_name"), None)
+    prefix = scope["root_path"] if prefix is None else prefix
+    if not path.startswith(prefix):
+        raise ValueError("The path is not below SCRIPT_NAME.")
     server, client = scope["server"] or ("", ""), scope["client"] or ("", "")
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "SCRIPT_NAME": prefix,
+        "PATH_INFO": unquote_to_bytes(path.removeprefix(prefix)).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": server[0],
@@ -149,7 +164,7 @@ def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
         "REMOTE_PORT": str(client[1]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": body,
+        "wsgi.input": BytesIO(),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.file_wrapper": _file_wrapper,
@@ -160,15 +175,7 @@ def environ_of(scope: Scope, body: IO[bytes]) -> Environ:
     for name, value in scope["headers"]:
         key, text = _key(name), value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
-    _mount(environ, environ.get("HTTP_SCRIPT_NAME", scope["root_path"]))
     return environ
-
-
-def _mount(environ: Environ, script_name: str) -> None:
-    """Move the prefix that a trusted proxy or gunicorn's setting names from the path to SCRIPT_NAME."""
-    path = environ["PATH_INFO"]
-    is_below = script_name and path.startswith(script_name)
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_name, path[len(script_name) :] if is_below else path
 
 
 @lru_cache(maxsize=256)

@@ -1,15 +1,15 @@
 """Threads in separate pools, so that requests which wait for one dependency don't take the threads of the others."""
 
 import asyncio
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
+from portal.asgi.budget import Overloaded
+
 R = TypeVar("R")
-
-
-class Overloaded(Exception):
-    """All threads are busy, and as many requests as may wait are waiting."""
 
 
 class Bulkhead:
@@ -23,8 +23,8 @@ class Bulkhead:
         self._free = asyncio.Semaphore(threads)
         self._waiting, self._max_waiting = 0, max_waiting
 
-    async def acquire(self) -> None:
-        """Wait for a thread. The caller starts something in it, or releases it. Raises Overloaded."""
+    async def start(self, function: Callable[[], R]) -> Future[R]:
+        """Wait for a thread and start a function in it, which keeps it until it returns. Raises Overloaded."""
         if self._waiting >= self._max_waiting:
             raise Overloaded
         self._waiting += 1
@@ -32,22 +32,20 @@ class Bulkhead:
             await self._free.acquire()
         finally:
             self._waiting -= 1
-
-    def start(self, run: Callable[[], None]) -> None:
-        """Run something in the acquired thread; whoever ends it calls `release` in the event loop."""
+        loop = asyncio.get_running_loop()
         try:
-            self._threads.submit(run)
+            future = self._threads.submit(function)
         except BaseException:  # no more threads can be started
-            self.release()
+            self._free.release()
             raise
+        future.add_done_callback(lambda _: self._release(loop))
+        return future
 
     async def call(self, function: Callable[[], R]) -> R:
         """Return what a function returns, called in a thread. Raises Overloaded."""
-        await self.acquire()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function)
-        finally:
-            self.release()
+        future = asyncio.wrap_future(await self.start(function))
+        return await asyncio.shield(future)  # a caller that is cancelled does not free the thread
 
-    def release(self) -> None:
-        self._free.release()
+    def _release(self, loop: AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop is closed: this process stops
+            loop.call_soon_threadsafe(self._free.release)

@@ -4,9 +4,12 @@ It overrides methods that gunicorn doesn't document, so gunicorn is pinned to th
 """
 
 import asyncio
+import fcntl
 import os
 import resource
 import sys
+import termios
+from array import array
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +17,10 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 HEADERS_S = 15.0  # within which a new connection must have sent the headers of a request
-STALL_S = 30.0  # within which a client must read some of what waits for it, or answer the end of its connection
-MAX_CONNECTIONS = 2000  # of each process
+READ_S = 30.0  # within which a client must read LEAST_READ_BYTES of what waits, or answer the end of its connection
+LEAST_READ_BYTES = 32 * 1024
+MAX_CONNECTIONS = 2000  # of each process; more than may wait for threads, so that some wait for their clients
+FILES_BESIDE_CONNECTIONS = 256  # stored bodies, photos, the database, Redis, S3
 ACCEPTED_AT_ONCE = 16
 MAX_FILES = 8192  # file descriptors of each process, if the system allows as many
 HEARTBEAT_S = 1.0
@@ -23,22 +28,28 @@ SWITCH_INTERVAL_S = 0.0005  # with Python's 5 ms, busy threads delay the event l
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
-    """A client's connection. It is idle while it waits for a request, or for the client to close."""
+    """A client's connection. It is idle while it waits for a request, or for the client to close.
+
+    It is slow while it waits for the rest of a request, or for the client to read.
+    """
 
     _closed: bool
     _headers_timer: asyncio.TimerHandle | None = None
-    _stall_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._headers_timer = self.worker.loop.call_later(HEADERS_S, self._keepalive_timeout)
-        self.worker.idle[self] = None
-        self.worker.make_room()
+        if self.worker.make_room():
+            self.worker.idle[self] = None
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._become_busy()
-        if self._stall_timer:
-            self._stall_timer.cancel()
+        self._end_idleness()
+        self.worker.slow.pop(self, None)
+        if self._read_timer:
+            self._read_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -52,16 +63,23 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._abort_after_stall()
+        self.worker.slow[self] = None
+        self._expect_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._stall_timer and not self._closed:
-            self._stall_timer.cancel()
+        self.worker.slow.pop(self, None)
+        if self._read_timer and not self._closed:
+            self._read_timer.cancel()
 
     def _on_headers_complete(self) -> Any:
-        self._become_busy()
+        self._end_idleness()
+        self.worker.slow[self] = None
         return super()._on_headers_complete()
+
+    def _on_message_complete(self) -> None:
+        self.worker.slow.pop(self, None)
+        super()._on_message_complete()
 
     def _arm_keepalive_timer(self) -> None:
         self.worker.idle[self] = None
@@ -78,36 +96,65 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             super()._close_transport()
             return
         self._closed = True
+        self.worker.slow.pop(self, None)
         self.worker.idle[self] = None
         with suppress(OSError, RuntimeError):
             self.transport.write_eof()
         self.transport.resume_reading()
-        self._abort_after_stall()
+        self._expect_reading()
 
-    def _become_busy(self) -> None:
+    def _end_idleness(self) -> None:
         self.worker.idle.pop(self, None)
         if self._headers_timer:
             self._headers_timer.cancel()
 
-    def _abort_after_stall(self) -> None:
-        if self._stall_timer:
-            self._stall_timer.cancel()
-        self._stall_timer = self.worker.loop.call_later(STALL_S, self.transport.abort)
+    def _expect_reading(self) -> None:
+        if self._read_timer:
+            self._read_timer.cancel()
+        self._read_timer = self.worker.loop.call_later(READ_S, self._abort_unless_read, self._unread_bytes())
+
+    def _abort_unless_read(self, unread_bytes: int) -> None:
+        if unread_bytes - self._unread_bytes() >= LEAST_READ_BYTES:
+            self._expect_reading()
+        else:
+            self.transport.abort()
+
+    def _unread_bytes(self) -> int:
+        """Return what waits here and in the system's buffer, whose megabytes a slow client reads for a long time."""
+        waiting = array("i", [0])
+        with suppress(OSError, ValueError):  # it is closed, or the system can't tell
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+        return int(self.transport.get_write_buffer_size()) + waiting[0]
 
 
 class Worker(ASGIWorker):  # type: ignore[misc]
     """Serves until SIGTERM or SIGINT, then finishes the requests that have begun, for at most `graceful_timeout`."""
 
     def init_process(self) -> None:
-        self.idle: dict[Connection, None] = {}
+        self.idle: dict[Connection, None] = {}  # for longest, first
+        self.slow: dict[Connection, None] = {}
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_connections = MAX_CONNECTIONS
+        if files != resource.RLIM_INFINITY:
+            self._max_connections = max(1, min(MAX_CONNECTIONS, files - FILES_BESIDE_CONNECTIONS))
         self._stopping = asyncio.Event()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().init_process()
 
-    def make_room(self) -> None:
-        """Above MAX_CONNECTIONS, close the one that has been idle for longest."""
-        if self.nr_conns > MAX_CONNECTIONS:
-            next(iter(self.idle)).transport.abort()
+    def make_room(self) -> bool:
+        """Make room for a new connection: end the one that has waited longest for its client.
+
+        Return False if all others wait for threads.
+        """
+        if self.nr_conns <= self._max_connections:
+            return True
+        waiting = self.idle or self.slow
+        if not waiting:
+            return False
+        longest = next(iter(waiting))
+        del waiting[longest]
+        longest.transport.abort()
+        return True
 
     def handle_exit_signal(self) -> None:
         self.alive = False

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from flask import Request
-from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData, ParseException
 from werkzeug.datastructures import FileStorage, Headers, MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
@@ -21,7 +20,6 @@ from portal.db import release
 from portal.errors import DiskFull, Invalid
 from portal.infra import disk_space
 
-BROKEN_BODY = (ParseException, InvalidChunkSize, ChunkMissingTerminator, NoMoreData)  # gunicorn's, while we read
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 200  # fields and files; surplus files are still read, so that the error can say how many there were
 MAX_FIELD_BYTES = 256 * 1024  # all fields together
@@ -125,7 +123,7 @@ def spooled(request: Request, *, max_files: int, max_file_bytes: int) -> Iterato
         return files[-1]
 
     request.max_content_length = max_bytes(max_files, max_file_bytes)
-    release()  # no transaction stays open while a slow client sends
+    release()  # no transaction stays open while files are written
     try:
         fields, sent = _parsed(request, open_file)
         yield Form(fields, _checked(sent, max_files, max_file_bytes))

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 
 from portal.db import is_disk_full
 from portal.errors import DiskFull, Problem, StorageFailed, TooMany, Unauthorized
-from portal.infra.multipart import BROKEN_BODY
 from portal.infra.statuses import STORAGE_RETRY_S, status_of
 from portal.pages.htmx import request
 from portal.pages.security import is_page
@@ -62,8 +61,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OperationalError, _unavailable)
     app.register_error_handler(PoolTimeout, _unavailable)
     app.register_error_handler(RedisError, _unavailable)
-    for broken in BROKEN_BODY:
-        app.register_error_handler(broken, lambda _: _answer(400))
 
 
 def headers_of(problem: Problem) -> dict[str, str]:

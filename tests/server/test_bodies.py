@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from portal.asgi.bodies import MEMORY_BYTES, Bodies, Body, Receive
+from portal.asgi.budget import ByteBudget
+from portal.errors import DiskFull, StorageFailed
 from tests.server.wire import Wire, ask, get
 
 HEAD = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
 CHUNKED = "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-FORM = "PUT /api/properties/1 HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+ANONYMOUS = "PUT /api/properties/1 HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+FORM = ANONYMOUS + "Authorization: Bearer x\r\n"
 
 
 def test_a_body_that_stalls_is_ended(tiny: int) -> None:
@@ -36,6 +45,60 @@ def test_a_body_that_stalls_is_ended(tiny: int) -> None:
             over.set()
             thread.join()
     assert "/stalled" not in get(tiny, "/calls").json["calls"]
+
+
+def test_a_form_that_progresses_too_slowly_for_its_size_is_ended(tiny: int) -> None:
+    """Each of its pieces arrives in time."""
+    with Wire(tiny) as wire:
+        wire.sendall(FORM.encode() + b"X-Form: slow\r\nContent-Length: 100000000\r\n\r\n")
+        wire.settimeout(0.1)
+        for _ in range(100):
+            wire.sendall(bytes(6 * 1024))
+            try:
+                if data := wire.recv(1 << 16):
+                    assert data.startswith(b"HTTP/1.1 408")
+                    return
+            except TimeoutError:
+                continue
+        raise AssertionError("it was never ended")
+
+
+def test_a_large_form_of_nobody_is_refused_without_being_read(tiny: int) -> None:
+    limited = ANONYMOUS.replace("/1 ", "/limited ")
+    assert ask(tiny, f"{limited}Content-Length: {5 * 1024**2}\r\n\r\n").status == 413
+
+
+def test_a_body_that_cannot_be_stored_fails_in_the_app_and_gives_its_bytes_back(tmp_path: Path) -> None:
+    def on_full_disk() -> None:
+        raise DiskFull
+
+    for folder, demand_room, expected in (
+        (tmp_path, on_full_disk, DiskFull),
+        (tmp_path / "gone", lambda: None, StorageFailed),
+    ):
+        budget = ByteBudget(2 * MEMORY_BYTES)
+        reader = Bodies(folder, max_bytes=10**6, max_form_bytes=10**6, budget=budget, demand_room=demand_room)
+        with asyncio.Runner() as runner, runner.run(reader.read(*sent(bytes(2 * MEMORY_BYTES)))) as body:
+            with pytest.raises(StorageFailed) as raised:
+                body.read()
+            assert type(raised.value) is expected
+        budget.take(2 * MEMORY_BYTES)
+
+
+def test_a_body_whose_file_fails_at_the_end_gives_its_bytes_back(tmp_path: Path) -> None:
+    budget = ByteBudget(2 * MEMORY_BYTES)
+    body = Body(tmp_path, budget, lambda: None)
+    body.append(bytes(2 * MEMORY_BYTES))
+    os.close(body.fileno())
+    body.close()
+    budget.take(2 * MEMORY_BYTES)
+
+
+def sent(data: bytes) -> tuple[dict[str, Any], str, Receive]:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    return {"headers": [(b"content-length", str(len(data)).encode())]}, "/", receive
 
 
 def test_a_truncated_body_never_reaches_the_app(tiny: int) -> None:

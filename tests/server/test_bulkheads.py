@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.wire import Wire, get
+from portal.asgi.budget import Overloaded
+from portal.asgi.bulkheads import Bulkhead
+from tests.processes import until
+from tests.server.wire import Wire, ask, get
 
 PAGES, DELIVERIES, WAITING = 4, 2, 20  # threads of the tiny app, and requests that may wait for each pool
 
@@ -21,10 +26,12 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 
 
 def held(port: int, path: str, gate: Path, count: int) -> list[Wire]:
-    """Send requests that hold their threads; return when the app has begun as many as can begin."""
+    """Send requests that hold their threads; return when those for deliveries have missed the cache, and wait."""
+    expected = len(get(port, "/calls").json["looked_up"]) + count * ("/images/" in path)
     wires = [Wire(port) for _ in range(count)]
     for wire in wires:
         wire.sendall(f"GET {path}?{gate} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    until(lambda: "/images/" not in path or len(get(port, "/calls").json["looked_up"]) == expected)
     return wires
 
 
@@ -54,6 +61,24 @@ def test_pages_that_hang_leave_deliveries_and_checks_alone(tiny: int, gate: Path
         close(wires)
 
 
+def test_where_a_request_waits_depends_on_the_path_that_the_app_sees(tiny: int, gate: Path) -> None:
+    wires = held(tiny, "http://x/images/hold", gate, DELIVERIES)
+    try:
+        later = Wire(tiny)
+        wires.append(later)
+        later.sendall(b"GET /sub/images/elsewhere HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /sub\r\n\r\n")
+        assert [get(tiny, "/").status for _ in range(3)] == [200] * 3
+        assert "/images/elsewhere" not in get(tiny, "/calls").json["calls"]
+    finally:
+        close(wires)
+
+
+def test_a_target_that_is_no_url_holds_no_thread(tiny: int) -> None:
+    for _ in range(PAGES + 1):
+        assert ask(tiny, "GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n").status == 400
+    assert get(tiny, "/").status == 200
+
+
 def test_more_than_may_wait_is_refused(tiny: int, gate: Path) -> None:
     wires = held(tiny, "/images/hold", gate, DELIVERIES + WAITING)
     try:
@@ -80,6 +105,23 @@ def test_a_request_whose_client_leaves_while_it_waits_is_not_run(tiny: int, gate
     finally:
         close(wires)
     assert "/images/left" not in get(tiny, "/calls").json["calls"]
+
+
+def test_a_cancelled_call_keeps_its_thread_until_it_ends() -> None:
+    async def run() -> None:
+        bulkhead, over = Bulkhead("test", 1, 1), threading.Event()
+        call = asyncio.create_task(bulkhead.call(over.wait))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        later = asyncio.create_task(bulkhead.call(lambda: "later"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await bulkhead.call(lambda: "refused")
+        over.set()
+        assert await later == "later"
+
+    asyncio.run(run())
 
 
 def close(wires: list[Wire]) -> None:

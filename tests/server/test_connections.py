@@ -39,6 +39,18 @@ def test_above_the_limit_the_longest_idle_connection_is_closed(tiny: int) -> Non
             wire.close()
 
 
+def test_above_the_limit_unfinished_bodies_make_room(tiny: int) -> None:
+    """A connection that waits for its client doesn't keep others out, though it is busy."""
+    wires = [Wire(tiny) for _ in range(MAX_CONNECTIONS)]
+    try:
+        for wire in wires:
+            wire.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        assert [get(tiny, path).status for path in ("/healthz", "/", "/healthz")] == [200] * 3
+    finally:
+        for wire in wires:
+            wire.close()
+
+
 def test_others_are_answered_while_clients_send_slowly(tiny: int) -> None:
     with abused(tiny, "slow headers", "slow bodies", "slow forms", "idle", share=0.2):
         for _ in range(20):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 import requests
+from flask import Flask
 
+from portal.asgi.bodies import FORM_PATHS
 from portal.images.models import Property
 from portal.infra import multipart
 from tests.abuse import KINDS, abused
@@ -45,6 +49,13 @@ def test_forms_and_their_limits(web: int, alice: Person, home: Property) -> None
         )
         answer = ask(web, request)
         assert (answer.status, answer.json["success"]) == (413, False)
+
+
+def test_the_front_knows_the_forms_with_photos(app: Flask) -> None:
+    """Others may not be as large, so a form whose route changes must change there too."""
+    for endpoint, values in (("upload_form.upload", {"uuid": uuid4()}), ("manage_images.update", {"id": "1"})):
+        path = app.url_map.bind("localhost").build(endpoint, values)
+        assert FORM_PATHS.match(path), path
 
 
 def signed_in(person: Person) -> str:

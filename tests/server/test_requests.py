@@ -21,6 +21,8 @@ REQUESTS = {
     "not ASCII": "GET / HTTP/1.1\r\nHost: x\r\nX-A: caf\xc3\xa9\r\n\r\n",
     "proxy": "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\r\n",
     "underscores": "GET / HTTP/1.1\r\nHost: x\r\nX_Forwarded_For: 192.0.2.1\r\nContent_Length: 3\r\n\r\n",
+    "a prefix that only proxies may name": "GET /sub/a HTTP/1.1\r\nHost: x\r\nScript-Name: /sub\r\n\r\n",
+    "mounted, encoded": "GET /sub/a%2Fb HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /sub\r\n\r\n",
     "mounted": "GET /sub/a HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /sub\r\n\r\n",
     "body": f"POST /a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 15\r\n\r\n{BODY.decode()}",
     "empty body": "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
@@ -41,6 +43,10 @@ def test_the_environ_is_that_of_the_threaded_worker(tiny: int, threaded: int, su
     for name, request in REQUESTS.items():
         with subtests.test(name):
             assert environ(tiny, request) == environ(threaded, request)
+
+
+def test_a_path_outside_the_prefix_is_refused(tiny: int) -> None:
+    assert ask(tiny, "GET /subject HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /other\r\n\r\n").status == 400
 
 
 def test_head_has_the_headers_of_get(tiny: int) -> None:

@@ -11,6 +11,7 @@ from tests.processes import until
 from tests.server.wire import Wire, get
 
 THREADS = 4  # of the tiny app's pages
+BUDGET_BYTES = 128 * 1024**2  # of the tiny app
 MANY_BYTES = 8 * 1024**2  # more than the sockets' buffers hold
 
 
@@ -69,6 +70,22 @@ def test_clients_that_read_slowly_hold_no_thread(tiny: int) -> None:
     finally:
         for wire in slow:
             wire.close()
+
+
+def test_slow_readers_hold_no_more_than_their_budget(tiny: int) -> None:
+    """Small answers are still sent, and large ones once the slow readers have left."""
+    slow = [Wire(tiny) for _ in range(BUDGET_BYTES // MANY_BYTES)]
+    try:
+        for wire in slow:
+            wire.sendall(b"GET /large?%d HTTP/1.1\r\nHost: x\r\n\r\n" % MANY_BYTES)
+            wire.recv(1)
+        answer = get(tiny, "/large?100000")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+        assert get(tiny, "/").status == 200
+    finally:
+        for wire in slow:
+            wire.close()
+    until(lambda: get(tiny, "/large?100000").status == 200)
 
 
 def produced(port: int, name: str) -> int:

@@ -21,14 +21,17 @@ from portal.delivery.shortcut import Answer
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 
-worker.HEADERS_S = worker.STALL_S = bodies.STALL_S = 1.0
+worker.HEADERS_S = worker.READ_S = bodies.STALL_S = 1.0
 worker.MAX_CONNECTIONS = 300
 application.MAX_WAITING = 20
+application.MAX_UNSENT_BYTES = 128 * 1024**2
+bodies.LEAST_BYTES_PER_S = 200_000
 MAX_BODY_BYTES = 1024 * 1024
 
 produced: dict[str, int] = {}
 closed: list[str] = []
 calls: list[str] = []
+looked_up: list[str] = []  # in the cache
 
 
 def asgi() -> Application:
@@ -42,13 +45,16 @@ def asgi() -> Application:
 
 
 def find_cached(environ: Environ) -> Answer | None:
+    looked_up.append(environ["PATH_INFO"])
     return Answer("200 OK", {"Content-Length": "6"}, b"cached") if environ["PATH_INFO"] == "/images/cached" else None
 
 
 def wsgi(environ: Environ, start: Start) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     if path == "/calls":
-        return answer(start, json.dumps({"calls": calls, "produced": produced, "closed": closed}).encode())
+        return answer(
+            start, json.dumps({"calls": calls, "looked_up": looked_up, "produced": produced, "closed": closed}).encode()
+        )
     calls.append(path)
     for prefix, view in VIEWS.items():
         if path.removeprefix("/images").startswith(prefix):
@@ -142,4 +148,11 @@ def answer(start: Start, data: bytes, *, length: int | None = None) -> Iterable[
     return [data]
 
 
-VIEWS = {"/limited": limited, "/hold": hold, "/large": large, "/stream": stream, "/broken": broken}
+VIEWS = {
+    "/limited": limited,
+    "/api/properties/limited": limited,
+    "/hold": hold,
+    "/large": large,
+    "/stream": stream,
+    "/broken": broken,
+}
