@@ -15,7 +15,7 @@ from portal.infra.storage import Bucket, ListedPage, ObjectContent, ObjectMetada
 from portal.inventory import CHANGED, LENGTH, MISSING, TYPE, Facts, damage_of, digest
 from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 
 MAX_BYTES = 200 * 1024 * 1024  # of an object whose length no row has; the largest that MAX_FILE_MB allows
 SMALLEST = RenditionRecipe(320, "image/jpeg")
@@ -144,7 +144,7 @@ def _adopted(expected: Facts, content: ObjectContent) -> Checked:
         picture = inspect(content.data)
         rendering.derived(content.data, picture, SMALLEST)
     except Invalid as refused:
-        if refused.code == TOO_SLOW:  # another time
+        if is_transient(refused):  # another time
             return Checked(expected)
         return Checked(expected, CHANGED, "It can't be decoded.")
     except TooMany:  # another time

@@ -14,7 +14,7 @@ from portal.images.variants.renditions import single_flight
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, LARGE, ORIGINAL, RENDITION, THUMB, TYPE, Damaged, Facts, StoredObject
 from portal.listings.copies import repair as copies
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 from portal.webhooks import events
 from portal.work import lock, work
 
@@ -60,7 +60,7 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
         try:
             how = _repair(facts, from_large, announces)
         except (Invalid, Damaged) as problem:
-            if problem.code != TOO_SLOW:  # another time, it may take less
+            if not is_transient(problem):
                 give_up(bucket, facts, damage, problem.message)
             return Outcome(reason=problem.message)
         except NotFound as gone:  # changed or deleted meanwhile: then this object is no longer needed

@@ -12,7 +12,7 @@ from portal.infra import storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 from portal.work import Work
 
 LARGE_BYTES = 2 * 1024 * 1024
@@ -64,7 +64,7 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
         try:
             picture = inspect(data)
         except Invalid as error:
-            raise (refused if error.code == TOO_SLOW else RefusedFile)(error.code, error.message, index) from error
+            raise (refused if is_transient(error) else RefusedFile)(error.code, error.message, index) from error
         if picture.type != upload.content_type:
             raise RefusedFile("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
         original_key = prefix.original_key(picture.type)
