@@ -90,6 +90,24 @@ def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
     assert how(job).imported == 1
 
 
+def test_a_worker_whose_lease_has_lapsed_leaves_the_item_to_the_one_that_took_it(home: Property) -> None:
+    job = imports.start(home, ["http://127.0.0.1:9/a.jpg"])
+    (slow,) = fetch._claim(1)
+    with work():
+        db.session.execute(update(ImportItem).values(next_at=now()))
+    (other,) = fetch._claim(1)
+    until = imports.items(job)[0].fetching_until
+    fetch._renew([slow])
+    fetch._postpone(slow, 60, is_our_fault=True)
+    fetch._fail(slow, "code", "message")
+    db.session.expire_all()
+    (item,) = imports.items(job)
+    assert (item.state, item.attempts, item.fetching_until) == (PENDING, other.attempts, until)
+    fetch._renew([other])
+    db.session.expire_all()
+    assert item.fetching_until and until and item.fetching_until > until
+
+
 def test_a_file_that_the_bucket_briefly_refuses_is_downloaded_once(home: Property, buckets: Buckets) -> None:
     with outside(lambda _: Reply(body=factories.jpeg())) as host, bucket_behind_a_proxy() as front:
         job = imports.start(home, urls(host, 1))

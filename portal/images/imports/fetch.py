@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
@@ -105,7 +105,8 @@ def _claim(most: int) -> list[_Task]:
 
 def _renew(tasks: Sequence[_Task]) -> None:
     until = now() + LEASE
-    leased = ImportItem.id.in_([task.candidate.id for task in tasks]) & ImportItem.fetching_until.is_not(None)
+    ours = [(task.candidate.id, task.attempts) for task in tasks]
+    leased = tuple_(ImportItem.id, ImportItem.attempts).in_(ours) & ImportItem.fetching_until.is_not(None)
     with work():
         db.session.execute(update(ImportItem).where(leased).values(fetching_until=until, next_at=until))
 
@@ -254,9 +255,11 @@ def _postpone(task: _Task, pause_s: float, *, is_our_fault: bool) -> None:
 
 
 def _locked_item(task: _Task) -> ImportItem | None:
-    """Lock the property, then the item; None if another worker has finished it, or it was deleted."""
+    """Lock the property, then the item; None if another worker has it or has finished it, or if it was deleted."""
     by_id = select(ImportItem).where(ImportItem.id == task.candidate.id).options(WITH_PROPERTY)
     item = db.session.scalar(by_id)
-    if item is None or not lock(item.job.property) or not lock(item) or item.state != PENDING:
+    if item is None or not lock(item.job.property) or not lock(item):
+        return None
+    if item.state != PENDING or item.attempts != task.attempts:  # our lease has lapsed, and another worker has taken it
         return None
     return item
