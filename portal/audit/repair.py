@@ -128,13 +128,14 @@ def _addresses(image_id: int) -> Row[int, str, str | None, str | None] | None:
 def _store_again(bucket: Bucket, facts: Facts) -> None:
     """Store an object's bytes once more with their right type.
 
-    They are written before the change, which would hold a lock while the bucket is slow. If the object is deleted
-    meanwhile, no row refers to what was written, so it becomes garbage as any unknown object does.
+    They are written before the change, which would hold a lock while the bucket is slow. If the object was deleted
+    meanwhile, it is deleted again: what people deleted must not come back.
     """
     data = inventory.verified(bucket, facts)
     written = inventory.write(bucket, facts.key, data, facts.type, facts.kind)
-    with work():
+    with work() as w:
         row = db.session.get(StoredObject, (bucket.role, facts.key))
         if row is None or not lock(row):
-            return
+            return w.drop(bucket, facts.key)
         inventory.confirm(bucket, [facts._replace(etag=written.etag, size_bytes=len(data))])
+    return None
