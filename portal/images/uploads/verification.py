@@ -17,7 +17,7 @@ from portal.work import Work
 
 LARGE_BYTES = 2 * 1024 * 1024
 MAX_LARGE = 4  # in memory at the same time, per process; one takes twice its size while it is inspected
-WAIT_FOR_LARGE_S = 20  # a bucket that hangs holds a slot for 10 s
+WAIT_FOR_LARGE_S = 3  # whoever waits holds a thread that pages need
 _large = threading.BoundedSemaphore(MAX_LARGE)
 
 
