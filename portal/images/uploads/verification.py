@@ -51,9 +51,9 @@ class ReceivedFile:
 def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: int) -> ReceivedFile | Problem | None:
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
-    A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
-    have used the object. Raises RefusedFile for a file that is not a picture of the announced type, TooMany if other
-    large files are being checked for too long.
+    A missing object is returned as a Problem, to be raised only under the lock: a concurrent confirm may have used it.
+    Raises RefusedFile for a file that is not a picture of the announced type and size, Invalid for one that may be
+    accepted another time, TooMany if other large files are being checked for too long.
     """
     if upload.image_uuid:
         return None
