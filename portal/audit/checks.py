@@ -10,7 +10,6 @@ from typing import NamedTuple
 from portal.audit.models import AuditWalk
 from portal.errors import Invalid, StorageFailed, TooMany
 from portal.images.variants import rendering
-from portal.infra.s3_breaker import Unreachable
 from portal.infra.storage import Bucket, ListedPage, ObjectContent, ObjectMetadata
 from portal.inventory import CHANGED, LENGTH, MISSING, TYPE, Facts, damage_of, digest
 from portal.pixels.derive import RenditionRecipe
@@ -92,7 +91,7 @@ def check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata 
     try:
         return _check(meter, bucket, expected, listed, policy)
     except StorageFailed as error:
-        if isinstance(error, Unreachable) or not bucket.answers():
+        if bucket.is_away(error):
             raise
         return Checked(expected, MISSING, f"The bucket doesn't deliver it: {error.details or error.message}"[:300])
 
