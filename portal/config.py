@@ -71,7 +71,7 @@ class Settings:
 
     @property
     def has_embedded_s3(self) -> bool:
-        """Whether the buckets are on this machine's disk, in DATA_DIR."""
+        """Whether the buckets are on this machine's disk, in DATA_DIR: no other S3 has its key in the settings."""
         return self.s3_access_key is not None
 
     @property

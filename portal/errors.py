@@ -81,7 +81,7 @@ class DiskFull(StorageFailed):
     code = "disk_full"
 
     def __init__(self) -> None:
-        super().__init__("The server’s disk is full. Nothing was changed. Try again once there is space.")
+        super().__init__("The server disk is full. Nothing was changed. Try again once there is space.")
 
 
 def demand_known(what: str, word: str | None, known: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -104,6 +106,29 @@ def test_large_files_that_take_long_open_nothing(front: Front) -> None:
     front.answer = lambda asked: "hang" if asked.number == 1 else None
     storage.uploads.put("images/large", bytes(LARGE_BYTES + 1), "image/jpeg")
     assert len(front.asked) == 2
+
+
+def test_a_large_file_that_is_the_probe_and_takes_long_keeps_it_open(front: Front) -> None:
+    breaks(front)
+    breaker()._half_open_at = 1e-9
+    with pytest.raises(Unreachable):
+        storage.uploads.put("images/large", bytes(LARGE_BYTES + 1), "image/jpeg")
+    assert len(front.asked) == 1
+    assert breaker().is_open
+
+
+def test_a_failed_put_lets_go_of_its_body(front: Front) -> None:
+    breaker().threshold = 1
+    front.answer = lambda _: "hang"
+    gc.disable()
+    try:
+        body = bytes(100)
+        before = sys.getrefcount(body)
+        with pytest.raises(Unreachable):
+            storage.uploads.put("images/a", body, "image/jpeg")
+        assert sys.getrefcount(body) == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("status", [500, 503])

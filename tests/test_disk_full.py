@@ -155,6 +155,16 @@ def test_the_cache_gives_way_before_photos_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("f" * 64))
 
 
+def test_the_cache_makes_room_for_what_it_is_given(tmp_path: Path) -> None:
+    spare = [10_000]
+    cache = disk_cache.DiskCache(tmp_path, 10**9, lambda: spare[0])
+    for n in range(4):
+        cache.put(f"{n:064x}", bytes(1000))
+    spare[0] = 500
+    cache.put("f" * 64, bytes(2000))
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 2
+
+
 def test_a_part_that_is_stuck_restarts_once_there_is_space() -> None:
     has_space: list[bool] = []
     script = "import time; print('no space left on device', flush=True); time.sleep(600)"

@@ -183,6 +183,20 @@ def test_leases_are_renewed_until_the_results_are_recorded(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("quick_retries")
+def test_leases_are_renewed_between_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "RENEW_EVERY_S", 0)
+    monkeypatch.setattr(dispatch, "GROUP_WITHIN_S", 60)
+    steps: list[set[int]] = []
+
+    class Slow(Rows):
+        def record(self, results: Results[Task, int]) -> None:
+            steps.append({outcome for _, outcome in results})
+
+    Slow(3).run(renew=lambda tasks: steps.append({task.candidate.id for task in tasks}))
+    assert steps == [{0}, {1, 2}, {1}, {2}, {2}]
+
+
+@pytest.mark.usefixtures("quick_retries")
 def test_a_failing_claim_ends_the_run_and_started_tasks_are_recorded() -> None:
     class Failing(Rows):
         def claim(self, most: int) -> list[Task]:

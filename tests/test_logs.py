@@ -80,6 +80,34 @@ def test_an_outage_is_one_line_and_a_bug_has_its_traceback(written: StringIO) ->
     assert bug.endswith("step failed: ZeroDivisionError") and traceback[-1] == "ZeroDivisionError"
 
 
+def test_two_bugs_with_the_same_message_both_show_their_tracebacks(written: StringIO) -> None:
+    def first() -> None:
+        raise ValueError
+
+    def second() -> None:
+        raise ValueError
+
+    for bug in (first, second, second):
+        try:
+            bug()
+        except ValueError:
+            log.exception("step failed")
+    assert [written.getvalue().count(f"in {name}") for name in ("first", "second")] == [1, 1]
+
+
+def test_what_is_only_counted_keeps_no_frame(written: StringIO) -> None:
+    """Frames hold photos."""
+    for _ in range(2):
+        try:
+            raise ValueError
+        except ValueError:
+            log.exception("step failed")
+    (handler,) = [each for each in log.handlers if isinstance(each, logs.CountingHandler)]
+    (window,) = handler._windows.values()
+    assert window.last and window.last.exc_info is None
+    assert "step failed" in written.getvalue()
+
+
 @pytest.mark.parametrize(
     ("given", "is_kept"), [("abc-123.x", True), ("two\u2028lines", False), ("", False), ("x" * 65, False)]
 )

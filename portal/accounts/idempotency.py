@@ -19,7 +19,7 @@ from portal.work import lock, work
 
 RETENTION = timedelta(hours=24)
 LEASE = timedelta(seconds=60)  # after it, the claim of a process that died is free again
-YOUNG = timedelta(seconds=5)  # a claim that is older is probably of a process that died
+PROBABLY_DEAD_AFTER = timedelta(seconds=5)  # few requests take longer than that
 MAX_KEY_LENGTH = 255
 REUSED = "idempotency_key_reused"  # error code of a key that was used for another request
 
@@ -143,7 +143,7 @@ def _answer(record: IdempotencyRecord, fingerprint: str) -> Answer | None:
 def _retry_after_s(record: IdempotencyRecord, at: datetime) -> int:
     """Return 1 while the first request may still be running, then the seconds that are left of its lease."""
     age = at - record.claimed_at
-    return 1 if age < YOUNG else math.ceil(record.lease_s - age.total_seconds())
+    return 1 if age < PROBABLY_DEAD_AFTER else math.ceil(record.lease_s - age.total_seconds())
 
 
 def _running(retry_after_s: int = 1) -> Conflict:

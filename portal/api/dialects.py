@@ -135,7 +135,7 @@ def register_error_handlers(blueprint: APIBlueprint, dialect: Dialect) -> None:
     gone = errors.NotFound("It has just been deleted.")  # while the request was reading it
     blueprint.register_error_handler(ObjectDeletedError, lambda _: dialect.answer(_of_problem(gone, dialect)))
     for away in (OperationalError, PoolTimeout):
-        blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error)))
+        blueprint.register_error_handler(away, lambda error: dialect.answer(_of_database(error, dialect)))
     for status in default_exceptions:
         blueprint.register_error_handler(status, lambda error: dialect.answer(_of_framework(error)))
 
@@ -183,12 +183,10 @@ def _of_problem(problem: Problem, dialect: Dialect) -> Failure:
     return Failure(status, problem.code, problem.message, _spelled(problem.details), headers)
 
 
-def _of_database(error: SQLAlchemyError) -> Failure:
-    headers = {"Retry-After": str(STORAGE_RETRY_S)}
+def _of_database(error: SQLAlchemyError, dialect: Dialect) -> Failure:
     if is_disk_full(error):
-        log.warning("database unavailable: its disk is full")
-        full = errors.DiskFull()
-        return Failure(503, full.code, full.message, headers=headers)
+        return _of_problem(errors.DiskFull(), dialect)
+    headers = {"Retry-After": str(STORAGE_RETRY_S)}
     log.warning("database unavailable: reason=%s", type(error).__name__)
     return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=headers)
 

@@ -10,12 +10,11 @@ from typing import NamedTuple
 from portal.audit.models import AuditWalk
 from portal.errors import Invalid, StorageFailed, TooMany
 from portal.images.variants import rendering
-from portal.infra.s3_breaker import Unreachable
 from portal.infra.storage import Bucket, ListedPage, ObjectContent, ObjectMetadata
 from portal.inventory import CHANGED, LENGTH, MISSING, TYPE, Facts, damage_of, digest
 from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 
 MAX_BYTES = 200 * 1024 * 1024  # of an object whose length no row has; the largest that MAX_FILE_MB allows
 SMALLEST = RenditionRecipe(320, "image/jpeg")
@@ -92,7 +91,7 @@ def check(meter: Meter, bucket: Bucket, expected: Facts, listed: ObjectMetadata 
     try:
         return _check(meter, bucket, expected, listed, policy)
     except StorageFailed as error:
-        if isinstance(error, Unreachable) or not bucket.answers():
+        if bucket.is_away(error):
             raise
         return Checked(expected, MISSING, f"The bucket doesn't deliver it: {error.details or error.message}"[:300])
 
@@ -144,7 +143,7 @@ def _adopted(expected: Facts, content: ObjectContent) -> Checked:
         picture = inspect(content.data)
         rendering.derived(content.data, picture, SMALLEST)
     except Invalid as refused:
-        if refused.code == TOO_SLOW:  # another time
+        if is_transient(refused):  # another time
             return Checked(expected)
         return Checked(expected, CHANGED, "It can't be decoded.")
     except TooMany:  # another time

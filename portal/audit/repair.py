@@ -14,7 +14,7 @@ from portal.images.variants.renditions import single_flight
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, LARGE, ORIGINAL, RENDITION, THUMB, TYPE, Damaged, Facts, StoredObject
 from portal.listings.copies import repair as copies
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 from portal.webhooks import events
 from portal.work import lock, work
 
@@ -60,7 +60,7 @@ def repair(bucket: Bucket, facts: Facts, damage: str, *, from_large: bool = Fals
         try:
             how = _repair(facts, from_large, announces)
         except (Invalid, Damaged) as problem:
-            if problem.code != TOO_SLOW:  # another time, it may take less
+            if not is_transient(problem):
                 give_up(bucket, facts, damage, problem.message)
             return Outcome(reason=problem.message)
         except NotFound as gone:  # changed or deleted meanwhile: then this object is no longer needed
@@ -128,13 +128,14 @@ def _addresses(image_id: int) -> Row[int, str, str | None, str | None] | None:
 def _store_again(bucket: Bucket, facts: Facts) -> None:
     """Store an object's bytes once more with their right type.
 
-    They are written before the change, which would hold a lock while the bucket is slow. If the object is deleted
-    meanwhile, no row refers to what was written, so it becomes garbage as any unknown object does.
+    They are written before the change, which would hold a lock while the bucket is slow. If the object was deleted
+    meanwhile, it is deleted again: what people deleted must not come back.
     """
     data = inventory.verified(bucket, facts)
     written = inventory.write(bucket, facts.key, data, facts.type, facts.kind)
-    with work():
+    with work() as w:
         row = db.session.get(StoredObject, (bucket.role, facts.key))
         if row is None or not lock(row):
-            return
+            return w.drop(bucket, facts.key)
         inventory.confirm(bucket, [facts._replace(etag=written.etag, size_bytes=len(data))])
+    return None

@@ -24,7 +24,6 @@ from portal.db import db, now, release
 from portal.errors import Conflict, StorageFailed, TooMany
 from portal.images import gallery
 from portal.images.models import Image, Property
-from portal.infra.s3_breaker import Unreachable
 from portal.infra.storage import Bucket
 from portal.inventory import COPY, KINDS, LARGE, ORIGINAL, THUMB, TYPE, Facts
 
@@ -123,7 +122,7 @@ def _attempt(run: Run, found: Found) -> Outcome | None:
             return DOWNLOAD
         return _repair(run, bucket, checked.expected, checked.damage)
     except StorageFailed as error:
-        if isinstance(error, Unreachable) or not bucket.answers():
+        if bucket.is_away(error):
             raise
         return Outcome(reason=f"{error.message} ({error.details})")
     except (SQLAlchemyError, Conflict):

@@ -13,6 +13,7 @@ from portal.infra.disk_cache import cache
 from portal.infra.storage import Bucket, Opened
 from portal.inventory import CHANGED, MISSING, Damaged, Facts
 from portal.pixels.inspect import inspect
+from portal.pixels.rejection import is_transient
 from portal.work import best_effort, work
 
 SMALL_BYTES = 4 * 1024 * 1024  # up to this size, objects are read whole, compared, and kept in the cache
@@ -57,6 +58,8 @@ def load(bucket: Bucket, facts: Facts) -> bytes:
     try:
         inspect(data)
     except Invalid as unknown:  # all that can be known before the audit has taken its hash
+        if is_transient(unknown):
+            raise
         raise Damaged(bucket, facts.key, CHANGED) from unknown
     return data
 

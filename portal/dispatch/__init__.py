@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Generic
 
@@ -61,20 +62,21 @@ def run(
     leases = _Leases(renew)
     with ThreadPoolExecutor(limits.threads) as pool:
         in_flight = _InFlight(pool, perform, if_perform_raises)
+        renew_if_due = partial(leases.renew_if_due, in_flight, recorder)
         try:
             while not _is_over(began, successor):
                 if (most := in_flight.free_slots(limits) - len(recorder)) > 0:
                     in_flight.submit(claim(most))
                 if not (in_flight or recorder):
                     return in_flight.completed
-                recorder.record(in_flight.collect())
-                leases.renew_if_due(in_flight, recorder)
+                recorder.record(in_flight.collect(), renew_if_due)
+                renew_if_due()
             _enqueue(successor)
         finally:
             release()  # ends the read transaction of a claim that failed
             while in_flight or recorder:
-                recorder.record(in_flight.collect())
-                leases.renew_if_due(in_flight, recorder)
+                recorder.record(in_flight.collect(), renew_if_due)
+                renew_if_due()
     return in_flight.completed
 
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import chain
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +14,7 @@ from portal.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # well within every lease
+RETRY_DELAYS_S = (0.2, 1.0, 5.0)  # leases are renewed meanwhile, or are much longer
 HANG_S = 2.0  # a recording that takes this long to fail is not retried: all other results wait for it
 TRANSIENT = (DBAPIError, StorageFailed)  # the database is locked or failing over, a bucket is unreachable
 
@@ -54,28 +55,32 @@ class Recorder(Generic[Task, Outcome]):
         fallback: Callable[[Exception], Outcome] | None,
     ) -> None:
         self._record, self._group_by, self._fallback = record, group_by, fallback
+        self._waiting: list[Results[Task, Outcome]] = []  # groups that are recorded next
         self._failed: list[_FailedResult[Task, Outcome]] = []
 
     def __len__(self) -> int:
-        """Return how many results wait for a retry."""
-        return len(self._failed)
+        """Return how many results are still to be recorded."""
+        return sum(map(len, self._waiting)) + len(self._failed)
 
     def __iter__(self) -> Iterator[Task]:
-        return (result.task for result in self._failed)
+        return chain((task for group in self._waiting for task, _ in group), (result.task for result in self._failed))
 
-    def record(self, results: Results[Task, Outcome]) -> None:
-        """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged."""
+    def record(self, results: Results[Task, Outcome], between: Callable[[], None]) -> None:
+        """Record results, and earlier ones whose retry is due. Raises nothing: failures are logged.
+
+        `between` is called after each recording, since one may take long.
+        """
         groups: dict[Hashable, list[tuple[Task, Outcome]]] = {}
         for task, outcome in results:
             groups.setdefault(self._group_by(task), []).append((task, outcome))
-        for group in groups.values():
-            self._record_group(group)
-        failed, self._failed = self._failed, []
-        for result in failed:
-            if result.retry_at > time.monotonic():
-                self._failed.append(result)
-            else:
-                self._record_one(result.task, result.outcome, result.failures)
+        self._waiting = list(groups.values())
+        while self._waiting:
+            self._record_group(self._waiting.pop(0))
+            between()
+        for result in [result for result in self._failed if result.retry_at <= time.monotonic()]:
+            self._failed.remove(result)
+            self._record_one(result.task, result.outcome, result.failures)
+            between()
 
     def _record_group(self, results: Results[Task, Outcome]) -> None:
         """Record results in one change; if that fails, one by one, as a single row may be the cause."""

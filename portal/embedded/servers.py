@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from redis import Redis, RedisError
 
-from portal.config import Settings
 from portal.embedded.process import CannotStart, Part, Server, start
 from portal.infra import disk_space
 
@@ -103,7 +102,7 @@ def seaweedfs(directory: Path, port: int | None = None) -> Part:
         is_shown=lambda line: line[:1] in "EF" and line[1:5].isdigit(),  # glog: I1123 01:02:03 …
         # Its index of names, a LevelDB, takes no more writes once one has failed, whatever space there is later.
         is_stuck=lambda line: "filerldb" in line and "no space left on device" in line,
-        can_restart=lambda: not disk_space.is_full(Settings(data_dir=directory, s3_access_key=keys["s3_access_key"])),
+        can_restart=lambda: disk_space.has_room_for_s3(directory),
     )
 
 

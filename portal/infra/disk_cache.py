@@ -85,18 +85,18 @@ class DiskCache:
             return
         try:
             if self._spare_bytes() < len(data):
-                self.give_way()
+                self.give_way(len(data))
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             _write(self._path(sha256), data)
             self._evict_if_due(len(data))
         except OSError as error:
             self._pause(error)
 
-    def give_way(self) -> None:
-        """Delete the least recently used files until the disk has the space that others need."""
-        if self._most_bytes and self._spare_bytes() < 0 and self._walk.acquire(blocking=False):
+    def give_way(self, needed_bytes: int = 0) -> None:
+        """Delete the least recently used files until the disk has the space that others need, and so many bytes."""
+        if self._most_bytes and self._spare_bytes() < needed_bytes and self._walk.acquire(blocking=False):
             try:
-                self._evict()
+                self._evict(needed_bytes)
             finally:
                 self._walk.release()
 
@@ -115,11 +115,11 @@ class DiskCache:
         finally:
             self._walk.release()
 
-    def _evict(self) -> None:
+    def _evict(self, needed_bytes: int = 0) -> None:
         """Delete files down to KEPT of the limit, if there are more than the limit or the disk allows."""
         files = sorted(self._files())
         total_bytes = sum(size_bytes for _, size_bytes, _ in files)
-        most_bytes = min(self._most_bytes, max(0, total_bytes + self._spare_bytes()))
+        most_bytes = min(self._most_bytes, max(0, total_bytes + self._spare_bytes() - needed_bytes))
         if total_bytes <= most_bytes:
             return
         for _, size_bytes, path in files:

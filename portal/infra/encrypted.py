@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from datetime import timedelta
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -12,7 +13,8 @@ from sqlalchemy.types import TypeDecorator
 
 from portal import config
 
-WAITING = "Waiting for the SECRET_KEY that this was encrypted with: {} can't be read."
+UNREADABLE = "Waiting for the SECRET_KEY that this was encrypted with: {} can't be read."
+RETRY_UNREADABLE_AFTER = timedelta(minutes=5)  # then see whether it can be read again
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import IO
 from uuid import uuid4
@@ -72,14 +73,15 @@ class _Window:
     """What one place in the code has logged since `began`, in Unix time."""
 
     began: float
-    shown: set[str] = field(default_factory=set)
-    last: logging.LogRecord | None = None  # of those that were only counted
+    shown: set[tuple[object, ...]] = field(default_factory=set)
+    last: logging.LogRecord | None = None  # of those that were only counted; without its traceback
     count: int = 0
 
 
 class CountingHandler(logging.StreamHandler[IO[str]]):
-    """Writes a warning or error that repeats within WINDOW_S once, and how often it came with the next line after that.
+    """Writes a warning or error that repeats within WINDOW_S once, and later how often it came.
 
+    That count is written before the first line that follows WINDOW_S, whatever that line is about.
     An outage would otherwise write thousands of lines, one or more a request.
     """
 
@@ -100,10 +102,11 @@ class CountingHandler(logging.StreamHandler[IO[str]]):
     def _is_news(self, record: logging.LogRecord) -> bool:
         window = self._windows.setdefault((record.pathname, record.lineno), _Window(record.created))
         message = record.getMessage()
-        if message not in window.shown and len(window.shown) < SHOWN_PER_WINDOW:
-            window.shown.add(message)
+        key = (message, *_origin(record))
+        if key not in window.shown and len(window.shown) < SHOWN_PER_WINDOW:
+            window.shown.add(key)
             return True
-        window.last, window.count = record, window.count + 1
+        window.last, window.count = _without_traceback(record, message), window.count + 1  # frames hold photos
         return False
 
     def _write_counts(self, at: float) -> None:
@@ -113,6 +116,15 @@ class CountingHandler(logging.StreamHandler[IO[str]]):
                 if window.last:
                     message = f"{window.last.getMessage()} (and {window.count} more like it)"
                     super().emit(_without_traceback(window.last, message))
+
+
+def _origin(record: logging.LogRecord) -> tuple[object, ...]:
+    """Return an error's type and the place that raised it; an outage has no place, as it breaks everything."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None or isinstance(error, OUTAGES):
+        return (type(error),)
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return (type(error), frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else (type(error),)
 
 
 def _without_traceback(record: logging.LogRecord, message: str) -> logging.LogRecord:

@@ -5,12 +5,12 @@ from typing import Any
 from botocore.exceptions import ConnectionError, HTTPClientError
 from botocore.utils import determine_content_length
 
-from portal.errors import StorageFailed
-from portal.infra.circuit_breaker import Breaker
+from portal.errors import StorageFailed, drop_tracebacks
+from portal.infra.circuit_breaker import Attempt, Breaker
 
 THRESHOLD, OPEN_FOR_S = 5, 5  # longer than a time-out, so that there is one probe at a time
 LARGE_BYTES = 1024 * 1024  # to PUT more may take long in itself: eight times 20 MB at once exceed a time-out of 3 s
-READINESS = "HeadBucket"  # the operation of /readyz alone, which asks even while the breaker is open
+READINESS = "HeadBucket"  # of Bucket.answers() alone, which asks even while the breaker is open
 
 
 class Unreachable(StorageFailed):
@@ -31,11 +31,15 @@ def guard(client: Any) -> Breaker:
 
     def end(request_dict: Any, caught_exception: Exception | None, **_: Any) -> None:
         context = request_dict["context"]
-        if "attempt" not in context or (context["is_large"] and isinstance(caught_exception, HTTPClientError)):
+        attempt: Attempt | None = context.get("attempt")
+        if attempt is None:
+            return
+        if context["is_large"] and not attempt.is_probe and isinstance(caught_exception, HTTPClientError):
             return
         if isinstance(caught_exception, breaker.failures):
-            breaker.failed(context["attempt"])
+            breaker.failed(attempt)
             if breaker.is_open:  # don't wait for a retry
+                drop_tracebacks(caught_exception)
                 raise Unreachable from caught_exception
         else:
             breaker.close()

@@ -213,6 +213,10 @@ class Bucket:
             return False
         return True
 
+    def is_away(self, error: StorageFailed) -> bool:
+        """Return whether a call failed because the bucket is away, and not because of its object."""
+        return isinstance(error, Unreachable) or not self.answers()
+
     def prepare(self, origins: Sequence[str] = ()) -> None:
         """Create the bucket if it is missing, and allow pages of these origins to PUT into it."""
         with _translated():

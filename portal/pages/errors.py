@@ -95,7 +95,7 @@ def _unavailable(error: Exception) -> Response:
     message = DiskFull().message if is_disk_full(error) else None
     if not is_page():
         text = message or "A part of this service is unavailable."
-        return Response(f"{text}\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
+        return Response(f"{text}\n", 503, {"Retry-After": str(STORAGE_RETRY_S)}, mimetype="text/plain")
     return _answer(503, message)
 
 

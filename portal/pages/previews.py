@@ -17,7 +17,7 @@ from portal.listings.models import Listing, ListingImage
 from portal.pages.session import current_user, signed_in
 from portal.pixels.derive import RenditionRecipe
 from portal.pixels.inspect import inspect
-from portal.pixels.rejection import TOO_SLOW, RejectedFile
+from portal.pixels.rejection import RejectedFile, is_transient
 from portal.pixels.types import type_of
 
 WIDTH_PX = 200  # 66 CSS px on a screen with 3 device pixels per CSS px
@@ -63,7 +63,7 @@ def _unchanging(copy: Facts) -> Facts:
 def _thumbnail(copy: Facts) -> bytes | None:
     """Return a thumbnail of a copy, made in a sandboxed child process, or None if it can never be opened.
 
-    Raises Damaged, TooMany, and RejectedFile if it took too long.
+    Raises Damaged, TooMany, and RejectedFile if another attempt may succeed.
     """
     slots = rendering.slots()
     if not slots.acquire(timeout=WAIT_S):  # before the file is read, so waiting requests hold no memory
@@ -72,7 +72,7 @@ def _thumbnail(copy: Facts) -> bytes | None:
         data = inventory.verified(storage.cdn, copy)
         return rendering.derived(data, inspect(data), RenditionRecipe(WIDTH_PX, "image/webp")).data
     except RejectedFile as rejected:
-        if rejected.code == TOO_SLOW:
+        if is_transient(rejected):
             raise
         return None
     finally:

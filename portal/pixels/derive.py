@@ -9,6 +9,7 @@ import PIL
 from PIL import features
 
 from portal.pixels.picture import Picture
+from portal.pixels.rejection import memory_errors_as, too_large_to_open
 from portal.pixels.render import Rendered, Rendition, render, resize
 
 Derived = TypeVar("Derived", covariant=True)
@@ -49,7 +50,8 @@ def derive(source: bytes, picture: Picture, recipe: Recipe[Derived]) -> Derived:
 
     Call it in a process with limits.
     """
-    return recipe(source, picture)
+    with memory_errors_as(too_large_to_open):
+        return recipe(source, picture)
 
 
 @cache

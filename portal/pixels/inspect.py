@@ -6,7 +6,7 @@ from portal.errors import TooMany
 from portal.pixels import exif, jpeg, sandbox
 from portal.pixels.opening import opened, split
 from portal.pixels.picture import Picture
-from portal.pixels.rejection import RejectedFile, truncated
+from portal.pixels.rejection import RejectedFile, interrupted, memory_errors_as, truncated
 from portal.pixels.sniff import sniff
 
 __all__ = ["RejectedFile", "inspect"]
@@ -24,6 +24,11 @@ def inspect(data: bytes) -> Picture:
     The caller decides which types it accepts. Only a JPEG without an end marker is decoded, in a sandboxed child: a
     lost marker is accepted, lost pixels are refused (`truncated`). Raises TooMany if too many such photos wait.
     """
+    with memory_errors_as(interrupted):
+        return _inspect(data)
+
+
+def _inspect(data: bytes) -> Picture:
     type_ = sniff(data)
     pixels, tags = split(data, type_)
     image = opened(pixels, type_)

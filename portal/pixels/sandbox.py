@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from portal.pixels.forkserver import STATUS, limit_this_process
-from portal.pixels.rejection import RejectedFile, damaged, too_large_to_open, too_slow_to_open
+from portal.pixels.rejection import RejectedFile, damaged, interrupted, too_large_to_open, too_slow_to_open
 
 __all__ = ["LARGE_PAGES", "limit_this_process", "run"]
 
@@ -31,7 +31,8 @@ def run(function: Callable[..., T], *args: object, cpu_s: float, memory_bytes: i
     """Run a top-level function in a child with limits; return its result or raise its exception.
 
     `memory_bytes` is in addition to what a child inherits, `timeout_s` is wall-clock time. If the child dies, raises
-    `RejectedFile` with the reason too_slow_to_open, too_large_to_open or damaged. Thread-safe.
+    `RejectedFile` with the reason too_slow_to_open, opening_interrupted or damaged; if it runs out of its
+    memory, with too_large_to_open. Thread-safe.
     """
     limits = pickle.dumps((sys.path, cpu_s, memory_bytes, timeout_s))
     work = pickle.dumps((function, args), protocol=5)
@@ -113,12 +114,13 @@ def _forget_forkserver() -> None:
 def _cause_of_death(report: int) -> RejectedFile:
     ready, _, _ = select.select([report], [], [], _GRACE_S)
     ended = os.read(report, STATUS.size) if ready else b""
-    status = STATUS.unpack(ended)[0] if ended else 0
-    match os.WTERMSIG(status):
+    if not ended:  # the fork server was killed
+        return interrupted()
+    match os.WTERMSIG(STATUS.unpack(ended)[0]):
         case signal.SIGXCPU | signal.SIGALRM:
             return too_slow_to_open()
-        case signal.SIGKILL:  # the machine ran out of memory
-            return too_large_to_open()
+        case signal.SIGKILL | signal.SIGTERM | 0:  # the machine ran out of memory, or nobody was left to answer
+            return interrupted()
         case _:
             return damaged()
 

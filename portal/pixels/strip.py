@@ -2,7 +2,7 @@
 
 from portal.pixels import containers, exif, isobmff, jpeg
 from portal.pixels.opening import split
-from portal.pixels.rejection import decoder_errors_as_rejections
+from portal.pixels.rejection import decoder_errors_as_rejections, interrupted, memory_errors_as
 
 
 def strip_metadata(data: bytes, type: str) -> bytes | None:
@@ -11,9 +11,9 @@ def strip_metadata(data: bytes, type: str) -> bytes | None:
     Its look is unchanged: colours, frames and orientation are kept, the latter as EXIF that holds nothing else. A
     picture without metadata is returned as it is. Returns None if metadata can't be separated from the pixels: for a
     HEIC or AVIF with an unusual structure (`isobmff.strip`), and for types that the Image CDN doesn't accept. Raises
-    `RejectedFile` if the file is truncated.
+    `RejectedFile` if the file is truncated, or if the process has no memory left.
     """
-    with decoder_errors_as_rejections():
+    with memory_errors_as(interrupted), decoder_errors_as_rejections():
         match type:
             case "image/jpeg":
                 return jpeg.strip(data, _orientation_exif(data, type))

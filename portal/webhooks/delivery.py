@@ -16,7 +16,7 @@ from portal.db import db, now, release
 from portal.dispatch import Candidate
 from portal.errors import Conflict, NotFound
 from portal.infra import jobs
-from portal.infra.encrypted import WAITING
+from portal.infra.encrypted import RETRY_UNREADABLE_AFTER, UNREADABLE
 from portal.webhooks import selection
 from portal.webhooks.models import DELIVERED, FAILED, PENDING, Delivery, Endpoint
 from portal.work import for_update, lock, work
@@ -26,9 +26,8 @@ JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * 3600  # upper limit of a receiver's Retry-After
 DEADLINE_S = 15
 LEASE = timedelta(seconds=60)  # after it, a delivery whose worker died is due again
-WITHOUT_KEY_AFTER = timedelta(minutes=5)  # then see whether the secret can be read again
 MAX_ANSWER_LENGTH = 2_000  # characters of a response, for the page
-RETENTION = timedelta(days=30)  # of finished deliveries
+RETENTION = timedelta(days=30)  # of finished deliveries, and of those that wait for a key
 DISABLE_AFTER = timedelta(days=5)  # without a successful delivery
 
 
@@ -139,7 +138,8 @@ def _lease(ids: Sequence[int]) -> list[_SendTask]:
                 _give_up(delivery, reason)
                 continue
             if not all(delivery.endpoint.secrets):
-                delivery.answer, delivery.next_at = WAITING.format("the webhook's secret"), now() + WITHOUT_KEY_AFTER
+                delivery.answer = UNREADABLE.format("the webhook's secret")
+                delivery.next_at = now() + RETRY_UNREADABLE_AFTER
                 continue
             delivery.attempts += 1
             delivery.last_at, delivery.next_at = now(), now() + LEASE
@@ -153,6 +153,8 @@ def _undeliverable_reason(delivery: Delivery) -> str | None:
         return "The webhook is switched off."
     if delivery.attempts > len(RETRY_DELAYS_S):
         return "Every attempt was interrupted."
+    if not all(delivery.endpoint.secrets) and delivery.created_at < now() - RETENTION:
+        return f"The webhook's secret could not be read for {RETENTION.days} days."
     return None
 
 

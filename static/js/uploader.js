@@ -6,6 +6,7 @@ import { drawTray } from './tray.js';
 const MAX_CONCURRENT = 3; // concurrent uploads
 const MAX_ATTEMPTS = 4; // the first, and three automatic retries
 const STALLED_MS = 30_000; // without progress for this long, an upload starts over
+const isPassing = (why) => [409, 503, 'not_uploaded', 'too_slow_to_open', 'opening_interrupted'].includes(why);
 const uploads = []; // of this visit, in the order they were added
 const grid = () => $('#photos');
 const running = () => uploads.filter((u) => u.state === 'up').length;
@@ -123,8 +124,7 @@ function cancel(u) {
   finish(u, 'gone');
 }
 function again(u) {
-  u.tries = 0;
-  u.note = '';
+  Object.assign(u, { tries: 0, note: '' });
   show(u, 'q', 'Waiting');
   pump();
 }
@@ -168,12 +168,13 @@ async function handleFailure(u, problem) {
   const at = Math.round((100 * u.loaded) / (u.file.size || 1));
   if (problem.status === 403 || problem.code === 'not_uploaded') u.grant = u.sent = null; // expired: presign again
   if (!u.sent) u.loaded = 0;
-  const isFinal = problem instanceof UploadRejected && ![409, 503].includes(problem.status) && problem.code !== 'not_uploaded';
+  const isBusy = problem.status === 429 && u.sent; // at its presign, it is a limit for the next hour
+  const isFinal = problem instanceof UploadRejected && !isBusy && ![problem.status, problem.code].some(isPassing);
   if (!navigator.onLine && !isFinal) return show(u, 'q', 'Offline, will continue');
   if (!isFinal && ++u.tries < MAX_ATTEMPTS) {
     u.isBackingOff = true;
     show(u, 'q', `Trying again, ${u.tries + 1} of ${MAX_ATTEMPTS}`);
-    await wait(600 * 2 ** u.tries + Math.random() * 400);
+    await wait((isBusy ? 5000 : 600 * 2 ** u.tries) + Math.random() * 400); // 5 s: its Retry-After
     u.isBackingOff = false;
     return pump();
   }
@@ -238,8 +239,7 @@ function put(u) {
   });
 }
 
-/** Confirm an upload; htmx replaces its tile with the photo's. The tile is the request's source: htmx drops
- * concurrent requests of a shared one. */
+/** Confirm an upload; its tile is the request's source, since htmx drops concurrent requests of a shared one. */
 function confirm(u) {
   return new Promise((done, fail) => {
     let answer;

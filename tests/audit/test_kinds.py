@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from portal import inventory
+from portal.audit import repair
+from portal.images import deletion
 from portal.images.models import Property
-from portal.inventory import COPY, LARGE, ORIGINAL, RENDITION, THUMB
+from portal.infra.storage import Bucket
+from portal.inventory import COPY, LARGE, ORIGINAL, RENDITION, THUMB, Facts
 from portal.webhooks import events
 from tests.audit import rubble
 from tests.audit.rubble import Gallery
@@ -82,6 +86,26 @@ def test_a_damaged_copy_is_found(app: Flask, gallery: Gallery, kind: str) -> Non
     assert (finding["object"], finding["kind"], finding["imageId"]) == (COPY, kind, None)
     assert finding["repaired"] is (kind == "type")
     assert code == (0 if kind == "type" else 1)
+
+
+def test_a_photo_that_is_deleted_while_its_type_is_mended_stays_deleted(
+    app: Flask, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, key = gallery.objects[LARGE]
+    rubble.HARM["type"](bucket, key)
+    verified = inventory.verified
+
+    def delete_after(bucket: Bucket, facts: Facts) -> bytes:
+        data = verified(bucket, facts)
+        deletion.delete(gallery.home, [str(gallery.image.uuid)])
+        assert bucket.head(facts.key) is None
+        return data
+
+    monkeypatch.setattr(inventory, "verified", delete_after)
+    facts = inventory.find(bucket, key)
+    assert facts
+    repair.repair(bucket, facts, "type")
+    assert bucket.head(key) is None
 
 
 def test_other_bytes_of_another_type_count_as_changed(app: Flask, gallery: Gallery) -> None:

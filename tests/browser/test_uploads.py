@@ -19,6 +19,7 @@ from tests import factories
 from tests.browser.pages import Editor, becomes, finished, go_on, hurry
 from tests.conftest import Buckets
 from tests.factories import Person
+from tests.processes import until
 
 pytestmark = pytest.mark.usefixtures("hurried")
 FINISHED = "#photos .tile:not(.up):not([data-s])"
@@ -117,6 +118,20 @@ def test_an_upload_recovers_from_a_broken_connection_by_itself(
     assert len(broken) == 1
     assert names(home) == ["one.jpg", "two.jpg"]
     complaints.clear()  # Chromium reports the connection that the test broke
+
+
+def test_a_confirm_that_is_refused_as_too_many_is_repeated_by_itself(
+    editor: Editor, own_tab: Any, home: Property, complaints: list[str]
+) -> None:
+    page = editor(home, on=own_tab)
+    page.clock.install()
+    busy = {"error": "too_many_requests", "title": "Could not add the photo", "text": "Try again in a moment."}
+    page.route("**/uploads/confirm", lambda route: route.fulfill(status=429, json=busy), times=1)
+    add(page, jpeg("one.jpg"))
+    page.locator(".tile.up", has_text="Trying again, 2 of 4").wait_for()
+    page.clock.run_for(6_000)
+    until(lambda: names(home) == ["one.jpg"])
+    complaints.clear()  # Chromium reports the status
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,7 @@ from portal.images import imports
 from portal.images.imports import fetch
 from portal.images.models import PENDING, ImportItem, ImportJob, Property
 from portal.pixels import inspect as inspecting
+from portal.pixels import jpeg
 from portal.remote.large import LargeDownloads
 from portal.work import work
 from tests import factories
@@ -88,6 +91,39 @@ def test_an_attempt_is_given_back_when_there_was_no_time_to_inspect_the_file(
         assert attempts(job) == 0
         try_again_now()
     assert how(job).imported == 1
+
+
+def test_a_worker_whose_lease_has_lapsed_leaves_the_item_to_the_one_that_took_it(home: Property) -> None:
+    job = imports.start(home, ["http://127.0.0.1:9/a.jpg"])
+    (slow,) = fetch._claim(1)
+    with work():
+        db.session.execute(update(ImportItem).values(next_at=now()))
+    (other,) = fetch._claim(1)
+    until = imports.items(job)[0].fetching_until
+    fetch._renew([slow])
+    fetch._postpone(slow, 60, is_our_fault=True)
+    fetch._fail(slow, "code", "message")
+    db.session.expire_all()
+    (item,) = imports.items(job)
+    assert (item.state, item.attempts, item.fetching_until) == (PENDING, other.attempts, until)
+    fetch._renew([other])
+    db.session.expire_all()
+    assert item.fetching_until and until and item.fetching_until > until
+
+
+def test_a_url_whose_check_is_killed_is_tried_again(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    with outside(lambda _: Reply(body=factories.jpeg().removesuffix(b"\xff\xd9"))) as host:  # only a child can check it
+        job = imports.start(home, urls(host, 1))
+        with monkeypatch.context() as patched:
+            patched.setattr(jpeg, "has_all_pixels", _kill_child)
+            fetch.run()
+        assert attempts(job) == 1
+        try_again_now()
+    assert how(job).imported == 1
+
+
+def _kill_child(_: bytes) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_file_that_the_bucket_briefly_refuses_is_downloaded_once(home: Property, buckets: Buckets) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from portal.db import db
 from portal.errors import Invalid, StorageFailed
@@ -14,6 +17,7 @@ from portal.images import retention, uploads, usage
 from portal.images.models import Property, Upload
 from portal.images.uploads import AnnouncedFile, UploadedFile, cancel, presigning
 from portal.infra import storage
+from portal.pixels import jpeg
 from tests import factories
 from tests.buckets import Buckets, collect_orphans
 from tests.conftest import on_both
@@ -105,6 +109,40 @@ def test_an_upload_that_may_still_succeed_keeps_its_place(home: Property) -> Non
         uploads.confirm(home, [arrived])
     assert places(home) == 2
     assert confirm(home, arrived).position == 0
+
+
+@pytest.mark.parametrize("killed", ["child", "fork server"])
+def test_an_upload_whose_check_is_killed_is_confirmed_later(
+    home: Property, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    """As by the kernel when the machine has no memory left."""
+    arrived = factories.uploaded(home, factories.jpeg().removesuffix(b"\xff\xd9"))  # only a child can check it
+    with monkeypatch.context() as patched:
+        patched.setattr(jpeg, "has_all_pixels", {"child": _kill_child, "fork server": _kill_fork_server}[killed])
+        assert refusal(home, arrived) == "opening_interrupted"
+    assert places(home) == 1
+    assert confirm(home, arrived).position == 0
+
+
+def test_an_upload_that_finds_no_memory_is_confirmed_later(home: Property, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = factories.uploaded(home, factories.jpeg())
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "open", fail)
+        assert refusal(home, arrived) == "opening_interrupted"
+    assert confirm(home, arrived).position == 0
+
+
+def _kill_child(_: bytes) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_fork_server(_: bytes) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()  # a child dies with it
 
 
 @on_both

@@ -15,6 +15,8 @@ from portal.images.models import Image, Property
 from portal.images.variants import lifecycle
 from portal.infra import jobs, storage
 from portal.inventory import digest
+from portal.pixels import rejection
+from portal.pixels.rejection import RejectedFile
 from portal.work import work
 from tests import factories
 from tests.buckets import Buckets
@@ -173,3 +175,24 @@ def test_all_failed_images_of_a_workspace_can_be_retried(home: Property, charlie
             image.variants, image.pending_since, image.failure_reason = "failed", None, "It broke."
     assert variants.try_all_again(home.workspace) == 1
     assert (mine.variants, foreign.variants) == ("pending", "failed")
+
+
+def test_a_photo_whose_check_is_killed_is_tried_again_but_not_for_ever(
+    home: Property, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = factories.photo_in(home)
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle, "inspect", _interrupted)
+        for _ in range(lifecycle.MAX_ATTEMPTS - 1):
+            with pytest.raises(RejectedFile):
+                variants.make(image.id)
+            assert image.variants == "pending"
+        variants.make(image.id)
+    assert (image.variants, image.failure_reason) == ("failed", rejection.interrupted().message)
+    variants.try_again(image)
+    variants.make(image.id)
+    assert image.variants == "ready"
+
+
+def _interrupted(_: bytes) -> None:
+    raise rejection.interrupted()

@@ -12,6 +12,7 @@ import pytest
 
 from portal.pixels import sandbox
 from portal.pixels.inspect import RejectedFile, inspect
+from portal.pixels.rejection import is_transient
 from portal.pixels.render import render, resize
 from portal.pixels.sandbox import limit_this_process, run
 from tests.pixels.files import LIMITS, drawn, halves, png
@@ -132,7 +133,7 @@ def test_a_process_can_limit_itself() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGSEGV, "damaged"), (signal.SIGABRT, "damaged"), (signal.SIGKILL, "too_large_to_open")],
+    [(signal.SIGSEGV, "damaged"), (signal.SIGABRT, "damaged"), (signal.SIGKILL, "opening_interrupted")],
 )
 def test_a_crash_is_a_refusal_and_the_next_call_works(number: int, code: str) -> None:
     with pytest.raises(RejectedFile) as rejected:
@@ -177,6 +178,18 @@ def test_a_killed_fork_server_is_started_again() -> None:
         process.wait(timeout=30)
     assert run(len, b"four", **QUICK) == 4
     assert_the_fork_server_alone_is_left()
+
+
+def test_a_call_whose_fork_server_is_killed_may_be_repeated() -> None:
+    run(len, b"", **QUICK)
+    (server,) = children()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(run, time.sleep, 10_000, cpu_s=60, memory_bytes=256 * MB, timeout_s=600)
+        until(lambda: len(children()) == 2)
+        server.kill()
+        error = call.exception(timeout=60)
+    assert isinstance(error, RejectedFile) and is_transient(error)
+    assert run(len, b"four", **QUICK) == 4
 
 
 def test_a_forked_process_has_a_fork_server_of_its_own() -> None:

@@ -1,13 +1,16 @@
 """Deliveries are retried until they arrive: on schedule, after a crash, by hand; and then given up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+from portal import config
 from portal.db import db, now
+from portal.infra.encrypted import RETRY_UNREADABLE_AFTER
 from portal.webhooks import delivery, endpoints
 from portal.work import work
 from tests.conftest import MATRIX
@@ -48,6 +51,26 @@ def test_a_retry_has_the_same_id_and_bytes_and_a_new_time_and_signature(
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
     Webhook(endpoint.secret).verify(second.body, second.headers)
     assert sent()[0].state == "delivered"
+
+
+def test_a_delivery_waits_for_a_lost_key_and_is_then_given_up(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    listening(alice, "http://127.0.0.1:9/")
+    happen(alice)
+    lost = replace(config.settings(), secret_key="another")
+    monkeypatch.setattr(config, "settings", lambda: lost)
+    clock = Clock(monkeypatch)
+    delivery.run()
+    (one,) = sent()
+    assert (one.state, one.attempts) == ("pending", 0)
+    assert clock.pause_s(one.next_at) == RETRY_UNREADABLE_AFTER.total_seconds()
+    clock.now += delivery.RETENTION + timedelta(seconds=1)
+    delivery.run()
+    (one,) = sent()
+    assert (one.state, one.next_at, one.answer) == (
+        "failed",
+        None,
+        "The webhook's secret could not be read for 30 days.",
+    )
 
 
 def test_failures_follow_the_schedule_and_then_end(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
 from portal import dispatch, inventory, remote
 from portal.db import db, now, release
 from portal.dispatch import Candidate
-from portal.errors import Invalid, OverQuota, StorageFailed, TooMany
+from portal.errors import Invalid, OverQuota, Problem, StorageFailed, TooMany
 from portal.images import gallery, imports, uploads
 from portal.images.imports import selection
 from portal.images.keys import StoragePrefix, uuid_in
@@ -20,6 +20,7 @@ from portal.infra import jobs, storage
 from portal.inventory import COPY, ORIGINAL, Damaged, Facts
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
+from portal.pixels.rejection import is_transient
 from portal.remote.large import LargeDownloads
 from portal.work import for_update, lock, work
 
@@ -104,7 +105,8 @@ def _claim(most: int) -> list[_Task]:
 
 def _renew(tasks: Sequence[_Task]) -> None:
     until = now() + LEASE
-    leased = ImportItem.id.in_([task.candidate.id for task in tasks]) & ImportItem.fetching_until.is_not(None)
+    ours = [(task.candidate.id, task.attempts) for task in tasks]
+    leased = tuple_(ImportItem.id, ImportItem.attempts).in_(ours) & ImportItem.fetching_until.is_not(None)
     with work():
         db.session.execute(update(ImportItem).where(leased).values(fetching_until=until, next_at=until))
 
@@ -126,19 +128,27 @@ def _fetch(task: _Task) -> _FetchResult:
     except Damaged as copy:
         return replace(_fetch(replace(task, copy=None)), copy_damage=copy.damage)
     except remote.Unreachable as error:
-        retry_in_s = RETRY_DELAYS_S[task.attempts - 1] if task.attempts <= len(RETRY_DELAYS_S) else None
-        return _FetchResult(code=error.code, message=error.message, retry_in_s=retry_in_s)
+        return _failed(error, retry_in_s=_retry_delay_s(task))
     except TooMany as busy:
         return _FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except StorageFailed:
         return _FetchResult(retry_in_s=RETRY_DELAYS_S[-1], is_our_fault=True)
     except (remote.RequestRefused, Invalid) as error:
-        return _FetchResult(code=error.code, message=error.message)
+        return _failed(error, retry_in_s=_retry_delay_s(task) if is_transient(error) else None)
     if picture.type not in uploads.TYPES:
         return _FetchResult(
             code="content_type_not_allowed", message=f"A photo's type must be one of {', '.join(uploads.TYPES)}."
         )
     return _FetchResult(data, picture)
+
+
+def _failed(error: Problem, retry_in_s: float | None) -> _FetchResult:
+    return _FetchResult(code=error.code, message=error.message, retry_in_s=retry_in_s)
+
+
+def _retry_delay_s(task: _Task) -> float | None:
+    """Return the seconds until the next attempt, or None if this was the last one."""
+    return RETRY_DELAYS_S[task.attempts - 1] if task.attempts <= len(RETRY_DELAYS_S) else None
 
 
 def _download(task: _Task) -> bytes:
@@ -245,9 +255,11 @@ def _postpone(task: _Task, pause_s: float, *, is_our_fault: bool) -> None:
 
 
 def _locked_item(task: _Task) -> ImportItem | None:
-    """Lock the property, then the item; None if another worker has finished it, or it was deleted."""
+    """Lock the property, then the item; None if another worker has it or has finished it, or if it was deleted."""
     by_id = select(ImportItem).where(ImportItem.id == task.candidate.id).options(WITH_PROPERTY)
     item = db.session.scalar(by_id)
-    if item is None or not lock(item.job.property) or not lock(item) or item.state != PENDING:
+    if item is None or not lock(item.job.property) or not lock(item):
+        return None
+    if item.state != PENDING or item.attempts != task.attempts:  # our lease has lapsed, and another worker has taken it
         return None
     return item

@@ -12,12 +12,12 @@ from portal.infra import storage
 from portal.inventory import ORIGINAL
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
-from portal.pixels.rejection import TOO_SLOW
+from portal.pixels.rejection import is_transient
 from portal.work import Work
 
 LARGE_BYTES = 2 * 1024 * 1024
 MAX_LARGE = 4  # in memory at the same time, per process; one takes twice its size while it is inspected
-WAIT_FOR_LARGE_S = 20  # a bucket that hangs holds a slot for 10 s
+WAIT_FOR_LARGE_S = 3  # whoever waits holds a thread that pages need
 _large = threading.BoundedSemaphore(MAX_LARGE)
 
 
@@ -51,9 +51,9 @@ class ReceivedFile:
 def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: int) -> ReceivedFile | Problem | None:
     """Read, inspect and store an uploaded file; return None if the upload was confirmed before.
 
-    A missing object or a mismatch is returned as a Problem, to be raised only under the lock: a concurrent confirm may
-    have used the object. Raises RefusedFile for a file that is not a picture of the announced type, TooMany if other
-    large files are being checked for too long.
+    A missing object is returned as a Problem, to be raised only under the lock: a concurrent confirm may have used it.
+    Raises RefusedFile for a file that is not a picture of the announced type and size, Invalid for one that may be
+    accepted another time, TooMany if other large files are being checked for too long.
     """
     if upload.image_uuid:
         return None
@@ -64,7 +64,7 @@ def receive(w: Work, prefix: keys.StoragePrefix, upload: ExpectedFile, index: in
         try:
             picture = inspect(data)
         except Invalid as error:
-            raise (refused if error.code == TOO_SLOW else RefusedFile)(error.code, error.message, index) from error
+            raise (refused if is_transient(error) else RefusedFile)(error.code, error.message, index) from error
         if picture.type != upload.content_type:
             raise RefusedFile("content_mismatch", f"The file is {picture.type}, not {upload.content_type}.", index)
         original_key = prefix.original_key(picture.type)

@@ -17,6 +17,7 @@ from portal.infra import jobs, storage
 from portal.inventory import LARGE, THUMB
 from portal.pixels.derive import VariantsRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
+from portal.pixels.rejection import is_transient
 from portal.pixels.render import Rendered
 from portal.work import Work, for_update, lock, work
 
@@ -45,12 +46,14 @@ class _Attempt(NamedTuple):
     sha256: str
     quarter_turns: int
     prefix: StoragePrefix
+    is_last: bool
 
 
 def make(image_id: int) -> None:
     """Make an image's variants. Safe to repeat: the row's state is checked first, and again under the lock.
 
-    If the photo can't be processed, the row gets the reason. Raises StorageFailed, so that RQ retries the job.
+    If the photo can't be processed, the row gets the reason. Raises StorageFailed, and RejectedFile while another
+    attempt may succeed, so that RQ retries the job.
     """
     image = db.session.get(Image, image_id)
     attempt = _start(image) if image else None
@@ -66,6 +69,8 @@ def make(image_id: int) -> None:
                 return w.drop(storage.cdn, stored.large_key, stored.thumb_key)
             swap(w, image, stored)
     except Invalid as refusal:
+        if is_transient(refusal) and not attempt.is_last:
+            raise
         _fail(image, attempt, refusal.message)
     except (StorageFailed, OperationalError):
         _take_back_attempt(image)  # the bucket's or the database's fault, not the photo's
@@ -134,10 +139,10 @@ def _start(image: Image) -> _Attempt | None:
         if not lock(image) or image.variants != PENDING:
             return None
         prefix = StoragePrefix.of(db.session.get_one(Property, image.property_id))
+        may_try, is_last = image.attempts < MAX_ATTEMPTS, image.attempts >= MAX_ATTEMPTS - 1
         attempt = _Attempt(
-            image.property_id, image.version, image.original_key, image.sha256, image.quarter_turns, prefix
+            image.property_id, image.version, image.original_key, image.sha256, image.quarter_turns, prefix, is_last
         )
-        may_try = image.attempts < MAX_ATTEMPTS
         if may_try:
             image.attempts += 1
             image.started_at = now()

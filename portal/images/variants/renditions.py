@@ -21,6 +21,7 @@ from portal.infra.storage import Bucket
 from portal.inventory import CHANGED, ORIGINAL, RENDITION, Damaged, Facts
 from portal.pixels.derive import RenditionRecipe, derive, pipeline
 from portal.pixels.inspect import inspect
+from portal.pixels.rejection import is_transient
 from portal.pixels.render import THUMB_PX
 from portal.work import best_effort, lock, work
 
@@ -151,7 +152,7 @@ def _make(image: Image, width: int, type: str) -> RenditionFile:
         try:
             rendition = rendering.derived(data, inspect(data), recipe)
         except Invalid as undecodable:
-            if source.facts.kind == ORIGINAL:
+            if source.facts.kind == ORIGINAL or is_transient(undecodable):
                 raise
             raise Damaged(source.bucket, source.facts.key, CHANGED) from undecodable  # no hash has said so yet
         return _store(current, source, width, type, rendition.data)

@@ -17,6 +17,7 @@ from portal.inventory import COPY, LENGTH, MISSING, Damaged, Facts, Written
 from portal.listings.models import GALLERY
 from portal.pixels.inspect import inspect
 from portal.pixels.picture import Picture
+from portal.pixels.rejection import is_transient
 from portal.pixels.strip import strip_metadata
 from portal.pixels.types import extension_of, type_of
 from portal.remote.large import LargeDownloads
@@ -114,6 +115,8 @@ def perform(task: Task) -> FetchResult:
     except TooMany as busy:
         return FetchResult(retry_in_s=busy.retry_after_s, is_our_fault=True)
     except Invalid as refused:
+        if is_transient(refused):
+            return _retry_later(task, refused.message.rstrip("."))
         return FetchResult(reason=f"Invalid image format: {refused.message.rstrip('.')}"[:300])
     except DiskFull:
         return FetchResult(retry_in_s=DISK_RETRY_S, is_our_fault=True)

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from portal import config
 from portal.db import db, now
-from portal.infra.encrypted import WAITING
+from portal.infra.encrypted import RETRY_UNREADABLE_AFTER, UNREADABLE
 from portal.listings import removal
 from portal.listings.models import IntegrationAccount, SyncPage
 from portal.listings.providers.base import Page
@@ -16,7 +16,6 @@ from portal.listings.sync.passes import Pass
 from portal.work import Work
 
 MAX_PAUSE = timedelta(hours=24)  # after failed syncs
-WITHOUT_KEY_AFTER = timedelta(minutes=5)  # then see whether the credentials can be read again
 
 
 def store(w: Work, account: IntegrationAccount, page: Page) -> None:
@@ -43,8 +42,8 @@ def fail(account: IntegrationAccount, error: str) -> None:
 def wait_for_key(account: IntegrationAccount) -> None:
     """Postpone a sync whose credentials can't be read; it is no failure of the PMS, so the pause doesn't grow."""
     end(account)
-    account.error = f"{WAITING.format('the credentials')} If the key is lost, edit the account and enter them again."
-    account.next_at = now() + WITHOUT_KEY_AFTER
+    account.error = f"{UNREADABLE.format('the credentials')} If the key is lost, edit the account and enter them again."
+    account.next_at = now() + RETRY_UNREADABLE_AFTER
 
 
 def end(account: IntegrationAccount) -> None:
