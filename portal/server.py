@@ -29,7 +29,7 @@ asgi_disconnect_grace_period = 0  # a request that waits for a thread is given u
 control_socket_disable = True
 loglevel = "warning"
 accesslog = "-" if _settings.access_log else None  # "-": standard output
-access_log_format = '%({x-request-id}o)s %(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
+access_log_format = '%({x-request-id}o)s %(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'  # a query may hold a token
 
 
 def on_starting(server: Any) -> None:

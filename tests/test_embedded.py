@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ PROCESSES = 9  # Valkey, SeaweedFS; gunicorn and its two; the pool and one worke
 def running() -> Iterator[Installation]:
     directory = scratch("whole-")
     try:
-        with installation(directory, before=DEAF) as made:
+        with installation(directory, before=DEAF, ACCESS_LOG="1") as made:
             for pid, args in descendants(made.process.pid).items():
                 if "add-demo-photos" in args:  # no test here needs the demo photos
                     os.kill(pid, signal.SIGKILL)
@@ -62,6 +63,14 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 class TestInstallation:
     """In this order: the last three stop it."""
+
+    def test_the_access_log_has_a_line_for_each_request_but_no_token(self, running: Installation) -> None:
+        headers = {"X-Request-Id": "the-request"}
+        requests.get(f"{running.url}/sign-in/link", params={"token": "t0ken"}, headers=headers, timeout=30)
+        until(lambda: running.has_said("the-request"))
+        (line,) = (line for line in running.said if "the-request" in line)
+        assert re.search(r' INFO \S+ \d+ - the-request 127\.0\.0\.1 "GET /sign-in/link" \d{3} \d+ bytes \d+ ms$', line)
+        assert not running.has_said("t0ken")
 
     def test_it_prints_what_a_newcomer_needs(self, running: Installation) -> None:
         said = "\n".join(running.said)
